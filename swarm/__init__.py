@@ -1,0 +1,1 @@
+"""A swarm of emulated coding agents against real or emulated LLM inference fleets."""

@@ -1,0 +1,1 @@
+"""The Ray door: thin actors and tasks around plain classes."""

@@ -1,0 +1,31 @@
+"""Every exception that Swarm raises on purpose, on one page."""
+
+
+class SwarmError(Exception):
+    """Root of the tree; its text says what was asked, what was found and what to do."""
+
+
+class ConfigError(SwarmError):
+    """An experiment, fleet or profile file that cannot be used (exit code 2)."""
+
+
+class UsageError(SwarmError):
+    """A command line that cannot be used (exit code 2)."""
+
+
+class TraceError(SwarmError):
+    """A trace file that is broken, with the place and the reason."""
+
+    def __init__(self, path: str, place: str, reason: str) -> None:
+        super().__init__(f"{path}: {place}: {reason}")
+        self.path = path
+        self.place = place
+        self.reason = reason
+
+
+class RunError(SwarmError):
+    """A run that could not be carried out (exit code 1)."""
+
+
+class AuditError(SwarmError):
+    """A count that must balance does not: a defect of Swarm, never of the input."""

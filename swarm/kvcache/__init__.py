@@ -1,0 +1,1 @@
+"""KV blocks over memory tiers. Knows: stretches, ages, bytes. Does not know: replicas, waiting."""

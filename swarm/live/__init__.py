@@ -1,0 +1,1 @@
+"""The first clock: agents on asyncio, the fleet over HTTP."""

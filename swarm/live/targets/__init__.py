@@ -1,0 +1,1 @@
+"""What requests go to: wire formats, streams and the transport that carries them."""

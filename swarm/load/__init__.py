@@ -1,0 +1,1 @@
+"""Who starts when. Knows: plans of load, search. Does not know: how sessions run."""

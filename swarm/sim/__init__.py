@@ -1,0 +1,1 @@
+"""The second clock: agents and fleet on one heap of virtual time."""

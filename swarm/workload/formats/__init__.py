@@ -1,0 +1,1 @@
+"""Trace formats, one file each: bytes in, recorded sessions out, and back."""
