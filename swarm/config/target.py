@@ -1,0 +1,98 @@
+"""Where turns go and how: the HTTP target's slice of an experiment."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+Api = Literal["chat", "completions", "token_ids"]
+"""`/v1/chat/completions`; `/v1/completions` with text; `/v1/completions` with token ids."""
+
+FailureClass = Literal[
+    "http_429",
+    "http_4xx",
+    "http_5xx",
+    "http_other",
+    "refused",
+    "unreachable",
+    "tls",
+    "reset",
+    "truncated",
+    "malformed",
+    "stream_error",
+    "too_large",
+    "timeout_connect",
+    "timeout_first_token",
+    "timeout_between_tokens",
+    "timeout_total",
+    "client_limit",
+]
+"""Why an attempt failed; what each one means is told in `swarm/live/targets/failure.py`."""
+
+
+class TimeoutConfig(BaseModel, frozen=True, extra="forbid"):
+    """How long one attempt waits for what; checked about ten times within the shortest of them."""
+
+    connect_s: float = Field(default=10.0, gt=0)
+    first_token_s: float = Field(default=600.0, gt=0)
+    between_tokens_s: float = Field(default=120.0, gt=0)
+    total_s: float = Field(default=3600.0, gt=0)
+
+
+class RetryConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which failures are tried again and how long is waited; nothing is, once a token has arrived."""
+
+    attempts_max: int = Field(default=4, ge=1, le=100)
+    wait_first_s: float = Field(default=0.5, ge=0)
+    wait_max_s: float = Field(default=30.0, ge=0)
+    retry_after_max_s: float = Field(default=120.0, ge=0)
+    """A server that asks for a longer wait than this is not asked again."""
+    classes: tuple[FailureClass, ...] = ("http_429", "http_5xx", "refused", "reset", "timeout_connect")
+
+
+class LimitConfig(BaseModel, frozen=True, extra="forbid"):
+    """Bounds on what one server can make the client hold."""
+
+    header_bytes_max: int = Field(default=64 * 1024, ge=256)
+    event_bytes_max: int = Field(default=4 * 1024**2, ge=256)
+    response_bytes_max: int = Field(default=256 * 1024**2, ge=256)
+    connections_max: int = Field(default=16_384, ge=1)
+    idle_connections_max: int = Field(default=8_192, ge=0)
+
+
+class TargetConfig(BaseModel, frozen=True, extra="forbid"):
+    """An OpenAI-compatible endpoint, or several that serve the same model."""
+
+    urls: tuple[str, ...] = Field(min_length=1)
+    """Base URLs with or without `/v1`; a session keeps to one of them unless it cannot be reached."""
+    model: str = Field(min_length=1)
+    api: Api = "chat"
+    api_key_env: str | None = None
+    """The *name* of the environment variable that holds the key."""
+    session_header: str = Field(default="X-Session-ID", pattern=r"^[A-Za-z0-9-]+$")
+    parent_header: str = Field(default="X-Parent-Session-ID", pattern=r"^[A-Za-z0-9-]+$")
+    headers: dict[str, str] = Field(default_factory=dict)
+    """More headers for every request; keys do not belong here."""
+    exact_output: bool = True
+    """Send `ignore_eos` and `min_tokens`, which vLLM and SGLang honour; plain OpenAI refuses them."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """More members of every request body, such as sampling settings."""
+    bytes_per_token: float = Field(default=4.0, ge=1.0, le=16.0)
+    """Bytes of text sent for a planned token; 4 is exact on the emulated provider."""
+    token_id_low: int = Field(default=1_000, ge=0)
+    token_id_high: int = Field(default=8_191, le=9_999_999)
+    """Planned token ids are drawn from [low, high], which a model's vocabulary must contain."""
+    ca_file: str | None = None
+    """Certificates to trust instead of the system's, for https."""
+    timeouts: TimeoutConfig = TimeoutConfig()
+    retry: RetryConfig = RetryConfig()
+    limits: LimitConfig = LimitConfig()
+
+    @model_validator(mode="after")
+    def _ids_form_a_range(self) -> Self:
+        if self.token_id_high - self.token_id_low < 255:
+            raise ValueError(
+                f"token_id_low {self.token_id_low} to token_id_high {self.token_id_high} must span at least 256 ids"
+            )
+        return self
