@@ -30,8 +30,12 @@ class Node:
     __slots__ = ("echoes", "key", "name", "parent", "start")
 
     def __init__(self, name: str, parent: Node | None = None, start: int = 0) -> None:
-        assert (parent is None) == (start == 0), f"node {name!r}: a root starts at 0, a branch after its parent"
-        assert parent is None or start > parent.start, f"node {name!r} starts before its parent {parent.name!r}"
+        assert (parent is None) == (start == 0), (
+            f"node {name!r}: a root starts at 0, a branch after its parent"
+        )
+        assert parent is None or start > parent.start, (
+            f"node {name!r} starts before its parent {parent.name!r}"
+        )
         self.name = name
         self.parent = parent
         self.start = start

@@ -1,0 +1,46 @@
+"""One experiment: what a run does, in one frozen model."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from swarm.config.fleet import FleetConfig
+from swarm.config.load import LoadConfig
+from swarm.config.slo import ObjectiveConfig
+from swarm.config.strict import Strict
+from swarm.config.target import TargetConfig
+from swarm.config.workload import Workload
+
+
+class HostsConfig(Strict):
+    """The Ray actors that run agents."""
+
+    count: int | None = Field(None, ge=1, description="null: from the cluster's size")
+    agents_per_host: int | None = Field(None, ge=1, description="1: every agent in an actor of its own")
+    cpus_per_host: float = Field(0.5, ge=0)
+    report_every_s: float = Field(1.0, gt=0)
+
+
+class AuditConfig(Strict):
+    """Bounds on the run's own faults; past one the run is invalid."""
+
+    send_lag_p99_s: float = Field(0.05, gt=0)
+    loop_lag_p99_s: float = Field(0.05, gt=0)
+    truncated_share: float = Field(0.01, ge=0, le=1)
+
+
+class Experiment(Strict):
+    """Everything a run is made from."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    description: str = ""
+    seed: int = Field(1, ge=0, le=2**63 - 1)
+    workload: Annotated[Workload, Field(discriminator="kind")]
+    load: LoadConfig = LoadConfig()
+    target: TargetConfig = TargetConfig()
+    fleet: FleetConfig = FleetConfig()
+    hosts: HostsConfig = HostsConfig()
+    slo: tuple[ObjectiveConfig, ...] = ()
+    audit: AuditConfig = AuditConfig()
+    window_s: float = Field(1.0, gt=0)
+    charts: tuple[Literal["png", "svg"], ...] = ("png",)

@@ -1,0 +1,87 @@
+"""The emulated fleet: replicas, memory tiers, router."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from swarm.config.strict import Strict
+
+TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
+
+
+class TierConfig(Strict):
+    """One memory that holds KV blocks; bandwidths are of one instance of the tier (see `scope`)."""
+
+    name: TierName
+    capacity_gib: float | None = Field(
+        None, gt=0, description="null: for hbm what the cost model leaves; else unlimited"
+    )
+    scope: Literal["replica", "node", "cluster"] = "replica"
+    ttl_s: float | None = Field(None, gt=0, description="sliding; null: none")
+    eviction: Literal["lru"] = "lru"
+    inclusive: bool = Field(True, description="a promoted block keeps its copy here")
+    read_gib_per_s: float | None = Field(None, gt=0, description="null: no limit")
+    write_gib_per_s: float | None = Field(None, gt=0)
+    read_latency_s: float = Field(0.0, ge=0)
+    write_latency_s: float = Field(0.0, ge=0)
+    write_policy: Literal["drop", "block"] = "drop"
+    write_queue_gib: float = Field(64.0, gt=0, description="writes waiting beyond this are dropped or block")
+
+
+class ParallelismConfig(Strict):
+    """How one instance is spread over GPUs."""
+
+    tp: int = Field(1, ge=1)
+    pp: int = Field(1, ge=1)
+    dp: int = Field(1, ge=1)
+    ep: int = Field(1, ge=1)
+
+
+class ReplicaGroupConfig(Strict):
+    """Alike replicas."""
+
+    count: int = Field(1, ge=1)
+    role: Literal["aggregated", "prefill", "decode"] = "aggregated"
+    gpu: str = "H100"
+    parallelism: ParallelismConfig = ParallelismConfig()
+    per_node: int = Field(1, ge=1, description="replicas that share a node (and its DRAM)")
+    max_batched_tokens: int = Field(8192, ge=1)
+    max_sequences: int = Field(256, ge=1)
+
+
+class SimpleCostConfig(Strict):
+    """Seconds from stated rates: for tests, closed forms and quick starts."""
+
+    kind: Literal["simple"] = "simple"
+    prefill_tokens_per_s: float = Field(20_000.0, gt=0)
+    decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")
+    decode_per_sequence_s: float = Field(0.0, ge=0)
+    decode_per_context_token_s: float = Field(0.0, ge=0)
+    kv_bytes_per_token: float = Field(131_072.0, gt=0)
+    kv_capacity_tokens: int = Field(4_000_000, ge=1, description="HBM left for KV on one replica")
+
+
+class RooflineCostConfig(Strict):
+    """Seconds from the model's and the GPU's catalogue entries."""
+
+    kind: Literal["roofline"] = "roofline"
+    model: str = "Llama-3.3-70B"
+    precision: Literal["bf16", "fp8", "fp4"] = "fp8"
+    backend: Literal["vllm", "sglang", "trtllm"] = "vllm"
+    memory_fraction: float = Field(0.9, gt=0, le=1)
+
+
+class FleetConfig(Strict):
+    """An emulated fleet."""
+
+    name: str = "fleet"
+    block_tokens: int = Field(16, ge=1)
+    cost: Annotated[SimpleCostConfig | RooflineCostConfig, Field(discriminator="kind")] = SimpleCostConfig()
+    replicas: tuple[ReplicaGroupConfig, ...] = Field((ReplicaGroupConfig(),), min_length=1)
+    tiers: tuple[TierConfig, ...] = Field((TierConfig(name="hbm"),), min_length=1)
+    router: Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"] = "prefix_aware"
+    kv_link_gib_per_s: float = Field(50.0, gt=0, description="prefill to decode, per instance")
+    kv_link_latency_s: float = Field(0.001, ge=0)
+    recompute_when_faster: bool = True
+    max_model_len: int = Field(1_048_576, ge=1)
+    max_waiting: int = Field(100_000, ge=1, description="requests waiting beyond this are refused")

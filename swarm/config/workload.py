@@ -1,0 +1,100 @@
+"""Where sessions come from."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from swarm.config.strict import Strict
+
+
+class LognormalConfig(Strict):
+    """A lognormal by its median and the sigma of its logarithm, cut to [least, most]."""
+
+    median: float = Field(gt=0)
+    sigma: float = Field(ge=0)
+    least: float = Field(0.0, ge=0)
+    most: float = Field(1e12, gt=0)
+
+
+class HumanWaitConfig(Strict):
+    """A mixture: mostly lognormal, with probability `tail_share` a Pareto tail from `tail_from_s`."""
+
+    body: LognormalConfig = LognormalConfig(median=60.0, sigma=1.2, least=2.0)
+    tail_share: float = Field(0.1, ge=0, le=1)
+    tail_from_s: float = Field(600.0, gt=0)
+    tail_alpha: float = Field(1.1, gt=0)
+
+
+class SubagentConfig(Strict):
+    """When and how an orchestrator delegates."""
+
+    chance_per_turn: float = Field(0.04, ge=0, le=1)
+    fan_out_max: int = Field(3, ge=1, le=64)
+    overlap_share: float = Field(
+        0.5, ge=0, le=1, description="share of groups that run beside their parent, unjoined"
+    )
+    long_lived: int = Field(1, ge=0, le=16, description="sub-agents kept for a session and asked again")
+    long_lived_share: float = Field(
+        0.3, ge=0, le=1, description="share of delegations that go to a long-lived one"
+    )
+    turns: LognormalConfig = LognormalConfig(median=6, sigma=0.7, least=1, most=100)
+    brief_tokens: LognormalConfig = LognormalConfig(median=1200, sigma=0.6, least=100, most=20_000)
+
+
+class SyntheticConfig(Strict):
+    """A coding agent from stated distributions; lengths in tokens, times in seconds."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    tool_tokens: int = Field(12_000, ge=0, description="tool definitions, shared by all agents of a role")
+    system_tokens: int = Field(3_000, ge=1, description="system prompt, shared by all agents of a role")
+    first_context: LognormalConfig = LognormalConfig(median=8_000, sigma=0.8, least=200, most=200_000)
+    turns: LognormalConfig = LognormalConfig(median=60, sigma=0.8, least=2, most=1000)
+    turns_per_request: float = Field(8.0, ge=1, description="mean tool turns between a person's messages")
+    tool_result: LognormalConfig = LognormalConfig(median=500, sigma=1.2, least=10, most=40_000)
+    human_message: LognormalConfig = LognormalConfig(median=150, sigma=1.0, least=5, most=20_000)
+    output: LognormalConfig = LognormalConfig(median=200, sigma=0.9, least=8, most=8_000)
+    tool_think_s: LognormalConfig = LognormalConfig(median=11.0, sigma=0.8, least=1.0, most=600.0)
+    human_wait: HumanWaitConfig = HumanWaitConfig()
+    idle_cap_s: float | None = Field(None, gt=0, description="longest think of any kind; null: none")
+    high_watermark: int = Field(160_000, ge=1_000, description="context at which an agent compacts")
+    summary: LognormalConfig = LognormalConfig(median=3_000, sigma=0.4, least=200, most=16_000)
+    warm_start: bool = Field(False, description="sessions start at a random point of their life")
+    replies: Literal["actual", "planned"] = "actual"
+    subagents: SubagentConfig = SubagentConfig()
+
+
+class ReplayConfig(Strict):
+    """Recorded sessions, played again."""
+
+    kind: Literal["replay"] = "replay"
+    path: Path
+    format: str = "weka"
+    timing: Literal["think-only", "original", "api-scaled"] = "think-only"
+    api_scale: float = Field(1.0, ge=0)
+    time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
+    idle_cap_s: float | None = Field(None, gt=0)
+    start: Literal["beginning", "staggered", "random"] = "beginning"
+    stagger_s: float = Field(0.0, ge=0)
+    shared_prefix: bool = Field(
+        True, description="sessions share the system and tool prefix, as real ones do"
+    )
+    replies: Literal["actual", "planned"] = "actual"
+    sessions_max: int | None = Field(None, ge=1)
+    requests_max: int | None = Field(None, ge=1, description="per agent")
+    context_scale: float = Field(1.0, gt=0, le=1, description="factor on output lengths for small targets")
+    order: Literal["file", "shuffled"] = "shuffled"
+    on_broken: Literal["fail", "skip"] = "fail"
+
+
+class ProfileConfig(Strict):
+    """Sessions sampled from a fitted profile."""
+
+    kind: Literal["profile"] = "profile"
+    path: Path
+    idle_cap_s: float | None = Field(None, gt=0)
+    time_scale: float = Field(1.0, ge=0)
+    replies: Literal["actual", "planned"] = "actual"
+
+
+Workload = SyntheticConfig | ReplayConfig | ProfileConfig

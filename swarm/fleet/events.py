@@ -1,0 +1,94 @@
+"""What goes into a fleet and what comes out of it.
+
+A fleet is a state machine with four calls: `submit(request, now_s)`, `cancel(request_id, now_s)`,
+`next_event_s(tokens=False)` (None when nothing is due) and `advance(now_s, tokens=False) -> list[Event]`,
+events in time order, each with its own `at_s <= now_s`. Callers advance to now first; extra calls never
+change an event.
+"""
+
+from dataclasses import dataclass
+
+from swarm.context.tree import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRequest:
+    """A request for the fleet. `echo` and the tree place mean what they mean in `workload.effects.Infer`."""
+
+    request_id: int
+    session: str
+    agent: str
+    prompt: Prompt
+    output_tokens: int
+    echo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """How a request's prompt was met by the caches, in tokens.
+
+    `by_tier` follows `swarm.kvcache` tier order (hbm, dram, pooled_dram, nvme, posix); `lost_to` follows
+    `LOST_TO`; `ideal_tokens - cached_tokens == sum(lost_to)`.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    ideal_tokens: int
+    by_tier: tuple[int, ...]
+    lost_to: tuple[int, ...]
+
+
+TIERS = ("hbm", "dram", "pooled_dram", "nvme", "posix")
+LOST_TO = (
+    "block_rounding",
+    "in_flight",
+    "ttl",
+    "capacity",
+    "routing",
+    "dropped_write",
+    "chosen_recompute",
+    "unexplained",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The first output token left the model."""
+
+    at_s: float
+    request_id: int
+    cache: CacheUse
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Output tokens up to `total` have left the model; only with `tokens=True`."""
+
+    at_s: float
+    request_id: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All output tokens have left the model; `itl_s` are the request's mean gap and its largest one."""
+
+    at_s: float
+    request_id: int
+    output_tokens: int
+    itl_mean_s: float
+    itl_max_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The fleet does not serve this request; `retry_after_s` is None where trying again is of no use."""
+
+    at_s: float
+    request_id: int
+    reason: str
+    retry_after_s: float | None
+
+
+Event = FirstToken | Tokens | Finished | Refused

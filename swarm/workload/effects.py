@@ -1,0 +1,102 @@
+"""What an agent asks of the world, and what it is told: the only surface between programs and clocks.
+
+A program is a generator. It yields an effect and is sent its result; it never reads a clock, a socket or
+a shared random stream. Each agent has a due-clock, which its interpreter keeps:
+
+- `Think` moves it forward: to `seconds` after itself, or after the last intended time (`since="intended"`),
+  never backward.
+- `Infer` is intended at it, and sets it to the completion. The result is `Inferred`.
+- `Spawn` starts a child with a copy of it. The result is the child's path.
+- `Join` waits for children and sets it to the latest of their clocks and its own. The result is a tuple
+  of `Ended`, in the order asked.
+
+Everything a program is told can be restored from the durable rows (agent path, turn), so a lost agent
+resumes by running its program from the start, answered from its rows.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from swarm.context.tree import Prompt
+
+ThinkKind = Literal["start", "tool", "human"]
+TurnKind = Literal["work", "compact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """Client-side time: a tool's run or a person's wait."""
+
+    seconds: float
+    kind: ThinkKind = "tool"
+    since: Literal["now", "intended"] = "now"
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """One model request.
+
+    `echo` says that the reply continues the prompt's own node (the next prompt holds what was answered);
+    otherwise it lies on a branch of its own. `rewritten_tokens` counts tokens of the agent's previous
+    prompt that this one no longer starts with. `opened_by` is what the think before it was.
+    """
+
+    prompt: Prompt
+    output_tokens: int
+    echo: bool
+    kind: TurnKind = "work"
+    opened_by: ThinkKind = "tool"
+    rewritten_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start a child agent at the parent's due time."""
+
+    agent: "Agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Wait until the agents at these paths have ended."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What a program is told of its request; `reply` is None where planned text stands in for it."""
+
+    ok: bool
+    output_tokens: int
+    completed_s: float
+    reply: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a program is told of a child that has ended."""
+
+    path: str
+    ok: bool
+    completed_s: float
+
+
+Effect = Think | Infer | Spawn | Join
+Program = Generator[Effect, Any, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent ready to start: plain data that can be sent to another process.
+
+    `path` is `session/k/j...`: the session's name, then the ordinal of each child. `make` is called once, in
+    the process that runs the agent, and must be picklable (a partial of a module's function).
+    """
+
+    path: str
+    session: str
+    parent: str | None
+    role: str
+    make: Callable[[], Program]

@@ -1,0 +1,54 @@
+"""A recorded session, whatever file it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """One request of a recorded agent; `t_s` counts from its agent's start, absent fields are None.
+
+    `hash_ids` names the whole blocks of the input, prefix-chained: an id implies every id before it.
+    """
+
+    t_s: float
+    model: str
+    streaming: bool
+    input_tokens: int
+    output_tokens: int
+    hash_ids: Sequence[int]
+    input_types: tuple[str, ...]
+    output_types: tuple[str, ...]
+    stop: str | None
+    api_s: float | None
+    think_s: float | None
+    ttft_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSubagent:
+    """A sub-agent of a recorded session; its requests' times count from `t_s`."""
+
+    t_s: float
+    agent_id: str
+    kind: str
+    duration_s: float | None
+    tool_tokens: int
+    system_tokens: int
+    requests: tuple[RecordedRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSession:
+    """One recorded session; entries stand in file order. `namespace` scopes its hash ids."""
+
+    id: str
+    source: str
+    namespace: str
+    block_tokens: int
+    tool_tokens: int
+    system_tokens: int
+    models: tuple[str, ...]
+    entries: tuple[RecordedRequest | RecordedSubagent, ...]
