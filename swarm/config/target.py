@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
+
+from swarm.config.strict import Strict
 
 Api = Literal["chat", "completions", "token_ids"]
 """`/v1/chat/completions`; `/v1/completions` with text; `/v1/completions` with token ids."""
@@ -31,7 +33,7 @@ FailureClass = Literal[
 """Why an attempt failed; what each one means is told in `swarm/live/targets/failure.py`."""
 
 
-class TimeoutConfig(BaseModel, frozen=True, extra="forbid"):
+class TimeoutConfig(Strict):
     """How long one attempt waits for what; checked about ten times within the shortest of them."""
 
     connect_s: float = Field(default=10.0, gt=0)
@@ -40,7 +42,7 @@ class TimeoutConfig(BaseModel, frozen=True, extra="forbid"):
     total_s: float = Field(default=3600.0, gt=0)
 
 
-class RetryConfig(BaseModel, frozen=True, extra="forbid"):
+class RetryConfig(Strict):
     """Which failures are tried again and how long is waited; nothing is, once a token has arrived."""
 
     attempts_max: int = Field(default=4, ge=1, le=100)
@@ -51,7 +53,7 @@ class RetryConfig(BaseModel, frozen=True, extra="forbid"):
     classes: tuple[FailureClass, ...] = ("http_429", "http_5xx", "refused", "reset", "timeout_connect")
 
 
-class LimitConfig(BaseModel, frozen=True, extra="forbid"):
+class LimitConfig(Strict):
     """Bounds on what one server can make the client hold."""
 
     header_bytes_max: int = Field(default=64 * 1024, ge=256)
@@ -61,12 +63,14 @@ class LimitConfig(BaseModel, frozen=True, extra="forbid"):
     idle_connections_max: int = Field(default=8_192, ge=0)
 
 
-class TargetConfig(BaseModel, frozen=True, extra="forbid"):
+class TargetConfig(Strict):
     """An OpenAI-compatible endpoint, or several that serve the same model."""
 
-    urls: tuple[str, ...] = Field(min_length=1)
-    """Base URLs with or without `/v1`; a session keeps to one of them unless it cannot be reached."""
-    model: str = Field(min_length=1)
+    urls: tuple[str, ...] = ()
+    """Base URLs with or without `/v1`; none: the run starts the emulated provider and drives that.
+    A session keeps to one of several, unless it cannot be reached."""
+    model: str | None = None
+    """null: the first that `/v1/models` lists."""
     api: Api = "chat"
     api_key_env: str | None = None
     """The *name* of the environment variable that holds the key."""
@@ -93,6 +97,7 @@ class TargetConfig(BaseModel, frozen=True, extra="forbid"):
     def _ids_form_a_range(self) -> Self:
         if self.token_id_high - self.token_id_low < 255:
             raise ValueError(
-                f"token_id_low {self.token_id_low} to token_id_high {self.token_id_high} must span at least 256 ids"
+                f"token ids [{self.token_id_low}, {self.token_id_high}] are too few: "
+                "token_id_low and token_id_high must span at least 256 ids"
             )
         return self

@@ -1,0 +1,190 @@
+"""Tree to bytes: what a prompt looks like on the wire, as slices of one shared corpus.
+
+What a node holds at a position is a pure function of (node key, position), so prefixes are the same bytes
+in every turn, agent and process, and nothing has to be remembered or encoded to send them again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cache
+from hashlib import shake_256
+
+import numpy as np
+import orjson
+
+from swarm.context.tree import Echo, Node, Prompt
+
+Buffer = bytes | memoryview
+
+CORPUS_TOKENS = 1 << 20
+CHUNK_TOKENS = 4096
+"""Planned content takes a new place in the corpus this often, so that no node runs past its end."""
+
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
+# A space and three letters: 4 bytes each, and one token each in the usual byte-pair vocabularies, so that
+# planned text has about as many tokens on a real server as on the emulated one.
+WORDS = (
+    b" the and for are but not you all any can had her was one our out day get has him his how man new"
+    b" now old see two way who boy did its let put say she too use dad mom act add age ago air arm art"
+    b" ask bad bag ban bar bed bet big bit box bus buy cap car cat cop cow cry cup cut dog dry due ear"
+    b" eat egg end eye far fat few fit fix fly fun gap gas god gun guy hit hot ice ill job joy key kid"
+    b" law lay leg lie lip log lot low map mix net nor nut odd off oil own pan pay pen per pet pie pop"
+    b" pot raw red rid row run sad sea set sex sir sit six sky son sun tax tea ten tie tip toe ton top"
+    b" toy try van via war web wet why win yes yet api app bin bug cmd col def dev dir doc env err exp"
+    b" gen git hex idx img int lib lin max mem min mod msg num obj opt org pad ptr pub ref reg rel req"
+    b" res ret seq sql src std str sub sum sys tab tag tmp url val var vec ver xml zip aim aid bay bid"
+    b" bow cab cam dim dip dot dub elf era eve fan fee fig fin fog fox fur gel gem gum gym ham hat hay"
+    b" hen hip hub hug ink inn jam jar jaw jet jug ads aha ale ant ape"
+)
+
+
+class Alphabet(ABC):
+    """How positions become bytes: a corpus, the places where its slices may start, names and replies.
+
+    Both alphabets are the inside of a JSON value: of a string for text, of a list for ids, where every id
+    brings its comma along. Rendered buffers are slices, so a prompt of 128k tokens costs some 40 objects.
+    """
+
+    __slots__ = ("_chunk_bytes", "_corpus", "_grain", "_places", "_scale")
+
+    def __init__(self, corpus: memoryview, grain: int, bytes_per_token: float) -> None:
+        self._corpus = corpus
+        self._grain = grain
+        self._scale = bytes_per_token
+        self._chunk_bytes = CHUNK_TOKENS * grain
+        self._places = (len(corpus) - self._chunk_bytes) // grain
+
+    @abstractmethod
+    def name(self, key: int) -> bytes:
+        """Return what a node starts with, so that no two nodes share a prefix by accident."""
+
+    @abstractmethod
+    def reply(self, echo: Echo, end: int) -> bytes | None:
+        """Return a reply up to position `end`, or None if it cannot be written in this alphabet."""
+
+    def render(self, prompt: Prompt) -> list[Buffer]:
+        """Return the content of a whole prompt."""
+        out: list[Buffer] = []
+        for _, buffers in self.segments(prompt):
+            out += buffers
+        return out
+
+    def segments(self, prompt: Prompt) -> Iterator[tuple[bool, list[Buffer]]]:
+        """Yield the prompt as (is a server's reply, content), where two neighbours differ in kind."""
+        replied, out = False, list[Buffer]()
+        for node, start, end in prompt.path():
+            position = start
+            for echo in node.echoes or ():
+                if echo.start >= end:
+                    break
+                text = self.reply(echo, end)
+                if text is None:
+                    continue
+                if echo.start > position:
+                    if replied:
+                        yield replied, out
+                        replied, out = False, []
+                    self._planned(node, position, echo.start, out)
+                if not replied:
+                    if out:
+                        yield replied, out
+                    replied, out = True, []
+                out.append(text)
+                position = min(echo.end, end)
+            if position < end:
+                if replied:
+                    yield replied, out
+                    replied, out = False, []
+                self._planned(node, position, end, out)
+        if out:
+            yield replied, out
+
+    def _planned(self, node: Node, start: int, end: int, out: list[Buffer]) -> None:
+        """Append the planned content of `node` on [start, end)."""
+        scale, grain, chunk_bytes, corpus, key = (
+            self._scale,
+            self._grain,
+            self._chunk_bytes,
+            self._corpus,
+            node.key,
+        )
+        at, stop, origin = int(start * scale), int(end * scale), int(node.start * scale)
+        name = self.name(key)
+        if at < origin + len(name):
+            out.append(name[at - origin : stop - origin])
+            at = origin + len(name)
+        while at < stop:
+            chunk, offset = divmod(at, chunk_bytes)
+            step = min(chunk_bytes - offset, stop - at)
+            # SplitMix64's finalizer, cut short: cheap, and neighbours come out far apart.
+            mixed = ((key ^ chunk) * 0x9E37_79B9_7F4A_7C15) & _MASK
+            mixed = ((mixed ^ (mixed >> 29)) * 0xBF58_476D_1CE4_E5B9) & _MASK
+            place = (mixed >> 20) % self._places * grain + offset
+            out.append(corpus[place : place + step])
+            at += step
+
+
+class TextAlphabet(Alphabet):
+    """Words of 4 bytes."""
+
+    __slots__ = ()
+
+    def name(self, key: int) -> bytes:
+        """Return the key in hexadecimal: 4 tokens."""
+        return b"%016x" % key
+
+    def reply(self, echo: Echo, end: int) -> bytes:
+        """Return the reply, escaped for JSON; of a part its share of the characters, rounded down."""
+        text = echo.text
+        if end < echo.end:
+            text = text[: len(text) * (end - echo.start) // (echo.end - echo.start)]
+        return orjson.dumps(text)[1:-1]
+
+
+class IdAlphabet(Alphabet):
+    """Token ids of one width, padded with spaces, each with a comma after it."""
+
+    __slots__ = ("_high", "_low", "_width")
+
+    def __init__(self, corpus: memoryview, low: int, high: int) -> None:
+        self._low, self._high, self._width = low, high, len(str(high))
+        super().__init__(corpus, self._width + 1, float(self._width + 1))
+
+    def name(self, key: int) -> bytes:
+        """Return the key's digits in base (high - low + 1): 5 ids where that is 7,192."""
+        base, digits, limit = self._high - self._low + 1, list[int](), 1
+        while limit <= _MASK:
+            key, digit = divmod(key, base)
+            digits.append(self._low + digit)
+            limit *= base
+        return b"".join(b"%*d," % (self._width, digit) for digit in digits)
+
+    def reply(self, echo: Echo, end: int) -> bytes | None:
+        """Return the reply's ids; None for a reply that is not as many ids as it has positions."""
+        ids = echo.text.split(",")
+        if len(ids) != echo.end - echo.start or not all(map(str.isdecimal, ids)):
+            return None
+        return (",".join(ids[: end - echo.start]) + ",").encode()
+
+
+@cache
+def text_alphabet(bytes_per_token: float) -> TextAlphabet:
+    """Return the alphabet of words at so many bytes a token; the emulated provider has exactly 4."""
+    words = np.frombuffer(WORDS, dtype=np.dtype("S4"))
+    draws = np.frombuffer(shake_256(b"swarm text corpus").digest(CORPUS_TOKENS), dtype=np.uint8)
+    return TextAlphabet(memoryview(words[draws].tobytes()), words.itemsize, bytes_per_token)
+
+
+@cache
+def id_alphabet(low: int, high: int) -> IdAlphabet:
+    """Return the alphabet of the token ids in [low, high]."""
+    draws = np.frombuffer(shake_256(b"swarm id corpus").digest(4 * CORPUS_TOKENS), dtype="<u4")
+    width = len(str(high))
+    # One cell of text per id of the range; JSON allows spaces before a number, not zeros.
+    cells = np.frombuffer(
+        b"".join(b"%*d," % (width, token) for token in range(low, high + 1)), dtype=np.dtype(("S", width + 1))
+    )
+    return IdAlphabet(memoryview(cells[draws % len(cells)].tobytes()), low, high)
