@@ -1,0 +1,129 @@
+"""What goes in and out of a hierarchy: matches, admissions, open requests, transfers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from swarm.context.tree import Node, Prompt
+from swarm.kvcache.prefix import Piece
+from swarm.kvcache.tier import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRules:
+    """How one fleet's caches count."""
+
+    block_tokens: int
+    block_bytes: int
+    hit_leaves_a_token: bool
+    """A hit covers at most (prompt - 1) // block blocks, as the last token must be computed (vLLM)."""
+    partial_blocks: bool
+    """A block that is not full takes the room of one (vLLM)."""
+
+    def room_for(self, tokens: int) -> int:
+        """Return how many blocks of room `tokens` take."""
+        return (tokens + self.block_tokens - 1 if self.partial_blocks else tokens) // self.block_tokens
+
+    def hit_limit(self, tokens: int) -> int:
+        """Return how many blocks of a prompt can be hit at most."""
+        return max(0, tokens - 1 if self.hit_leaves_a_token else tokens) // self.block_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Blocks [start, end) of a node that are served by tier number `tier` of the hierarchy."""
+
+    tier: int
+    node: Node
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The longest prefix held, each block by the first tier that holds it, at one moment."""
+
+    prompt: Prompt
+    at_s: float
+    tokens: int
+    by_tier: tuple[int, ...]
+    """Tokens by tier, in the hierarchy's order; they sum to `tokens`."""
+    parts: tuple[Part, ...]
+    """In path order."""
+    version: int
+
+    @property
+    def hbm_tokens(self) -> int:
+        """Tokens that need no transfer; they come first."""
+        return self.by_tier[0]
+
+
+class Handle:
+    """An open request: it pins its first `visible` blocks and reserves room for `reserved` more."""
+
+    __slots__ = ("is_open", "loads", "loads_end", "node", "pins", "reserved", "tokens", "visible")
+
+    def __init__(self, node: Node, tokens: int) -> None:
+        self.node = node
+        self.tokens = tokens
+        """Tokens that it has room for."""
+        self.visible = 0
+        self.reserved = 0
+        self.pins: list[tuple[Node, int]] = []
+        """The pinned end in each node of its path, root first."""
+        self.loads = 0
+        """Reads that have not landed."""
+        self.loads_end = 0
+        """Blocks that are visible when they have."""
+        self.is_open = True
+
+
+class Transfer:
+    """Blocks that must be moved: the caller times it, then calls `land`, or for a write `drop`."""
+
+    __slots__ = ("blocks", "bytes", "direction", "handle", "is_settled", "pieces", "tier", "tier_index")
+
+    def __init__(
+        self,
+        tier: Tier,
+        tier_index: int,
+        direction: Literal["read", "write"],
+        blocks: int,
+        bytes_count: int,
+        pieces: list[Piece],
+        handle: Handle | None,
+    ) -> None:
+        self.tier = tier
+        self.tier_index = tier_index
+        self.direction = direction
+        self.blocks = blocks
+        self.bytes = bytes_count
+        self.pieces = pieces
+        """What a write carries."""
+        self.handle = handle
+        """Who waits for a read."""
+        self.is_settled = False
+
+    def __repr__(self) -> str:
+        return f"Transfer({self.direction} {self.tier.spec.name}, blocks={self.blocks})"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of a request at the door; `handle` is None unless admitted."""
+
+    outcome: Literal["admitted", "wait", "too_large"]
+    handle: Handle | None
+    match: Match
+    used_tokens: int
+    """Of the match, what the request uses: pinned, or being loaded."""
+    transfers: list[Transfer]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Whether a request got room for more tokens; if not, nothing changed for it."""
+
+    ok: bool
+    transfers: list[Transfer]

@@ -1,0 +1,107 @@
+"""One memory that holds KV blocks: what it can do, what it holds, what it has counted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from swarm.context.tree import Node
+from swarm.kvcache.prefix import Piece, Runs
+
+TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
+TIER_ORDER: tuple[TierName, ...] = ("hbm", "dram", "pooled_dram", "nvme", "posix")
+
+
+@dataclass(frozen=True, slots=True)
+class TierSpec:
+    """One instance of a tier. The room counts by it; bandwidths and latencies are the fleet's to spend."""
+
+    name: TierName
+    capacity_blocks: int | None
+    ttl_s: float | None
+    """Counts from a block's last use, whatever tier it was in then; held while age <= ttl."""
+    scope: Literal["replica", "node", "cluster"]
+    inclusive: bool
+    """Written through when a request ends, and keeps its copy of what is promoted."""
+    eviction: Literal["lru"]
+    read_bytes_per_s: float | None
+    write_bytes_per_s: float | None
+    read_latency_s: float
+    write_latency_s: float
+    write_policy: Literal["drop", "block"]
+    write_queue_bytes: float
+
+
+@dataclass(slots=True)
+class TierCounters:
+    """Blocks and bytes since the start: inserted = held + expired + evicted + promoted away."""
+
+    hit_blocks: int = 0
+    inserted_blocks: int = 0
+    expired_blocks: int = 0
+    evicted_blocks: int = 0
+    promoted_blocks: int = 0
+    """Left for HBM without keeping a copy."""
+    read_bytes: int = 0
+    written_bytes: int = 0
+    offered_blocks: int = 0
+    """Offered to be written: landed, dropped, or still under way."""
+    landed_blocks: int = 0
+    dropped_blocks: int = 0
+    dropped_bytes: int = 0
+    blocked_writes: int = 0
+
+
+class Tier:
+    """A memory instance; hierarchies that reach the same memory share the object."""
+
+    __slots__ = ("counters", "reserved", "runs", "spec")
+
+    def __init__(self, spec: TierSpec) -> None:
+        self.spec = spec
+        self.runs = Runs()
+        self.counters = TierCounters()
+        self.reserved = 0
+        """Blocks of open requests that take room and cannot be hit: to be computed, loading, or partial."""
+
+    def __repr__(self) -> str:
+        return f"Tier({self.spec.name!r}, held={self.runs.held}, capacity={self.spec.capacity_blocks})"
+
+    @property
+    def free_blocks(self) -> float:
+        """Room that takes no eviction."""
+        capacity = self.spec.capacity_blocks
+        return math.inf if capacity is None else capacity - self.runs.held - self.reserved
+
+    @property
+    def room_blocks(self) -> float:
+        """Room that takes no block from anyone who is using it."""
+        capacity = self.spec.capacity_blocks
+        return math.inf if capacity is None else capacity - self.runs.pinned - self.reserved
+
+    def alive_since_s(self, now_s: float) -> float:
+        """Return the time of the oldest last use that this tier still holds at `now_s`."""
+        return -math.inf if self.spec.ttl_s is None else now_s - self.spec.ttl_s
+
+    def expire(self, now_s: float) -> list[Piece]:
+        """Let go of what has outlived the TTL."""
+        if self.spec.ttl_s is None:
+            return []
+        expired = self.runs.expire(now_s - self.spec.ttl_s)
+        if expired:
+            self.counters.expired_blocks += sum(end - start for _, start, end, _ in expired)
+        return expired
+
+    def make_room(self, blocks: int) -> list[Piece]:
+        """Evict until `blocks` more fit, as far as there is anything to evict."""
+        short = blocks - self.free_blocks
+        if short <= 0:
+            return []
+        evicted = self.runs.evict(int(short))
+        self.counters.evicted_blocks += sum(end - start for _, start, end, _ in evicted)
+        return evicted
+
+    def promote_away(self, node: Node, start: int, end: int) -> None:
+        """Let go of blocks that HBM has taken over."""
+        self.counters.promoted_blocks += self.runs.take(node, start, end)
