@@ -82,8 +82,8 @@ class ReplayConfig(Strict):
     replies: Literal["actual", "planned"] = "actual"
     sessions_max: int | None = Field(None, ge=1)
     requests_max: int | None = Field(None, ge=1, description="per agent")
-    context_scale: float = Field(1.0, gt=0, le=1, description="factor on output lengths for small targets")
     order: Literal["file", "shuffled"] = "shuffled"
+    repeat: bool = Field(False, description="start over when all recorded sessions have been played")
     on_broken: Literal["fail", "skip"] = "fail"
 
 

@@ -1,1 +1,1 @@
-"""Agent programs and where they come from. Knows: effects, contexts, chance. Does not know: clocks, targets."""
+"""Agent programs and their sources. Knows: effects, contexts, chance. Does not know: clocks, targets."""

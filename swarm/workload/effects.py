@@ -3,12 +3,12 @@
 A program is a generator. It yields an effect and is sent its result; it never reads a clock, a socket or
 a shared random stream. Each agent has a due-clock, which its interpreter keeps:
 
-- `Think` moves it forward: to `seconds` after itself, or after the last intended time (`since="intended"`),
-  never backward.
+- `Think` moves it forward, never backward: to `seconds` after itself, after the last request's completion, or
+  after the time at which that was intended. An agent's start counts as both before its first request.
 - `Infer` is intended at it, and sets it to the completion. The result is `Inferred`.
 - `Spawn` starts a child with a copy of it. The result is the child's path.
 - `Join` waits for children and sets it to the latest of their clocks and its own. The result is a tuple
-  of `Ended`, in the order asked.
+  of `Ended`, in the order asked; each holds what the child's program returned.
 
 Everything a program is told can be restored from the durable rows (agent path, turn), so a lost agent
 resumes by running its program from the start, answered from its rows.
@@ -30,7 +30,7 @@ class Think:
 
     seconds: float
     kind: ThinkKind = "tool"
-    since: Literal["now", "intended"] = "now"
+    since: Literal["now", "completed", "intended"] = "now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,9 @@ class Infer:
     """One model request.
 
     `echo` says that the reply continues the prompt's own node (the next prompt holds what was answered);
-    otherwise it lies on a branch of its own. `rewritten_tokens` counts tokens of the agent's previous
-    prompt that this one no longer starts with. `opened_by` is what the think before it was.
+    otherwise it lies on a branch of its own; `keep_reply` asks for the reply's text even so.
+    `rewritten_tokens` counts tokens of the agent's previous prompt that this one no longer starts with.
+    `opened_by` is what the think before it was.
     """
 
     prompt: Prompt
@@ -48,6 +49,7 @@ class Infer:
     kind: TurnKind = "work"
     opened_by: ThinkKind = "tool"
     rewritten_tokens: int = 0
+    keep_reply: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,12 @@ class Ended:
     path: str
     ok: bool
     completed_s: float
+    returned: object
+    """What the child's program returned; plain data that can be sent to another process."""
 
 
 Effect = Think | Infer | Spawn | Join
-Program = Generator[Effect, Any, None]
+Program = Generator[Effect, Any, object]
 
 
 @dataclass(frozen=True, slots=True)

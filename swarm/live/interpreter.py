@@ -1,0 +1,188 @@
+"""Programs on asyncio and wall time: effects in, turns out, one row for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from swarm.live.clock import RunClock
+from swarm.live.rows import row_of
+from swarm.live.targets.turn import Target, Turn, TurnResult
+from swarm.measure.record import RequestRow
+from swarm.workload.due import DueClock
+from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
+
+Spawner = Callable[[Agent, float], Awaitable[Ended]]
+"""Runs an agent from a due time on, here or elsewhere, to its end."""
+
+
+class Ledger(Protocol):
+    """Where an interpreter writes down what happens."""
+
+    def agent_started(self, agent: Agent, at_s: float) -> None:
+        """An agent began its first effect."""
+
+    def agent_ended(self, agent: Agent, at_s: float) -> None:
+        """An agent's program returned, or was stopped."""
+
+    def sent(self, agent: Agent, effect: Infer, at_s: float) -> int:
+        """A request was given to the target; return its ideal hit in tokens."""
+
+    def ended(self, effect: Infer, row: RequestRow, token_times: Sequence[float]) -> None:
+        """A request has its row; `token_times` are its deltas' times, in any clock's seconds."""
+
+
+class Stopped(Exception):
+    """The run has ended: this agent starts no more turns."""
+
+
+class Interpreter:
+    """Runs agents against a target until it is told to stop."""
+
+    def __init__(
+        self,
+        *,
+        clock: RunClock,
+        target: Target,
+        ledger: Ledger,
+        host: int,
+        measured_from_s: float,
+    ) -> None:
+        self._clock = clock
+        self._target = target
+        self._ledger = ledger
+        self._host = host
+        self._measured_from_s = measured_from_s
+        self._is_stopping = False
+        self._sleepers: dict[asyncio.Future[None], None] = {}
+        self.spawn: Spawner = self.run
+
+    def stop(self) -> None:
+        """Start no more turns; those in flight go on."""
+        self._is_stopping = True
+        for sleeper in list(self._sleepers):
+            _wake(sleeper)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more turns are started."""
+        return self._is_stopping
+
+    async def run(self, agent: Agent, start_s: float) -> Ended:
+        """Run an agent's program to its end, or until the run stops."""
+        due = DueClock(start_s)
+        children: dict[str, asyncio.Future[Ended]] = {}
+        try:
+            await self._wait_until(start_s)
+        except Stopped:
+            return Ended(agent.path, False, start_s, None)
+        self._ledger.agent_started(agent, start_s)
+        returned: object = None
+        ok = False
+        try:
+            returned = await self._drive(agent, agent.make(), due, children)
+            ok = True
+        except Stopped:
+            pass
+        finally:
+            self._ledger.agent_ended(agent, max(due.due_s, start_s) if ok else self._clock.now_s())
+        if children:
+            await asyncio.gather(*children.values())
+        return Ended(agent.path, ok, due.due_s, returned)
+
+    async def _drive(
+        self, agent: Agent, program: Program, due: DueClock, children: dict[str, asyncio.Future[Ended]]
+    ) -> object:
+        turn = 0
+        result: object = None
+        while True:
+            try:
+                effect = program.send(result)
+            except StopIteration as end:
+                return end.value
+            match effect:
+                case Think():
+                    due.think(effect)
+                    result = None
+                case Infer():
+                    await self._wait_until(due.due_s)
+                    result = await self._infer(agent, turn, effect, due)
+                    turn += 1
+                case Spawn(child):
+                    await self._wait_until(due.due_s)
+                    children[child.path] = asyncio.ensure_future(self.spawn(child, due.due_s))
+                    result = child.path
+                case Join(paths):
+                    ended = await asyncio.gather(*(children[path] for path in paths))
+                    for one in ended:
+                        due.join(one.completed_s)
+                        del children[one.path]
+                    if self.is_stopping and not all(one.ok for one in ended):
+                        raise Stopped
+                    result = tuple(ended)
+
+    async def _wait_until(self, at_s: float) -> None:
+        """Return at `at_s`; raise Stopped if the run stops before."""
+        if self._is_stopping:
+            raise Stopped
+        delay_s = at_s - self._clock.now_s()
+        if delay_s <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        sleeper: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(delay_s, _wake, sleeper)
+        self._sleepers[sleeper] = None
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
+            del self._sleepers[sleeper]
+        if self._is_stopping:
+            raise Stopped
+
+    async def _infer(self, agent: Agent, turn: int, effect: Infer, due: DueClock) -> Inferred:
+        intended_s = due.intend()
+        request = Turn(
+            prompt=effect.prompt,
+            output_tokens=effect.output_tokens,
+            agent=agent.path,
+            session=agent.session,
+            parent=agent.parent,
+            request_id=f"{agent.path}:{turn}",
+            keep_reply=effect.echo or effect.keep_reply,
+        )
+        ideal = self._ledger.sent(agent, effect, self._clock.now_s())
+        try:
+            result = await self._target.send(request)
+        except asyncio.CancelledError:
+            result = TurnResult(outcome="interrupted")
+            result.completed_s = self._clock.origin_s + self._clock.now_s()
+            self._note(agent, turn, effect, intended_s, ideal, result)
+            raise
+        row = self._note(agent, turn, effect, intended_s, ideal, result)
+        due.complete(row.completed_s)
+        reply = result.reply if row.outcome == "ok" else None
+        return Inferred(row.outcome == "ok", row.output_tokens, row.completed_s, reply)
+
+    def _note(
+        self, agent: Agent, turn: int, effect: Infer, intended_s: float, ideal: int, result: TurnResult
+    ) -> RequestRow:
+        row = row_of(
+            agent,
+            turn,
+            effect,
+            result,
+            origin_s=self._clock.origin_s,
+            intended_s=intended_s,
+            ideal_tokens=ideal,
+            host=self._host,
+            measured=intended_s >= self._measured_from_s,
+        )
+        self._ledger.ended(effect, row, result.token_times)
+        return row
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)

@@ -1,0 +1,80 @@
+"""A turn's result as a row of the run."""
+
+from itertools import pairwise
+
+from swarm.live.targets.turn import TurnResult
+from swarm.measure.record import Outcome, RequestRow
+from swarm.workload.effects import Agent, Infer
+
+
+def row_of(
+    agent: Agent,
+    turn: int,
+    effect: Infer,
+    result: TurnResult,
+    *,
+    origin_s: float,
+    intended_s: float,
+    ideal_tokens: int,
+    host: int,
+    measured: bool,
+) -> RequestRow:
+    """Return the row; `origin_s` is the run's start on the clock of the result's stamps."""
+    outcome: Outcome = "ok" if result.outcome == "ok" else "failed"
+    if result.outcome == "interrupted":
+        outcome = "interrupted"
+    due_s = intended_s
+    if result.retry_due_s is not None:
+        due_s = max(intended_s, result.retry_due_s - origin_s)
+    gaps = _gaps(result)
+    return RequestRow(
+        session=agent.session,
+        agent=agent.path,
+        parent=agent.parent,
+        role=agent.role,
+        turn=turn,
+        kind=effect.kind,
+        opened_by=effect.opened_by,
+        host=host,
+        endpoint=result.endpoint,
+        intended_s=intended_s,
+        due_s=due_s,
+        sent_s=_shifted(result.sent_s, origin_s),
+        first_token_s=_shifted(result.first_token_s, origin_s),
+        last_token_s=_shifted(result.last_token_s, origin_s),
+        completed_s=result.completed_s - origin_s,
+        prompt_tokens=effect.prompt.length if result.prompt_tokens is None else result.prompt_tokens,
+        planned_prompt_tokens=effect.prompt.length,
+        cached_tokens=result.cached_tokens,
+        ideal_tokens=ideal_tokens,
+        modelled_tokens=None,
+        output_tokens=result.output_tokens or 0,
+        planned_output_tokens=effect.output_tokens,
+        rewritten_tokens=effect.rewritten_tokens,
+        admission_wait_s=0.0,
+        retry_wait_s=result.retry_wait_s,
+        attempts=max(1, result.attempts),
+        outcome=outcome,
+        error_class=None if outcome == "ok" else result.outcome,
+        itl_mean_s=gaps[0],
+        itl_max_s=gaps[1],
+        merged_reads=result.merged_reads,
+        resumed=False,
+        measured=measured,
+        by_tier=None,
+        lost_to=None,
+        prompt_node=effect.prompt.node.name,
+    )
+
+
+def _shifted(stamp_s: float | None, origin_s: float) -> float | None:
+    return None if stamp_s is None else stamp_s - origin_s
+
+
+def _gaps(result: TurnResult) -> tuple[float | None, float | None]:
+    """Return the mean and the largest gap between deltas."""
+    times = result.token_times
+    if len(times) < 2:
+        return None, None
+    largest = max(later - earlier for earlier, later in pairwise(times))
+    return (times[-1] - times[0]) / (len(times) - 1), largest

@@ -1,0 +1,215 @@
+"""Programs and a fleet on one heap of virtual time.
+
+Knows: agents, their due-clocks, the fleet's events. Does not know: where sessions come from, what is
+measured. Two things happen at a time: an agent's effect falls due, or the fleet has an event; at the same
+instant the fleet goes first, then agents in the order in which they were scheduled.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Protocol
+
+from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
+from swarm.workload.due import DueClock
+from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
+
+
+class Fleet(Protocol):
+    """What the kernel needs of a fleet; see `swarm.fleet.events`."""
+
+    def submit(self, request: FleetRequest, now_s: float) -> None:
+        """Take a request."""
+
+    def cancel(self, request_id: int, now_s: float) -> None:
+        """Give a request up."""
+
+    def next_event_s(self, tokens: bool = False) -> float | None:
+        """Return when the next event is due."""
+
+    def advance(self, now_s: float, tokens: bool = False) -> list[Event]:
+        """Return the events up to now."""
+
+
+class Flight:
+    """One request between its submission and its end."""
+
+    __slots__ = ("effect", "first", "intended_s", "runner", "turn")
+
+    def __init__(self, runner: Runner, effect: Infer, intended_s: float, turn: int) -> None:
+        self.runner = runner
+        self.effect = effect
+        self.intended_s = intended_s
+        self.turn = turn
+        self.first: FirstToken | None = None
+
+
+class Runner:
+    """One agent between its start and its end."""
+
+    __slots__ = ("agent", "children", "due", "effect", "parent", "program", "turn", "waits_for")
+
+    def __init__(self, agent: Agent, start_s: float, parent: Runner | None) -> None:
+        self.agent = agent
+        self.due = DueClock(start_s)
+        self.parent = parent
+        self.program: Program | None = None
+        self.effect: Infer | Spawn | None = None
+        self.turn = 0
+        self.children: dict[str, Ended | None] = {}
+        self.waits_for: tuple[str, ...] = ()
+
+
+class Observer(Protocol):
+    """Who is told what happened, in the order of virtual time."""
+
+    def agent_started(self, agent: Agent, at_s: float) -> None:
+        """An agent began."""
+
+    def agent_ended(self, agent: Agent, at_s: float) -> None:
+        """An agent's program returned."""
+
+    def request_sent(self, at_s: float) -> None:
+        """A request was submitted."""
+
+    def request_ended(self, flight: Flight, end: Finished | Refused) -> None:
+        """A request finished or was refused."""
+
+
+class Kernel:
+    """Runs agents against a fleet in virtual time."""
+
+    def __init__(self, fleet: Fleet, observer: Observer) -> None:
+        self._fleet = fleet
+        self._observer = observer
+        self._heap: list[tuple[float, int, Runner]] = []
+        self._scheduled_count = 0
+        self._requests_count = 0
+        self.flights: dict[int, Flight] = {}
+        self.now_s = 0.0
+
+    def start(self, agent: Agent, at_s: float) -> None:
+        """Let an agent start at a time that has not passed."""
+        self._schedule(Runner(agent, at_s, None), at_s)
+
+    def run(self, until_s: float) -> None:
+        """Advance to the last thing due at or before `until_s`."""
+        heap, fleet = self._heap, self._fleet
+        while True:
+            agent_s = heap[0][0] if heap else None
+            fleet_s = fleet.next_event_s()
+            if fleet_s is not None and (agent_s is None or fleet_s <= agent_s):
+                if fleet_s > until_s:
+                    return
+                self.now_s = fleet_s
+                self._hear(fleet.advance(fleet_s))
+            elif agent_s is not None and agent_s <= until_s:
+                self.now_s = agent_s
+                self._hear(fleet.advance(agent_s))
+                self._act(heappop(heap)[2])
+            else:
+                return
+
+    def _schedule(self, runner: Runner, at_s: float) -> None:
+        self._scheduled_count += 1
+        heappush(self._heap, (at_s, self._scheduled_count, runner))
+
+    def _act(self, runner: Runner) -> None:
+        """Carry out the effect that is now due and run the program on to its next one."""
+        effect = runner.effect
+        if runner.program is None:
+            runner.program = runner.agent.make()
+            self._observer.agent_started(runner.agent, self.now_s)
+            self._resume(runner, None)
+        elif isinstance(effect, Infer):
+            self._submit(runner, effect)
+        else:
+            assert effect is not None
+            child = Runner(effect.agent, self.now_s, runner)
+            runner.children[effect.agent.path] = None
+            self._schedule(child, self.now_s)
+            self._resume(runner, effect.agent.path)
+
+    def _submit(self, runner: Runner, effect: Infer) -> None:
+        self._requests_count += 1
+        request_id = self._requests_count
+        agent = runner.agent
+        self.flights[request_id] = Flight(runner, effect, runner.due.intend(), runner.turn)
+        runner.turn += 1
+        self._observer.request_sent(self.now_s)
+        self._fleet.submit(
+            FleetRequest(
+                request_id=request_id,
+                session=agent.session,
+                agent=agent.path,
+                prompt=effect.prompt,
+                output_tokens=effect.output_tokens,
+                echo=effect.echo,
+            ),
+            self.now_s,
+        )
+
+    def _hear(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, FirstToken):
+                self.flights[event.request_id].first = event
+            elif isinstance(event, Finished | Refused):
+                self._finish(event)
+
+    def _finish(self, event: Finished | Refused) -> None:
+        flight = self.flights.pop(event.request_id)
+        self._observer.request_ended(flight, event)
+        runner = flight.runner
+        runner.due.complete(event.at_s)
+        ok = isinstance(event, Finished)
+        tokens = event.output_tokens if isinstance(event, Finished) else 0
+        self._resume(runner, Inferred(ok, tokens, event.at_s, None))
+
+    def _resume(self, runner: Runner, result: object) -> None:
+        """Send the program its result and go on until it has to wait for a time, the fleet or a child."""
+        program, due = runner.program, runner.due
+        assert program is not None
+        while True:
+            try:
+                effect = program.send(result)
+            except StopIteration as end:
+                self._end(runner, end.value)
+                return
+            if isinstance(effect, Think):
+                due.think(effect)
+                result = None
+            elif isinstance(effect, Join):
+                runner.waits_for = effect.paths
+                outcomes = self._joined(runner)
+                if outcomes is None:
+                    return
+                result = outcomes
+            else:
+                runner.effect = effect
+                self._schedule(runner, max(due.due_s, self.now_s))
+                return
+
+    def _joined(self, runner: Runner) -> tuple[Ended, ...] | None:
+        """Return the outcomes of the children waited for, or None while one of them runs."""
+        outcomes: list[Ended] = []
+        for path in runner.waits_for:
+            ended = runner.children[path]
+            if ended is None:
+                return None
+            outcomes.append(ended)
+        for ended in outcomes:
+            runner.due.join(ended.completed_s)
+            del runner.children[ended.path]
+        runner.waits_for = ()
+        return tuple(outcomes)
+
+    def _end(self, runner: Runner, returned: object) -> None:
+        self._observer.agent_ended(runner.agent, runner.due.due_s)
+        parent = runner.parent
+        if parent is None:
+            return
+        parent.children[runner.agent.path] = Ended(runner.agent.path, True, runner.due.due_s, returned)
+        if parent.waits_for:
+            outcomes = self._joined(parent)
+            if outcomes is not None:
+                self._resume(parent, outcomes)

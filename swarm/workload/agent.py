@@ -1,0 +1,62 @@
+"""An agent's context: the place in the tree that it appends to, and its shared beginnings."""
+
+from __future__ import annotations
+
+from swarm.context.tree import Node, Prompt, root
+from swarm.workload.effects import Inferred
+
+
+class Context:
+    """Everything an agent would send next; append-only until it is compacted or pulled back."""
+
+    __slots__ = ("_branches_count", "_owner", "tip")
+
+    def __init__(self, owner: str, base: Prompt) -> None:
+        self._owner = owner
+        self._branches_count = 0
+        self.tip = base
+        self.branch_at(base)
+
+    @property
+    def length(self) -> int:
+        """Tokens in the context."""
+        return self.tip.length
+
+    def branch_at(self, base: Prompt) -> None:
+        """Go on from `base`: what follows it in the context is gone."""
+        self.tip = base.branch(f"{self._owner}#{self._branches_count}")
+        self._branches_count += 1
+
+    def append(self, tokens: int) -> None:
+        """Append planned text."""
+        self.tip = self.tip.extend(tokens)
+
+    def append_reply(self, inferred: Inferred, planned_tokens: int) -> None:
+        """Append what the model answered; planned text where there is no answer to echo."""
+        self.tip = append_reply(self.tip, inferred, planned_tokens)
+
+
+def append_reply(tip: Prompt, inferred: Inferred, planned_tokens: int) -> Prompt:
+    """Return `tip` with the reply after it: the real one where it is known, else planned text."""
+    if not inferred.ok or inferred.reply is None:
+        return tip.extend(planned_tokens)
+    end = tip.length + inferred.output_tokens
+    if end > tip.length:
+        tip.node.echo(tip.length, end, inferred.reply)
+    return Prompt(tip.node, end)
+
+
+def shared_prefix(role: str, tool_tokens: int, system_tokens: int) -> Prompt:
+    """Return the tool definitions and system prompt that all agents of a role start with."""
+    tools = root(f"tools/{role}/{tool_tokens}").extend(tool_tokens)
+    system = tools.branch(f"system/{role}/{tool_tokens}/{system_tokens}")
+    return Prompt(shared(system.node), system.length + system_tokens)
+
+
+_shared_nodes: dict[str, Node] = {}
+"""One object per shared name and process, so that caches keyed by node see the sharing."""
+
+
+def shared(node: Node) -> Node:
+    """Return the process's one object for a node that several sessions share."""
+    return _shared_nodes.setdefault(node.name, node)

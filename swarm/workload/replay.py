@@ -1,0 +1,172 @@
+"""Recorded sessions, played again as programs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from swarm.config.workload import ReplayConfig
+from swarm.context.tree import Node, Prompt
+from swarm.streams import stream
+from swarm.workload.agent import append_reply, shared, shared_prefix
+from swarm.workload.effects import Agent, Effect, Infer, Join, Program, Spawn, Think, ThinkKind
+from swarm.workload.script import NodeScript, SessionScript, SpawnScript, TurnScript
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """How a session is played: the part of the configuration that its programs need."""
+
+    timing: str
+    api_scale: float
+    time_scale: float
+    idle_cap_s: float | None
+    shared_prefix: bool
+    echo: bool
+    requests_max: int | None
+
+
+def plan_of(config: ReplayConfig) -> ReplayPlan:
+    """Return the programs' part of the configuration."""
+    return ReplayPlan(
+        timing=config.timing,
+        api_scale=config.api_scale,
+        time_scale=config.time_scale,
+        idle_cap_s=config.idle_cap_s,
+        shared_prefix=config.shared_prefix,
+        echo=config.replies == "actual",
+        requests_max=config.requests_max,
+    )
+
+
+def session_agent(config: ReplayConfig, script: SessionScript, *, seed: int, session: str) -> Agent:
+    """Return the orchestrator that plays `script` under the name `session`."""
+    first = 0
+    turns = script.agents[0].turns
+    if config.start == "random" and turns:
+        first = int(stream(seed, "replay-start", session).integers(0, len(turns)))
+    make = partial(play_session, plan_of(config), script, session, first)
+    return Agent(session, session, None, script.agents[0].role, make)
+
+
+def play_session(plan: ReplayPlan, script: SessionScript, session: str, first: int) -> Program:
+    """Play the orchestrator's turns from `first` on."""
+    tree = ReplayTree(script, session, plan.shared_prefix)
+    return play(plan, script, tree, session, 0, first)
+
+
+class ReplayTree:
+    """The session's nodes as objects, made when first asked for."""
+
+    __slots__ = ("_names", "_nodes", "_shares_prefix", "script")
+
+    def __init__(self, script: SessionScript, session: str, shares_prefix: bool) -> None:
+        self.script = script
+        self._names = script.scope or session
+        self._nodes: list[Node | None] = [None] * len(script.nodes)
+        self._shares_prefix = shares_prefix and script.scope is None
+
+    def prompt(self, turn: TurnScript) -> Prompt:
+        """Return the place that a turn sends."""
+        return Prompt(self._node(turn.node), turn.length)
+
+    def _node(self, index: int) -> Node:
+        node = self._nodes[index]
+        if node is None:
+            node = self._make(index)
+            self._nodes[index] = node
+        return node
+
+    def _make(self, index: int) -> Node:
+        spec = self.script.nodes[index]
+        name = f"{self._names}#{index}"
+        if self.script.scope is not None:
+            return shared(self._branch(name, spec))
+        return self._branch(name, spec)
+
+    def _branch(self, name: str, spec: NodeScript) -> Node:
+        if spec.parent >= 0:
+            return Prompt(self._node(spec.parent), spec.start).branch(name).node
+        if self._shares_prefix and spec.tool_tokens + spec.system_tokens:
+            return shared_prefix("recorded", spec.tool_tokens, spec.system_tokens).branch(name).node
+        return Node(name)
+
+
+def play(
+    plan: ReplayPlan, script: SessionScript, tree: ReplayTree, path: str, agent: int, first: int
+) -> Generator[Effect, Any, None]:
+    """Play one agent of a session: think as recorded, send what it sent, start its sub-agents."""
+    recorded = script.agents[agent]
+    turns = recorded.turns[: plan.requests_max]
+    unjoined: list[str] = []
+    must_join: list[str] = []
+    if first == 0:
+        yield from _spawn(plan, script, tree, path, recorded.early_spawns, 0.0, unjoined, must_join)
+    for index in range(first, len(turns)):
+        turn = turns[index]
+        if must_join:
+            yield Join(tuple(must_join))
+            must_join.clear()
+        if index > first or agent > 0:
+            yield _think(plan, turn, index)
+        prompt = tree.prompt(turn)
+        echo = plan.echo and turn.continues
+        inferred = yield Infer(
+            prompt, turn.output, echo, "work", turn.opened_by, rewritten_tokens=turn.rewritten
+        )
+        if echo:
+            append_reply(prompt, inferred, turn.output)
+        if index + 1 < len(turns):
+            offset = _busy_s(plan, turns[index + 1])
+            yield from _spawn(plan, script, tree, path, turn.spawns, offset, unjoined, must_join)
+    rest = tuple(must_join + unjoined)
+    if rest:
+        yield Join(rest)
+
+
+def _spawn(
+    plan: ReplayPlan,
+    script: SessionScript,
+    tree: ReplayTree,
+    path: str,
+    spawns: tuple[SpawnScript, ...],
+    busy_s: float,
+    unjoined: list[str],
+    must_join: list[str],
+) -> Generator[Effect, Any, None]:
+    """Start sub-agents inside the think that follows; `busy_s` of their recorded offset was the model's."""
+    for spawn in spawns:
+        if plan.timing == "think-only":
+            yield Think(_scaled(plan, max(0.0, spawn.after_s - busy_s)), since="completed")
+        else:
+            yield Think(_scaled(plan, spawn.after_s), since="intended")
+        child = f"{path}/{spawn.agent - 1}"
+        make = partial(play, plan, script, tree, child, spawn.agent, 0)
+        started = yield Spawn(Agent(child, path, path, script.agents[spawn.agent].role, make))
+        (must_join if spawn.joined else unjoined).append(started)
+
+
+def _think(plan: ReplayPlan, turn: TurnScript, index: int) -> Think:
+    kind: ThinkKind = "human" if turn.opened_by == "human" else "tool"
+    if index == 0:
+        return Think(_scaled(plan, turn.gap_s), "tool", since="intended")
+    if plan.timing == "think-only" and turn.think_s is not None:
+        return Think(_scaled(plan, turn.think_s), kind, since="completed")
+    if plan.timing == "api-scaled" and turn.think_s is not None and turn.api_s is not None:
+        after = turn.api_s * plan.api_scale + _scaled(plan, turn.think_s)
+        return Think(after, kind, since="intended")
+    return Think(_scaled(plan, turn.gap_s), kind, since="intended")
+
+
+def _busy_s(plan: ReplayPlan, following: TurnScript) -> float:
+    """Return how long after a turn's start its recorded think began."""
+    if following.think_s is None:
+        return following.api_s or 0.0
+    return max(0.0, following.gap_s - following.think_s)
+
+
+def _scaled(plan: ReplayPlan, seconds: float) -> float:
+    scaled = max(0.0, seconds) * plan.time_scale
+    return scaled if plan.idle_cap_s is None else min(scaled, plan.idle_cap_s)

@@ -1,0 +1,105 @@
+"""Sessions by number: what a load asks for when it starts one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from swarm.config.workload import ProfileConfig, ReplayConfig, SyntheticConfig, Workload
+from swarm.errors import ConfigError
+from swarm.streams import stream
+from swarm.workload import replay, synthetic
+from swarm.workload.effects import Agent
+from swarm.workload.formats import read_sessions
+from swarm.workload.recorded import RecordedSession
+from swarm.workload.script import SessionScript, Trie, compile_session
+
+
+class Source(Protocol):
+    """Where sessions come from: session `index` is the same in every process and at every time."""
+
+    count: int | None
+    """How many sessions there are; None: as many as are asked for."""
+
+    def session(self, index: int) -> Agent:
+        """Return the orchestrator of session `index`."""
+
+
+def session_name(index: int) -> str:
+    """Return the name of the run's session `index`."""
+    return f"s{index:06d}"
+
+
+class SyntheticSource:
+    """Sessions of the synthetic coding agent."""
+
+    count: int | None = None
+
+    def __init__(self, config: SyntheticConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+
+    def session(self, index: int) -> Agent:
+        """Return the orchestrator of session `index`."""
+        return synthetic.session_agent(self._config, seed=self._seed, session=session_name(index))
+
+
+class ReplaySource:
+    """Recorded sessions in a drawn or the files' order, over again when `repeat` is set."""
+
+    def __init__(self, config: ReplayConfig, seed: int, scripts: tuple[SessionScript, ...]) -> None:
+        self._config = config
+        self._seed = seed
+        self._scripts = scripts
+        order = np.arange(len(scripts))
+        if config.order == "shuffled":
+            order = stream(seed, "replay-order", "").permutation(len(scripts))
+        self._order = [int(k) for k in order]
+        self.count: int | None = None if config.repeat else len(scripts)
+
+    def session(self, index: int) -> Agent:
+        """Return the orchestrator of session `index`."""
+        script = self._scripts[self._order[index % len(self._order)]]
+        return replay.session_agent(self._config, script, seed=self._seed, session=session_name(index))
+
+
+def compile_scripts(sessions: Iterable[RecordedSession]) -> tuple[SessionScript, ...]:
+    """Compile sessions; those with ids of a shared namespace are placed into one tree."""
+    tries: dict[str, Trie] = {}
+    scripts = []
+    for session in sessions:
+        trie = None
+        if session.namespace.startswith("global"):
+            trie = tries.setdefault(session.namespace, Trie(session.block_tokens))
+        scripts.append(compile_session(session, trie))
+    nodes = {scope: tuple(trie.nodes) for scope, trie in tries.items()}
+    return tuple(
+        script if script.scope is None else replace(script, nodes=nodes[script.scope]) for script in scripts
+    )
+
+
+def load_scripts(config: Workload) -> tuple[SessionScript, ...]:
+    """Read what a workload needs from files, once, in the process that starts the run."""
+    if not isinstance(config, ReplayConfig):
+        return ()
+    sessions = read_sessions(config.path, config.format)
+    if config.sessions_max is not None:
+        sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
+    scripts = compile_scripts(sessions)
+    if not scripts:
+        raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")
+    return scripts
+
+
+def open_source(config: Workload, seed: int, scripts: tuple[SessionScript, ...]) -> Source:
+    """Return the sessions of a workload."""
+    match config:
+        case SyntheticConfig():
+            return SyntheticSource(config, seed)
+        case ReplayConfig():
+            return ReplaySource(config, seed, scripts)
+        case ProfileConfig():
+            raise ConfigError("workload.kind: profile is not wired yet")

@@ -1,0 +1,254 @@
+"""A coding agent from stated distributions: an orchestrator, its sub-agents, their compactions.
+
+A turn is: think (a tool's run, or a person's wait), append what came of it, ask the model. When the context
+would pass the high watermark, the agent first sends all of it and asks for a summary, and goes on with the
+shared prefix and that summary. Now and then an orchestrator delegates: to short-lived sub-agents, whose
+context is dropped when they end, or to a long-lived one, which is asked again with all that it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from swarm.config.workload import SubagentConfig, SyntheticConfig
+from swarm.context.tree import Prompt
+from swarm.streams import stream
+from swarm.workload.agent import Context, shared_prefix
+from swarm.workload.effects import Agent, Effect, Ended, Infer, Join, Spawn, Think, ThinkKind
+from swarm.workload.think import human_waits, lengths, lognormal
+
+INSTRUCTION_TOKENS = 200
+"""The request for a summary that a compaction appends."""
+TURNS_MAX = 2_000
+"""Longest life of an agent in turns; a bound on what is drawn ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDraw:
+    """What chance decided of one turn."""
+
+    think_s: float
+    think: ThinkKind
+    appended: int
+    output: int
+    summary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """What an orchestrator hands over after one of its turns."""
+
+    turn: int
+    fan_out: int
+    overlaps: bool
+    long_lived: int | None
+    report_tokens: int
+
+
+def session_agent(config: SyntheticConfig, *, seed: int, session: str) -> Agent:
+    """Return the orchestrator of a session."""
+    program = partial(orchestrator, config, seed, session)
+    return Agent(session, session, None, "orchestrator", program)
+
+
+def orchestrator(config: SyntheticConfig, seed: int, session: str) -> Generator[Effect, Any, None]:
+    """Work through a session's turns, delegating now and then, and end with all sub-agents joined."""
+    generator = stream(seed, "plan", session)
+    turns = _draw_turns(config, generator, with_people=True)
+    delegations = _draw_delegations(config.subagents, generator, len(turns))
+    context = Context(session, shared_prefix("orchestrator", config.tool_tokens, config.system_tokens))
+    prefix = context.tip
+    first = _first_turn(config, generator, len(turns), context, turns)
+    running: list[str] = []
+    experts: dict[int, Expert] = {}
+    children_count = 0
+    for index in range(first, len(turns)):
+        yield from _take_turn(config, context, prefix, turns[index], is_first=index == first)
+        delegation = delegations.get(index)
+        if delegation is None:
+            continue
+        if delegation.long_lived is not None:
+            expert = experts.setdefault(delegation.long_lived, Expert())
+            yield from expert.settle(running)
+            agents = [_expert_agent(config, seed, session, children_count, expert.context)]
+            expert.path = agents[0].path
+        else:
+            agents = [_subagent(config, seed, session, children_count + k) for k in range(delegation.fan_out)]
+        children_count += len(agents)
+        for agent in agents:
+            running.append((yield Spawn(agent)))
+        if not delegation.overlaps:
+            yield from _join(running, experts, tuple(agent.path for agent in agents))
+            context.append(delegation.report_tokens * len(agents))
+    yield from _join(running, experts, tuple(running))
+
+
+class Expert:
+    """A long-lived sub-agent between its tasks: where it runs, or the context it is asked again with."""
+
+    __slots__ = ("context", "path")
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        self.context: Prompt | None = None
+
+    def settle(self, running: list[str]) -> Generator[Effect, Any, None]:
+        """Wait for the task it is at, if any, so that it can be asked again."""
+        if self.path is not None and self.path in running:
+            yield from _join(running, {0: self}, (self.path,))
+
+    def learn(self, ended: Ended) -> None:
+        """Keep the context that a task ended with."""
+        if ended.path == self.path and isinstance(ended.returned, Prompt):
+            self.context = ended.returned
+
+
+def _join(
+    running: list[str], experts: dict[int, Expert], paths: tuple[str, ...]
+) -> Generator[Effect, Any, None]:
+    if not paths:
+        return
+    outcomes = yield Join(paths)
+    for ended in outcomes:
+        running.remove(ended.path)
+        for expert in experts.values():
+            expert.learn(ended)
+
+
+def _expert_agent(
+    config: SyntheticConfig, seed: int, session: str, ordinal: int, base: Prompt | None
+) -> Agent:
+    path = f"{session}/{ordinal}"
+    return Agent(path, session, session, "expert", partial(subagent, config, seed, path, "expert", base))
+
+
+def _subagent(config: SyntheticConfig, seed: int, session: str, ordinal: int) -> Agent:
+    path = f"{session}/{ordinal}"
+    return Agent(path, session, session, "subagent", partial(subagent, config, seed, path, "subagent", None))
+
+
+def subagent(
+    config: SyntheticConfig, seed: int, path: str, role: str, base: Prompt | None
+) -> Generator[Effect, Any, Prompt]:
+    """Take a brief and work on it with tools; return the context, with which an expert is asked again."""
+    generator = stream(seed, "plan", path)
+    limited = config.model_copy(update={"turns": config.subagents.turns})
+    turns = _draw_turns(limited, generator, with_people=False)
+    brief = lengths(config.subagents.brief_tokens, generator, 1)[0]
+    prefix = shared_prefix(role, config.tool_tokens, config.system_tokens)
+    context = Context(path, prefix if base is None else base)
+    context.append(brief)
+    for index, turn in enumerate(turns):
+        yield from _take_turn(config, context, prefix, turn, is_first=index == 0)
+    return context.tip
+
+
+def _take_turn(
+    config: SyntheticConfig, context: Context, prefix: Prompt, turn: TurnDraw, *, is_first: bool
+) -> Generator[Effect, Any, None]:
+    opened_by: ThinkKind = "start"
+    if not is_first:
+        yield Think(turn.think_s, turn.think)
+        context.append(turn.appended)
+        opened_by = turn.think
+    rewritten = 0
+    if context.length + turn.output > config.high_watermark:
+        rewritten = yield from _compact(config, context, prefix, turn, opened_by)
+    echo = config.replies == "actual"
+    inferred = yield Infer(context.tip, turn.output, echo, "work", opened_by, rewritten_tokens=rewritten)
+    context.append_reply(inferred, turn.output)
+
+
+def _compact(
+    config: SyntheticConfig, context: Context, prefix: Prompt, turn: TurnDraw, opened_by: ThinkKind
+) -> Generator[Effect, Any, int]:
+    """Send the whole context for a summary and start a new cycle; return the tokens it rewrote."""
+    asked = context.tip.extend(INSTRUCTION_TOKENS)
+    actual = config.replies == "actual"
+    inferred = yield Infer(asked, turn.summary, False, "compact", opened_by, keep_reply=actual)
+    rewritten = context.length - prefix.length
+    context.branch_at(prefix)
+    context.append_reply(inferred, turn.summary)
+    context.append(min(turn.appended, config.high_watermark // 8))
+    return rewritten
+
+
+def _draw_turns(
+    config: SyntheticConfig, generator: np.random.Generator, *, with_people: bool
+) -> list[TurnDraw]:
+    count = min(TURNS_MAX, lengths(config.turns, generator, 1)[0])
+    by_person = generator.random(count) < (1.0 / config.turns_per_request if with_people else 0.0)
+    tool_s = lognormal(config.tool_think_s, generator, count)
+    human_s = human_waits(config.human_wait, generator, count)
+    think_s = np.where(by_person, human_s, tool_s)
+    if config.idle_cap_s is not None:
+        think_s = np.minimum(think_s, config.idle_cap_s)
+    results = lengths(config.tool_result, generator, count)
+    messages = lengths(config.human_message, generator, count)
+    outputs = lengths(config.output, generator, count)
+    summaries = lengths(config.summary, generator, count)
+    return [
+        TurnDraw(
+            think_s=float(think_s[k]),
+            think="human" if by_person[k] else "tool",
+            appended=messages[k] if by_person[k] else results[k],
+            output=outputs[k],
+            summary=summaries[k],
+        )
+        for k in range(count)
+    ]
+
+
+def _draw_delegations(
+    config: SubagentConfig, generator: np.random.Generator, turns_count: int
+) -> dict[int, Delegation]:
+    happens = generator.random(turns_count) < config.chance_per_turn
+    overlaps = generator.random(turns_count) < config.overlap_share
+    is_long = generator.random(turns_count) < (config.long_lived_share if config.long_lived else 0.0)
+    fan_out = generator.integers(1, config.fan_out_max + 1, turns_count)
+    expert = generator.integers(0, max(1, config.long_lived), turns_count)
+    reports = lengths(config.brief_tokens, generator, turns_count)
+    return {
+        k: Delegation(
+            turn=k,
+            fan_out=int(fan_out[k]),
+            overlaps=bool(overlaps[k]),
+            long_lived=int(expert[k]) if is_long[k] else None,
+            report_tokens=reports[k],
+        )
+        for k in range(turns_count)
+        if happens[k]
+    }
+
+
+def _first_turn(
+    config: SyntheticConfig,
+    generator: np.random.Generator,
+    turns_count: int,
+    context: Context,
+    turns: list[TurnDraw],
+) -> int:
+    """Lay out the context before the first turn sent; return that turn's index.
+
+    A warm start enters the session at a uniformly drawn turn, with the context that the turns before it
+    would have left.
+    """
+    first_context = lengths(config.first_context, generator, 1)[0]
+    entered = float(generator.random())
+    prefix_tokens = context.length
+    context.append(min(first_context, config.high_watermark // 2))
+    if not config.warm_start:
+        return 0
+    index = int(entered * turns_count)
+    length = context.length
+    for turn in turns[:index]:
+        length += turn.appended + turn.output
+        if length > config.high_watermark:
+            length = prefix_tokens + turn.summary
+    context.append(max(0, length - context.length))
+    return index
