@@ -1,0 +1,120 @@
+"""Request bodies as joined slices: the prompt's buffers between two ready-made pieces of JSON.
+
+The prompt comes first, so that requests that share a prefix of the context tree share their first bytes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import orjson
+
+from swarm.config.target import Api, TargetConfig
+from swarm.context.render import Alphabet, Buffer, id_alphabet, text_alphabet
+from swarm.context.tree import Prompt
+
+
+class BodyWriter(ABC):
+    """Writes the bodies of one target."""
+
+    path: str
+    """Under the base URL."""
+
+    def __init__(self, alphabet: Alphabet, settings: dict[str, Any], exact_output: bool) -> None:
+        self._alphabet = alphabet
+        members = orjson.dumps(settings)[1:-1]
+        output = b',"max_tokens":%(tokens)d'
+        if exact_output:
+            output += b',"min_tokens":%(tokens)d,"ignore_eos":true'
+        self._tail = b"," + members.replace(b"%", b"%%") + output + b"}"
+
+    @abstractmethod
+    def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
+        """Append the body up to the prompt's end."""
+
+    def write(self, prompt: Prompt, output_tokens: int) -> list[Buffer]:
+        """Return the body of a turn."""
+        out: list[Buffer] = []
+        self.prompt(prompt, out)
+        out.append(self._tail % {b"tokens": output_tokens})
+        return out
+
+
+class CompletionsWriter(BodyWriter):
+    """The prompt as one string."""
+
+    path = "/v1/completions"
+
+    def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
+        """Append the body up to the prompt's end."""
+        out.append(b'{"prompt":"')
+        out += self._alphabet.render(prompt)
+        out.append(b'"')
+
+
+class TokenIdsWriter(BodyWriter):
+    """The prompt as a list of token ids."""
+
+    path = "/v1/completions"
+
+    def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
+        """Append the body up to the prompt's end."""
+        out.append(b'{"prompt":[')
+        out += self._alphabet.render(prompt)
+        if prompt.length:
+            # Every id brings its comma along; the last one has none behind it.
+            out[-1] = out[-1][:-1]
+        out.append(b"]")
+
+
+class ChatWriter(BodyWriter):
+    """The prompt as messages: what the server said is the assistant's, the rest the user's.
+
+    The root's name is the system message, because what may be in it has to follow from the root alone: a
+    later turn or another branch must not turn a piece of it into another role.
+    """
+
+    path = "/v1/chat/completions"
+
+    def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
+        """Append the body up to the prompt's end."""
+        out.append(b'{"messages":[{"role":"system","content":"')
+        first = True
+        for replied, buffers in self._alphabet.segments(prompt):
+            if first:
+                out.append(buffers[0])
+                buffers = buffers[1:]
+                first = False
+                if not buffers:
+                    continue
+            out.append(_ASSISTANT if replied else _USER)
+            out += buffers
+        out.append(b'"}]')
+
+
+_ASSISTANT = b'"},{"role":"assistant","content":"'
+_USER = b'"},{"role":"user","content":"'
+
+
+def body_writer(config: TargetConfig) -> BodyWriter:
+    """Return the writer that a target needs."""
+    text = text_alphabet(config.bytes_per_token)
+    settings: dict[str, Any] = {
+        "model": config.model,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **config.extra_body,
+    }
+    if config.api == "token_ids":
+        ids = id_alphabet(config.token_id_low, config.token_id_high)
+        # Without the ids of a reply it cannot be repeated in the next prompt.
+        return TokenIdsWriter(ids, {**settings, "return_token_ids": True}, config.exact_output)
+    return WRITERS[config.api](text, settings, config.exact_output)
+
+
+WRITERS: dict[Api, type[BodyWriter]] = {
+    "chat": ChatWriter,
+    "completions": CompletionsWriter,
+    "token_ids": TokenIdsWriter,
+}

@@ -1,0 +1,105 @@
+"""One event of an OpenAI stream, decoded as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from swarm.config.target import FailureClass
+
+TEXT_FIELDS = ("content", "text", "reasoning_content", "reasoning")
+"""Where servers put a delta's text; chat and completions, then two names for reasoning."""
+REPLY_FIELDS = ("content", "text")
+"""What an agent's next prompt repeats of it: chat templates drop past reasoning."""
+
+
+class EventError(Exception):
+    """An event that ends the attempt."""
+
+    def __init__(self, kind: FailureClass, detail: str) -> None:
+        super().__init__(detail)
+        self.kind: FailureClass = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What an event says; None where it says nothing."""
+
+    done: bool = False
+    has_content: bool = False
+    """Some content, reasoning or tool call that is not empty."""
+    mark: bytes | None = None
+    """The bytes before the text, up to its opening quote, as this server writes them."""
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+DONE = Delta(done=True)
+
+
+def loads(data: bytes) -> Any:
+    """Return decoded JSON; unlike orjson alone, halves of surrogate pairs are let through."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data)
+
+
+def decode(event: bytes) -> Delta:
+    """Return what an event says; raises `EventError`."""
+    if event == b"[DONE]":
+        return DONE
+    try:
+        message = loads(event)
+    except ValueError:
+        raise EventError("malformed", f"an event that is not JSON: {event[:100]!r}") from None
+    try:
+        if message.get("error"):
+            raise EventError("stream_error", f"{message['error']}"[:300])
+        return _read(event, message)
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError):
+        raise EventError("malformed", f"an event of an unknown shape: {event[:100]!r}") from None
+
+
+def _read(event: bytes, message: dict[str, Any]) -> Delta:
+    usage = message.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    choices = message.get("choices") or [{}]
+    choice: dict[str, Any] = choices[0]
+    delta: dict[str, Any] = choice.get("delta", choice) or {}
+    ids = tuple(choice.get("token_ids") or ())
+    fields = [field for field in TEXT_FIELDS if delta.get(field)]
+    finish_reason = choice.get("finish_reason")
+    return Delta(
+        has_content=bool(fields or ids or delta.get("tool_calls")),
+        mark=_mark(event, fields[0]) if len(fields) == 1 else None,
+        text="".join(delta[field] for field in fields if field in REPLY_FIELDS),
+        token_ids=ids,
+        finish_reason=None if finish_reason is None else str(finish_reason),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        cached_tokens=_count(details.get("cached_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+    )
+
+
+def _mark(event: bytes, field: str) -> bytes | None:
+    for mark in (b'"%b":"' % field.encode(), b'"%b": "' % field.encode()):
+        if event.count(mark) == 1:
+            return mark
+    return None
+
+
+def _count(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(value)
+    return value

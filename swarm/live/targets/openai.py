@@ -1,0 +1,210 @@
+"""Any OpenAI-compatible server as a target."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from urllib.parse import quote, urlsplit
+
+from swarm.config.target import TargetConfig
+from swarm.errors import ConfigError
+from swarm.live.targets.answer import Answer, header
+from swarm.live.targets.body import BodyWriter, body_writer
+from swarm.live.targets.connection import Connection
+from swarm.live.targets.failure import Failure
+from swarm.live.targets.pool import ConnectError, Origin, Pool
+from swarm.live.targets.retry import retry_after_s, wait_s
+from swarm.live.targets.tls import client_context
+from swarm.live.targets.turn import Turn, TurnResult
+from swarm.live.targets.watch import Watch
+from swarm.streams import digest64, stream
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _Endpoint:
+    """One base URL. Its head holds the key, so it is never shown."""
+
+    url: str
+    pool: Pool
+    head: bytes
+
+
+class OpenAITarget:
+    """Sends turns; made and used within one event loop."""
+
+    def __init__(self, *, config: TargetConfig, seed: int) -> None:
+        if not config.urls:
+            raise ConfigError(
+                "target.urls is empty: give the base URL of a server, such as http://127.0.0.1:8000"
+            )
+        if config.model is None:
+            raise ConfigError("target.model is not known yet: resolve it from /v1/models first")
+        self._config = config
+        self._seed = seed
+        self._key = api_key(config)
+        self._writer: BodyWriter = body_writer(config)
+        self._endpoints = [self._endpoint(url) for url in config.urls]
+        timeouts = config.timeouts
+        self._watch = Watch(min(timeouts.first_token_s, timeouts.between_tokens_s, timeouts.total_s))
+        self._session_header = config.session_header.encode()
+        self._parent_header = b"\r\n" + config.parent_header.encode() + b": "
+
+    async def send(self, turn: Turn) -> TurnResult:
+        """Carry out a turn, with its retries."""
+        retry, count = self._config.retry, len(self._endpoints)
+        place = digest64(turn.session) % count if count > 1 else 0
+        attempt, reconnects, waited, due, chance = 1, 0, 0.0, None, None
+        while True:
+            endpoint = self._endpoints[place]
+            result, failure, asked = await self._attempt(turn, endpoint)
+            reconnects += result.reconnects
+            if failure is None:
+                break
+            result.outcome, result.error = failure.kind, self._redact(failure.detail)
+            if chance is None:
+                chance = stream(self._seed, "retry", turn.request_id)
+            wait = wait_s(retry, failure, attempt=attempt, asked_s=asked, chance=chance)
+            if wait is None or result.first_token_s is not None:
+                break
+            if failure.kind in ("refused", "unreachable", "timeout_connect"):
+                place = (place + 1) % count
+            attempt += 1
+            waited += wait
+            due = monotonic() + wait
+            await asyncio.sleep(wait)
+        result.attempts = attempt
+        result.reconnects = reconnects
+        result.retry_wait_s = waited
+        result.retry_due_s = due
+        return result
+
+    async def close(self) -> None:
+        """Close every connection; turns still open end as failures."""
+        self._watch.close()
+        for endpoint in self._endpoints:
+            endpoint.pool.close()
+
+    async def _attempt(
+        self, turn: Turn, endpoint: _Endpoint
+    ) -> tuple[TurnResult, Failure | None, float | None]:
+        """Return the result, the failure if it is one, and the seconds that Retry-After asks for."""
+        result = TurnResult()
+        result.endpoint = endpoint.url
+        connection = endpoint.pool.take_idle()
+        if connection is not None:
+            answer = await self._exchange(turn, endpoint, connection, result)
+            if answer.failure is None or not answer.failure.stale:
+                return result, answer.failure, self._asked_s(answer)
+            result = TurnResult()
+            result.endpoint = endpoint.url
+            result.reconnects = 1
+        started = monotonic()
+        try:
+            connection = await endpoint.pool.dial(self._config.timeouts.connect_s)
+        except ConnectError as error:
+            result.completed_s = monotonic()
+            result.connect_s = result.completed_s - started
+            return result, error.failure, None
+        result.connect_s = monotonic() - started
+        answer = await self._exchange(turn, endpoint, connection, result)
+        return result, answer.failure, self._asked_s(answer)
+
+    async def _exchange(
+        self, turn: Turn, endpoint: _Endpoint, connection: Connection, result: TurnResult
+    ) -> Answer:
+        answer = Answer(
+            connection=connection,
+            result=result,
+            timeouts=self._config.timeouts,
+            event_bytes_max=self._config.limits.event_bytes_max,
+            api=self._config.api,
+            keep_reply=turn.keep_reply,
+        )
+        body = self._writer.write(turn.prompt, turn.output_tokens)
+        size = sum(map(len, body))
+        connection.start([self._head(turn, endpoint, size), *body], answer)
+        result.sent_s = connection.sent_s
+        del body
+        self._watch.add(answer)
+        try:
+            await answer.waiter
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        finally:
+            self._watch.remove(answer)
+        return answer
+
+    def _head(self, turn: Turn, endpoint: _Endpoint, size: int) -> bytes:
+        parent = b"" if turn.parent is None else self._parent_header + header_value(turn.parent)
+        return b"%b%b: %b%b\r\nContent-Length: %d\r\n\r\n" % (
+            endpoint.head,
+            self._session_header,
+            header_value(turn.agent),
+            parent,
+            size,
+        )
+
+    def _endpoint(self, url: str) -> _Endpoint:
+        origin, prefix = split_url(url)
+        config = self._config
+        context = client_context(config.ca_file) if origin.secure else None
+        lines = [
+            b"POST %b%b HTTP/1.1" % (prefix.encode(), self._writer.path.encode()),
+            b"Host: " + origin.authority,
+            b"User-Agent: swarm-emulator",
+            b"Accept: text/event-stream",
+            b"Accept-Encoding: identity",
+            b"Content-Type: application/json",
+            *(b"%b: %b" % (name.encode(), header_value(value)) for name, value in config.headers.items()),
+        ]
+        if self._key is not None:
+            lines.append(b"Authorization: Bearer " + self._key.encode())
+        pool = Pool(origin=origin, context=context, limits=config.limits)
+        return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n")
+
+    def _asked_s(self, answer: Answer) -> float | None:
+        value = header(answer.headers, b"retry-after")
+        return retry_after_s(value, datetime.now(UTC)) if value and answer.failure is not None else None
+
+    def _redact(self, text: str) -> str:
+        return text if self._key is None else text.replace(self._key, "[key]")
+
+
+def api_key(config: TargetConfig) -> str | None:
+    """Return the key from the environment variable that the configuration names."""
+    if config.api_key_env is None:
+        return None
+    key = os.environ.get(config.api_key_env, "").strip()
+    if not key:
+        raise ConfigError(
+            f"target.api_key_env names {config.api_key_env!r}, which is not set; export it first"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"the key in {config.api_key_env!r} holds characters that a header cannot")
+    return key
+
+
+def header_value(text: str) -> bytes:
+    """Return text as a header's value; what a header cannot hold is percent-encoded."""
+    return text.encode() if text.isascii() and text.isprintable() else quote(text).encode()
+
+
+def split_url(url: str) -> tuple[Origin, str]:
+    """Return where a base URL leads, and the path before `/v1`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"target.urls: {url!r} is not a base URL; write http://HOST:PORT or https://HOST")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(
+            "target.urls: a base URL has no user, query or fragment; keys go to target.api_key_env"
+        )
+    secure = parts.scheme == "https"
+    try:
+        port = parts.port or (443 if secure else 80)
+    except ValueError:
+        raise ConfigError(f"target.urls: {url!r} has no valid port") from None
+    return Origin(secure, parts.hostname, port), parts.path.rstrip("/").removesuffix("/v1")
