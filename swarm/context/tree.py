@@ -27,7 +27,7 @@ class Node:
     node for one name.
     """
 
-    __slots__ = ("echoes", "key", "name", "parent", "start")
+    __slots__ = ("__weakref__", "echoes", "key", "name", "parent", "start")
 
     def __init__(self, name: str, parent: Node | None = None, start: int = 0) -> None:
         assert (parent is None) == (start == 0), (
@@ -36,9 +36,9 @@ class Node:
         assert parent is None or start > parent.start, (
             f"node {name!r} starts before its parent {parent.name!r}"
         )
-        self.name = name
-        self.parent = parent
-        self.start = start
+        self.name: str = name
+        self.parent: Node | None = parent
+        self.start: int = start
         self.key = digest64(name)
         self.echoes: list[Echo] | None = None
 

@@ -6,21 +6,31 @@ moved by the caller: operations return transfers, and what they carry arrives wh
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from swarm.context.tree import Node, Prompt
+from swarm.kvcache.loss import NO_LOSS, Losses
 from swarm.kvcache.moves import Admission, CacheRules, Growth, Handle, Match, Part, Transfer
 from swarm.kvcache.prefix import PINNED, Piece, Span, Uses, spans
-from swarm.kvcache.tier import Tier
+from swarm.kvcache.tier import TIER_ORDER, Tier
+
+NO_TOKENS = (0,) * len(TIER_ORDER)
 
 
 class Hierarchy:
-    """A replica's tiers. `tiers[0]` is its own HBM; the others may be shared, and then `uses` is too."""
+    """A replica's tiers. `tiers[0]` is its own HBM; the others may be shared, and then `uses` is too.
 
-    __slots__ = ("pins", "rules", "tiers", "uses")
+    With `losses`, shared by the fleet, admissions say where hits were lost.
+    """
 
-    def __init__(self, *, tiers: Sequence[Tier], rules: CacheRules, uses: Uses) -> None:
+    __slots__ = ("losses", "pins", "rules", "tiers", "uses")
+
+    def __init__(
+        self, *, tiers: Sequence[Tier], rules: CacheRules, uses: Uses, losses: Losses | None
+    ) -> None:
+        self.losses = losses
         self.tiers = tuple(tiers)
         self.rules = rules
         self.uses = uses
@@ -71,11 +81,13 @@ class Hierarchy:
                 self._demote(index, tier.expire(now_s), now_s, transfers)
         return transfers
 
-    def admit(self, match: Match, now_s: float, use_tokens: int | None) -> Admission:
+    def admit(
+        self, match: Match, now_s: float, *, use_tokens: int | None, ideal_tokens: int | None
+    ) -> Admission:
         """Pin the match and reserve room for the rest of its prompt.
 
         `use_tokens` below the match's leaves the rest of it to be computed again. A match that is no
-        longer current is looked up again.
+        longer current is looked up again. With `ideal_tokens` the loss against it is explained.
         """
         prompt = match.prompt
         if match.at_s != now_s or match.version != self._version():
@@ -88,20 +100,37 @@ class Hierarchy:
         room = self.rules.room_for(prompt.length)
         capacity = hbm.spec.capacity_blocks
         if capacity is not None and room > capacity:
-            return Admission("too_large", None, match, 0, transfers)
+            return Admission("too_large", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
         path = spans(prompt.node, 0, hit, size)
         if room - hit > hbm.room_blocks - self._unpinned(path):
-            return Admission("wait", None, match, 0, transfers)
+            return Admission("wait", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
+        ideal = max(ideal_tokens or 0, used * size)
+        lost_to = NO_LOSS
+        if ideal_tokens is not None and self.losses is not None:
+            ideal = max(ideal, match.tokens)
+            lost_to = self.losses.split(
+                prompt,
+                self.tiers,
+                ideal,
+                self.rules.hit_limit(prompt.length),
+                match.tokens,
+                used * size,
+                now_s,
+            )
         handle = Handle(prompt.node, prompt.length)
         self._pin(handle, path)
         handle.visible = hit
+        if self.losses is not None:
+            self.losses.use(prompt.node, prompt.length // size, math.inf)
         hbm.counters.hit_blocks += hit
         if used > hit:
             self._promote(handle, match, hit, used, now_s, transfers)
         self._demote(0, hbm.make_room(room - hit), now_s, transfers)
         handle.reserved = room - hit
         hbm.reserved += handle.reserved
-        return Admission("admitted", handle, match, used * size, transfers)
+        return Admission(
+            "admitted", handle, match, used * size, ideal, self._by_name(match, used), lost_to, transfers
+        )
 
     def publish(self, handle: Handle, computed_tokens: int) -> None:
         """Let others hit the whole blocks among the request's first `computed_tokens` tokens."""
@@ -113,6 +142,8 @@ class Hierarchy:
         for node, start, stop in spans(handle.node, handle.visible, end, self.rules.block_tokens):
             inserted += hbm.runs.paint(node, start, stop, PINNED, fill=True)
             self._pin_end(handle, node, stop)
+        if self.losses is not None:
+            self.losses.publish(handle.node, handle.visible, end)
         hbm.counters.inserted_blocks += inserted
         hbm.reserved -= end - handle.visible
         handle.reserved -= end - handle.visible
@@ -141,6 +172,8 @@ class Hierarchy:
             kept = self._unpin_end(node, end)
             if kept < end:
                 hbm.runs.paint(node, kept, end, use, fill=False)
+        if self.losses is not None:
+            self.losses.use(handle.node, handle.visible, now_s)
         hbm.reserved -= handle.reserved
         handle.reserved = 0
         handle.is_open = False
@@ -166,6 +199,8 @@ class Hierarchy:
             if handle.is_open and not handle.loads:
                 self.publish(handle, handle.loads_end * self.rules.block_tokens)
             return []
+        if self.losses is not None:
+            self.losses.settle(transfer.pieces, dropped=False)
         tier = transfer.tier
         tier.counters.landed_blocks += transfer.blocks
         tier.counters.written_bytes += transfer.bytes
@@ -180,6 +215,8 @@ class Hierarchy:
         """A write that its tier could not take: its blocks are lost."""
         assert transfer.direction == "write" and not transfer.is_settled
         transfer.is_settled = True
+        if self.losses is not None:
+            self.losses.settle(transfer.pieces, dropped=True)
         transfer.tier.counters.dropped_blocks += transfer.blocks
         transfer.tier.counters.dropped_bytes += transfer.bytes
 
@@ -189,6 +226,16 @@ class Hierarchy:
 
     def _version(self) -> int:
         return sum(tier.runs.version for tier in self.tiers)
+
+    def _by_name(self, match: Match, used: int) -> tuple[int, ...]:
+        """Return the tokens of the first `used` blocks by tier, in the order of `TIER_ORDER`."""
+        tokens = [0] * len(TIER_ORDER)
+        for part in match.parts:
+            if part.start >= used:
+                break
+            place = TIER_ORDER.index(self.tiers[part.tier].spec.name)
+            tokens[place] += (min(part.end, used) - part.start) * self.rules.block_tokens
+        return tuple(tokens)
 
     def _serve(self, node: Node, start: int, end: int, now_s: float) -> list[Part]:
         """Return who serves which blocks of [start, end): for each the first tier that holds it."""
@@ -257,6 +304,8 @@ class Hierarchy:
                 writes.append((node, low, high, use))
                 blocks += high - low
         if blocks:
+            if self.losses is not None:
+                self.losses.move(writes)
             tier.counters.offered_blocks += blocks
             bytes_count = blocks * self.rules.block_bytes
             transfers.append(Transfer(tier, index, "write", blocks, bytes_count, writes, None))

@@ -118,6 +118,12 @@ class Admission:
     match: Match
     used_tokens: int
     """Of the match, what the request uses: pinned, or being loaded."""
+    ideal_tokens: int
+    """What no limit would have kept away; at least what is used."""
+    used_by_tier: tuple[int, ...]
+    """The used tokens in the order of `TIER_ORDER`."""
+    lost_to: tuple[int, ...]
+    """Ideal minus used tokens in the order of `CAUSES`."""
     transfers: list[Transfer]
 
 

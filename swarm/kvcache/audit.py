@@ -1,0 +1,114 @@
+"""Every count of the caches that must balance, checked from the ground up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from swarm.context.tree import Node
+from swarm.errors import AuditError
+from swarm.kvcache.hierarchy import Hierarchy
+from swarm.kvcache.moves import Handle
+from swarm.kvcache.prefix import PINNED, Use
+from swarm.kvcache.tier import Tier
+
+
+def audit(hierarchies: Sequence[Hierarchy], handles: Iterable[tuple[Hierarchy, Handle]]) -> None:
+    """Check every tier, and every hierarchy against its open requests.
+
+    Raises:
+        AuditError: A count does not balance.
+    """
+    for tier in {id(tier): tier for hierarchy in hierarchies for tier in hierarchy.tiers}.values():
+        audit_tier(tier)
+    open_handles = list(handles)
+    for hierarchy in hierarchies:
+        _audit_pins(hierarchy, [handle for owner, handle in open_handles if owner is hierarchy])
+        _audit_prefixes(hierarchy)
+
+
+def audit_tier(tier: Tier) -> None:
+    """Check one tier's runs, queue and counters."""
+    counted: dict[float, int] = {}
+    for node, runs in tier.runs.by_node.items():
+        _check(bool(runs), tier, f"{node!r} is filed without runs")
+        position = -1
+        last: Use | None = None
+        for start, end, use in runs:
+            _check(position <= start < end, tier, f"runs of {node!r} overlap or are empty: {runs}")
+            _check(last is not use or position < start, tier, f"runs of {node!r} are not joined: {runs}")
+            position, last = end, use
+            counted[use.sequence] = counted.get(use.sequence, 0) + end - start
+    held = sum(counted.values())
+    _check(counted == tier.runs.counts, tier, f"uses count {tier.runs.counts}, runs {counted}")
+    _check(held == tier.runs.held, tier, f"holds {held} blocks, says {tier.runs.held}")
+    queued = {use.sequence for use in tier.runs.queue}
+    unqueued = counted.keys() - queued - {PINNED.sequence}
+    _check(not unqueued, tier, f"uses {unqueued} hold blocks and are in no queue")
+    counters = tier.counters
+    gone = counters.expired_blocks + counters.evicted_blocks + counters.promoted_blocks
+    _check(
+        counters.inserted_blocks == held + gone,
+        tier,
+        f"inserted {counters.inserted_blocks} blocks, holds {held}, let go of {gone}",
+    )
+    capacity = tier.spec.capacity_blocks
+    _check(
+        capacity is None or held + tier.reserved <= capacity,
+        tier,
+        f"holds {held} and reserves {tier.reserved} of {capacity} blocks",
+    )
+    _check(
+        counters.landed_blocks + counters.dropped_blocks <= counters.offered_blocks,
+        tier,
+        f"was offered {counters.offered_blocks} blocks, took or dropped more",
+    )
+
+
+def _audit_pins(hierarchy: Hierarchy, handles: Sequence[Handle]) -> None:
+    """Check that what is pinned is what open requests have pinned, and that all of it is held."""
+    hbm = hierarchy.tiers[0]
+    pins: dict[Node, list[int]] = {}
+    for handle in handles:
+        for node, end in handle.pins:
+            pins.setdefault(node, []).append(end)
+    for ends in pins.values():
+        ends.sort()
+    _check(pins == hierarchy.pins, hbm, "pins are not those of the open requests")
+    reserved = sum(handle.reserved for handle in handles)
+    _check(reserved == hbm.reserved, hbm, f"reserves {hbm.reserved} blocks, open requests {reserved}")
+    size = hierarchy.rules.block_tokens
+    pinned = 0
+    for node, ends in pins.items():
+        start, end = node.start // size, ends[-1]
+        runs = hbm.runs.by_node.get(node, [])
+        pinned += end - start
+        _check(bool(runs) and runs[0] == (start, end, PINNED), hbm, f"{node!r} pins to {end}, holds {runs}")
+    _check(pinned == hbm.runs.pinned, hbm, f"{hbm.runs.pinned} blocks are pinned, requests pin {pinned}")
+
+
+def _audit_prefixes(hierarchy: Hierarchy) -> None:
+    """Check that HBM holds a prefix of each path, its parts used the less recently the deeper they lie."""
+    hbm = hierarchy.tiers[0]
+    size = hierarchy.rules.block_tokens
+    for node, runs in hbm.runs.by_node.items():
+        use = PINNED
+        position = node.start // size
+        above = node.parent
+        end = position
+        while above is not None:
+            first = above.start // size
+            if first < end:
+                held = [run for run in hbm.runs.by_node.get(above, []) if run[1] >= end]
+                _check(bool(held), hbm, f"{node!r} is held and its parent {above!r} is not")
+                use = held[0][2]
+                break
+            above = above.parent
+        for run_start, run_end, run_use in runs:
+            _check(run_start == position, hbm, f"{node!r} has a hole before block {run_start}: {runs}")
+            _check(run_use <= use, hbm, f"{node!r} was used later than what it follows: {runs}")
+            position, use = run_end, run_use
+
+
+def _check(holds: bool, tier: Tier, problem: str) -> None:
+    if not holds:
+        raise AuditError(f"{tier!r}: {problem}")

@@ -1,0 +1,77 @@
+"""Hits without limits: the most that any cache could have reused of a prompt.
+
+Knows: what this run has sent, and which replies it has echoed. Does not know: time, capacity, servers.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+from swarm.context.tree import Node, Prompt
+
+
+class Ideal:
+    """Content known so far, as one length for each node; a node is forgotten with its last holder.
+
+    Whoever sent a part of a node sent all of the path above it, so the first known node, seen from the
+    prompt's end, tells the whole hit: a send takes a few steps, whatever the prompt's length.
+    """
+
+    __slots__ = ("_known", "block_tokens")
+
+    def __init__(self, *, block_tokens: int) -> None:
+        self.block_tokens = block_tokens
+        self._known: dict[int, tuple[int, weakref.ref[Node]]] = {}
+        """Known length by the node's id, which is the node's alone while the reference lives."""
+
+    def __len__(self) -> int:
+        """Return how many nodes are remembered."""
+        return len(self._known)
+
+    def peek(self, prompt: Prompt) -> int:
+        """Return how many tokens of the prompt, in whole blocks, are known."""
+        node, end = prompt
+        while node.start >= end or id(node) not in self._known:
+            end = min(end, node.start)
+            if node.parent is None:
+                return 0
+            node = node.parent
+        return min(end, self._known[id(node)][0]) // self.block_tokens * self.block_tokens
+
+    def send(self, prompt: Prompt) -> int:
+        """Return how many tokens of the prompt, in whole blocks, are known; from now on all of them are."""
+        node, length = prompt
+        known = self._known
+        end = length
+        while True:
+            start = node.start
+            if end > start:
+                entry = known.get(id(node))
+                if entry is not None:
+                    reach, reference = entry
+                    if end <= reach:
+                        return end // self.block_tokens * self.block_tokens
+                    known[id(node)] = (end, reference)
+                    return reach // self.block_tokens * self.block_tokens
+                known[id(node)] = (end, weakref.ref(node, _Forget(known, id(node))))
+                end = start
+            if node.parent is None:
+                return 0
+            node = node.parent
+
+    def output(self, prompt: Prompt, output_tokens: int) -> None:
+        """Credit a reply that continues the prompt's own node, less the last token: it is never computed."""
+        self.send(Prompt(prompt.node, prompt.length + output_tokens - 1))
+
+
+class _Forget:
+    """Forgets a node when it dies."""
+
+    __slots__ = ("key", "known")
+
+    def __init__(self, known: dict[int, tuple[int, weakref.ref[Node]]], key: int) -> None:
+        self.known = known
+        self.key = key
+
+    def __call__(self, reference: weakref.ref[Node]) -> None:
+        self.known.pop(self.key, None)
