@@ -1,0 +1,85 @@
+"""A run of decode steps in closed form, and the longest gap between tokens since any step."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from math import sqrt
+
+
+class DecodePhase:
+    """Steps 1, 2, ... of an unchanging batch, each longer than the one before by the batch's new tokens.
+
+    Every time is computed from the anchor; nothing is added up, so asking more often changes nothing.
+    """
+
+    __slots__ = ("anchor_s", "first_s", "more_s", "steps")
+
+    def __init__(self, *, anchor_s: float, first_s: float, more_s: float, steps: int) -> None:
+        self.anchor_s = anchor_s
+        self.first_s = first_s
+        self.more_s = more_s
+        self.steps = steps
+        """Where the phase ends, unless something happens before."""
+
+    def at_s(self, step: int) -> float:
+        """Return when `step` steps are done."""
+        return self.anchor_s + step * (self.first_s + 0.5 * self.more_s * (step - 1))
+
+    def duration_s(self, step: int) -> float:
+        """Return the seconds of one step, counted from 1."""
+        return self.first_s + self.more_s * (step - 1)
+
+    def steps_until(self, time_s: float) -> int:
+        """Return the least number of steps that are done at `time_s` or after it."""
+        since_s = time_s - self.anchor_s
+        if since_s <= 0.0:
+            return 0
+        half = self.first_s - 0.5 * self.more_s
+        step = int(2.0 * since_s / (half + sqrt(half * half + 2.0 * self.more_s * since_s)))
+        while self.at_s(step) < time_s:
+            step += 1
+        while step > 0 and self.at_s(step - 1) >= time_s:
+            step -= 1
+        return step
+
+    def steps_done(self, time_s: float) -> int:
+        """Return how many steps are done at `time_s`."""
+        step = self.steps_until(time_s)
+        return step if self.at_s(step) <= time_s else step - 1
+
+
+PEAKS_SLACK = 64
+"""Peaks kept beyond one for each sequence before the ones that no sequence can ask for are dropped."""
+
+
+class Peaks:
+    """The longest gap since any step: a stack of (step, gap), later ones lower."""
+
+    __slots__ = ("_gaps", "_steps")
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._gaps: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def push(self, step: int, gap_s: float) -> None:
+        """Note that the gaps up to `step` reached `gap_s`; steps arrive in order."""
+        steps, gaps = self._steps, self._gaps
+        while gaps and gaps[-1] <= gap_s:
+            gaps.pop()
+            steps.pop()
+        steps.append(step)
+        gaps.append(gap_s)
+
+    def since(self, step: int) -> float:
+        """Return the longest gap after `step`; 0 if there was none."""
+        index = bisect_right(self._steps, step)
+        return self._gaps[index] if index < len(self._gaps) else 0.0
+
+    def forget(self, step: int) -> None:
+        """Drop what only those who ask from before `step` could see."""
+        index = bisect_right(self._steps, step)
+        del self._steps[:index]
+        del self._gaps[:index]

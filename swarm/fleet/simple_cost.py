@@ -1,0 +1,43 @@
+"""Seconds from stated rates: no model, no GPU, every result a closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from swarm.fleet.rates import Chunk, DecodeLine
+
+
+class SimpleCost:
+    """A step takes its chunks' tokens over the prefill rate, plus a line over batch and context."""
+
+    def __init__(
+        self,
+        *,
+        prefill_tokens_per_s: float,
+        decode_base_s: float,
+        decode_per_sequence_s: float,
+        decode_per_context_token_s: float,
+    ) -> None:
+        self._prefill_tokens_per_s = prefill_tokens_per_s
+        self._base_s = decode_base_s
+        self._per_sequence_s = decode_per_sequence_s
+        self._slope_s = decode_per_context_token_s
+
+    def step_s(self, chunks: Sequence[Chunk], decode_batch: int, decode_context_tokens: int) -> float:
+        """Return the seconds of a step."""
+        seconds = self.prefill_s(0, sum(chunk.tokens for chunk in chunks))
+        if decode_batch:
+            line = self.decode_line(decode_batch, decode_context_tokens)
+            seconds += line.base_s + line.slope_s * decode_context_tokens
+        return seconds
+
+    def decode_line(self, decode_batch: int, decode_context_tokens: int) -> DecodeLine:
+        """Return the line that decode steps lie on; it never switches."""
+        return DecodeLine(
+            self._base_s + self._per_sequence_s * (decode_batch - 1), self._slope_s, math.inf
+        )
+
+    def prefill_s(self, start: int, tokens: int) -> float:
+        """Return the seconds for `tokens` of a prompt, wherever in it they are."""
+        return tokens / self._prefill_tokens_per_s
