@@ -1,0 +1,87 @@
+"""Trace files: which there are, in which order, and their bytes."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import orjson
+
+from swarm.errors import TraceError, UsageError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_LINE_BYTES_MAX = 1 << 30
+"""No line of a trace is longer; a file without line breaks must not fill the memory."""
+
+
+def trace_files(paths: Iterable[Path], suffixes: Sequence[str]) -> list[Path]:
+    """Return the files to read, by file name and then by path; a folder stands for its trace files."""
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_dir():
+            inside = [file for file in path.rglob("*") if _is_trace(file, suffixes)]
+            if not inside:
+                raise UsageError(f"{path}: a folder without any {' or '.join(suffixes)} file (or .gz of it)")
+            found.update(inside)
+        elif path.is_file():
+            found.add(path)
+        else:
+            raise UsageError(f"{path}: no such trace file or folder")
+    return sorted(found, key=lambda file: (file.name, str(file)))
+
+
+def _is_trace(file: Path, suffixes: Sequence[str]) -> bool:
+    name = file.name.removesuffix(".gz")
+    return name.endswith(tuple(suffixes)) and not name.startswith(".") and file.is_file()
+
+
+def is_lines(file: Path) -> bool:
+    """Say whether a file's name promises one JSON value a line."""
+    return file.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+
+
+def read_json(file: Path) -> Any:
+    """Return the one JSON value of a file."""
+    return parse(str(file), "file", read_bytes(file))
+
+
+def read_bytes(file: Path) -> bytes:
+    """Return the content of a file, unpacked if it is gzipped."""
+    try:
+        content = file.read_bytes()
+        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise TraceError(str(file), "file", f"cannot be read: {error}") from error
+
+
+def read_lines(file: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the JSON value of each line that is not blank, with its number (the first is 1)."""
+    for number, line in _lines(file):
+        if line.strip():
+            yield number, parse(str(file), f"line {number}", line)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    try:
+        with file.open("rb") as raw:
+            is_gzip = raw.peek(2).startswith(_GZIP_MAGIC)
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            while line := stream.readline(_LINE_BYTES_MAX):
+                number += 1
+                if len(line) == _LINE_BYTES_MAX:
+                    raise TraceError(str(file), f"line {number}", f"longer than {_LINE_BYTES_MAX} bytes")
+                yield number, line
+    except (OSError, EOFError, zlib.error) as error:
+        raise TraceError(str(file), f"after line {number}", f"cannot be read: {error}") from error
+
+
+def parse(source: str, place: str, content: bytes) -> Any:
+    """Return the JSON value of some bytes."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise TraceError(source, place, f"not JSON: {error}") from error
