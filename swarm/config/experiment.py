@@ -42,5 +42,13 @@ class Experiment(Strict):
     hosts: HostsConfig = HostsConfig()
     slo: tuple[ObjectiveConfig, ...] = ()
     audit: AuditConfig = AuditConfig()
+    block_tokens: int | None = Field(
+        None, ge=1, description="block size of the target's prefix cache; null: the emulated fleet's"
+    )
     window_s: float = Field(1.0, gt=0)
     charts: tuple[Literal["png", "svg"], ...] = ("png",)
+
+    @property
+    def ideal_block_tokens(self) -> int:
+        """The block size that ideal hits are counted with."""
+        return self.block_tokens or self.fleet.block_tokens

@@ -1,0 +1,53 @@
+"""What the simulation writes down: the same rows as a live host, from the fleet's events."""
+
+from __future__ import annotations
+
+from swarm.fleet.events import Finished, Refused
+from swarm.measure.record import RequestRow
+from swarm.sim.kernel import Flight
+
+
+def row_of(flight: Flight, end: Finished | Refused, *, measured_from_s: float) -> RequestRow:
+    """Return the row of a request that ended; in virtual time a request is sent the moment it is intended."""
+    agent, effect, first = flight.runner.agent, flight.effect, flight.first
+    finished = isinstance(end, Finished)
+    cache = first.cache if first is not None else None
+    first_s = first.at_s if first is not None else None
+    return RequestRow(
+        session=agent.session,
+        agent=agent.path,
+        parent=agent.parent,
+        role=agent.role,
+        turn=flight.turn,
+        kind=effect.kind,
+        opened_by=effect.opened_by,
+        host=0,
+        endpoint=f"replica-{first.replica}" if first is not None else "",
+        intended_s=flight.intended_s,
+        due_s=flight.intended_s,
+        sent_s=flight.intended_s,
+        first_token_s=first_s,
+        last_token_s=end.at_s if finished else None,
+        completed_s=end.at_s,
+        prompt_tokens=effect.prompt.length,
+        planned_prompt_tokens=effect.prompt.length,
+        cached_tokens=cache.cached_tokens if cache is not None else None,
+        ideal_tokens=cache.ideal_tokens if cache is not None else 0,
+        modelled_tokens=None,
+        output_tokens=end.output_tokens if isinstance(end, Finished) else 0,
+        planned_output_tokens=effect.output_tokens,
+        rewritten_tokens=effect.rewritten_tokens,
+        admission_wait_s=0.0,
+        retry_wait_s=0.0,
+        attempts=1,
+        outcome="ok" if finished else "failed",
+        error_class=None if isinstance(end, Finished) else end.reason,
+        itl_mean_s=end.itl_mean_s if isinstance(end, Finished) and end.output_tokens > 1 else None,
+        itl_max_s=end.itl_max_s if isinstance(end, Finished) and end.output_tokens > 1 else None,
+        merged_reads=0,
+        resumed=False,
+        measured=flight.intended_s >= measured_from_s,
+        by_tier=cache.by_tier if cache is not None else None,
+        lost_to=cache.lost_to if cache is not None else None,
+        prompt_node=effect.prompt.node.name,
+    )

@@ -1,0 +1,157 @@
+"""Recorded sessions as programs, held against the recordings and an independent truth."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from swarm.config.workload import ReplayConfig
+from swarm.measure.ideal import Ideal
+from swarm.workload.effects import Infer, Inferred, Join, Program, Spawn, Think
+from swarm.workload.formats import read_sessions
+from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
+from swarm.workload.replay import ReplayTree, session_agent
+from swarm.workload.script import SessionScript, compile_session
+
+
+def request(t_s: float, ids: list[int], extra: int = 0, **given: object) -> RecordedRequest:
+    fields: dict[str, object] = {
+        "t_s": t_s,
+        "model": "m",
+        "streaming": True,
+        "input_tokens": len(ids) * 64 + extra,
+        "output_tokens": 10,
+        "hash_ids": ids,
+        "input_types": ("tool_result",),
+        "output_types": ("text",),
+        "stop": None,
+        "api_s": 2.0,
+        "think_s": None,
+        "ttft_s": None,
+    }
+    return RecordedRequest(**{**fields, **given})  # type: ignore[arg-type]
+
+
+def session(*entries: RecordedRequest | RecordedSubagent) -> RecordedSession:
+    return RecordedSession("a", "a.json", "a", 64, 64, 64, ("m",), entries)
+
+
+def subagent(t_s: float, duration_s: float) -> RecordedSubagent:
+    requests = (request(0.0, [90, 91]),)
+    return RecordedSubagent(t_s, "x", "explore", duration_s, 0, 0, requests)
+
+
+def effects(program: Program, *, service_s: float = 1.0) -> list[Think | Infer | Spawn | Join]:
+    seen: list[Think | Infer | Spawn | Join] = []
+    result: object = None
+    now_s = 0.0
+    while True:
+        try:
+            effect = program.send(result)
+        except StopIteration:
+            return seen
+        seen.append(effect)
+        result = None
+        if isinstance(effect, Infer):
+            now_s += service_s
+            result = Inferred(True, effect.output_tokens, now_s, None)
+        elif isinstance(effect, Spawn):
+            result = effect.agent.path
+
+
+def played(config: ReplayConfig, script: SessionScript) -> list[Think | Infer | Spawn | Join]:
+    return effects(session_agent(config, script, seed=1, session="s0").make())
+
+
+def config(**changes: object) -> ReplayConfig:
+    return ReplayConfig.model_validate({"kind": "replay", "path": ".", **changes})
+
+
+@pytest.mark.parametrize(
+    ("timing", "think"),
+    [
+        ("think-only", Think(3.0, "tool", "completed")),
+        ("original", Think(9.0, "tool", "intended")),
+        ("api-scaled", Think(2.0 * 0.5 + 3.0, "tool", "intended")),
+    ],
+)
+def test_timing_says_what_a_turn_waits_for(timing: str, think: Think) -> None:
+    script = compile_session(session(request(0.0, [1]), request(9.0, [1, 2], think_s=3.0)), None)
+    thinks = [e for e in played(config(timing=timing, api_scale=0.5), script) if isinstance(e, Think)]
+    assert thinks == [think]
+
+
+def test_a_missing_think_time_falls_back_to_the_recorded_difference() -> None:
+    script = compile_session(session(request(0.0, [1]), request(9.0, [1, 2])), None)
+    thinks = [e for e in played(config(timing="think-only"), script) if isinstance(e, Think)]
+    assert thinks == [Think(9.0, "tool", "intended")]
+
+
+def test_time_scale_and_idle_cap_bound_every_wait() -> None:
+    script = compile_session(session(request(0.0, [1]), request(900.0, [1, 2], think_s=800.0)), None)
+    thinks = [e for e in played(config(time_scale=0.1, idle_cap_s=30.0), script) if isinstance(e, Think)]
+    assert thinks == [Think(30.0, "tool", "completed")]
+
+
+@pytest.mark.parametrize(("duration_s", "joined"), [(3.0, True), (4.0, True), (4.1, False)])
+def test_a_subagent_is_joined_only_if_it_ended_by_the_parents_next_turn(
+    duration_s: float, joined: bool
+) -> None:
+    script = compile_session(
+        session(request(0.0, [1]), subagent(5.0, duration_s), request(9.0, [1, 2])), None
+    )
+    kinds = [type(effect).__name__ for effect in played(config(timing="original"), script)]
+    before_next = kinds[: len(kinds) - kinds[::-1].index("Infer")]
+    assert ("Join" in before_next) is joined
+
+
+def test_a_spawn_splits_its_parents_think() -> None:
+    script = compile_session(
+        session(request(0.0, [1]), subagent(5.0, 90.0), request(9.0, [1, 2], think_s=7.0)), None
+    )
+    kinds = played(config(), script)
+    assert [effect for effect in kinds if isinstance(effect, Think)] == [
+        Think(3.0, since="completed"),
+        Think(7.0, "tool", "completed"),
+    ]
+
+
+def test_an_actual_reply_is_echoed_only_where_the_recording_went_on_from_it() -> None:
+    goes_on = request(9.0, [1, 2], extra=20)
+    pulls_back = request(20.0, [1, 3])
+    script = compile_session(session(request(0.0, [1]), goes_on, pulls_back), None)
+    echoes = [e.echo for e in played(config(replies="actual"), script) if isinstance(e, Infer)]
+    assert echoes == [True, False, False]
+
+
+def test_sessions_share_their_recorded_system_prefix_when_asked() -> None:
+    script = compile_session(session(request(0.0, [1, 2, 3])), None)
+    with_prefix = [e for e in played(config(), script) if isinstance(e, Infer)][0].prompt.path()
+    without = [e for e in played(config(shared_prefix=False), script) if isinstance(e, Infer)][0]
+    assert [(s.start, s.end) for s in with_prefix] == [(0, 64), (64, 128), (128, 192)]
+    assert [(s.start, s.end) for s in without.prompt.path()] == [(0, 192)]
+
+
+def test_the_tree_of_real_traces_has_the_ideal_hit_rate_of_their_blocks(shared_data: Path) -> None:
+    truth = json.loads((shared_data / "agent-traces-truth.json").read_text())
+    unlimited = next(row["hit_rate"] for row in truth["ttl"] if row["ttl_s"] is None)
+    hit_tokens = input_tokens = 0
+    for recorded in read_sessions(shared_data / "agent-traces", "weka"):
+        script = compile_session(recorded, None)
+        tree = ReplayTree(script, recorded.id, shares_prefix=False)
+        ideal = Ideal(block_tokens=recorded.block_tokens)
+        for turn in _in_recorded_order(recorded, script, tree):
+            hit_tokens += ideal.send(turn)
+            input_tokens += turn.length
+    assert hit_tokens / input_tokens == pytest.approx(unlimited, abs=1e-6)
+
+
+def _in_recorded_order(recorded, script, tree):  # type: ignore[no-untyped-def]
+    starts = [0.0] + [e.t_s for e in recorded.entries if isinstance(e, RecordedSubagent)]
+    agents = [[e for e in recorded.entries if isinstance(e, RecordedRequest)]]
+    agents += [list(e.requests) for e in recorded.entries if isinstance(e, RecordedSubagent)]
+    rows = []
+    for start_s, requests, played_agent in zip(starts, agents, script.agents, strict=True):
+        in_order = sorted(requests, key=lambda r: r.t_s)
+        rows += [(start_s + r.t_s, tree.prompt(t)) for r, t in zip(in_order, played_agent.turns, strict=True)]
+    return [prompt for _, prompt in sorted(rows, key=lambda row: row[0])]
