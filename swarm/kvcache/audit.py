@@ -73,7 +73,7 @@ def _audit_pins(hierarchy: Hierarchy, handles: Sequence[Handle]) -> None:
             pins.setdefault(node, []).append(end)
     for ends in pins.values():
         ends.sort()
-    _check(pins == hierarchy.pins, hbm, "pins are not those of the open requests")
+    _check(pins == hierarchy.pins.ends, hbm, "pins are not those of the open requests")
     reserved = sum(handle.reserved for handle in handles)
     _check(reserved == hbm.reserved, hbm, f"reserves {hbm.reserved} blocks, open requests {reserved}")
     size = hierarchy.rules.block_tokens

@@ -7,13 +7,14 @@ moved by the caller: operations return transfers, and what they carry arrives wh
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 
-from swarm.context.tree import Node, Prompt
+from swarm.context.tree import Prompt
 from swarm.kvcache.loss import NO_LOSS, Losses
-from swarm.kvcache.moves import Admission, CacheRules, Growth, Handle, Match, Part, Transfer
-from swarm.kvcache.prefix import PINNED, Piece, Span, Uses, spans
+from swarm.kvcache.match import Match, hbm_reach, lower_parts
+from swarm.kvcache.moves import Admission, CacheRules, Growth, Handle, Transfer
+from swarm.kvcache.pins import Pins
+from swarm.kvcache.prefix import PINNED, Piece, Uses, spans
 from swarm.kvcache.tier import TIER_ORDER, Tier
 
 NO_TOKENS = (0,) * len(TIER_ORDER)
@@ -25,17 +26,18 @@ class Hierarchy:
     With `losses`, shared by the fleet, admissions say where hits were lost.
     """
 
-    __slots__ = ("losses", "pins", "rules", "tiers", "uses")
+    __slots__ = ("_expires", "_places", "losses", "pins", "rules", "tiers", "uses")
 
     def __init__(
         self, *, tiers: Sequence[Tier], rules: CacheRules, uses: Uses, losses: Losses | None
     ) -> None:
-        self.losses = losses
         self.tiers = tuple(tiers)
         self.rules = rules
         self.uses = uses
-        self.pins: dict[Node, list[int]] = {}
-        """Sorted ends of what open requests pin in each node."""
+        self.losses = losses
+        self.pins = Pins(block_tokens=rules.block_tokens)
+        self._expires = any(tier.spec.ttl_s is not None for tier in tiers)
+        self._places = tuple(TIER_ORDER.index(tier.spec.name) for tier in tiers)
 
     @property
     def room_blocks(self) -> float:
@@ -44,41 +46,43 @@ class Hierarchy:
 
     def lookup(self, prompt: Prompt, now_s: float) -> Match:
         """Return the longest prefix held; changes nothing."""
-        limit = self.rules.hit_limit(prompt.length)
-        path = spans(prompt.node, 0, limit, self.rules.block_tokens)
-        blocks = [0] * len(self.tiers)
-        parts: list[Part] = []
-        for node, start, end in path:
-            served = self._serve(node, start, end, now_s)
-            position = start
-            for part in served:
-                if part.start != position:
-                    break
-                position = part.end
-                blocks[part.tier] += part.end - part.start
-                parts.append(part)
-            if position < end:
-                break
         size = self.rules.block_tokens
-        return Match(
-            prompt,
-            now_s,
-            sum(blocks) * size,
-            tuple(count * size for count in blocks),
-            tuple(parts),
-            self._version(),
-        )
+        limit = self.rules.hit_limit(prompt.length)
+        tiers = self.tiers
+        hit = hbm_reach(tiers[0], prompt.node, limit, size, now_s)
+        tokens = hit * size
+        changes = self.uses.changes
+        if len(tiers) == 1:
+            return Match(prompt, now_s, tokens, (tokens,), (), changes)
+        by_tier = [0] * len(tiers)
+        by_tier[0] = tokens
+        if hit == limit:
+            return Match(prompt, now_s, tokens, tuple(by_tier), (), changes)
+        parts = lower_parts(tiers, prompt.node, hit, limit, size, now_s)
+        for part in parts:
+            by_tier[part.tier] += (part.end - part.start) * size
+        return Match(prompt, now_s, sum(by_tier), tuple(by_tier), tuple(parts), changes)
 
     def peek(self, prompt: Prompt, now_s: float) -> int:
         """Return how many tokens of the prompt are held; changes nothing."""
-        return self.lookup(prompt, now_s).tokens
+        size = self.rules.block_tokens
+        limit = self.rules.hit_limit(prompt.length)
+        tiers = self.tiers
+        hit = hbm_reach(tiers[0], prompt.node, limit, size, now_s)
+        if hit < limit and len(tiers) > 1:
+            parts = lower_parts(tiers, prompt.node, hit, limit, size, now_s)
+            if parts:
+                hit = parts[-1].end
+        return hit * size
 
     def expire(self, now_s: float) -> list[Transfer]:
         """Let every tier go of what has outlived its TTL; what a lower tier keeps longer moves there."""
         transfers: list[Transfer] = []
-        for index, tier in enumerate(self.tiers):
-            if tier.spec.ttl_s is not None:
-                self._demote(index, tier.expire(now_s), now_s, transfers)
+        if self._expires:
+            for index, tier in enumerate(self.tiers):
+                expired = tier.expire(now_s)
+                if expired:
+                    self._demote(index, expired, now_s, transfers)
         return transfers
 
     def admit(
@@ -90,44 +94,42 @@ class Hierarchy:
         longer current is looked up again. With `ideal_tokens` the loss against it is explained.
         """
         prompt = match.prompt
-        if match.at_s != now_s or match.version != self._version():
+        if match.at_s != now_s or match.changes != self.uses.changes:
             match = self.lookup(prompt, now_s)
         transfers = self.expire(now_s)
         size = self.rules.block_tokens
         hbm = self.tiers[0]
-        used = match.tokens // size if use_tokens is None else min(use_tokens, match.tokens) // size
+        used_tokens = match.tokens if use_tokens is None else min(use_tokens, match.tokens)
+        used = used_tokens // size
         hit = min(used, match.by_tier[0] // size)
         room = self.rules.room_for(prompt.length)
         capacity = hbm.spec.capacity_blocks
-        if capacity is not None and room > capacity:
-            return Admission("too_large", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
-        path = spans(prompt.node, 0, hit, size)
-        if room - hit > hbm.room_blocks - self._unpinned(path):
-            return Admission("wait", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
-        ideal = max(ideal_tokens or 0, used * size)
+        if capacity is not None:
+            if room > capacity:
+                return Admission("too_large", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
+            if room - self.pins.reach(prompt.node, hit) > hbm.room_blocks:
+                return Admission("wait", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
+        self.uses.changes += 1
+        ideal = used * size
         lost_to = NO_LOSS
-        if ideal_tokens is not None and self.losses is not None:
-            ideal = max(ideal, match.tokens)
-            lost_to = self.losses.split(
-                prompt,
-                self.tiers,
-                ideal,
-                self.rules.hit_limit(prompt.length),
-                match.tokens,
-                used * size,
-                now_s,
-            )
-        handle = Handle(prompt.node, prompt.length)
-        self._pin(handle, path)
-        handle.visible = hit
         if self.losses is not None:
+            if ideal_tokens is not None:
+                ideal = max(ideal_tokens, match.tokens)
+                if ideal > used * size:
+                    lost_to = self.losses.split(
+                        match, self.tiers, ideal, self.rules.hit_limit(prompt.length), used * size
+                    )
             self.losses.use(prompt.node, prompt.length // size, math.inf)
+        handle = Handle(prompt.node, prompt.length)
+        self._pin(handle, hit)
         hbm.counters.hit_blocks += hit
         if used > hit:
-            self._promote(handle, match, hit, used, now_s, transfers)
-        self._demote(0, hbm.make_room(room - hit), now_s, transfers)
+            self._promote(handle, match, used, now_s, transfers)
+        evicted = hbm.make_room(room - hit)
+        if evicted:
+            self._demote(0, evicted, now_s, transfers)
         handle.reserved = room - hit
-        hbm.reserved += handle.reserved
+        hbm.reserved += room - hit
         return Admission(
             "admitted", handle, match, used * size, ideal, self._by_name(match, used), lost_to, transfers
         )
@@ -135,29 +137,38 @@ class Hierarchy:
     def publish(self, handle: Handle, computed_tokens: int) -> None:
         """Let others hit the whole blocks among the request's first `computed_tokens` tokens."""
         end = min(computed_tokens, handle.tokens) // self.rules.block_tokens
-        if end <= handle.visible:
+        start = handle.visible
+        if end <= start:
             return
+        self.uses.changes += 1
         hbm = self.tiers[0]
         inserted = 0
-        for node, start, stop in spans(handle.node, handle.visible, end, self.rules.block_tokens):
-            inserted += hbm.runs.paint(node, start, stop, PINNED, fill=True)
-            self._pin_end(handle, node, stop)
+        pins = handle.pins
+        for node, low, high in spans(handle.node, start, end, self.rules.block_tokens):
+            inserted += hbm.runs.paint(node, low, high, PINNED, fill=True)
+            if pins and pins[-1][0] is node:
+                self.pins.remove(node, pins.pop()[1])
+            self.pins.add(node, high)
+            pins.append((node, high))
         if self.losses is not None:
-            self.losses.publish(handle.node, handle.visible, end)
+            self.losses.publish(handle.node, start, end)
         hbm.counters.inserted_blocks += inserted
-        hbm.reserved -= end - handle.visible
-        handle.reserved -= end - handle.visible
+        hbm.reserved -= end - start
+        handle.reserved -= end - start
         handle.visible = end
 
     def grow(self, handle: Handle, tokens: int, now_s: float) -> Growth:
         """Make room for `tokens` more tokens at the end of the request's own node."""
         more = self.rules.room_for(handle.tokens + tokens) - self.rules.room_for(handle.tokens)
         transfers: list[Transfer] = []
-        hbm = self.tiers[0]
         if more > 0:
+            hbm = self.tiers[0]
             if more > hbm.room_blocks:
                 return Growth(False, transfers)
-            self._demote(0, hbm.make_room(more), now_s, transfers)
+            evicted = hbm.make_room(more)
+            if evicted:
+                self.uses.changes += 1
+                self._demote(0, evicted, now_s, transfers)
             hbm.reserved += more
             handle.reserved += more
         handle.tokens += tokens
@@ -165,11 +176,13 @@ class Hierarchy:
 
     def release(self, handle: Handle, now_s: float, computed_tokens: int) -> list[Transfer]:
         """End the request: its whole computed blocks stay, last used now; its room is given back."""
+        assert handle.is_open
         self.publish(handle, computed_tokens)
+        self.uses.changes += 1
         hbm = self.tiers[0]
         use = self.uses.new(now_s, handle.node)
         for node, end in handle.pins:
-            kept = self._unpin_end(node, end)
+            kept = self.pins.remove(node, end)
             if kept < end:
                 hbm.runs.paint(node, kept, end, use, fill=False)
         if self.losses is not None:
@@ -181,7 +194,7 @@ class Hierarchy:
         for index in range(1, len(self.tiers)):
             if self.tiers[index].spec.inclusive:
                 path = spans(handle.node, 0, handle.visible, self.rules.block_tokens)
-                self._offer(index, [(*span, use) for span in path], transfers)
+                self._offer(index, [(node, low, high, use) for node, low, high in path], transfers)
         return transfers
 
     def abort(self, handle: Handle, now_s: float) -> list[Transfer]:
@@ -192,21 +205,18 @@ class Hierarchy:
         """A transfer has arrived: a read is visible in HBM, a write is held by its tier."""
         assert not transfer.is_settled
         transfer.is_settled = True
-        if transfer.direction == "read":
-            handle = transfer.handle
-            assert handle is not None
+        transfers: list[Transfer] = []
+        handle = transfer.handle
+        if handle is not None:
             handle.loads -= 1
             if handle.is_open and not handle.loads:
                 self.publish(handle, handle.loads_end * self.rules.block_tokens)
-            return []
+            return transfers
+        self.uses.changes += 1
         if self.losses is not None:
             self.losses.settle(transfer.pieces, dropped=False)
         tier = transfer.tier
-        tier.counters.landed_blocks += transfer.blocks
-        tier.counters.written_bytes += transfer.bytes
-        for node, start, end, use in transfer.pieces:
-            tier.counters.inserted_blocks += tier.runs.paint(node, start, end, use, fill=True)
-        transfers: list[Transfer] = []
+        tier.take_in(transfer.pieces, transfer.blocks, transfer.bytes)
         self._demote(transfer.tier_index, tier.expire(now_s), now_s, transfers)
         self._demote(transfer.tier_index, tier.make_room(0), now_s, transfers)
         return transfers
@@ -224,74 +234,50 @@ class Hierarchy:
         """Count a write that its tier lets wait."""
         transfer.tier.counters.blocked_writes += 1
 
-    def _version(self) -> int:
-        return sum(tier.runs.version for tier in self.tiers)
-
-    def _by_name(self, match: Match, used: int) -> tuple[int, ...]:
-        """Return the tokens of the first `used` blocks by tier, in the order of `TIER_ORDER`."""
-        tokens = [0] * len(TIER_ORDER)
-        for part in match.parts:
-            if part.start >= used:
-                break
-            place = TIER_ORDER.index(self.tiers[part.tier].spec.name)
-            tokens[place] += (min(part.end, used) - part.start) * self.rules.block_tokens
-        return tuple(tokens)
-
-    def _serve(self, node: Node, start: int, end: int, now_s: float) -> list[Part]:
-        """Return who serves which blocks of [start, end): for each the first tier that holds it."""
-        gaps = [(start, end)]
-        parts: list[Part] = []
-        for index, tier in enumerate(self.tiers):
-            since_s = tier.alive_since_s(now_s)
-            left: list[tuple[int, int]] = []
-            for low, high in gaps:
-                for covered_start, covered_end in tier.runs.covered(node, low, high, since_s):
-                    parts.append(Part(index, node, covered_start, covered_end))
-                    if covered_start > low:
-                        left.append((low, covered_start))
-                    low = covered_end
-                if low < high:
-                    left.append((low, high))
-            gaps = left
-            if not gaps:
-                break
-        parts.sort(key=lambda part: part.start)
-        return parts
+    def _pin(self, handle: Handle, end: int) -> None:
+        """Pin the first `end` blocks of the request's path, all of which are held."""
+        runs = self.tiers[0].runs
+        for node, low, high in spans(handle.node, 0, end, self.rules.block_tokens):
+            pinned = self.pins.add(node, high)
+            if pinned < high:
+                runs.paint(node, pinned if pinned > low else low, high, PINNED, fill=False)
+            handle.pins.append((node, high))
+        handle.visible = end
 
     def _promote(
-        self, handle: Handle, match: Match, hit: int, used: int, now_s: float, transfers: list[Transfer]
+        self, handle: Handle, match: Match, used: int, now_s: float, transfers: list[Transfer]
     ) -> None:
-        """Read blocks [hit, used) from below; reading is a use of a copy that stays."""
+        """Read what lower tiers serve of the first `used` blocks; reading is a use of a copy that stays."""
         blocks = [0] * len(self.tiers)
         use = self.uses.new(now_s, handle.node)
-        for part in match.parts:
-            end = min(part.end, used)
-            if part.tier == 0 or part.start >= end:
-                continue
-            tier = self.tiers[part.tier]
-            blocks[part.tier] += end - part.start
+        for index, node, start, part_end in match.parts:
+            end = min(part_end, used)
+            if start >= end:
+                break
+            tier = self.tiers[index]
+            blocks[index] += end - start
             if tier.spec.inclusive:
-                tier.runs.paint(part.node, part.start, end, use, fill=False)
+                tier.runs.paint(node, start, end, use, fill=False)
             else:
-                tier.promote_away(part.node, part.start, end)
+                tier.promote_away(node, start, end)
+        block_bytes = self.rules.block_bytes
         for index, count in enumerate(blocks):
             if count:
                 tier = self.tiers[index]
-                bytes_count = count * self.rules.block_bytes
                 tier.counters.hit_blocks += count
-                tier.counters.read_bytes += bytes_count
-                transfers.append(Transfer(tier, index, "read", count, bytes_count, [], handle))
+                tier.counters.read_bytes += count * block_bytes
+                transfers.append(Transfer(tier, index, "read", count, block_bytes, [], handle))
                 handle.loads += 1
         handle.loads_end = used
 
     def _demote(self, index: int, pieces: list[Piece], now_s: float, transfers: list[Transfer]) -> None:
         """Offer what left tier `index` to the first tier below that would still hold it at its age."""
-        if not pieces:
-            return
         for below in range(index + 1, len(self.tiers)):
-            since_s = self.tiers[below].alive_since_s(now_s)
-            self._offer(below, [piece for piece in pieces if piece[3].at_s >= since_s], transfers)
-            pieces = [piece for piece in pieces if piece[3].at_s < since_s]
+            if not pieces:
+                return
+            ttl_s = self.tiers[below].ttl_s
+            self._offer(below, [piece for piece in pieces if piece[3].at_s + ttl_s >= now_s], transfers)
+            pieces = [piece for piece in pieces if piece[3].at_s + ttl_s < now_s]
 
     def _offer(self, index: int, pieces: list[Piece], transfers: list[Transfer]) -> None:
         """Let a tier note the use of what it holds of `pieces`, and be written the rest."""
@@ -299,6 +285,10 @@ class Hierarchy:
         writes: list[Piece] = []
         blocks = 0
         for node, start, end, use in pieces:
+            if node not in tier.runs.by_node:
+                writes.append((node, start, end, use))
+                blocks += end - start
+                continue
             tier.runs.paint(node, start, end, use, fill=False)
             for low, high in tier.runs.missing(node, start, end):
                 writes.append((node, low, high, use))
@@ -307,41 +297,14 @@ class Hierarchy:
             if self.losses is not None:
                 self.losses.move(writes)
             tier.counters.offered_blocks += blocks
-            bytes_count = blocks * self.rules.block_bytes
-            transfers.append(Transfer(tier, index, "write", blocks, bytes_count, writes, None))
+            transfers.append(Transfer(tier, index, "write", blocks, self.rules.block_bytes, writes, None))
 
-    def _unpinned(self, path: list[Span]) -> int:
-        """Return how many blocks of a held path nobody is using."""
-        count = 0
-        for node, start, end in path:
-            ends = self.pins.get(node)
-            pinned = ends[-1] if ends else start
-            if pinned < end:
-                count += end - pinned
-        return count
-
-    def _pin(self, handle: Handle, path: list[Span]) -> None:
-        runs = self.tiers[0].runs
-        for node, start, end in path:
-            runs.paint(node, start, end, PINNED, fill=False)
-            self._pin_end(handle, node, end)
-
-    def _pin_end(self, handle: Handle, node: Node, end: int) -> None:
-        """Move the request's pin of `node`, the deepest of its path so far, to `end`."""
-        if handle.pins and handle.pins[-1][0] is node:
-            self._unpin_end(node, handle.pins.pop()[1])
-        handle.pins.append((node, end))
-        ends = self.pins.get(node)
-        if ends is None:
-            self.pins[node] = [end]
-        else:
-            insort(ends, end)
-
-    def _unpin_end(self, node: Node, end: int) -> int:
-        """Take one pin off a node; return where the blocks pinned by others end."""
-        ends = self.pins[node]
-        del ends[bisect_left(ends, end)]
-        if ends:
-            return ends[-1]
-        del self.pins[node]
-        return node.start // self.rules.block_tokens
+    def _by_name(self, match: Match, used: int) -> tuple[int, ...]:
+        """Return the tokens of the first `used` blocks by tier, in the order of `TIER_ORDER`."""
+        size = self.rules.block_tokens
+        tokens = [0] * len(TIER_ORDER)
+        tokens[self._places[0]] = min(match.by_tier[0], used * size)
+        for index, _, start, end in match.parts:
+            if start < used:
+                tokens[self._places[index]] += (min(end, used) - start) * size
+        return tuple(tokens)

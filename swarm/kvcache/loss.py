@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Sequence
 
 from swarm.context.tree import Node, Prompt
+from swarm.kvcache.match import Match
 from swarm.kvcache.prefix import Piece, spans
 from swarm.kvcache.tier import Tier
 from swarm.measure.ideal import Ideal
@@ -107,15 +108,14 @@ class Losses:
 
     def split(
         self,
-        prompt: Prompt,
+        match: Match,
         tiers: Sequence[Tier],
         ideal_tokens: int,
         limit_blocks: int,
-        held_tokens: int,
         used_tokens: int,
-        now_s: float,
     ) -> tuple[int, ...]:
         """Return the tokens lost to each of `CAUSES`; they sum to ideal minus used."""
+        prompt, now_s, held_tokens = match.prompt, match.at_s, match.tokens
         chosen = held_tokens - used_tokens
         if ideal_tokens == held_tokens:
             return (0, 0, 0, 0, 0, 0, chosen, 0) if chosen else NO_LOSS
@@ -151,7 +151,7 @@ class Losses:
                     (high_ for low_, high_ in self._dropped.get(owner, ()) if low_ <= low), default=low
                 )
                 for tier in tiers:
-                    covered = tier.runs.covered(owner, low, high, tier.alive_since_s(now_s))
+                    covered = tier.runs.covered(owner, low, high, now_s, tier.ttl_s)
                     if covered and covered[0][0] == low:
                         reach = max(reach, covered[0][1])
                 if reach <= low:
@@ -161,12 +161,12 @@ class Losses:
 
     def _alive(self, node: Node, end: int, tiers: Sequence[Tier], now_s: float) -> int:
         """Return where the run of blocks ends that some tier would still keep at their age."""
-        since_s = min(tier.alive_since_s(now_s) for tier in tiers)
-        if since_s == -math.inf:
+        ttl_s = max(tier.ttl_s for tier in tiers)
+        if ttl_s == math.inf:
             return end
         for owner, low, high in spans(node, 0, end, self.block_tokens):
             reaches = self._used.get(owner, ())
-            reach = max((top for top, at_s in reaches if at_s >= since_s), default=low)
+            reach = max((top for top, at_s in reaches if at_s + ttl_s >= now_s), default=low)
             if reach < high:
                 return reach
         return end

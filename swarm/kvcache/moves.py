@@ -1,11 +1,12 @@
-"""What goes in and out of a hierarchy: matches, admissions, open requests, transfers."""
+"""What goes in and out of a hierarchy: rules, admissions, open requests, transfers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from swarm.context.tree import Node, Prompt
+from swarm.context.tree import Node
+from swarm.kvcache.match import Match
 from swarm.kvcache.prefix import Piece
 from swarm.kvcache.tier import Tier
 
@@ -28,35 +29,6 @@ class CacheRules:
     def hit_limit(self, tokens: int) -> int:
         """Return how many blocks of a prompt can be hit at most."""
         return max(0, tokens - 1 if self.hit_leaves_a_token else tokens) // self.block_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Blocks [start, end) of a node that are served by tier number `tier` of the hierarchy."""
-
-    tier: int
-    node: Node
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The longest prefix held, each block by the first tier that holds it, at one moment."""
-
-    prompt: Prompt
-    at_s: float
-    tokens: int
-    by_tier: tuple[int, ...]
-    """Tokens by tier, in the hierarchy's order; they sum to `tokens`."""
-    parts: tuple[Part, ...]
-    """In path order."""
-    version: int
-
-    @property
-    def hbm_tokens(self) -> int:
-        """Tokens that need no transfer; they come first."""
-        return self.by_tier[0]
 
 
 class Handle:
@@ -90,15 +62,16 @@ class Transfer:
         tier_index: int,
         direction: Literal["read", "write"],
         blocks: int,
-        bytes_count: int,
+        block_bytes: int,
         pieces: list[Piece],
         handle: Handle | None,
     ) -> None:
         self.tier = tier
+        """Where it is read from or written to."""
         self.tier_index = tier_index
         self.direction = direction
         self.blocks = blocks
-        self.bytes = bytes_count
+        self.bytes = blocks * block_bytes
         self.pieces = pieces
         """What a write carries."""
         self.handle = handle
@@ -109,8 +82,7 @@ class Transfer:
         return f"Transfer({self.direction} {self.tier.spec.name}, blocks={self.blocks})"
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """What became of a request at the door; `handle` is None unless admitted."""
 
     outcome: Literal["admitted", "wait", "too_large"]
@@ -119,16 +91,15 @@ class Admission:
     used_tokens: int
     """Of the match, what the request uses: pinned, or being loaded."""
     ideal_tokens: int
-    """What no limit would have kept away; at least what is used."""
+    """What no limit would have kept away; at least what is held."""
     used_by_tier: tuple[int, ...]
     """The used tokens in the order of `TIER_ORDER`."""
     lost_to: tuple[int, ...]
-    """Ideal minus used tokens in the order of `CAUSES`."""
+    """Ideal minus used tokens in the order of `CAUSES`; zeros where no ideal was given."""
     transfers: list[Transfer]
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(NamedTuple):
     """Whether a request got room for more tokens; if not, nothing changed for it."""
 
     ok: bool

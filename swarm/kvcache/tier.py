@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from swarm.context.tree import Node
-from swarm.kvcache.prefix import Piece, Runs
+from swarm.kvcache.prefix import Piece
+from swarm.kvcache.runs import Runs
 
 TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
 TIER_ORDER: tuple[TierName, ...] = ("hbm", "dram", "pooled_dram", "nvme", "posix")
@@ -56,10 +57,11 @@ class TierCounters:
 class Tier:
     """A memory instance; hierarchies that reach the same memory share the object."""
 
-    __slots__ = ("counters", "reserved", "runs", "spec")
+    __slots__ = ("counters", "reserved", "runs", "spec", "ttl_s")
 
     def __init__(self, spec: TierSpec) -> None:
         self.spec = spec
+        self.ttl_s = math.inf if spec.ttl_s is None else spec.ttl_s
         self.runs = Runs()
         self.counters = TierCounters()
         self.reserved = 0
@@ -80,15 +82,9 @@ class Tier:
         capacity = self.spec.capacity_blocks
         return math.inf if capacity is None else capacity - self.runs.pinned - self.reserved
 
-    def alive_since_s(self, now_s: float) -> float:
-        """Return the time of the oldest last use that this tier still holds at `now_s`."""
-        return -math.inf if self.spec.ttl_s is None else now_s - self.spec.ttl_s
-
     def expire(self, now_s: float) -> list[Piece]:
         """Let go of what has outlived the TTL."""
-        if self.spec.ttl_s is None:
-            return []
-        expired = self.runs.expire(now_s - self.spec.ttl_s)
+        expired = self.runs.expire(now_s, self.ttl_s)
         if expired:
             self.counters.expired_blocks += sum(end - start for _, start, end, _ in expired)
         return expired
@@ -101,6 +97,13 @@ class Tier:
         evicted = self.runs.evict(int(short))
         self.counters.evicted_blocks += sum(end - start for _, start, end, _ in evicted)
         return evicted
+
+    def take_in(self, pieces: list[Piece], blocks: int, bytes_count: int) -> None:
+        """Hold what has been written, each block with the latest use known of it."""
+        self.counters.landed_blocks += blocks
+        self.counters.written_bytes += bytes_count
+        for node, start, end, use in pieces:
+            self.counters.inserted_blocks += self.runs.paint(node, start, end, use, fill=True)
 
     def promote_away(self, node: Node, start: int, end: int) -> None:
         """Let go of blocks that HBM has taken over."""
