@@ -145,7 +145,7 @@ class Answer:
         mark, reply = self._mark, self._reply
         width = len(mark)
         for event in events:
-            place = event.find(mark) + width
+            place = event.rfind(mark) + width
             # Without the key, place is below the width. The last byte is a cheap sign of a whole object.
             if place >= width and event[-1] == _BRACE and event[place] != _QUOTE:
                 deltas += 1

@@ -12,8 +12,10 @@ import httptools
 
 from swarm.config.target import FailureClass, LimitConfig
 from swarm.context.render import Buffer
-from swarm.live.targets import stamp
 from swarm.live.targets.failure import Failure
+from swarm.live.targets.readiness import Readiness
+from swarm.live.targets.stamp import ANCILLARY_BYTES, lag_s
+from swarm.live.targets.stamp import enable as enable_stamps
 from swarm.live.targets.tls import TlsLayer
 
 READ_BYTES = 64 * 1024
@@ -62,6 +64,7 @@ class Connection:
         "_paused",
         "_quiet_bytes",
         "_read_bytes",
+        "_readiness",
         "_recvmsg",
         "_sink",
         "_sock",
@@ -80,6 +83,7 @@ class Connection:
         *,
         sock: socket.socket,
         tls: TlsLayer | None,
+        readiness: Readiness,
         limits: LimitConfig,
         on_idle: Callable[[Connection], None],
         on_closed: Callable[[Connection], None],
@@ -87,10 +91,11 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._tls = tls
+        self._readiness = readiness
         self._limits = limits
         self._on_idle = on_idle
         self._on_closed = on_closed
-        self._recvmsg = sock.recvmsg if stamp.enable(sock) else None
+        self._recvmsg = sock.recvmsg if enable_stamps(sock) else None
         self._sink: Sink | None = None
         self._unsent: list[Buffer] = []
         self._body: list[bytes] = []
@@ -112,7 +117,7 @@ class Connection:
         self.sent_s = 0.0
         self.turns = 0
         self._parser = httptools.HttpResponseParser(self)
-        self._loop.add_reader(sock.fileno(), self._readable)
+        readiness.add(sock.fileno(), self._readable)
 
     def start(self, buffers: list[Buffer], sink: Sink, *, head_only: bool = False) -> None:
         """Send a request, given whole; its response goes to `sink`."""
@@ -145,13 +150,13 @@ class Connection:
         """Stop reading: the kernel's buffer fills up and the server has to wait."""
         if not self._paused and not self.closed:
             self._paused = True
-            self._loop.remove_reader(self._sock.fileno())
+            self._readiness.remove(self._sock.fileno())
 
     def resume(self) -> None:
         """Read on."""
         if self._paused and not self.closed:
             self._paused = False
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._readiness.add(self._sock.fileno(), self._readable)
 
     # Writing.
 
@@ -186,9 +191,9 @@ class Connection:
         lag = 0.0
         try:
             if self._recvmsg is not None:
-                data, ancillary, _, _ = self._recvmsg(READ_BYTES, stamp.ANCILLARY_BYTES)
+                data, ancillary, _, _ = self._recvmsg(READ_BYTES, ANCILLARY_BYTES)
                 if ancillary:
-                    lag = stamp.lag_s(ancillary)
+                    lag = lag_s(ancillary)
             else:
                 data = self._sock.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -313,7 +318,7 @@ class Connection:
             return
         self.closed = True
         fd = self._sock.fileno()
-        self._loop.remove_reader(fd)
+        self._readiness.remove(fd)
         self._loop.remove_writer(fd)
         self._sock.close()
         self._unsent = []

@@ -16,6 +16,7 @@ from swarm.live.targets.body import BodyWriter, body_writer
 from swarm.live.targets.connection import Connection
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.pool import ConnectError, Origin, Pool
+from swarm.live.targets.readiness import readiness
 from swarm.live.targets.retry import retry_after_s, wait_s
 from swarm.live.targets.tls import client_context
 from swarm.live.targets.turn import Turn, TurnResult
@@ -46,6 +47,7 @@ class OpenAITarget:
         self._seed = seed
         self._key = api_key(config)
         self._writer: BodyWriter = body_writer(config)
+        self._readiness = readiness()
         self._endpoints = [self._endpoint(url) for url in config.urls]
         timeouts = config.timeouts
         self._watch = Watch(min(timeouts.first_token_s, timeouts.between_tokens_s, timeouts.total_s))
@@ -86,6 +88,7 @@ class OpenAITarget:
         self._watch.close()
         for endpoint in self._endpoints:
             endpoint.pool.close()
+        self._readiness.close()
 
     async def _attempt(
         self, turn: Turn, endpoint: _Endpoint
@@ -163,7 +166,7 @@ class OpenAITarget:
         ]
         if self._key is not None:
             lines.append(b"Authorization: Bearer " + self._key.encode())
-        pool = Pool(origin=origin, context=context, limits=config.limits)
+        pool = Pool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
         return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n")
 
     def _asked_s(self, answer: Answer) -> float | None:

@@ -15,6 +15,7 @@ from typing import Any
 from swarm.config.target import LimitConfig
 from swarm.live.targets.connection import Connection
 from swarm.live.targets.failure import Failure
+from swarm.live.targets.readiness import Readiness
 from swarm.live.targets.tls import TlsLayer
 
 ADDRESS_KEPT_S = 30.0
@@ -52,9 +53,12 @@ class Origin:
 class Pool:
     """The open connections to one origin, idle and in use."""
 
-    def __init__(self, *, origin: Origin, context: ssl.SSLContext | None, limits: LimitConfig) -> None:
+    def __init__(
+        self, *, origin: Origin, context: ssl.SSLContext | None, readiness: Readiness, limits: LimitConfig
+    ) -> None:
         self._origin = origin
         self._context = context
+        self._readiness = readiness
         self._limits = limits
         # A dict keeps insertion order: popitem() takes the youngest, and any member can leave in O(1).
         self._idle: dict[Connection, None] = {}
@@ -91,7 +95,12 @@ class Pool:
         finally:
             self._dialling -= 1
         connection = Connection(
-            sock=sock, tls=tls, limits=self._limits, on_idle=self._became_idle, on_closed=self._was_closed
+            sock=sock,
+            tls=tls,
+            readiness=self._readiness,
+            limits=self._limits,
+            on_idle=self._became_idle,
+            on_closed=self._was_closed,
         )
         self._open[connection] = None
         return connection

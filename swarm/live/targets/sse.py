@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _BOM = b"\xef\xbb\xbf"
+_CR, _LF = b"\r\n"
 
 
 class EventTooLarge(Exception):
@@ -36,11 +37,15 @@ class EventDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the data of the events that `data` completes."""
-        if self._clean and data.startswith(b"data: ") and data.endswith(b"\n\n") and b"\r" not in data:
-            # Nearly every read is whole events of one line each, and then splitting is all there is to do.
+        if self._clean and data[:6] == b"data: " and data[-2:] == b"\n\n" and _CR not in data:
+            # Nearly every read is whole events of one line each, mostly one.
+            if len(data) > self._event_bytes_max:
+                return self._feed_lines(data)
+            self._started = True
+            if data.find(_LF) == len(data) - 2:
+                return [data[6:-2]]
             events = data[6:-2].split(b"\n\ndata: ")
-            if data.count(b"\n") == 2 * len(events) and len(data) <= self._event_bytes_max:
-                self._started = True
+            if data.count(_LF) == 2 * len(events):
                 return events
         return self._feed_lines(data)
 

@@ -13,7 +13,7 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(16) if hasattr(socket, "CMSG_SPACE") else 0
 LAG_MAX_S = 600.0
 """A stamp further back than this, or ahead of now, tells of a clock that was set, not of waiting bytes."""
 
-_TIMESPEC = Struct("@ll")
+_unpack = Struct("@ll").unpack
 
 
 def enable(sock: socket.socket) -> bool:
@@ -29,9 +29,9 @@ def enable(sock: socket.socket) -> bool:
 
 def lag_s(ancillary: list[tuple[int, int, bytes]]) -> float:
     """Return how long the bytes of a read that ended just now had been waiting."""
-    for _, kind, data in ancillary:
-        if kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack(data)
-            lag: float = time() - seconds - nanoseconds * 1e-9
-            return lag if 0.0 <= lag <= LAG_MAX_S else 0.0
-    return 0.0
+    _, kind, data = ancillary[0]
+    if kind != SO_TIMESTAMPNS:
+        return 0.0
+    seconds, nanoseconds = _unpack(data)
+    lag: float = time() - seconds - nanoseconds * 1e-9
+    return lag if 0.0 <= lag <= LAG_MAX_S else 0.0
