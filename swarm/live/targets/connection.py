@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable
 from time import monotonic
@@ -13,14 +12,13 @@ import httptools
 from swarm.config.target import FailureClass, LimitConfig
 from swarm.context.render import Buffer
 from swarm.live.targets.failure import Failure
+from swarm.live.targets.outbox import Outbox
 from swarm.live.targets.readiness import Readiness
 from swarm.live.targets.stamp import ANCILLARY_BYTES, lag_s
 from swarm.live.targets.stamp import enable as enable_stamps
 from swarm.live.targets.tls import TlsLayer
 
 READ_BYTES = 64 * 1024
-BUFFERS_PER_SEND = 512
-"""Linux takes up to 1,024 buffers in one call."""
 INFORMATIONAL_MAX = 16
 """1xx responses before the real one."""
 
@@ -56,10 +54,10 @@ class Connection:
         "_headers_done",
         "_informational",
         "_limits",
-        "_loop",
         "_must_close",
         "_on_closed",
         "_on_idle",
+        "_outbox",
         "_parser",
         "_paused",
         "_quiet_bytes",
@@ -69,9 +67,7 @@ class Connection:
         "_sink",
         "_sock",
         "_tls",
-        "_unsent",
         "_until_close",
-        "_writing",
         "closed",
         "on_body",
         "sent_s",
@@ -88,7 +84,6 @@ class Connection:
         on_idle: Callable[[Connection], None],
         on_closed: Callable[[Connection], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._tls = tls
         self._readiness = readiness
@@ -97,7 +92,7 @@ class Connection:
         self._on_closed = on_closed
         self._recvmsg = sock.recvmsg if enable_stamps(sock) else None
         self._sink: Sink | None = None
-        self._unsent: list[Buffer] = []
+        self._outbox = Outbox(sock)
         self._body: list[bytes] = []
         # The parser takes its callbacks here, once: list.append spares a Python call per HTTP chunk.
         self.on_body = self._body.append
@@ -106,7 +101,6 @@ class Connection:
         self._complete = False
         self._head_only = False
         self._must_close = False
-        self._writing = False
         self._until_close = False
         self._informational = 0
         self._quiet_bytes = 0
@@ -130,9 +124,8 @@ class Connection:
         self.turns += 1
         if self._tls is not None:
             buffers = self._tls.encrypt(buffers)
-        self._unsent = buffers
         self.sent_s = monotonic()
-        self._send()
+        self._outbox.send(buffers)
 
     def abort(self) -> None:
         """Close without telling the sink."""
@@ -157,33 +150,6 @@ class Connection:
         if self._paused and not self.closed:
             self._paused = False
             self._readiness.add(self._sock.fileno(), self._readable)
-
-    # Writing.
-
-    def _send(self) -> None:
-        unsent = self._unsent
-        try:
-            while unsent:
-                sent = self._sock.sendmsg(unsent[:BUFFERS_PER_SEND])
-                index = 0
-                while index < len(unsent) and sent >= len(unsent[index]):
-                    sent -= len(unsent[index])
-                    index += 1
-                del unsent[:index]
-                if sent:
-                    unsent[0] = memoryview(unsent[0])[sent:]
-        except (BlockingIOError, InterruptedError):
-            if not self._writing:
-                self._writing = True
-                self._loop.add_writer(self._sock.fileno(), self._send)
-            return
-        except OSError:
-            # A server may answer and close without having read everything; reading tells which it was.
-            self._unsent = []
-            self._must_close = True
-        if self._writing:
-            self._writing = False
-            self._loop.remove_writer(self._sock.fileno())
 
     # Reading.
 
@@ -212,8 +178,7 @@ class Connection:
         assert self._tls is not None
         plain, ended, problem, reply = self._tls.decrypt(data)
         if reply:
-            self._unsent.append(reply)
-            self._send()
+            self._outbox.send([reply])
         if plain:
             self._received(plain, lag)
         if problem is not None and not self.closed:
@@ -231,12 +196,11 @@ class Connection:
         if self._read_bytes == 0:
             self._first_byte_s = at
         self._read_bytes += len(data)
+        problem = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._complete:
-                self._broken("malformed", f"not HTTP/1.1: {error}"[:300])
-                return
+            problem = f"not HTTP/1.1: {error}"[:300]
             self._must_close = True
         body = self._body
         if not body:
@@ -251,6 +215,8 @@ class Connection:
             return
         if self._complete:
             self._finished(sink, at)
+        elif problem is not None:
+            self._broken("malformed", problem)
         elif self._quiet_bytes > self._limits.header_bytes_max:
             self._broken("too_large", f"over {self._limits.header_bytes_max} bytes of headers or trailers")
         elif self._read_bytes > self._limits.response_bytes_max:
@@ -294,7 +260,9 @@ class Connection:
 
     def _finished(self, sink: Sink, at: float) -> None:
         self._sink = None
-        if self._unsent or self._must_close:
+        self.resume()
+        # A server may answer without having read the whole request, and then no next one can follow.
+        if self._must_close or self._outbox.is_broken or not self._outbox.is_empty:
             self._close()
         else:
             self._on_idle(self)
@@ -317,10 +285,8 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        fd = self._sock.fileno()
-        self._readiness.remove(fd)
-        self._loop.remove_writer(fd)
+        self._outbox.close()
+        self._readiness.remove(self._sock.fileno())
         self._sock.close()
-        self._unsent = []
         del self._parser
         self._on_closed(self)

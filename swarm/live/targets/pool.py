@@ -81,7 +81,7 @@ class Pool:
         """Return the connection that became idle last, if there is one."""
         return self._idle.popitem()[0] if self._idle else None
 
-    async def dial(self, timeout_s: float) -> Connection:
+    async def dial(self, timeout_s: float | None) -> Connection:
         """Return a new connection; raises `ConnectError`."""
         if len(self._open) + self._dialling >= self._limits.connections_max:
             found = f"{len(self._open)} connections are open"

@@ -1,0 +1,97 @@
+"""Everything asked of a server that is not a turn: is it there, what does it serve, what does it count."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any, Self
+
+import httpx
+
+from swarm.config.target import TargetConfig
+from swarm.errors import RunError
+from swarm.live.targets.openai import api_key
+from swarm.live.targets.tls import client_context
+
+TIMEOUT_S = 10.0
+PROBE_EVERY_S = 0.1
+
+
+class ControlPlane:
+    """The side doors of the servers of one target, over plain httpx."""
+
+    def __init__(self, config: TargetConfig) -> None:
+        if not config.urls:
+            raise RunError("target.urls is empty: there is no server to ask")
+        key = api_key(config)
+        self._urls = [url.rstrip("/").removesuffix("/v1") for url in config.urls]
+        self._client = httpx.AsyncClient(
+            headers={**config.headers, **({} if key is None else {"Authorization": f"Bearer {key}"})},
+            verify=client_context(config.ca_file)
+            if any(url.startswith("https") for url in config.urls)
+            else True,
+            timeout=TIMEOUT_S,
+            # Turns know no proxies, so questions about their servers must not go through one.
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def wait_until_healthy(self, timeout_s: float) -> None:
+        """Return when every server answers GET /health with success; raises `RunError`."""
+        until = monotonic() + timeout_s
+        for url in self._urls:
+            while True:
+                try:
+                    await self._get(url, "/health")
+                    break
+                except RunError as error:
+                    if monotonic() >= until:
+                        raise RunError(f"{error}; waited {timeout_s:g} s for it to become healthy") from None
+                    await asyncio.sleep(PROBE_EVERY_S)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Return what the first server lists under /v1/models."""
+        url = self._urls[0]
+        response = await self._get(url, "/v1/models")
+        try:
+            found = response.json()["data"]
+        except (ValueError, KeyError, TypeError):
+            found = None
+        if not isinstance(found, list) or not all(
+            isinstance(model, dict) and "id" in model for model in found
+        ):
+            raise RunError(
+                f"{url}/v1/models: expected a list of models under 'data', got {response.text[:200]!r}"
+            )
+        return found
+
+    async def metrics(self) -> list[str]:
+        """Return the text of GET /metrics of every server."""
+        return [(await self._get(url, "/metrics")).text for url in self._urls]
+
+    async def _get(self, url: str, path: str) -> httpx.Response:
+        try:
+            response = await self._client.get(url + path)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RunError(
+                f"GET {url}{path}: {type(error).__name__}: {error}; is the server running?"
+            ) from None
+        if not response.is_success:
+            raise RunError(f"GET {url}{path}: HTTP {response.status_code}: {response.text[:200]}")
+        return response
+
+
+async def resolve(config: TargetConfig) -> TargetConfig:
+    """Return the target with its model named; asks the first server if the configuration does not say."""
+    if config.model is not None:
+        return config
+    async with ControlPlane(config) as control:
+        models = await control.models()
+    if not models:
+        raise RunError(f"{config.urls[0]}/v1/models lists no model: set target.model")
+    return config.model_copy(update={"model": str(models[0]["id"])})

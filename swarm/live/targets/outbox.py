@@ -1,0 +1,68 @@
+"""What is still to be sent over a socket: buffers handed to the kernel without joining them first."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from swarm.context.render import Buffer
+
+BUFFERS_PER_SEND = 512
+"""Linux takes up to 1,024 buffers in one call."""
+
+
+class Outbox:
+    """Sends buffers as fast as the kernel takes them."""
+
+    __slots__ = ("_loop", "_sock", "_unsent", "_waits", "is_broken")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sock = sock
+        self._unsent: list[Buffer] = []
+        self._waits = False
+        self.is_broken = False
+        """The socket takes no more; reading it tells why."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was handed to the kernel, or never will be."""
+        return not self._unsent
+
+    def send(self, buffers: list[Buffer]) -> None:
+        """Send buffers after those that are still waiting."""
+        self._unsent += buffers
+        if not self._waits:
+            self._push()
+
+    def close(self) -> None:
+        """Forget what was not sent."""
+        self._unsent.clear()
+        self._stop_waiting()
+
+    def _push(self) -> None:
+        unsent = self._unsent
+        try:
+            while unsent:
+                sent = self._sock.sendmsg(unsent[:BUFFERS_PER_SEND])
+                whole = 0
+                while whole < len(unsent) and sent >= len(unsent[whole]):
+                    sent -= len(unsent[whole])
+                    whole += 1
+                del unsent[:whole]
+                if sent:
+                    unsent[0] = memoryview(unsent[0])[sent:]
+        except (BlockingIOError, InterruptedError):
+            if not self._waits:
+                self._waits = True
+                self._loop.add_writer(self._sock.fileno(), self._push)
+            return
+        except OSError:
+            self.is_broken = True
+            unsent.clear()
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._loop.remove_writer(self._sock.fileno())
