@@ -1,0 +1,72 @@
+"""Latencies of rows, as arrays; NaN where a row does not have one. The one place that defines them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+def floats(table: pa.Table, name: str) -> Floats:
+    """Return a column as floats, null as NaN."""
+    column = table.column(name).cast(pa.float64())
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def flags(table: pa.Table, name: str, equal_to: str | None = None) -> Flags:
+    """Return a boolean column, or where a text column equals a word."""
+    column = table.column(name)
+    if equal_to is None:
+        return np.asarray(column.to_numpy(), dtype=np.bool_)
+    return np.asarray(pa.compute.equal(column, equal_to).to_numpy(), dtype=np.bool_)
+
+
+def ttft_s(table: pa.Table) -> Floats:
+    """Return the final attempt's first byte sent to the first delta: the target's own time."""
+    return floats(table, "first_token_s") - floats(table, "sent_s")
+
+
+def effective_ttft_s(table: pa.Table) -> Floats:
+    """Return the intended time to the first delta: every wait and the client's own lag inside."""
+    return floats(table, "first_token_s") - floats(table, "intended_s")
+
+
+def end_s(table: pa.Table) -> Floats:
+    """Return the last delta's time, or the completion where deltas were not seen one by one."""
+    last = floats(table, "last_token_s")
+    return np.where(np.isnan(last), floats(table, "completed_s"), last)
+
+
+def tpot_s(table: pa.Table) -> Floats:
+    """Return the time after the first delta for each further output token; none for a single token."""
+    tokens = floats(table, "output_tokens")
+    gaps = np.where(tokens > 1, tokens - 1, np.nan)
+    return (end_s(table) - floats(table, "first_token_s")) / gaps
+
+
+def e2e_s(table: pa.Table) -> Floats:
+    """Return the intended time to the completion: what the agent waited for its answer."""
+    return floats(table, "completed_s") - floats(table, "intended_s")
+
+
+def send_lag_s(table: pa.Table) -> Floats:
+    """Return how long after its due time the first byte was sent: the run's own fault, on a real clock."""
+    return floats(table, "sent_s") - floats(table, "due_s")
+
+
+def itl_mean_s(table: pa.Table) -> Floats:
+    """Return each request's mean gap between deltas."""
+    return floats(table, "itl_mean_s")
+
+
+LATENCIES = {
+    "ttft_s": ttft_s,
+    "effective_ttft_s": effective_ttft_s,
+    "tpot_s": tpot_s,
+    "itl_s": itl_mean_s,
+    "e2e_s": e2e_s,
+}
+"""What an objective may bound, for one request; a request's `itl_s` is its mean gap."""

@@ -1,0 +1,138 @@
+"""Rows in bulk: from `RequestRow`s to Arrow tables, messages and a journal that survives a killed process."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from swarm.measure.columns import BY_TIER, LOST, PLAIN, SCHEMA
+from swarm.measure.record import RequestRow
+
+CHUNK_ROWS = 8192
+FRAME_BYTES_MAX = 1 << 31
+_HEAD_BYTES = 12
+_plain_of = attrgetter(*PLAIN)
+_TUPLES = (("by_tier", BY_TIER), ("lost_to", LOST))
+
+
+class RowTable:
+    """Rows that only grow; each `CHUNK_ROWS` become Arrow columns, a tenth of the objects' size."""
+
+    def __init__(self) -> None:
+        self._rows: list[RequestRow] = []
+        self._chunks: list[pa.RecordBatch] = []
+
+    def __len__(self) -> int:
+        """Return how many rows are held."""
+        return len(self._rows) + sum(int(chunk.num_rows) for chunk in self._chunks)
+
+    def append(self, row: RequestRow) -> None:
+        """Hold a row, which must not change any more."""
+        self._rows.append(row)
+        if len(self._rows) >= CHUNK_ROWS:
+            self._pack()
+
+    def extend(self, rows: Iterable[RequestRow]) -> None:
+        """Hold several rows."""
+        for row in rows:
+            self.append(row)
+
+    def extend_table(self, table: pa.Table) -> None:
+        """Hold the rows of a table with the same columns."""
+        self._pack()
+        self._chunks.extend(table.cast(SCHEMA).to_batches())
+
+    def table(self) -> pa.Table:
+        """Return all rows held."""
+        self._pack()
+        return pa.Table.from_batches(self._chunks, schema=SCHEMA)
+
+    def take(self) -> pa.Table:
+        """Return all rows held, and hold none of them any more."""
+        table = self.table()
+        self._chunks = []
+        return table
+
+    def _pack(self) -> None:
+        if self._rows:
+            self._chunks.append(batch_of(self._rows))
+            self._rows = []
+
+
+def batch_of(rows: list[RequestRow]) -> pa.RecordBatch:
+    """Return rows as columns."""
+    columns: list[Any] = list(zip(*map(_plain_of, rows), strict=True))
+    for name, spread in _TUPLES:
+        nothing = (None,) * len(spread)
+        columns += zip(*(getattr(row, name) or nothing for row in rows), strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def rows_of(table: pa.Table) -> Iterator[RequestRow]:
+    """Return the rows of a table, one by one."""
+    for record in table.to_pylist():
+        values = {name: record[name] for name in PLAIN}
+        for name, spread in _TUPLES:
+            parts = tuple(record[column] for column in spread)
+            values[name] = None if parts[0] is None else parts
+        yield RequestRow(**values)
+
+
+def to_message(table: pa.Table) -> bytes:
+    """Return a table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def from_message(data: bytes) -> pa.Table:
+    """Return the table of an Arrow IPC stream."""
+    return pa.ipc.open_stream(data).read_all()
+
+
+def merged(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return all rows in the order of `requests.parquet`: by intended time, agent and turn."""
+    table = pa.concat_tables([pa.Table.from_batches([], schema=SCHEMA), *tables])
+    return table.sort_by([(name, "ascending") for name in ("intended_s", "agent", "turn", "attempts")])
+
+
+class Journal:
+    """A file of framed messages that is only appended to.
+
+    A frame is its length, its checksum and the message, handed to the system as one write: a process may
+    be killed at any time and all frames but the last are whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = path.open("ab", buffering=0)
+
+    def append(self, message: bytes) -> None:
+        """Write one message; it is the system's from then on, whatever happens to this process."""
+        head = len(message).to_bytes(8, "little") + zlib.crc32(message).to_bytes(4, "little")
+        self._file.write(head + message)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_journal(path: Path) -> Iterator[bytes]:
+    """Return the whole messages of a journal, up to where it was cut off."""
+    with path.open("rb") as file:
+        while len(head := file.read(_HEAD_BYTES)) == _HEAD_BYTES:
+            length = int.from_bytes(head[:8], "little")
+            if length > FRAME_BYTES_MAX:
+                return
+            message = file.read(length)
+            if len(message) < length or zlib.crc32(message) != int.from_bytes(head[8:], "little"):
+                return
+            yield message

@@ -1,0 +1,123 @@
+"""The run folder: the only thing a run leaves, written so that a killed run leaves what it had."""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet
+import yaml
+
+from swarm.config.experiment import Experiment
+from swarm.errors import UsageError
+
+RUN, REQUESTS, WINDOWS, SUMMARY, REPORT = (
+    "run.yaml",
+    "requests.parquet",
+    "windows.parquet",
+    "summary.json",
+    "report.html",
+)
+
+
+class RunFolder:
+    """The files of one run by name; each is written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make a new folder, or take an empty one; refuse one that holds anything."""
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--out {path}: a folder is expected, found a file")
+        if path.is_dir() and any(path.iterdir()):
+            raise UsageError(f"--out {path}: the folder holds files already; name an absent or empty one")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise UsageError(f"--out {path}: cannot be made: {fault.strerror}") from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open a folder that a run has left."""
+        if not (path / SUMMARY).is_file():
+            raise UsageError(f"{path}: not a run folder: it has no {SUMMARY}")
+        return cls(path)
+
+    @property
+    def charts(self) -> Path:
+        """The folder of chart pictures, made when first asked for."""
+        folder = self.path / "charts"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
+    def journals(self) -> Path:
+        """The folder of the hosts' journals, made when first asked for."""
+        folder = self.path / "journal"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def write_run(self, experiment: Experiment, facts: dict[str, Any]) -> None:
+        """Write `run.yaml`: who ran what, with the experiment in full."""
+        data = {**facts, "experiment": experiment.model_dump(mode="json")}
+        self._write(RUN, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
+
+    def write_requests(self, table: pa.Table) -> None:
+        """Write one row for each request."""
+        self._write_table(REQUESTS, table)
+
+    def write_windows(self, table: pa.Table) -> None:
+        """Write the time series."""
+        self._write_table(WINDOWS, table)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write the run's numbers."""
+        self._write(SUMMARY, orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+    def write_report(self, page: str) -> None:
+        """Write the page."""
+        self._write(REPORT, page.encode())
+
+    def run(self) -> dict[str, Any]:
+        """Return what `run.yaml` holds."""
+        data = yaml.safe_load((self.path / RUN).read_text(encoding="utf-8"))
+        assert isinstance(data, dict)
+        return data
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `summary.json` holds."""
+        data = orjson.loads((self.path / SUMMARY).read_bytes())
+        assert isinstance(data, dict)
+        return data
+
+    def requests(self, columns: list[str] | None = None) -> pa.Table:
+        """Return the rows, or some of their columns."""
+        return pa.parquet.read_table(self.path / REQUESTS, columns=columns)
+
+    def windows(self) -> pa.Table:
+        """Return the time series."""
+        return pa.parquet.read_table(self.path / WINDOWS)
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Write beside the name and move: a reader sees the old file or the new one, never half."""
+        beside = self.path / f".{name}.part"
+        beside.write_bytes(data)
+        os.replace(beside, self.path / name)
+
+    def _write_table(self, name: str, table: pa.Table) -> None:
+        beside = self.path / f".{name}.part"
+        pa.parquet.write_table(table, beside, compression="zstd")
+        os.replace(beside, self.path / name)
+
+
+def simulated_run_id(experiment: Experiment) -> str:
+    """Return the id of a simulation: the same for the same configuration and seed, anywhere."""
+    canonical = orjson.dumps(experiment.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+    return f"{experiment.name}-{blake2b(canonical, digest_size=6).hexdigest()}"

@@ -1,0 +1,69 @@
+"""What a run knows beside its rows: who it was, and the counts that rows alone cannot give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from swarm.config.experiment import AuditConfig, Experiment
+from swarm.config.slo import ObjectiveConfig
+from swarm.measure.sketch import Sketch
+
+Mode = Literal["live", "simulate"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What was asked for."""
+
+    run_id: str
+    experiment: str
+    mode: Mode
+    seed: int
+    block_tokens: int
+    tiers: tuple[str, ...] | None
+    """Memory tiers of the target; None where it is foreign."""
+    objectives: tuple[ObjectiveConfig, ...]
+    audit: AuditConfig
+
+
+def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bool) -> RunFacts:
+    """Return the facts of an experiment; `is_emulated` says that its own fleet was the target."""
+    return RunFacts(
+        run_id=run_id,
+        experiment=experiment.name,
+        mode=mode,
+        seed=experiment.seed,
+        block_tokens=experiment.ideal_block_tokens,
+        tiers=tuple(tier.name for tier in experiment.fleet.tiers) if is_emulated else None,
+        objectives=experiment.slo,
+        audit=experiment.audit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """What happened, beyond the rows."""
+
+    measured_from_s: float
+    """End of the warm-up."""
+    measured_to_s: float
+    """End of the load, before the drain: from then on nothing new was started."""
+    sessions_started: int
+    sessions_finished: int
+    orchestrators_started: int
+    subagents_started: int
+    peak_live: int
+    live_agents_mean: float | None
+    """Over the measured phase; None where it is not known."""
+    sent: int
+    in_flight: int
+    unaccounted: int
+    itl: Sketch | None
+    """Every gap between deltas of the measured phase; None where only each request's mean is known."""
+    loop_lag: Sketch | None
+    """How late the hosts' event loops woke up; None in virtual time."""
+    capacity: dict[str, Any] | None
+    """The answer of a search for the most agents within the SLO."""
+    faults: tuple[str, ...]
+    """More reasons why the run is invalid, in words."""
