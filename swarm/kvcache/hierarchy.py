@@ -6,7 +6,6 @@ moved by the caller: operations return transfers, and what they carry arrives wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from swarm.context.tree import Prompt
@@ -45,7 +44,7 @@ class Hierarchy:
         return self.tiers[0].room_blocks
 
     def lookup(self, prompt: Prompt, now_s: float) -> Match:
-        """Return the longest prefix held; changes nothing."""
+        """Return the longest prefix held, as it is after `expire`; changes nothing."""
         size = self.rules.block_tokens
         limit = self.rules.hit_limit(prompt.length)
         tiers = self.tiers
@@ -82,6 +81,7 @@ class Hierarchy:
             for index, tier in enumerate(self.tiers):
                 expired = tier.expire(now_s)
                 if expired:
+                    self.uses.changes += 1
                     self._demote(index, expired, now_s, transfers)
         return transfers
 
@@ -90,13 +90,14 @@ class Hierarchy:
     ) -> Admission:
         """Pin the match and reserve room for the rest of its prompt.
 
+        The prompt's node is where the output will go: its own if the reply is echoed, else a branch.
         `use_tokens` below the match's leaves the rest of it to be computed again. A match that is no
         longer current is looked up again. With `ideal_tokens` the loss against it is explained.
         """
         prompt = match.prompt
+        transfers = self.expire(now_s)
         if match.at_s != now_s or match.changes != self.uses.changes:
             match = self.lookup(prompt, now_s)
-        transfers = self.expire(now_s)
         size = self.rules.block_tokens
         hbm = self.tiers[0]
         used_tokens = match.tokens if use_tokens is None else min(use_tokens, match.tokens)
@@ -112,14 +113,12 @@ class Hierarchy:
         self.uses.changes += 1
         ideal = used * size
         lost_to = NO_LOSS
-        if self.losses is not None:
-            if ideal_tokens is not None:
-                ideal = max(ideal_tokens, match.tokens)
-                if ideal > used * size:
-                    lost_to = self.losses.split(
-                        match, self.tiers, ideal, self.rules.hit_limit(prompt.length), used * size
-                    )
-            self.losses.use(prompt.node, prompt.length // size, math.inf)
+        if self.losses is not None and ideal_tokens is not None:
+            ideal = max(ideal_tokens, match.tokens)
+            if ideal > used * size:
+                lost_to = self.losses.split(
+                    match, self.tiers, ideal, self.rules.hit_limit(prompt.length), used * size
+                )
         handle = Handle(prompt.node, prompt.length)
         self._pin(handle, hit)
         hbm.counters.hit_blocks += hit
@@ -186,7 +185,7 @@ class Hierarchy:
             if kept < end:
                 hbm.runs.paint(node, kept, end, use, fill=False)
         if self.losses is not None:
-            self.losses.use(handle.node, handle.visible, now_s)
+            self.losses.release(handle.node, handle.visible, now_s)
         hbm.reserved -= handle.reserved
         handle.reserved = 0
         handle.is_open = False
@@ -214,7 +213,7 @@ class Hierarchy:
             return transfers
         self.uses.changes += 1
         if self.losses is not None:
-            self.losses.settle(transfer.pieces, dropped=False)
+            self.losses.settle(transfer.pieces, dropped_by=None)
         tier = transfer.tier
         tier.take_in(transfer.pieces, transfer.blocks, transfer.bytes)
         self._demote(transfer.tier_index, tier.expire(now_s), now_s, transfers)
@@ -226,7 +225,7 @@ class Hierarchy:
         assert transfer.direction == "write" and not transfer.is_settled
         transfer.is_settled = True
         if self.losses is not None:
-            self.losses.settle(transfer.pieces, dropped=True)
+            self.losses.settle(transfer.pieces, dropped_by=transfer.tier)
         transfer.tier.counters.dropped_blocks += transfer.blocks
         transfer.tier.counters.dropped_bytes += transfer.bytes
 

@@ -3,20 +3,21 @@
 Each cause is what one more limit takes from the leading run of blocks, in the order of `CAUSES`:
 
 - block_rounding: blocks that no hit may cover, as the last token must be computed;
-- in_flight: sent, but not computed yet, or on the way to a tier and held nowhere else;
-- ttl: last used longer ago than any reachable tier keeps;
+- in_flight: sent, but not computed yet; or on the way to a tier, and the first block held nowhere;
+- ttl: in use by nobody, and last used longer ago than any tier in reach keeps;
 - capacity: held nowhere in the fleet any more;
 - routing: held, but where this replica cannot reach it;
 - dropped_write: would be in reach, had a tier taken a write that it dropped;
-- chosen_recompute: held in reach and computed again by choice;
-- unexplained: none of these; a fleet without eviction that still lost blocks.
+- chosen_recompute: held in reach, and computed again by choice;
+- unexplained: held nowhere in a fleet that never evicted.
 """
 
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Sequence
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from swarm.context.tree import Node, Prompt
 from swarm.kvcache.match import Match
@@ -37,23 +38,17 @@ CAUSES = (
 
 NO_LOSS = (0,) * len(CAUSES)
 
-Reach = tuple[int, float]
-"""Blocks of a node up to an end, and the time of their last use (infinite while in use)."""
+LastUses: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, float]]]"
+"""For each node (end, time of last use) of its blocks from the first on, the deepest and oldest first."""
+
+Drops: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, int, Tier]]]"
+"""For each node the blocks [start, end) whose writes a tier dropped, and that were not computed since."""
 
 
 class Losses:
     """What a fleet's caches would hold without limits, kept beside them to explain what they do not."""
 
-    __slots__ = (
-        "_dropped",
-        "_moving",
-        "_published",
-        "_tiers",
-        "_used",
-        "block_tokens",
-        "ideal",
-        "ttl_matters",
-    )
+    __slots__ = ("_drops", "_last_uses", "_moving", "_published", "_tiers", "block_tokens", "ideal")
 
     def __init__(self, *, block_tokens: int, tiers: Sequence[Tier]) -> None:
         self.block_tokens = block_tokens
@@ -61,117 +56,136 @@ class Losses:
         """By sends: call `ideal.send` for each request, `ideal.output` for each reply that is echoed."""
         self._tiers = tuple(tiers)
         """Every tier of the fleet, once."""
-        self.ttl_matters = any(tier.spec.ttl_s is not None for tier in tiers)
         self._published = Ideal(block_tokens=block_tokens)
-        self._used: weakref.WeakKeyDictionary[Node, list[Reach]] = weakref.WeakKeyDictionary()
-        self._dropped: weakref.WeakKeyDictionary[Node, list[tuple[int, int]]] = weakref.WeakKeyDictionary()
+        self._last_uses: LastUses | None = None
+        if any(tier.spec.ttl_s is not None for tier in tiers):
+            self._last_uses = WeakKeyDictionary()
+        self._drops: Drops = WeakKeyDictionary()
         self._moving: dict[Node, list[tuple[int, int]]] = {}
 
     def publish(self, node: Node, start: int, end: int) -> None:
         """Blocks [start, end) of a path have become visible somewhere."""
         self._published.send(Prompt(node, end * self.block_tokens))
-        if self._dropped:
-            for owner, low, high in spans(node, start, end, self.block_tokens):
-                marks = self._dropped.get(owner)
-                if marks is not None:
-                    marks[:] = [mark for mark in marks if mark[1] <= low or mark[0] >= high]
-                    if not marks:
-                        del self._dropped[owner]
+        if not self._drops:
+            return
+        for owner, low, high in spans(node, start, end, self.block_tokens):
+            drops = self._drops.pop(owner, None)
+            if drops is not None:
+                left = [cut for drop in drops for cut in _cut(drop, low, high)]
+                if left:
+                    self._drops[owner] = left
 
-    def use(self, node: Node, end: int, at_s: float) -> None:
-        """The first `end` blocks of a path are in use (infinite), or were last used at a time."""
-        if not self.ttl_matters:
+    def release(self, node: Node, end: int, now_s: float) -> None:
+        """A request that used the first `end` blocks of a path has ended."""
+        last_uses = self._last_uses
+        if last_uses is None:
             return
         for owner, _, high in spans(node, 0, end, self.block_tokens):
-            reaches = self._used.get(owner)
-            if reaches is None:
-                self._used[owner] = [(high, at_s)]
+            ends = last_uses.get(owner)
+            if ends is None:
+                last_uses[owner] = [(high, now_s)]
             else:
-                while reaches and reaches[-1][0] <= high:
-                    reaches.pop()
-                reaches.append((high, at_s))
+                while ends and ends[-1][0] <= high:
+                    ends.pop()
+                ends.append((high, now_s))
 
     def move(self, pieces: Sequence[Piece]) -> None:
         """These are on their way to a tier."""
         for node, start, end, _ in pieces:
             self._moving.setdefault(node, []).append((start, end))
 
-    def settle(self, pieces: Sequence[Piece], dropped: bool) -> None:
-        """These have arrived, or were dropped."""
+    def settle(self, pieces: Sequence[Piece], dropped_by: Tier | None) -> None:
+        """These have arrived, or were dropped by a tier."""
         for node, start, end, _ in pieces:
             ranges = self._moving[node]
             ranges.remove((start, end))
             if not ranges:
                 del self._moving[node]
-            if dropped:
-                self._dropped.setdefault(node, []).append((start, end))
+            if dropped_by is not None:
+                self._drops.setdefault(node, []).append((start, end, dropped_by))
 
     def split(
-        self,
-        match: Match,
-        tiers: Sequence[Tier],
-        ideal_tokens: int,
-        limit_blocks: int,
-        used_tokens: int,
+        self, match: Match, tiers: Sequence[Tier], ideal_tokens: int, limit_blocks: int, used_tokens: int
     ) -> tuple[int, ...]:
-        """Return the tokens lost to each of `CAUSES`; they sum to ideal minus used."""
-        prompt, now_s, held_tokens = match.prompt, match.at_s, match.tokens
-        chosen = held_tokens - used_tokens
-        if ideal_tokens == held_tokens:
-            return (0, 0, 0, 0, 0, 0, chosen, 0) if chosen else NO_LOSS
+        """Return the tokens lost to each of `CAUSES`; they sum to ideal minus used.
+
+        `ideal_tokens` is at least the match's, whose state the tiers must still be in.
+        """
+        prompt, now_s = match.prompt, match.at_s
+        node = prompt.node
         size = self.block_tokens
-        held = held_tokens // size
-        rounded = max(held, min(ideal_tokens // size, limit_blocks))
-        in_reach = self._reach(prompt.node, held, rounded, tiers, now_s)
-        anywhere = self._reach(prompt.node, in_reach, rounded, self._tiers, now_s)
-        visible = max(held, min(rounded, self._published.peek(prompt) // size))
-        if anywhere < visible and self._is_moving(prompt.node, anywhere):
+        chosen = match.tokens - used_tokens
+        if ideal_tokens == match.tokens:
+            return (0, 0, 0, 0, 0, 0, chosen, 0) if chosen else NO_LOSS
+        held = match.tokens // size
+        ideal = ideal_tokens // size
+        usable = max(held, min(ideal, limit_blocks))
+        visible = max(held, min(usable, self._published.peek(prompt) // size))
+        anywhere = self._run(node, held, visible, self._tiers, now_s, with_drops=True)
+        if anywhere < visible and self._is_moving(node, anywhere):
             visible = anywhere
-        alive = max(held, min(visible, self._alive(prompt.node, visible, tiers, now_s)))
+        ttl_s = max(tier.ttl_s for tier in tiers)
+        alive = visible if ttl_s == math.inf else self._alive_run(node, held, visible, ttl_s, now_s)
         anywhere = min(anywhere, alive)
-        in_reach = min(in_reach, anywhere)
-        evicted = any(tier.counters.evicted_blocks for tier in self._tiers)
+        in_reach = self._run(node, held, anywhere, tiers, now_s, with_drops=True)
         gone = (alive - anywhere) * size
+        has_evicted = any(tier.counters.evicted_blocks for tier in self._tiers)
         return (
-            ideal_tokens - rounded * size,
-            (rounded - visible) * size,
+            (ideal - usable) * size,
+            (usable - visible) * size,
             (visible - alive) * size,
-            gone if evicted else 0,
+            gone if has_evicted else 0,
             (anywhere - in_reach) * size,
             (in_reach - held) * size,
             chosen,
-            0 if evicted else gone,
+            0 if has_evicted else gone,
         )
 
-    def _reach(self, node: Node, start: int, end: int, tiers: Sequence[Tier], now_s: float) -> int:
-        """Return where the run of blocks from `start` ends that are held by `tiers`, or were dropped."""
+    def _run(
+        self, node: Node, start: int, end: int, tiers: Sequence[Tier], now_s: float, *, with_drops: bool
+    ) -> int:
+        """Return where the run from `start` ends of blocks that `tiers` hold, or would but for drops."""
         for owner, low, high in spans(node, start, end, self.block_tokens):
             while low < high:
-                reach = max(
-                    (high_ for low_, high_ in self._dropped.get(owner, ()) if low_ <= low), default=low
-                )
-                for tier in tiers:
-                    covered = tier.runs.covered(owner, low, high, now_s, tier.ttl_s)
-                    if covered and covered[0][0] == low:
-                        reach = max(reach, covered[0][1])
-                if reach <= low:
+                reach = self._held_to(owner, low, high, tiers, now_s)
+                if with_drops:
+                    for drop_start, drop_end, tier in self._drops.get(owner, ()):
+                        if drop_start <= low and drop_end > reach and tier in tiers:
+                            reach = min(drop_end, high)
+                if reach == low:
                     return low
                 low = reach
         return end
 
-    def _alive(self, node: Node, end: int, tiers: Sequence[Tier], now_s: float) -> int:
-        """Return where the run of blocks ends that some tier would still keep at their age."""
-        ttl_s = max(tier.ttl_s for tier in tiers)
-        if ttl_s == math.inf:
-            return end
-        for owner, low, high in spans(node, 0, end, self.block_tokens):
-            reaches = self._used.get(owner, ())
-            reach = max((top for top, at_s in reaches if at_s + ttl_s >= now_s), default=low)
-            if reach < high:
-                return reach
+    def _alive_run(self, node: Node, start: int, end: int, ttl_s: float, now_s: float) -> int:
+        """Return where the run from `start` ends of blocks used within the TTL, or held all the same."""
+        assert self._last_uses is not None
+        for owner, low, high in spans(node, start, end, self.block_tokens):
+            ends = self._last_uses.get(owner, ())
+            recent = max((top for top, at_s in ends if at_s + ttl_s >= now_s), default=low)
+            low = max(low, min(recent, high))
+            low = self._run(owner, low, high, self._tiers, now_s, with_drops=False)
+            if low < high:
+                return low
         return end
 
+    def _held_to(self, owner: Node, start: int, end: int, tiers: Sequence[Tier], now_s: float) -> int:
+        """Return how far one tier alone holds a node's blocks from `start` on."""
+        reach = start
+        for tier in tiers:
+            if owner in tier.runs.by_node:
+                covered = tier.runs.covered(owner, start, end, now_s, tier.ttl_s)
+                if covered and covered[0][0] == start and covered[0][1] > reach:
+                    reach = covered[0][1]
+        return reach
+
     def _is_moving(self, node: Node, block: int) -> bool:
-        for owner, _, _ in spans(node, block, block + 1, self.block_tokens):
-            return any(low <= block < high for low, high in self._moving.get(owner, ()))
-        return False
+        owner = spans(node, block, block + 1, self.block_tokens)[0][0]
+        return any(start <= block < end for start, end in self._moving.get(owner, ()))
+
+
+def _cut(drop: tuple[int, int, Tier], start: int, end: int) -> list[tuple[int, int, Tier]]:
+    """Return what a drop's blocks are without [start, end)."""
+    low, high, tier = drop
+    parts = ((low, min(high, start), tier), (max(low, end), high, tier))
+    return [part for part in parts if part[0] < part[1]]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +17,7 @@ from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import CAUSES, Losses
 from swarm.kvcache.moves import CacheRules, Handle, Transfer
 from swarm.kvcache.prefix import Uses
-from swarm.kvcache.tier import Tier, TierSpec
+from swarm.kvcache.tier import TIER_ORDER, Tier, TierName, TierSpec
 
 Block = tuple[Node, int]
 Last = tuple[int, float]
@@ -67,22 +70,29 @@ class TwinTransfer:
         self.handle = handle
 
 
-class Counter:
-    def __init__(self) -> None:
-        self.value = 0
+class History:
+    """What has happened to each block in the whole fleet."""
 
-    def new(self, now_s: float) -> Last:
-        self.value += 1
-        return self.value, now_s
+    def __init__(self) -> None:
+        self.uses_count = 0
+        self.sent: set[Block] = set()
+        self.published: set[Block] = set()
+        self.released_s: dict[Block, float] = {}
+        self.dropped_by: dict[Block, list[TwinTier]] = {}
+        self.moving: list[Block] = []
+
+    def new_use(self, now_s: float) -> Last:
+        self.uses_count += 1
+        return self.uses_count, now_s
 
 
 class Twin:
     """One replica's hierarchy, block by block."""
 
-    def __init__(self, tiers: list[TwinTier], rules: CacheRules, counter: Counter) -> None:
+    def __init__(self, tiers: list[TwinTier], rules: CacheRules, history: History) -> None:
         self.tiers = tiers
         self.rules = rules
-        self.counter = counter
+        self.history = history
         self.handles: list[TwinHandle] = []
 
     def pinned(self) -> set[Block]:
@@ -101,16 +111,62 @@ class Twin:
         pinned = self.pinned()
         names = blocks_of(prompt.node, prompt.length, self.rules.block_tokens)
         for block in names[: self.rules.hit_limit(prompt.length)]:
-            holders = [
-                index
-                for index, tier in enumerate(self.tiers)
-                if block in tier.last
-                and (tier.keeps(tier.last[block], now_s) or (index == 0 and block in pinned))
-            ]
+            holders = self.holders(block, pinned, now_s)
             if not holders:
                 break
             served.append(holders[0])
         return served
+
+    def holders(self, block: Block, pinned: set[Block], now_s: float) -> list[int]:
+        return [
+            index
+            for index, tier in enumerate(self.tiers)
+            if block in tier.last
+            and (tier.keeps(tier.last[block], now_s) or (index == 0 and block in pinned))
+        ]
+
+    def losses(
+        self, prompt: Prompt, ideal: int, used: int, fleet: list[Twin], now_s: float
+    ) -> tuple[int, ...]:
+        """Split ideal minus used blocks by the leading runs that each cause leaves."""
+        names = blocks_of(prompt.node, prompt.length, self.rules.block_tokens)
+        history = self.history
+        held = len(self.lookup(prompt, now_s))
+
+        def run(end: int, survives: Callable[[Block], bool]) -> int:
+            return next((i for i in range(held, end) if not survives(names[i])), max(held, end))
+
+        in_fleet = {b for twin in fleet for b in names if twin.holders(b, twin.pinned(), now_s)}
+        in_reach = {b for b in names if self.holders(b, self.pinned(), now_s)}
+        ttls = [tier.spec.ttl_s for tier in self.tiers]
+        ttl_s = math.inf if None in ttls else max(ttl for ttl in ttls if ttl is not None)
+        usable = max(held, min(ideal, self.rules.hit_limit(prompt.length)))
+        visible = run(usable, lambda b: b in history.published)
+        somewhere = run(visible, lambda b: b in in_fleet or bool(history.dropped_by.get(b)))
+        if somewhere < visible and names[somewhere] in history.moving:
+            visible = somewhere
+        alive = run(
+            visible,
+            lambda b: (
+                b in in_fleet or history.released_s.get(b, -math.inf) + ttl_s >= now_s or ttl_s == math.inf
+            ),
+        )
+        somewhere = min(somewhere, alive)
+        mine = run(
+            somewhere, lambda b: b in in_reach or any(t in self.tiers for t in history.dropped_by.get(b, []))
+        )
+        evicted = any(tier.evicted for twin in fleet for tier in twin.tiers)
+        gone = alive - somewhere
+        return (
+            ideal - usable,
+            usable - visible,
+            visible - alive,
+            gone if evicted else 0,
+            somewhere - mine,
+            mine - held,
+            held - used,
+            0 if evicted else gone,
+        )
 
     def expire(self, now_s: float) -> list[TwinTransfer]:
         moved: list[TwinTransfer] = []
@@ -141,6 +197,7 @@ class Twin:
             else:
                 absent[block] = last
         tier.offered += len(absent)
+        self.history.moving += absent
         return [TwinTransfer(index, absent, len(absent), None)] if absent else []
 
     def make_room(self, index: int, blocks: int, now_s: float) -> list[TwinTransfer]:
@@ -158,25 +215,23 @@ class Twin:
         return self.demote(index, gone, now_s)
 
     def admit(
-        self, prompt: Prompt, now_s: float, use_tokens: int
-    ) -> tuple[str, TwinHandle | None, int, list[TwinTransfer]]:
-        served = self.lookup(prompt, now_s)
-        moved = self.expire(now_s)
-        served = served[: use_tokens // self.rules.block_tokens]
+        self, prompt: Prompt, now_s: float, use_tokens: int, moved: list[TwinTransfer]
+    ) -> tuple[str, TwinHandle | None, int]:
+        served = self.lookup(prompt, now_s)[: use_tokens // self.rules.block_tokens]
         hit = served.index(next(i for i in served if i)) if any(served) else len(served)
         room = self.rules.room_for(prompt.length)
         names = blocks_of(prompt.node, prompt.length, self.rules.block_tokens)
         hbm = self.tiers[0]
         if hbm.room(room) < 0:
-            return "too_large", None, 0, moved
+            return "too_large", None, 0
         if hbm.room(len(self.pinned() | set(names[:hit])) + self.reserved()) < room - hit:
-            return "wait", None, 0, moved
+            return "wait", None, 0
         handle = TwinHandle(prompt.node, prompt.length)
         handle.visible = hit
         self.handles.append(handle)
         hbm.hits += hit
         reads: dict[int, int] = {}
-        last = self.counter.new(now_s) if hit < len(served) else None
+        last = self.history.new_use(now_s) if hit < len(served) else None
         for block, index in list(zip(names, served, strict=False))[hit:]:
             assert last is not None and index > 0
             tier = self.tiers[index]
@@ -193,7 +248,7 @@ class Twin:
         handle.loads_end = len(served)
         moved += self.make_room(0, room - hit, now_s)
         handle.reserved = room - hit
-        return "admitted", handle, len(served), moved
+        return "admitted", handle, len(served)
 
     def publish(self, handle: TwinHandle, tokens: int) -> None:
         end = min(tokens, handle.tokens) // self.rules.block_tokens
@@ -203,6 +258,8 @@ class Twin:
                 self.tiers[0].last[block] = (0, math.nan)
                 self.tiers[0].inserted += 1
             handle.reserved -= 1
+            self.history.published.add(block)
+            self.history.dropped_by.pop(block, None)
         handle.visible = max(handle.visible, end)
 
     def grow(self, handle: TwinHandle, tokens: int, now_s: float) -> tuple[bool, list[TwinTransfer]]:
@@ -216,12 +273,13 @@ class Twin:
 
     def release(self, handle: TwinHandle, now_s: float, computed: int) -> list[TwinTransfer]:
         self.publish(handle, computed)
-        last = self.counter.new(now_s)
+        last = self.history.new_use(now_s)
         self.handles.remove(handle)
         handle.is_open = False
         names = blocks_of(handle.node, handle.tokens, self.rules.block_tokens)[: handle.visible]
         for block in names:
             self.tiers[0].last[block] = last
+            self.history.released_s[block] = now_s
         moved: list[TwinTransfer] = []
         for index, tier in enumerate(self.tiers):
             if index and tier.spec.inclusive:
@@ -238,6 +296,7 @@ class Twin:
         tier = self.tiers[transfer.tier]
         tier.landed += transfer.count
         for block, last in transfer.blocks.items():
+            self.history.moving.remove(block)
             if block in tier.last:
                 tier.note_use(block, last)
             else:
@@ -252,6 +311,9 @@ class Twin:
 
     def drop(self, transfer: TwinTransfer) -> None:
         self.tiers[transfer.tier].dropped += transfer.count
+        for block in transfer.blocks:
+            self.history.moving.remove(block)
+            self.history.dropped_by.setdefault(block, []).append(self.tiers[transfer.tier])
 
 
 class Setup(NamedTuple):
@@ -295,7 +357,7 @@ class World:
 
     def __init__(self, setup: Setup) -> None:
         self.size = setup.rules.block_tokens
-        uses, counter = Uses(), Counter()
+        uses, self.history = Uses(), History()
         shared = [(Tier(spec), TwinTier(spec)) for spec in setup.specs[1:]]
         columns = [
             [(Tier(setup.specs[0]), TwinTier(setup.specs[0]))]
@@ -307,7 +369,7 @@ class World:
         self.pairs = [
             Pair(
                 Hierarchy(tiers=[r for r, _ in c], rules=setup.rules, uses=uses, losses=self.losses),
-                Twin([t for _, t in c], setup.rules, counter),
+                Twin([t for _, t in c], setup.rules, self.history),
             )
             for c in columns
         ]
@@ -402,15 +464,27 @@ class World:
         assert match.by_tier == tuple(served.count(i) * self.size for i in range(tiers))
         assert pair.real.peek(prompt, self.now_s) == match.tokens == len(served) * self.size
         use_tokens = match.tokens if a % 3 else match.tokens // 2
-        ideal = self.losses.ideal.send(prompt)
-        admission = pair.real.admit(match, self.now_s, use_tokens=use_tokens, ideal_tokens=ideal)
-        outcome, handle, used, moved = pair.twin.admit(prompt, self.now_s, use_tokens)
+        names = blocks_of(prompt.node, prompt.length, self.size)
+        known = next((i for i, b in enumerate(names) if b not in self.history.sent), len(names))
+        assert self.losses.ideal.peek(prompt) == known * self.size
+        assert self.losses.ideal.send(prompt) == known * self.size
+        self.history.sent.update(names)
+        fleet = [other.twin for other in self.pairs]
+        admission = pair.real.admit(match, self.now_s, use_tokens=use_tokens, ideal_tokens=known * self.size)
+        moved = pair.twin.expire(self.now_s)
+        served = pair.twin.lookup(prompt, self.now_s)
+        use_tokens = min(use_tokens, len(served) * self.size)
+        ideal = max(known, len(served))
+        lost = pair.twin.losses(prompt, ideal, use_tokens // self.size, fleet, self.now_s)
+        outcome, handle, used = pair.twin.admit(prompt, self.now_s, use_tokens, moved)
         assert (admission.outcome, admission.used_tokens) == (outcome, used * self.size)
         pair.moved(admission.transfers, moved)
         if admission.handle is not None and handle is not None:
             assert sum(admission.used_by_tier) == admission.used_tokens
+            assert admission.ideal_tokens == ideal * self.size
             assert sum(admission.lost_to) == admission.ideal_tokens - admission.used_tokens
-            assert min(admission.lost_to) >= 0 and len(admission.lost_to) == len(CAUSES)
+            assert admission.lost_to == tuple(blocks * self.size for blocks in lost)
+            assert len(lost) == len(CAUSES)
             pair.handles.append((admission.handle, handle))
 
 
@@ -434,48 +508,66 @@ ACTIONS = (
     "drop",
 )
 
-CAPACITY = st.none() | st.integers(1, 12)
-TTL = st.none() | st.sampled_from([1.0, 3.0, 8.0])
+CAPACITIES = (None, 1, 3, 5, 8, 12)
+TTLS_S = (None, None, 1.0, 3.0, 8.0)
+
+
+def tier_spec(name: TierName, capacity_blocks: int | None, ttl_s: float | None, inclusive: bool) -> TierSpec:
+    return TierSpec(
+        name=name,
+        capacity_blocks=capacity_blocks,
+        ttl_s=ttl_s,
+        scope="replica",
+        inclusive=inclusive,
+        eviction="lru",
+        read_bytes_per_s=None,
+        write_bytes_per_s=None,
+        read_latency_s=0.0,
+        write_latency_s=0.0,
+        write_policy="drop",
+        write_queue_bytes=1e9,
+    )
 
 
 @st.composite
 def setups(draw: st.DrawFn) -> Setup:
     size = draw(st.integers(1, 5))
     rules = CacheRules(size, 10 * size, draw(st.booleans()), draw(st.booleans()))
-    names = ("hbm", "dram", "nvme")[: draw(st.integers(1, 3))]
     specs = [
-        TierSpec(
-            name=name,
-            capacity_blocks=draw(CAPACITY),
-            ttl_s=draw(TTL),
-            scope="replica",
-            inclusive=draw(st.booleans()),
-            eviction="lru",
-            read_bytes_per_s=None,
-            write_bytes_per_s=None,
-            read_latency_s=0.0,
-            write_latency_s=0.0,
-            write_policy="drop",
-            write_queue_bytes=1e9,
-        )
-        for name in names
+        tier_spec(name, draw(st.sampled_from(CAPACITIES)), draw(st.sampled_from(TTLS_S)), draw(st.booleans()))
+        for name in TIER_ORDER[: draw(st.integers(1, 3))]
     ]
     return Setup(rules, specs, draw(st.integers(1, 2)), draw(st.booleans()))
 
 
-STEPS = st.lists(
-    st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 99), st.integers(0, 99)),
-    min_size=20,
-    max_size=120,
+@settings(max_examples=100, deadline=None)
+@given(
+    setup=setups(),
+    steps=st.lists(
+        st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 99), st.integers(0, 99)),
+        min_size=20,
+        max_size=120,
+    ),
 )
-
-
-@settings(max_examples=150, deadline=None)
-@given(setup=setups(), steps=STEPS)
-def test_every_hit_eviction_and_move_is_that_of_the_block_by_block_twin(
+def test_every_hit_move_and_loss_is_that_of_the_block_by_block_twin(
     setup: Setup, steps: list[tuple[int, int, int]]
 ) -> None:
     world = World(setup)
     for what, a, b in steps:
         world.step(what, a, b)
+        world.check()
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_long_drawn_history_is_that_of_the_block_by_block_twin(seed: int) -> None:
+    chance = random.Random(seed)
+    size = chance.randint(1, 5)
+    rules = CacheRules(size, 10 * size, chance.random() < 0.5, chance.random() < 0.5)
+    specs = [
+        tier_spec(name, chance.choice(CAPACITIES), chance.choice(TTLS_S), chance.random() < 0.5)
+        for name in TIER_ORDER[: chance.randint(1, 4)]
+    ]
+    world = World(Setup(rules, specs, chance.randint(1, 3), chance.random() < 0.7))
+    for _ in range(chance.randint(50, 200)):
+        world.step(chance.randrange(len(ACTIONS)), chance.randrange(100), chance.randrange(100))
         world.check()
