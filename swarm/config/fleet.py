@@ -7,6 +7,7 @@ from pydantic import Field
 from swarm.config.strict import Strict
 
 TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
+RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"]
 
 
 class TierConfig(Strict):
@@ -25,6 +26,9 @@ class TierConfig(Strict):
     read_latency_s: float = Field(0.0, ge=0)
     write_latency_s: float = Field(0.0, ge=0)
     write_policy: Literal["drop", "block"] = "drop"
+    link_gib_per_s: float | None = Field(
+        None, gt=0, description="most that one replica reads or writes here at once; null: no limit"
+    )
     write_queue_gib: float = Field(64.0, gt=0, description="writes waiting beyond this are dropped or block")
 
 
@@ -79,9 +83,13 @@ class FleetConfig(Strict):
     cost: Annotated[SimpleCostConfig | RooflineCostConfig, Field(discriminator="kind")] = SimpleCostConfig()
     replicas: tuple[ReplicaGroupConfig, ...] = Field((ReplicaGroupConfig(),), min_length=1)
     tiers: tuple[TierConfig, ...] = Field((TierConfig(name="hbm"),), min_length=1)
-    router: Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"] = "prefix_aware"
+    router: RouterName = "prefix_aware"
+    router_reply_tokens: int = Field(
+        128, ge=0, description="reply that prefix_aware assumes when it weighs what a rank decodes"
+    )
     kv_link_gib_per_s: float = Field(50.0, gt=0, description="prefill to decode, per instance")
     kv_link_latency_s: float = Field(0.001, ge=0)
     recompute_when_faster: bool = True
     max_model_len: int = Field(1_048_576, ge=1)
     max_waiting: int = Field(100_000, ge=1, description="requests waiting beyond this are refused")
+    retry_after_s: float = Field(1.0, ge=0, description="what a request refused for that is told to wait")

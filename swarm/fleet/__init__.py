@@ -1,1 +1,4 @@
-"""The emulated fleet: a state machine from requests to events. Knows: costs, batches, tiers. Does not know: agents, sockets."""
+"""The emulated fleet: a state machine from requests to events.
+
+Knows: costs, batches, tiers. Does not know: agents, sockets.
+"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from math import sqrt
 
 
@@ -45,11 +46,11 @@ class DecodePhase:
     def steps_done(self, time_s: float) -> int:
         """Return how many steps are done at `time_s`."""
         step = self.steps_until(time_s)
-        return step if self.at_s(step) <= time_s else step - 1
+        return step if step == 0 or self.at_s(step) <= time_s else step - 1
 
 
 PEAKS_SLACK = 64
-"""Peaks kept beyond one for each sequence before the ones that no sequence can ask for are dropped."""
+"""Peaks kept beyond two for each sequence before those that nobody can ask for are dropped."""
 
 
 class Peaks:
@@ -58,13 +59,13 @@ class Peaks:
     __slots__ = ("_gaps", "_steps")
 
     def __init__(self) -> None:
-        self._steps: list[int] = []
+        self._steps: list[float] = []
         self._gaps: list[float] = []
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def push(self, step: int, gap_s: float) -> None:
+    def push(self, step: float, gap_s: float) -> None:
         """Note that the gaps up to `step` reached `gap_s`; steps arrive in order."""
         steps, gaps = self._steps, self._gaps
         while gaps and gaps[-1] <= gap_s:
@@ -73,13 +74,18 @@ class Peaks:
         steps.append(step)
         gaps.append(gap_s)
 
-    def since(self, step: int) -> float:
+    def since(self, step: float) -> float:
         """Return the longest gap after `step`; 0 if there was none."""
         index = bisect_right(self._steps, step)
         return self._gaps[index] if index < len(self._gaps) else 0.0
 
-    def forget(self, step: int) -> None:
-        """Drop what only those who ask from before `step` could see."""
-        index = bisect_right(self._steps, step)
-        del self._steps[:index]
-        del self._gaps[:index]
+    def thin(self, steps: Iterable[float]) -> None:
+        """Keep only what an asker from one of `steps`, or from the last peak on, could see."""
+        kept = sorted({bisect_right(self._steps, step) for step in steps} - {len(self._steps)})
+        self._gaps = [self._gaps[index] for index in kept]
+        self._steps = [self._steps[index] for index in kept]
+
+    def clear(self) -> None:
+        """Forget everything: nobody is left to ask."""
+        self._steps.clear()
+        self._gaps.clear()

@@ -34,9 +34,7 @@ class SimpleCost:
 
     def decode_line(self, decode_batch: int, decode_context_tokens: int) -> DecodeLine:
         """Return the line that decode steps lie on; it never switches."""
-        return DecodeLine(
-            self._base_s + self._per_sequence_s * (decode_batch - 1), self._slope_s, math.inf
-        )
+        return DecodeLine(self._base_s + self._per_sequence_s * (decode_batch - 1), self._slope_s, math.inf)
 
     def prefill_s(self, start: int, tokens: int) -> float:
         """Return the seconds for `tokens` of a prompt, wherever in it they are."""

@@ -1,0 +1,173 @@
+"""The fleet: a state machine from requests to events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+
+from swarm.errors import AuditError
+from swarm.fleet.events import Event, FleetRequest, Refused
+from swarm.fleet.rank import Rank
+from swarm.fleet.router import Router
+from swarm.fleet.sequence import Sequence
+from swarm.fleet.traffic import Traffic
+from swarm.kvcache.audit import audit
+from swarm.kvcache.loss import Losses
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLimits:
+    """What the fleet refuses."""
+
+    max_model_len: int
+    pool_tokens: float
+    """The most tokens that fit the smallest KV pool."""
+    max_waiting: int
+    retry_after_s: float
+
+
+@dataclass(slots=True)
+class FleetCounts:
+    """Requests since the start: submitted = finished + cancelled + refused + under way."""
+
+    submitted: int
+    cancelled: int
+    refused: int
+
+
+class Fleet:
+    """Replicas, tiers and the router in front of them; see `swarm.fleet.events` for the contract."""
+
+    def __init__(
+        self,
+        *,
+        ranks: Many[Rank],
+        entrances: Many[Rank],
+        router: Router,
+        traffic: Traffic,
+        losses: Losses,
+        limits: FleetLimits,
+        sequences: dict[int, Sequence],
+        due: list[float],
+        events: list[Event],
+    ) -> None:
+        self.ranks = tuple(ranks)
+        self.traffic = traffic
+        self.counts = FleetCounts(0, 0, 0)
+        self._entrances = tuple(entrances)
+        """The ranks that requests go to first."""
+        self._router = router
+        self._losses = losses
+        self._limits = limits
+        self._sequences = sequences
+        self._due = due
+        """When each is due: the network, then the ranks; at one time they run in this order."""
+        self._events = events
+        self._told_s = -math.inf
+        """Up to where the caller has asked for events."""
+
+    def submit(self, request: FleetRequest, now_s: float) -> None:
+        """Take a request; it joins the step that starts now, else the next one."""
+        assert request.request_id not in self._sequences, f"request {request.request_id} is under way"
+        assert request.prompt.length > 0 and request.output_tokens > 0, f"an empty request: {request}"
+        self._run_to(now_s)
+        self.counts.submitted += 1
+        refusal = self._refusal(request, now_s)
+        if refusal is not None:
+            self.counts.refused += 1
+            self._events.append(refusal)
+            return
+        sequence = Sequence(request, self._losses.ideal.send(request.prompt))
+        self._sequences[request.request_id] = sequence
+        rank = self._router.pick(self._entrances, request.session, request.prompt, now_s)
+        rank.submit(sequence, now_s)
+
+    def cancel(self, request_id: int, now_s: float) -> None:
+        """Give a request up: no event of it follows. One that has ended, or never was, is left alone."""
+        self._run_to(now_s)
+        sequence = self._sequences.get(request_id)
+        if sequence is None or sequence.state == "cancelled":
+            return
+        self.counts.cancelled += 1
+        assert sequence.rank is not None
+        sequence.rank.cancel(sequence, now_s)
+
+    def next_event_s(self, tokens: bool = False) -> float | None:
+        """Return when to advance next; None when nothing is due."""
+        if self._events:
+            return self._events[0].at_s
+        due_s = min(self._due)
+        if tokens:
+            due_s = min(due_s, min(rank.next_token_s(self._told_s) for rank in self.ranks))
+        return None if due_s == math.inf else due_s
+
+    def advance(self, now_s: float, tokens: bool = False) -> list[Event]:
+        """Return the events up to now, in time order."""
+        due, events, told_s = self._due, self._events, self._told_s
+        due_s = min(due)
+        while due_s <= now_s:
+            place = due.index(due_s)
+            if place == 0:
+                self.traffic.run(due_s)
+            else:
+                rank = self.ranks[place - 1]
+                if tokens:
+                    rank.report(told_s, due_s, events)
+                rank.run(due_s)
+            due_s = min(due)
+        if tokens:
+            for rank in self.ranks:
+                rank.report(told_s, now_s, events)
+            events.sort(key=_at_s)
+        self._told_s = now_s
+        told = events[:]
+        events.clear()
+        return told
+
+    def audit(self) -> None:
+        """Check that what has come in is what has gone out and what is here, down to the blocks.
+
+        Raises:
+            AuditError: A count does not balance.
+        """
+        counts = self.counts
+        finished = sum(rank.finished for rank in self.ranks)
+        open_count = sum(sequence.state != "cancelled" for sequence in self._sequences.values())
+        if counts.submitted != finished + counts.cancelled + counts.refused + open_count:
+            raise AuditError(f"fleet: {counts}, finished {finished}, but {open_count} are under way")
+        handles = [(rank.hierarchy, handle) for rank in self.ranks for handle in rank.settle_room()]
+        audit([rank.hierarchy for rank in self.ranks], handles)
+        for rank in self.ranks:
+            rank.audit()
+
+    def _run_to(self, now_s: float) -> None:
+        """Do what is due up to now; its events wait for the next `advance`."""
+        due = self._due
+        due_s = min(due)
+        while due_s <= now_s:
+            place = due.index(due_s)
+            if place == 0:
+                self.traffic.run(due_s)
+            else:
+                self.ranks[place - 1].run(due_s)
+            due_s = min(due)
+
+    def _refusal(self, request: FleetRequest, now_s: float) -> Refused | None:
+        tokens = request.prompt.length + request.output_tokens
+        limits = self._limits
+        if tokens > limits.max_model_len:
+            reason = f"prompt and reply have {tokens} tokens, the model takes {limits.max_model_len}"
+            return Refused(now_s, request.request_id, reason, None)
+        if tokens - 1 > limits.pool_tokens:
+            reason = f"prompt and reply have {tokens} tokens, the KV pool takes {limits.pool_tokens + 1}"
+            return Refused(now_s, request.request_id, reason, None)
+        waiting = sum(len(rank.waiting) for rank in self.ranks)
+        if waiting >= limits.max_waiting:
+            reason = f"{waiting} requests are waiting, at most {limits.max_waiting} may"
+            return Refused(now_s, request.request_id, reason, limits.retry_after_s)
+        return None
+
+
+def _at_s(event: Event) -> float:
+    return event.at_s

@@ -1,0 +1,64 @@
+"""Which rank a request goes to; each way is a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from swarm.config.fleet import RouterName
+from swarm.context.tree import Prompt
+from swarm.fleet.rank import Rank
+from swarm.streams import digest64
+
+
+class Router(Protocol):
+    """Picks one of the ranks that may serve a request."""
+
+    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+        """Return the rank that the request goes to."""
+
+
+class RoundRobin:
+    """One after the other."""
+
+    def __init__(self) -> None:
+        self._picks_count = 0
+
+    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+        """Return the next rank."""
+        self._picks_count += 1
+        return ranks[(self._picks_count - 1) % len(ranks)]
+
+
+class LeastLoaded:
+    """The fewest requests; among equals, the first."""
+
+    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+        """Return the rank with the fewest requests, waiting or running."""
+        return min(ranks, key=lambda rank: len(rank.waiting) + len(rank.open))
+
+
+class SessionAffine:
+    """Always the same for a session, whatever its load."""
+
+    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+        """Return the session's rank."""
+        return ranks[digest64(session) % len(ranks)]
+
+
+class PrefixAware:
+    """The least seconds until the reply: the cost of the miss against the load."""
+
+    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+        """Return the rank that would answer first; among equals, the first."""
+        if len(ranks) == 1:
+            return ranks[0]
+        return min(ranks, key=lambda rank: rank.estimate_s(prompt, now_s))
+
+
+ROUTERS: dict[RouterName, type[Router]] = {
+    "round_robin": RoundRobin,
+    "least_loaded": LeastLoaded,
+    "session_affine": SessionAffine,
+    "prefix_aware": PrefixAware,
+}

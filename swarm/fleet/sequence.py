@@ -1,0 +1,92 @@
+"""A request on its way through the fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from swarm.context.tree import Node, Prompt
+from swarm.fleet.events import CacheUse, FleetRequest
+
+if TYPE_CHECKING:
+    from swarm.fleet.rank import Rank
+    from swarm.kvcache.moves import Handle
+
+State = Literal[
+    "waiting", "loading", "pending", "chunk", "arriving", "joining", "decode", "cancelled", "ended"
+]
+"""waiting: for admission; loading: for a lower tier's blocks; pending: for a chunk of its prompt to be
+computed; chunk: it is being computed; arriving: for KV from the prefill instance; joining: for the next
+decode step; cancelled: until the step under way has ended."""
+
+
+class Sequence:
+    """A request and the tokens it has: `prompt` and the replies generated so far make the context.
+
+    Its reply lies on the prompt's own node where it will be echoed, else on a branch of its own.
+    """
+
+    __slots__ = (
+        "backlog_tokens",
+        "cache",
+        "computed",
+        "emitted",
+        "first_s",
+        "gap_max_s",
+        "handle",
+        "join_order",
+        "join_step",
+        "loads",
+        "node",
+        "peaks_from",
+        "rank",
+        "request",
+        "sender",
+        "sender_handle",
+        "state",
+        "target",
+        "token_s",
+    )
+
+    def __init__(self, request: FleetRequest, ideal_tokens: int) -> None:
+        self.request = request
+        self.node = _reply_node(request)
+        self.state: State = "waiting"
+        self.rank: Rank | None = None
+        self.handle: Handle | None = None
+        self.sender: Rank | None = None
+        """The prefill instance that holds the KV, until the decode instance has it."""
+        self.sender_handle: Handle | None = None
+        self.cache = CacheUse(request.prompt.length, 0, ideal_tokens, (), ())
+        """As first admitted; before that only the prompt and the ideal are known."""
+        self.target = request.prompt.length
+        """Tokens to compute before the next one: the prompt, and what of the reply was preempted."""
+        self.computed = 0
+        """Tokens whose KV is held, while not decoding."""
+        self.backlog_tokens = 0
+        """Tokens that its rank still has to compute for it; a guess until it is admitted."""
+        self.loads = 0
+        """Reads from lower tiers that have not landed."""
+        self.emitted = 0
+        """Output tokens given, when it last was not decoding."""
+        self.join_step = 0
+        self.join_order = 0
+        self.peaks_from = 0.0
+        self.first_s = 0.0
+        self.token_s = 0.0
+        """When the last token was given, while not decoding."""
+        self.gap_max_s = 0.0
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens to generate."""
+        return self.request.output_tokens
+
+    def context(self) -> Prompt:
+        """Return what must be computed before the next token."""
+        return Prompt(self.node, self.target)
+
+
+def _reply_node(request: FleetRequest) -> Node:
+    if request.echo:
+        return request.prompt.node
+    return request.prompt.branch(f"{request.prompt.node.name}>{request.request_id}").node

@@ -1,0 +1,179 @@
+"""What moves between memories, and when it is better not to: reads, writes and prompts' KV."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from functools import partial
+
+from swarm.fleet.rank import Rank
+from swarm.fleet.router import Router
+from swarm.fleet.sequence import Sequence
+from swarm.fleet.transfer import Arrived, Lane, Network
+from swarm.kvcache.match import Match
+from swarm.kvcache.moves import Handle, Transfer
+from swarm.kvcache.tier import Tier
+
+
+@dataclass(slots=True)
+class WriteQueue:
+    """What waits to be written to one tier, or is being written; `limit_bytes` bounds it."""
+
+    limit_bytes: float
+    bytes_count: float = field(init=False, default=0.0)
+    blocked: deque[tuple[Rank, Transfer]] = field(init=False, default_factory=deque)
+    """Writes beyond the limit that stall their ranks; bounded, as a stalled rank starts nothing."""
+
+    def takes(self, bytes_count: float) -> bool:
+        """Return whether so much more may wait; an empty queue takes anything."""
+        return self.bytes_count == 0 or self.bytes_count + bytes_count <= self.limit_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A replica's lanes to the tiers of its hierarchies; None for its own HBM."""
+
+    reads: tuple[Lane | None, ...]
+    writes: tuple[Lane | None, ...]
+
+
+class Traffic:
+    """Starts transfers for ranks, and tells them and their caches when something has arrived."""
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        reaches: list[Reach],
+        kv_lanes: dict[tuple[int, int], Lane],
+        decode_router: Router,
+        kv_bytes_per_token: float,
+        recomputes_when_faster: bool,
+        due: list[float],
+    ) -> None:
+        self.network = network
+        self.decoders: list[Rank] = []
+        """Ranks that decode what others have prefilled."""
+        self._decode_router = decode_router
+        self._reaches = reaches
+        """By replica."""
+        self._kv_lanes = kv_lanes
+        """By the replicas of the sender and the receiver."""
+        self._kv_bytes_per_token = kv_bytes_per_token
+        self._recomputes_when_faster = recomputes_when_faster
+        self._due = due
+        """`due[0]` is the network's."""
+        self._queues: dict[Tier, WriteQueue] = {}
+
+    def run(self, now_s: float) -> None:
+        """Let what is due arrive."""
+        self.network.run(now_s)
+        self._due[0] = self.network.next_s()
+
+    def read(self, rank: Rank, transfer: Transfer, sequence: Sequence, now_s: float) -> bool:
+        """Start a read; False where it has landed at once."""
+        handle = transfer.handle
+        assert handle is not None
+        landed = partial(self._read_landed, rank, transfer, sequence, handle)
+        if self._start(self._reaches[rank.replica].reads[transfer.tier_index], transfer.bytes, now_s, landed):
+            return True
+        rank.hierarchy.land(transfer, now_s)
+        return False
+
+    def write(self, rank: Rank, transfers: list[Transfer], now_s: float) -> None:
+        """Start writes, as far as their tiers take them."""
+        for transfer in transfers:
+            queue = self._queues.get(transfer.tier)
+            if queue is None:
+                queue = self._queues[transfer.tier] = WriteQueue(transfer.tier.spec.write_queue_bytes)
+            if queue.takes(transfer.bytes):
+                self._write(rank, transfer, queue, now_s)
+            elif transfer.tier.spec.write_policy == "drop":
+                rank.hierarchy.drop(transfer)
+            else:
+                rank.hierarchy.block(transfer)
+                rank.stalls += 1
+                queue.blocked.append((rank, transfer))
+
+    def hand_over(self, sequence: Sequence, now_s: float) -> None:
+        """Find the rank that decodes a sequence whose prompt is computed."""
+        session = sequence.request.session
+        rank = self._decode_router.pick(self.decoders, session, sequence.context(), now_s)
+        rank.submit(sequence, now_s)
+
+    def receive(self, rank: Rank, sequence: Sequence, tokens: int, now_s: float) -> bool:
+        """Start the move of a prompt's KV to a decode rank; False where it has arrived at once."""
+        sender = sequence.sender
+        assert sender is not None and sequence.handle is not None
+        lane = self._kv_lanes[sender.replica, rank.replica]
+        received = partial(self._kv_received, rank, sequence, sequence.handle)
+        if self._start(lane, tokens * self._kv_bytes_per_token, now_s, received):
+            return True
+        self.let_sender_go(sequence, now_s)
+        return False
+
+    def use_tokens(self, rank: Rank, match: Match, now_s: float) -> int | None:
+        """Return how much of a match to use, the rest being faster to compute; None for all of it."""
+        if match.by_tier[0] == match.tokens or not self._recomputes_when_faster:
+            return None
+        lanes, rules = self._reaches[rank.replica].reads, rank.hierarchy.rules
+        blocks = [0] * len(lanes)
+        least_s = rank.cost.prefill_s(match.by_tier[0], match.prompt.length - match.by_tier[0])
+        best = match.by_tier[0]
+        for part in match.parts:
+            if part.tier == 0:
+                continue
+            blocks[part.tier] += part.end - part.start
+            end = part.end * rules.block_tokens
+            load_s = max(
+                lane.estimate_s(count * rules.block_bytes)
+                for lane, count in zip(lanes, blocks, strict=True)
+                if lane is not None and count
+            )
+            total_s = load_s + rank.cost.prefill_s(end, match.prompt.length - end)
+            if total_s < least_s:
+                least_s, best = total_s, end
+        return best
+
+    def let_sender_go(self, sequence: Sequence, now_s: float) -> None:
+        """The prefill rank of a sequence need not hold its KV any longer."""
+        sender, handle = sequence.sender, sequence.sender_handle
+        if sender is not None and handle is not None:
+            sequence.sender = sequence.sender_handle = None
+            sender.sent(sequence, handle, now_s)
+
+    def _start(self, lane: Lane | None, bytes_count: float, now_s: float, arrived: Arrived) -> bool:
+        assert lane is not None, "nothing is moved from or to HBM itself"
+        started = self.network.start(lane, bytes_count, now_s, arrived)
+        if started:
+            self._due[0] = self.network.next_s()
+        return started
+
+    def _read_landed(
+        self, rank: Rank, transfer: Transfer, sequence: Sequence, handle: Handle, now_s: float
+    ) -> None:
+        rank.hierarchy.land(transfer, now_s)
+        rank.landed(sequence, handle, now_s)
+
+    def _kv_received(self, rank: Rank, sequence: Sequence, handle: Handle, now_s: float) -> None:
+        if sequence.handle is handle:
+            self.let_sender_go(sequence, now_s)
+            rank.received(sequence, now_s)
+
+    def _write(self, rank: Rank, transfer: Transfer, queue: WriteQueue, now_s: float) -> None:
+        queue.bytes_count += transfer.bytes
+        landed = partial(self._written, rank, transfer, queue)
+        if not self._start(
+            self._reaches[rank.replica].writes[transfer.tier_index], transfer.bytes, now_s, landed
+        ):
+            self._written(rank, transfer, queue, now_s)
+
+    def _written(self, rank: Rank, transfer: Transfer, queue: WriteQueue, now_s: float) -> None:
+        queue.bytes_count -= transfer.bytes
+        demoted = rank.hierarchy.land(transfer, now_s)
+        if demoted:
+            self.write(rank, demoted, now_s)
+        while queue.blocked and queue.takes(queue.blocked[0][1].bytes):
+            waiting_rank, waiting = queue.blocked.popleft()
+            self._write(waiting_rank, waiting, queue, now_s)
+            waiting_rank.unstall(now_s)

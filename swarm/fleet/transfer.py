@@ -1,0 +1,188 @@
+"""Bytes on their way: transfers that cross the same pipes share them.
+
+A lane is a class of transfers that cross the same pipes; all in it move at one rate, so one virtual clock
+(the bytes that each has moved since the lane was last idle) tells when each is done, by a heap. Rates between
+lanes are max-min fair over transfers. Lanes that pipes connect form a group; a start or an end changes the
+rates of its own group only, and nothing but starts and ends moves any clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+Arrived = Callable[[float], None]
+"""Called with the time at which a transfer has arrived."""
+
+
+class Pipe:
+    """Something with a bandwidth: a tier's read or write side, a link."""
+
+    __slots__ = ("bytes_per_s", "lanes", "name")
+
+    def __init__(self, name: str, bytes_per_s: float) -> None:
+        self.name = name
+        self.bytes_per_s = bytes_per_s
+        self.lanes: list[Lane] = []
+
+    def __repr__(self) -> str:
+        return f"Pipe({self.name!r}, {self.bytes_per_s})"
+
+
+class Lane:
+    """Transfers that cross the same pipes at once, and after that wait for the same latency."""
+
+    __slots__ = ("clock_bytes", "group", "latency_s", "pipes", "queue", "rate")
+
+    def __init__(self, pipes: Sequence[Pipe], latency_s: float) -> None:
+        self.pipes = tuple(pipes)
+        self.latency_s = latency_s
+        self.group: Group | None = None
+        self.clock_bytes = 0.0
+        self.rate = 0.0
+        """Bytes a second of each transfer under way."""
+        self.queue: list[tuple[float, int, Arrived]] = []
+        """By the clock at which each is done, then by start."""
+        for pipe in self.pipes:
+            pipe.lanes.append(self)
+
+    def estimate_s(self, bytes_count: float) -> float:
+        """Return the seconds that one more transfer takes if what is under way stays and nothing comes."""
+        share = min(
+            (pipe.bytes_per_s / (1 + sum(len(lane.queue) for lane in pipe.lanes)) for pipe in self.pipes),
+            default=math.inf,
+        )
+        return self.latency_s + bytes_count / share
+
+
+class Group:
+    """Lanes whose rates depend on each other."""
+
+    __slots__ = ("at_s", "due_lane", "due_s", "lanes")
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self.lanes = lanes
+        self.at_s = 0.0
+        self.due_s = math.inf
+        self.due_lane: Lane | None = None
+
+    def pass_to(self, now_s: float) -> None:
+        """Move the clocks."""
+        seconds = now_s - self.at_s
+        for lane in self.lanes:
+            if lane.queue:
+                lane.clock_bytes += lane.rate * seconds
+        self.at_s = now_s
+
+    def share(self) -> None:
+        """Set the rates anew, and with them which transfer is done next."""
+        lanes = [lane for lane in self.lanes if lane.queue]
+        if len(lanes) == 1:
+            lane = lanes[0]
+            lane.rate = min(pipe.bytes_per_s for pipe in lane.pipes) / len(lane.queue)
+        elif lanes:
+            _max_min(lanes)
+        self.due_s = math.inf
+        self.due_lane = None
+        for lane in lanes:
+            due_s = self.at_s + max(0.0, lane.queue[0][0] - lane.clock_bytes) / lane.rate
+            if due_s < self.due_s:
+                self.due_s = due_s
+                self.due_lane = lane
+
+
+class Network:
+    """Every lane of a fleet, on one clock."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._groups: list[Group] = []
+        self._starts_count = 0
+        self._latent: list[tuple[float, int, Arrived]] = []
+        for lane in lanes:
+            if lane.pipes and lane.group is None:
+                self._groups.append(_group_of(lane))
+
+    @property
+    def under_way(self) -> int:
+        """Transfers that have not arrived."""
+        return len(self._latent) + sum(len(lane.queue) for group in self._groups for lane in group.lanes)
+
+    def start(self, lane: Lane, bytes_count: float, now_s: float, arrived: Arrived) -> bool:
+        """Start a transfer; False where it takes no time, and then `arrived` is not called."""
+        group = lane.group
+        self._starts_count += 1
+        if group is None or bytes_count <= 0:
+            if lane.latency_s == 0.0:
+                return False
+            heappush(self._latent, (now_s + lane.latency_s, self._starts_count, arrived))
+            return True
+        group.pass_to(now_s)
+        if not lane.queue:
+            lane.clock_bytes = 0.0
+        heappush(lane.queue, (lane.clock_bytes + bytes_count, self._starts_count, arrived))
+        group.share()
+        return True
+
+    def next_s(self) -> float:
+        """Return when the next transfer has moved its bytes, or has arrived; infinite if there is none."""
+        due_s = self._latent[0][0] if self._latent else math.inf
+        for group in self._groups:
+            if group.due_s < due_s:
+                due_s = group.due_s
+        return due_s
+
+    def run(self, now_s: float) -> None:
+        """Do what is due at `now_s`, which is `next_s`: bytes first, in the order of lanes, then arrivals."""
+        for group in self._groups:
+            if group.due_s <= now_s:
+                self._finish(group)
+                return
+        heappop(self._latent)[2](now_s)
+
+    def _finish(self, group: Group) -> None:
+        lane, now_s = group.due_lane, group.due_s
+        assert lane is not None
+        group.pass_to(now_s)
+        done_bytes, started, arrived = heappop(lane.queue)
+        lane.clock_bytes = done_bytes
+        group.share()
+        if lane.latency_s:
+            heappush(self._latent, (now_s + lane.latency_s, started, arrived))
+        else:
+            arrived(now_s)
+
+
+def _group_of(first: Lane) -> Group:
+    """Return the lanes that pipes connect with this one, in the order found."""
+    group = Group([first])
+    first.group = group
+    for lane in group.lanes:
+        for pipe in lane.pipes:
+            for other in pipe.lanes:
+                if other.group is None:
+                    other.group = group
+                    group.lanes.append(other)
+    return group
+
+
+def _max_min(lanes: list[Lane]) -> None:
+    """Fill all rates alike; whenever a pipe is full, those that cross it are settled."""
+    left = {pipe: pipe.bytes_per_s for lane in lanes for pipe in lane.pipes}
+    unsettled = list(lanes)
+    while unsettled:
+        crossing = dict.fromkeys(left, 0)
+        for lane in unsettled:
+            for pipe in lane.pipes:
+                crossing[pipe] += len(lane.queue)
+        tightest, rate = None, math.inf
+        for pipe, count in crossing.items():
+            if count and left[pipe] / count < rate:
+                tightest, rate = pipe, left[pipe] / count
+        assert tightest is not None
+        for lane in unsettled:
+            if tightest in lane.pipes:
+                lane.rate = rate
+                for pipe in lane.pipes:
+                    left[pipe] = max(0.0, left[pipe] - rate * len(lane.queue))
+        unsettled = [lane for lane in unsettled if tightest not in lane.pipes]
