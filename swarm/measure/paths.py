@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ class Namespace:
             sources.pop()
             self._learn(ids, known)
         self._last_user[ids] = request
-        blocks = [end - start for start, end in zip(starts, starts[1:], strict=False)]
+        blocks = [end - start for start, end in pairwise(starts)]
         return Cut(sources, blocks[: len(sources)], len(ids) - known)
 
     def _check(self, ids: Ids, known: int) -> None:
@@ -88,7 +89,12 @@ def dense(ids: Ids) -> tuple[Ids, int]:
     if len(ids) == 0:
         return ids, 0
     least, most = int(ids.min()), int(ids.max())
-    if least >= 0 and most <= 2 * len(ids) + 1024:
+    if least >= 0 and most < dense_limit(len(ids)):
         return ids, most + 1
     names, renamed = np.unique(ids, return_inverse=True)
     return renamed.astype(np.int64, copy=False), len(names)
+
+
+def dense_limit(count: int) -> int:
+    """Return the bound under which ids serve as names as they are: a table of them stays small."""
+    return 2 * count + 1024

@@ -7,17 +7,18 @@ All that is asked later (any TTL, any capacity) is a sum over the pieces found i
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm.measure.paths import Ids, Namespace
+from swarm.measure.paths import BrokenChainError, Ids, Namespace
 from swarm.measure.stack import Stack
 
 Column = NDArray[np.int64]
+OnBroken = Callable[[int, BrokenChainError], None]
 
 
 class Touch(NamedTuple):
@@ -32,8 +33,9 @@ class Touch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """One row a request, in the order that breaks ties between equal instants."""
+    """One row a request, in order of time; `number` is the caller's, and breaks ties."""
 
+    number: Column
     at_us: Column
     blocks: Column
     tokens: Column
@@ -77,15 +79,23 @@ class ReuseBuilder:
         self._pieces = tuple(array("q") for _ in range(5))
         self._unique_blocks = 0
 
-    def add(self, touches: Iterable[Touch], names: int) -> None:
-        """Count one namespace of `names` ids, its touches in order of time; all of it or nothing."""
+    def add(self, touches: Iterable[Touch], names: int, on_broken: OnBroken) -> None:
+        """Count one namespace of `names` ids, its touches in order of time.
+
+        A touch whose ids break the chain is handed to `on_broken`. What that raises ends the call, with
+        nothing of the namespace counted; otherwise the touch alone is left out.
+        """
         namespace = Namespace(names)
         again = [np.zeros(names, dtype=np.int32) for _ in self._ttls_us]
         times: dict[int, int] = {}
         request_rows: list[tuple[int, ...]] = []
         piece_rows: list[tuple[int, ...]] = []
         for request, at_us, ids, block_tokens, overhang in touches:
-            sources, blocks, new_blocks = namespace.touch(ids, request)
+            try:
+                sources, blocks, new_blocks = namespace.touch(ids, request)
+            except BrokenChainError as error:
+                on_broken(request, error)
+                continue
             times[request] = at_us
             request_rows.append(
                 (request, at_us, len(ids), len(ids) * block_tokens, new_blocks * block_tokens)
@@ -113,7 +123,7 @@ class ReuseBuilder:
         number, *columns = (np.frombuffer(column, dtype=np.int64) for column in self._requests)
         owner, source, *sizes = (np.frombuffer(column, dtype=np.int64) for column in self._pieces)
         order = np.lexsort((number, columns[0]))
-        requests = Requests(*(column[order] for column in columns))
+        requests = Requests(number[order], *(column[order] for column in columns))
         rank = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
         rank[number[order]] = np.arange(len(order))
         by_rank = np.argsort(rank[owner], kind="stable")

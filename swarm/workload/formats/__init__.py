@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.errors import UsageError
-from swarm.workload.formats import weka
-from swarm.workload.formats.files import trace_files
+from swarm.errors import TraceError
+from swarm.workload.formats import mooncake, weka
+from swarm.workload.formats.files import OnBroken, trace_files
+from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.recorded import RecordedSession
 
 
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How files of one format are found and read."""
+
+    suffixes: tuple[str, ...]
+    defaults: Options
+    read: Callable[[Path, Options, OnBroken], Iterator[RecordedSession]]
+
+
+FORMATS: dict[str, Format] = {
+    "weka": Format(weka.SUFFIXES, weka.DEFAULTS, weka.read),
+    "mooncake": Format(mooncake.SUFFIXES, mooncake.DEFAULTS, mooncake.read),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A format with what was stated about the files: `weka`, or `mooncake:block_tokens=16,rows=delta`."""
+
+    format: Format
+    options: Options
+
+    def files(self, paths: Iterable[Path]) -> list[Path]:
+        """Return the trace files that the paths stand for, in the order of the sessions."""
+        return trace_files(paths, self.format.suffixes)
+
+    def read(self, file: Path, on_broken: OnBroken) -> Iterator[RecordedSession]:
+        """Yield a file's sessions; broken parts go to `on_broken` with place and reason."""
+        return self.format.read(file, self.options, on_broken)
+
+
+def open_format(spec: str) -> Opened:
+    """Return the format of a specification `name` or `name:key=value,...`."""
+    name, options = parse_format(spec, {name: format.defaults for name, format in FORMATS.items()})
+    return Opened(FORMATS[name], options)
+
+
 def read_sessions(path: Path, format: str) -> Iterator[RecordedSession]:
-    """Yield the sessions of a file or folder, by file name; the first broken place raises TraceError."""
-    if format != "weka":
-        raise UsageError(f"format {format!r} is unknown; known: weka")
-    for file in trace_files([path], weka.SUFFIXES):
-        yield from weka.read(file)
+    """Yield the sessions of a file or folder, by file name; the first broken part raises TraceError."""
+    opened = open_format(format)
+    for file in opened.files([path]):
+        yield from opened.read(file, fail)
+
+
+def fail(error: TraceError) -> None:
+    """End the reading at the first broken part."""
+    raise error

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import orjson
 
 from swarm.errors import TraceError, UsageError
+
+OnBroken = Callable[[TraceError], None]
+"""Takes a broken part: what it raises ends the reading, otherwise the part is left out."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _LINE_BYTES_MAX = 1 << 30
@@ -57,14 +60,19 @@ def read_bytes(file: Path) -> bytes:
         raise TraceError(str(file), "file", f"cannot be read: {error}") from error
 
 
-def read_lines(file: Path) -> Iterator[tuple[int, Any]]:
+def read_lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, Any]]:
     """Yield the JSON value of each line that is not blank, with its number (the first is 1)."""
-    for number, line in _lines(file):
+    for number, line in _lines(file, on_broken):
         if line.strip():
-            yield number, parse(str(file), f"line {number}", line)
+            try:
+                value = parse(str(file), f"line {number}", line)
+            except TraceError as error:
+                on_broken(error)
+                continue
+            yield number, value
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         with file.open("rb") as raw:
@@ -76,7 +84,9 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
                     raise TraceError(str(file), f"line {number}", f"longer than {_LINE_BYTES_MAX} bytes")
                 yield number, line
     except (OSError, EOFError, zlib.error) as error:
-        raise TraceError(str(file), f"after line {number}", f"cannot be read: {error}") from error
+        on_broken(TraceError(str(file), f"after line {number}", f"cannot be read: {error}"))
+    except TraceError as error:
+        on_broken(error)
 
 
 def parse(source: str, place: str, content: bytes) -> Any:

@@ -12,21 +12,40 @@ from typing import Any
 
 from swarm.errors import TraceError
 from swarm.workload.formats.fields import Fields, shown
-from swarm.workload.formats.files import is_lines, read_json, read_lines
+from swarm.workload.formats.files import OnBroken, is_lines, read_json, read_lines
+from swarm.workload.formats.options import Options
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".json", ".jsonl")
+DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0)
+"""A session states its own block size."""
+
 _DEPTH_MAX = 64
 _STREAMING = {"s": True, "n": False}
 
 
-def read(file: Path) -> Iterator[RecordedSession]:
+def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
     """Yield the sessions of a file: one, or one a line of a .jsonl file."""
+    for source, value in _values(file, on_broken):
+        try:
+            session = _session(source, value)
+        except TraceError as error:
+            on_broken(error)
+            continue
+        yield session
+
+
+def _values(file: Path, on_broken: OnBroken) -> Iterator[tuple[str, Any]]:
     if is_lines(file):
-        for number, value in read_lines(file):
-            yield _session(f"{file}:{number}", value)
-    else:
-        yield _session(str(file), read_json(file))
+        for number, value in read_lines(file, on_broken):
+            yield f"{file}:{number}", value
+        return
+    try:
+        value = read_json(file)
+    except TraceError as error:
+        on_broken(error)
+        return
+    yield str(file), value
 
 
 def _session(source: str, value: Any) -> RecordedSession:

@@ -1,0 +1,50 @@
+"""What a file does not say about itself and must be stated: `name:key=value,...`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from swarm.errors import UsageError
+
+_ROWS = ("cumulative", "delta")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Stated facts of a file.
+
+    `rows`: whether the rows of a session hold its whole context or what is new; empty: not stated.
+    `bytes_per_token` turns text into token counts where a format holds text alone.
+    """
+
+    block_tokens: int
+    rows: str
+    bytes_per_token: float
+
+
+def parse_format(spec: str, defaults: dict[str, Options]) -> tuple[str, Options]:
+    """Return the format's name and its options: the defaults of that format, as changed after the colon."""
+    name, _, settings = spec.partition(":")
+    if name not in defaults:
+        raise UsageError(f"format {name!r} is unknown; known: {', '.join(defaults)}")
+    options = defaults[name]
+    for setting in filter(None, settings.split(",")):
+        key, _, value = setting.partition("=")
+        options = _changed(options, key.strip(), value.strip(), spec)
+    return name, options
+
+
+def _changed(options: Options, key: str, value: str, spec: str) -> Options:
+    try:
+        if key == "block_tokens" and 0 < int(value) <= 1 << 20:
+            return replace(options, block_tokens=int(value))
+        if key == "rows" and value in _ROWS:
+            return replace(options, rows=value)
+        if key == "bytes_per_token" and 0 < float(value) <= 1024:
+            return replace(options, bytes_per_token=float(value))
+    except ValueError:
+        pass
+    raise UsageError(
+        f"format {spec!r}: {key}={value} is not understood; settings are block_tokens=1..1048576, "
+        f"rows={'|'.join(_ROWS)} and bytes_per_token=0..1024"
+    )
