@@ -17,7 +17,7 @@ class HostsConfig(Strict):
 
     count: int | None = Field(None, ge=1, description="null: from the cluster's size")
     agents_per_host: int | None = Field(None, ge=1, description="1: every agent in an actor of its own")
-    cpus_per_host: float = Field(0.5, ge=0)
+    cpus_per_host: float = Field(0.0, ge=0, description="CPUs that Ray reserves for each; 0: none")
     report_every_s: float = Field(1.0, gt=0)
 
 

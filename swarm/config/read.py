@@ -18,17 +18,15 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 
 
 def read_experiment(path: Path, overrides: list[str], *, seed: int | None = None) -> Experiment:
-    """Return the experiment of a file with `KEY=VALUE` overrides; `fleet: FILE` is read in place."""
+    """Return the experiment of a file with `KEY=VALUE` overrides; a fleet's file is read in place."""
     data = _mapping(path)
-    if isinstance(data.get("fleet"), str):
-        data["fleet"] = _mapping(path.parent / data["fleet"])
+    _read_fleet_in(data, path.parent)
     _resolve_paths(data, path.parent)
     for override in overrides:
         _set(data, override)
     if seed is not None:
         data["seed"] = seed
-    if isinstance(data.get("fleet"), str):
-        data["fleet"] = _mapping(Path(data["fleet"]))
+    _read_fleet_in(data, Path())
     return validate(Experiment, data, str(path))
 
 
@@ -74,6 +72,17 @@ def _mapping(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a mapping of keys is expected, found {type(data).__name__}")
     return data
+
+
+def _read_fleet_in(data: dict[str, Any], folder: Path) -> None:
+    """Replace `fleet: FILE`, or `fleet: {base: FILE, ...}` with keys to change, by what the file holds."""
+    fleet = data.get("fleet")
+    changes: dict[str, Any] = {}
+    if isinstance(fleet, dict) and isinstance(fleet.get("base"), str):
+        changes = {key: value for key, value in fleet.items() if key != "base"}
+        fleet = fleet["base"]
+    if isinstance(fleet, str):
+        data["fleet"] = {**_mapping(folder / fleet), **changes}
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:

@@ -85,6 +85,11 @@ class Interpreter:
             ok = True
         except Stopped:
             pass
+        except asyncio.CancelledError:
+            for child in children.values():
+                child.cancel()
+            await asyncio.gather(*children.values(), return_exceptions=True)
+            raise
         finally:
             self._ledger.agent_ended(agent, max(due.due_s, start_s) if ok else self._clock.now_s())
         if children:

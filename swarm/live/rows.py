@@ -63,6 +63,7 @@ def row_of(
         measured=measured,
         by_tier=None,
         lost_to=None,
+        echo=effect.echo,
         prompt_node=effect.prompt.node.name,
     )
 

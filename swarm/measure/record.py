@@ -65,5 +65,7 @@ class RequestRow:
     """Cached tokens by tier (hbm, dram, pooled_dram, nvme, posix); None where the target does not say."""
     lost_to: tuple[int, ...] | None
     """Ideal minus cached tokens by cause, in the order of `swarm.fleet.events.LOST_TO`."""
+    echo: bool
+    """The agent's next prompt goes on from the real reply, so blocks made by decoding can hit."""
     prompt_node: str
     """Name of the node the prompt ends in: with `prompt_tokens`, the planned content."""

@@ -110,6 +110,14 @@ class Kernel:
             else:
                 return
 
+    def drain(self, until_s: float) -> None:
+        """Let requests in flight end, up to `until_s`; agents do nothing more."""
+        self._heap.clear()
+        while (at_s := self._fleet.next_event_s()) is not None and at_s <= until_s:
+            self.now_s = at_s
+            self._hear(self._fleet.advance(at_s))
+            self._heap.clear()
+
     def _schedule(self, runner: Runner, at_s: float) -> None:
         self._scheduled_count += 1
         heappush(self._heap, (at_s, self._scheduled_count, runner))

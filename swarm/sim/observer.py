@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from swarm.fleet.events import Finished, Refused
-from swarm.measure.record import RequestRow
+from swarm.measure.record import Outcome, RequestRow
 from swarm.sim.kernel import Flight
 
 
-def row_of(flight: Flight, end: Finished | Refused, *, measured_from_s: float) -> RequestRow:
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The run ended before the request did."""
+
+    at_s: float
+    reason: str
+
+
+def interrupted_row(flight: Flight, at_s: float, *, measured_from_s: float) -> RequestRow:
+    """Return the row of a request that the end of the run cut off."""
+    return row_of(flight, Interrupted(at_s, "interrupted"), measured_from_s=measured_from_s)
+
+
+def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_from_s: float) -> RequestRow:
     """Return the row of a request that ended; in virtual time a request is sent the moment it is intended."""
     agent, effect, first = flight.runner.agent, flight.effect, flight.first
     finished = isinstance(end, Finished)
@@ -40,7 +55,7 @@ def row_of(flight: Flight, end: Finished | Refused, *, measured_from_s: float) -
         admission_wait_s=0.0,
         retry_wait_s=0.0,
         attempts=1,
-        outcome="ok" if finished else "failed",
+        outcome=_OUTCOMES[type(end)],
         error_class=None if isinstance(end, Finished) else end.reason,
         itl_mean_s=end.itl_mean_s if isinstance(end, Finished) and end.output_tokens > 1 else None,
         itl_max_s=end.itl_max_s if isinstance(end, Finished) and end.output_tokens > 1 else None,
@@ -49,5 +64,9 @@ def row_of(flight: Flight, end: Finished | Refused, *, measured_from_s: float) -
         measured=flight.intended_s >= measured_from_s,
         by_tier=cache.by_tier if cache is not None else None,
         lost_to=cache.lost_to if cache is not None else None,
+        echo=effect.echo,
         prompt_node=effect.prompt.node.name,
     )
+
+
+_OUTCOMES: dict[type, Outcome] = {Finished: "ok", Refused: "failed", Interrupted: "interrupted"}

@@ -118,9 +118,8 @@ def play(
         )
         if echo:
             append_reply(prompt, inferred, turn.output)
-        if index + 1 < len(turns):
-            offset = _busy_s(plan, turns[index + 1])
-            yield from _spawn(plan, script, tree, path, turn.spawns, offset, unjoined, must_join)
+        offset = _busy_s(turns[index + 1]) if index + 1 < len(turns) else 0.0
+        yield from _spawn(plan, script, tree, path, turn.spawns, offset, unjoined, must_join)
     rest = tuple(must_join + unjoined)
     if rest:
         yield Join(rest)
@@ -160,7 +159,7 @@ def _think(plan: ReplayPlan, turn: TurnScript, index: int) -> Think:
     return Think(_scaled(plan, turn.gap_s), kind, since="intended")
 
 
-def _busy_s(plan: ReplayPlan, following: TurnScript) -> float:
+def _busy_s(following: TurnScript) -> float:
     """Return how long after a turn's start its recorded think began."""
     if following.think_s is None:
         return following.api_s or 0.0

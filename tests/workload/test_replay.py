@@ -126,8 +126,8 @@ def test_an_actual_reply_is_echoed_only_where_the_recording_went_on_from_it() ->
 
 def test_sessions_share_their_recorded_system_prefix_when_asked() -> None:
     script = compile_session(session(request(0.0, [1, 2, 3])), None)
-    with_prefix = [e for e in played(config(), script) if isinstance(e, Infer)][0].prompt.path()
-    without = [e for e in played(config(shared_prefix=False), script) if isinstance(e, Infer)][0]
+    with_prefix = next(e for e in played(config(), script) if isinstance(e, Infer)).prompt.path()
+    without = next(e for e in played(config(shared_prefix=False), script) if isinstance(e, Infer))
     assert [(s.start, s.end) for s in with_prefix] == [(0, 64), (64, 128), (128, 192)]
     assert [(s.start, s.end) for s in without.prompt.path()] == [(0, 192)]
 

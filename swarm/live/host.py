@@ -1,0 +1,153 @@
+"""A host: one event loop that runs its share of the sessions and reports what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from swarm.config.experiment import Experiment
+from swarm.live.clock import RunClock
+from swarm.live.interpreter import Interpreter
+from swarm.live.lag import LoopLag
+from swarm.live.ledger import HostLedger
+from swarm.live.targets.openai import OpenAITarget
+from swarm.load.pacing import pacing_of
+from swarm.load.share import slots_of
+from swarm.measure.batch import Batch
+from swarm.measure.settle import windows_of
+from swarm.workload.effects import Agent, Ended
+from swarm.workload.script import SessionScript
+from swarm.workload.source import open_source
+
+Report = Callable[[Batch], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What a host is told at its birth; `experiment.target` is resolved: URLs and model are known."""
+
+    experiment: Experiment
+    host: int
+    hosts: int
+    epoch: int
+    journal: str | None
+    """Folder for the host's own journal; None: batches go to the coordinator alone."""
+
+
+class Host:
+    """Runs slots of sessions, or single agents, on the running event loop."""
+
+    def __init__(self, plan: HostPlan, scripts: tuple[SessionScript, ...]) -> None:
+        self._plan = plan
+        experiment = plan.experiment
+        self._source = open_source(experiment.workload, experiment.seed, scripts)
+        self._pacing = pacing_of(experiment.load, self._source.count)
+        self._target = OpenAITarget(config=experiment.target, seed=experiment.seed)
+        self._lag = LoopLag()
+        self._ledger: HostLedger | None = None
+        self._interpreter: Interpreter | None = None
+        self._stop_requested = asyncio.Event()
+
+    def begin(self, start_unix_s: float) -> None:
+        """Set the run's clock; rows and reports count from it."""
+        experiment = self._plan.experiment
+        clock = RunClock(start_unix_s)
+        self._ledger = HostLedger(
+            clock=clock,
+            host=self._plan.host,
+            epoch=self._plan.epoch,
+            block_tokens=experiment.ideal_block_tokens,
+            windows=windows_of(experiment),
+            journal=self._plan.journal,
+            lag=self._lag,
+        )
+        self._interpreter = Interpreter(
+            clock=clock,
+            target=self._target,
+            ledger=self._ledger,
+            host=self._plan.host,
+            measured_from_s=experiment.load.warmup_s,
+        )
+        self._clock = clock
+        self._lag.start()
+        # The plan, the scripts and the imports live as long as the process: no collection needs to look.
+        gc.collect()
+        gc.freeze()
+
+    def spawn_with(self, spawn: Callable[[Agent, float], Awaitable[Ended]]) -> None:
+        """Start sub-agents elsewhere."""
+        assert self._interpreter is not None
+        self._interpreter.spawn = spawn
+
+    async def run(self, report: Report) -> None:
+        """Play this host's slots until the load ends or the run is stopped, reporting on the way."""
+        slots = slots_of(self._plan.host, self._plan.hosts, self._pacing.slots)
+        await self._until_done([asyncio.ensure_future(self._play(slot)) for slot in slots], report)
+
+    async def run_agent(self, agent: Agent, start_s: float, report: Report) -> Ended:
+        """Run one agent to its end, or until the run ends."""
+        assert self._interpreter is not None
+        task = asyncio.ensure_future(self._interpreter.run(agent, start_s))
+        await self._until_done([task], report)
+        return Ended(agent.path, False, self._clock.now_s(), None) if task.cancelled() else task.result()
+
+    def stop(self) -> None:
+        """Start no more turns; what is in flight may end within the drain time."""
+        self._stop_requested.set()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._lag.stop()
+        await self._target.close()
+
+    async def _play(self, slot: int) -> None:
+        interpreter, ledger = self._interpreter, self._ledger
+        assert interpreter is not None
+        assert ledger is not None
+        at_s = self._pacing.start_s(slot)
+        for generation in itertools.count():
+            index = self._pacing.session_index(slot, generation)
+            if index is None or interpreter.is_stopping:
+                return
+            ended = await interpreter.run(self._source.session(index), at_s)
+            if not ended.ok:
+                return
+            ledger.session_finished()
+            at_s = ended.completed_s
+
+    async def _until_done(self, tasks: Sequence[asyncio.Future[Any]], report: Report) -> None:
+        """Report every interval; stop at the load's end or on request, drain, and report the rest."""
+        load, interpreter, ledger = self._plan.experiment.load, self._interpreter, self._ledger
+        assert interpreter is not None
+        assert ledger is not None
+        done = asyncio.ensure_future(asyncio.gather(*tasks, return_exceptions=True))
+        quiet = asyncio.Event()
+        reporter = asyncio.ensure_future(self._report_on(report, quiet))
+        stop = asyncio.ensure_future(self._stop_requested.wait())
+        left_s = None if load.duration_s is None else max(0.0, load.duration_s - self._clock.now_s())
+        await asyncio.wait((done, stop), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        interpreter.stop()
+        await asyncio.wait((done,), timeout=load.drain_s)
+        for task in tasks:
+            task.cancel()
+        await done
+        stop.cancel()
+        quiet.set()
+        await reporter
+        await report(ledger.take())
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+
+    async def _report_on(self, report: Report, quiet: asyncio.Event) -> None:
+        assert self._ledger is not None
+        every_s = self._plan.experiment.hosts.report_every_s
+        waits = asyncio.ensure_future(quiet.wait())
+        while not quiet.is_set():
+            await asyncio.wait((waits,), timeout=every_s)
+            if not quiet.is_set():
+                await report(self._ledger.take())

@@ -1,0 +1,55 @@
+"""Live agents over time, from their starts and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from swarm.measure.batch import AgentStep
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCounts:
+    """How many agents there were; a live agent is between its start and its end, thinking or waiting."""
+
+    orchestrators: int
+    subagents: int
+    peak_live: int
+    live_mean: float | None
+    """Over [from_s, to_s)."""
+    times_s: tuple[float, ...]
+    """Change points, in order."""
+    live_orchestrators: tuple[int, ...]
+    """From the change point of the same index on."""
+    live_subagents: tuple[int, ...]
+
+
+def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> AgentCounts:
+    """Add up starts and ends; at one instant starts go first, so an agent of no length counts."""
+    ordered = sorted(steps, key=lambda step: (step.at_s, -step.change))
+    live = {True: 0, False: 0}
+    started = {True: 0, False: 0}
+    peak, area, before_s = 0, 0.0, from_s
+    times: list[float] = []
+    orchestrators: list[int] = []
+    subagents: list[int] = []
+    for step in ordered:
+        until_s = min(max(step.at_s, from_s), to_s)
+        area += (live[True] + live[False]) * (until_s - before_s)
+        before_s = until_s
+        live[step.is_orchestrator] += step.change
+        started[step.is_orchestrator] += max(0, step.change)
+        peak = max(peak, live[True] + live[False])
+        times.append(step.at_s)
+        orchestrators.append(live[True])
+        subagents.append(live[False])
+    area += (live[True] + live[False]) * (to_s - before_s)
+    return AgentCounts(
+        orchestrators=started[True],
+        subagents=started[False],
+        peak_live=peak,
+        live_mean=area / (to_s - from_s) if to_s > from_s else None,
+        times_s=tuple(times),
+        live_orchestrators=tuple(orchestrators),
+        live_subagents=tuple(subagents),
+    )

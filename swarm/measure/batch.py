@@ -1,0 +1,94 @@
+"""What a host reports: a numbered batch of rows, places and gauges, never doubled and never lost unseen."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node of the context tree on the path of a prompt that was sent, by name."""
+
+    name: str
+    parent: str | None
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStep:
+    """An agent's start (+1) or end (-1)."""
+
+    at_s: float
+    change: int
+    is_orchestrator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """A host's state at one moment; counts are since its start."""
+
+    at_s: float
+    sessions_started: int
+    sessions_finished: int
+    open_requests: int
+    sent: int
+    cpu_s: float
+    """CPU time of the host's process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One report of one host. (host, epoch, sequence) names it; a receiver takes each name once."""
+
+    host: int
+    epoch: int
+    sequence: int
+    rows: bytes
+    """Arrow IPC stream of the rows that ended since the last batch."""
+    windows: bytes
+    places: tuple[Place, ...]
+    """Nodes sent for the first time by this host."""
+    agents: tuple[AgentStep, ...]
+    """Starts and ends of agents since the last batch."""
+    itl: bytes
+    """Sketch of the gaps between deltas of measured requests since the last batch."""
+    loop_lag: bytes
+    """Sketch of the event loop's lags since the last batch."""
+    gauges: Gauges
+
+    def frame(self) -> bytes:
+        """Return the batch for a journal; windows are left out, as the rows hold what they say."""
+        head = orjson.dumps(
+            {
+                "host": self.host,
+                "epoch": self.epoch,
+                "sequence": self.sequence,
+                "places": [(place.name, place.parent, place.start) for place in self.places],
+                "agents": [(step.at_s, step.change, step.is_orchestrator) for step in self.agents],
+                "itl": b64encode(self.itl).decode(),
+                "loop_lag": b64encode(self.loop_lag).decode(),
+                "gauges": asdict(self.gauges),
+            }
+        )
+        return len(head).to_bytes(4, "little") + head + self.rows
+
+    @classmethod
+    def of_frame(cls, frame: bytes) -> Batch:
+        """Return the batch of a journal's frame."""
+        rows_at = 4 + int.from_bytes(frame[:4], "little")
+        head = orjson.loads(frame[4:rows_at])
+        return cls(
+            host=head["host"],
+            epoch=head["epoch"],
+            sequence=head["sequence"],
+            rows=frame[rows_at:],
+            windows=b"",
+            places=tuple(Place(*place) for place in head["places"]),
+            agents=tuple(AgentStep(*step) for step in head["agents"]),
+            itl=b64decode(head["itl"]),
+            loop_lag=b64decode(head["loop_lag"]),
+            gauges=Gauges(**head["gauges"]),
+        )

@@ -1,0 +1,57 @@
+"""The whole run's ideal hits, from the rows of all hosts: no host alone knows what others have sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from swarm.context.tree import Node, Prompt
+from swarm.measure.batch import Place
+from swarm.measure.ideal import Ideal
+
+
+def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -> pa.Table:
+    """Return the rows with `ideal_tokens` as of all requests sent before each, in the order of sending.
+
+    A reply counts as known content from its completion on, where the next prompt echoes it.
+    """
+    nodes = _nodes(places)
+    columns = {
+        name: table.column(name).to_pylist()
+        for name in ("sent_s", "completed_s", "planned_prompt_tokens", "prompt_node", "echo", "outcome")
+    }
+    output = table.column("output_tokens").to_pylist()
+    steps: list[tuple[float, int, int]] = []
+    for row, sent_s in enumerate(columns["sent_s"]):
+        if sent_s is None or columns["prompt_node"][row] not in nodes:
+            continue
+        steps.append((sent_s, 1, row))
+        if columns["echo"][row] and columns["outcome"][row] == "ok" and output[row] > 0:
+            steps.append((columns["completed_s"][row], 0, row))
+    ideal = Ideal(block_tokens=block_tokens)
+    hits = [0] * table.num_rows
+    for _, is_send, row in sorted(steps):
+        prompt = Prompt(nodes[columns["prompt_node"][row]], columns["planned_prompt_tokens"][row])
+        if is_send:
+            hits[row] = ideal.send(prompt)
+        else:
+            ideal.output(prompt, output[row])
+    at = table.schema.get_field_index("ideal_tokens")
+    return table.set_column(at, table.schema.field(at), pa.array(hits, pa.int64()))
+
+
+def _nodes(places: Iterable[Place]) -> dict[str, Node]:
+    """Return the places as one tree; parents were reported before, or with, their children."""
+    by_name = {place.name: place for place in places}
+    nodes: dict[str, Node] = {}
+    for name in by_name:
+        chain = []
+        at: str | None = name
+        while at is not None and at not in nodes:
+            chain.append(by_name[at])
+            at = by_name[at].parent
+        for place in reversed(chain):
+            parent = None if place.parent is None else nodes[place.parent]
+            nodes[place.name] = Node(place.name, parent, place.start)
+    return nodes

@@ -1,0 +1,89 @@
+"""From the batches of a run to its rows and totals: what a coordinator, or a resumed run, adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from swarm.config.experiment import Experiment
+from swarm.measure.agents import count_agents
+from swarm.measure.batch import AgentStep, Batch, Gauges, Place
+from swarm.measure.reconcile import with_ideal
+from swarm.measure.rows import from_message, merged, read_journal
+from swarm.measure.sketch import Sketch
+from swarm.measure.totals import RunTotals
+from swarm.measure.window import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A run's rows and what goes with them."""
+
+    rows: pa.Table
+    totals: RunTotals
+    windows: Windows
+
+
+def windows_of(experiment: Experiment) -> Windows:
+    """Return the empty windows of a run: alike on every host."""
+    return Windows(window_s=experiment.window_s, origin_s=experiment.load.warmup_s)
+
+
+def read_batches(journals: Iterable[Path]) -> list[Batch]:
+    """Return the batches of all journals, each once, by host, epoch and sequence."""
+    batches: dict[tuple[int, int, int], Batch] = {}
+    for path in journals:
+        for frame in read_journal(path):
+            batch = Batch.of_frame(frame)
+            batches.setdefault((batch.host, batch.epoch, batch.sequence), batch)
+    return [batches[name] for name in sorted(batches)]
+
+
+def settle(
+    batches: list[Batch],
+    experiment: Experiment,
+    *,
+    ended_s: float,
+    faults: tuple[str, ...],
+) -> Settled:
+    """Add up; requests that a host sent and never wrote a row for are unaccounted."""
+    rows = merged(from_message(batch.rows) for batch in batches)
+    places: list[Place] = [place for batch in batches for place in batch.places]
+    steps: list[AgentStep] = [step for batch in batches for step in batch.agents]
+    itl, loop_lag = Sketch(), Sketch()
+    last: dict[tuple[int, int], Gauges] = {}
+    for batch in batches:
+        itl.merge(Sketch.from_bytes(batch.itl))
+        loop_lag.merge(Sketch.from_bytes(batch.loop_lag))
+        last[batch.host, batch.epoch] = batch.gauges
+    sent = sum(gauges.sent for gauges in last.values())
+    measured_from_s = min(experiment.load.warmup_s, ended_s)
+    agents = count_agents(steps, from_s=measured_from_s, to_s=ended_s)
+    totals = RunTotals(
+        measured_from_s=measured_from_s,
+        measured_to_s=ended_s,
+        sessions_started=sum(gauges.sessions_started for gauges in last.values()),
+        sessions_finished=sum(gauges.sessions_finished for gauges in last.values()),
+        orchestrators_started=agents.orchestrators,
+        subagents_started=agents.subagents,
+        peak_live=agents.peak_live,
+        live_agents_mean=agents.live_mean,
+        sent=sent,
+        in_flight=0,
+        unaccounted=sent - rows.num_rows,
+        itl=itl,
+        loop_lag=loop_lag,
+        capacity=None,
+        faults=faults,
+    )
+    rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
+    windows = windows_of(experiment)
+    windows.add(rows)
+    for batch in batches:
+        for step in batch.agents:
+            note = windows.agent_started if step.change > 0 else windows.agent_ended
+            note(step.at_s, host=batch.host, is_subagent=not step.is_orchestrator)
+    return Settled(rows, totals, windows)

@@ -1,0 +1,33 @@
+"""The end of a run, live or simulated: its folder written, its report drawn, its numbers shown."""
+
+from __future__ import annotations
+
+import sys
+
+from swarm.config.experiment import Experiment
+from swarm.measure.series import series
+from swarm.measure.settle import Settled
+from swarm.measure.store import RunFolder
+from swarm.measure.summary import exit_code, summarize
+from swarm.measure.totals import RunFacts
+from swarm.report.page import write_report
+from swarm.report.terminal import show_summary
+
+
+def finish(
+    folder: RunFolder,
+    experiment: Experiment,
+    facts: RunFacts,
+    settled: Settled,
+    *,
+    signal_number: int | None,
+) -> int:
+    """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
+    summary = summarize(settled.rows, facts=facts, totals=settled.totals)
+    folder.write_requests(settled.rows)
+    folder.write_windows(series(settled.windows))
+    folder.write_summary(summary)
+    write_report([folder], folder.path)
+    show_summary(summary)
+    print(folder.path, file=sys.stdout, flush=True)
+    return exit_code(summary, signal_number)

@@ -1,0 +1,129 @@
+"""`swarm simulate`: sessions, kernel and fleet wired together, and what came of it."""
+
+from __future__ import annotations
+
+
+from swarm.config.experiment import Experiment
+from swarm.fleet.build import build_fleet
+from swarm.fleet.events import Finished, Refused
+from swarm.load.pacing import Pacing, pacing_of
+from swarm.measure.agents import count_agents
+from swarm.measure.batch import AgentStep
+from swarm.measure.record import RequestRow
+from swarm.measure.rows import RowTable, merged
+from swarm.measure.settle import Settled, windows_of
+from swarm.measure.totals import RunTotals
+from swarm.sim.kernel import Flight, Kernel
+from swarm.sim.observer import interrupted_row, row_of
+from swarm.workload.effects import Agent
+from swarm.workload.script import SessionScript
+from swarm.workload.source import Source, open_source
+
+
+def simulate(experiment: Experiment, scripts: tuple[SessionScript, ...]) -> Settled:
+    """Run an experiment in virtual time; the same experiment and seed give the same result to the byte."""
+    source = open_source(experiment.workload, experiment.seed, scripts)
+    pacing = pacing_of(experiment.load, source.count)
+    book = Book(experiment, source, pacing)
+    fleet = build_fleet(experiment.fleet)
+    kernel = Kernel(fleet, book)
+    book.start_slots(kernel)
+    load = experiment.load
+    if load.duration_s is None:
+        kernel.run(float("inf"))
+        ended_s = kernel.now_s
+    else:
+        kernel.run(load.duration_s)
+        ended_s = load.duration_s
+        kernel.drain(load.duration_s + load.drain_s)
+    fleet.audit()
+    return book.settle(kernel, ended_s)
+
+
+class Book:
+    """Notes what happens and starts the next session of a slot when one has ended."""
+
+    def __init__(self, experiment: Experiment, source: Source, pacing: Pacing) -> None:
+        self._experiment = experiment
+        self._source = source
+        self._pacing = pacing
+        self._kernel: Kernel | None = None
+        self._rows = RowTable()
+        self._steps: list[AgentStep] = []
+        self._slot_of: dict[str, tuple[int, int]] = {}
+        self._sent_count = 0
+        self._sessions_started = 0
+        self._sessions_finished = 0
+
+    def start_slots(self, kernel: Kernel) -> None:
+        """Schedule each slot's first session."""
+        self._kernel = kernel
+        for slot in range(self._pacing.slots):
+            self._start(slot, 0, self._pacing.start_s(slot))
+
+    def agent_started(self, agent: Agent, at_s: float) -> None:
+        """Note an agent's start."""
+        is_orchestrator = agent.parent is None
+        self._sessions_started += is_orchestrator
+        self._steps.append(AgentStep(at_s, 1, is_orchestrator))
+
+    def agent_ended(self, agent: Agent, at_s: float) -> None:
+        """Note an agent's end; a session's end starts the slot's next one."""
+        is_orchestrator = agent.parent is None
+        self._steps.append(AgentStep(at_s, -1, is_orchestrator))
+        if is_orchestrator:
+            self._sessions_finished += 1
+            slot, generation = self._slot_of.pop(agent.path)
+            self._start(slot, generation + 1, at_s)
+
+    def request_sent(self, at_s: float) -> None:
+        """Note a request."""
+        self._sent_count += 1
+
+    def request_ended(self, flight: Flight, end: Finished | Refused) -> None:
+        """Note how a request ended."""
+        self._note(row_of(flight, end, measured_from_s=self._experiment.load.warmup_s))
+
+    def settle(self, kernel: Kernel, ended_s: float) -> Settled:
+        """Add everything up; requests still open are interrupted."""
+        warmup_s = self._experiment.load.warmup_s
+        for _, flight in sorted(kernel.flights.items()):
+            self._note(interrupted_row(flight, kernel.now_s, measured_from_s=warmup_s))
+        measured_from_s = min(warmup_s, ended_s)
+        agents = count_agents(self._steps, from_s=measured_from_s, to_s=ended_s)
+        rows = merged([self._rows.table()])
+        windows = windows_of(self._experiment)
+        windows.add(rows)
+        for step in self._steps:
+            note = windows.agent_started if step.change > 0 else windows.agent_ended
+            note(step.at_s, host=0, is_subagent=not step.is_orchestrator)
+        totals = RunTotals(
+            measured_from_s=measured_from_s,
+            measured_to_s=ended_s,
+            sessions_started=self._sessions_started,
+            sessions_finished=self._sessions_finished,
+            orchestrators_started=agents.orchestrators,
+            subagents_started=agents.subagents,
+            peak_live=agents.peak_live,
+            live_agents_mean=agents.live_mean,
+            sent=self._sent_count,
+            in_flight=0,
+            unaccounted=0,
+            itl=None,
+            loop_lag=None,
+            capacity=None,
+            faults=(),
+        )
+        return Settled(rows, totals, windows)
+
+    def _note(self, row: RequestRow) -> None:
+        self._rows.append(row)
+
+    def _start(self, slot: int, generation: int, at_s: float) -> None:
+        index = self._pacing.session_index(slot, generation)
+        if index is None:
+            return
+        agent = self._source.session(index)
+        self._slot_of[agent.path] = (slot, generation)
+        assert self._kernel is not None
+        self._kernel.start(agent, at_s)
