@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from swarm.config.experiment import Experiment
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Finished, Refused

@@ -1,0 +1,113 @@
+"""Whole experiments in virtual time, drawn from seeds and audited at their end."""
+
+import pyarrow as pa
+import pytest
+
+from swarm.config.experiment import Experiment
+from swarm.measure.batch import Place
+from swarm.measure.reconcile import with_ideal
+from swarm.measure.settle import Settled
+from swarm.sim.run import simulate
+
+
+def experiment(seed: int = 1, **load: object) -> Experiment:
+    return Experiment.model_validate(
+        {
+            "name": "t",
+            "seed": seed,
+            "workload": {
+                "kind": "synthetic",
+                "warm_start": True,
+                "idle_cap_s": 30,
+                "subagents": {"chance_per_turn": 0.2},
+            },
+            "load": {"agents": 12, "duration_s": 300, "warmup_s": 30, **load},
+            "fleet": {"cost": {"kind": "simple", "prefill_tokens_per_s": 500_000}},
+        }
+    )
+
+
+def digest(settled: Settled) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, settled.rows.schema) as writer:
+        writer.write_table(settled.rows)
+    return bytes(sink.getvalue())
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
+    assert digest(simulate(experiment(), ())) == digest(simulate(experiment(), ()))
+    assert digest(simulate(experiment(), ())) != digest(simulate(experiment(seed=2), ()))
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_every_request_sent_has_one_row(seed: int) -> None:
+    settled = simulate(experiment(seed), ())
+    names = list(
+        zip(
+            settled.rows.column("agent").to_pylist(),
+            settled.rows.column("turn").to_pylist(),
+            strict=True,
+        )
+    )
+    assert len(set(names)) == len(names) == settled.totals.sent, f"SEED={seed}"
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_no_turn_is_intended_before_the_one_before_it_ended(seed: int) -> None:
+    rows = simulate(experiment(seed), ()).rows.to_pylist()
+    last_completed: dict[str, float] = {}
+    for row in sorted(rows, key=lambda r: (r["agent"], r["turn"])):
+        assert row["intended_s"] >= last_completed.get(row["agent"], 0.0), f"SEED={seed}"
+        last_completed[row["agent"]] = row["completed_s"]
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_lost_hits_add_up_to_ideal_minus_cached(seed: int) -> None:
+    settled = simulate(experiment(seed), ())
+    for row in settled.rows.to_pylist():
+        if row["outcome"] == "ok":
+            lost = sum(value for name, value in row.items() if name.startswith("lost_tokens_"))
+            assert row["ideal_tokens"] - row["cached_tokens"] == lost, f"SEED={seed}"
+
+
+def test_a_finished_session_is_replaced_and_no_slot_idles() -> None:
+    totals = simulate(experiment(duration_s=3000, drain_s=0), ()).totals
+    assert totals.sessions_finished > 12
+    assert totals.sessions_started == totals.sessions_finished + 12
+
+
+def test_the_runs_ideal_counts_what_other_hosts_sent_before() -> None:
+    rows = pa.table(
+        {
+            "sent_s": [0.0, 1.0],
+            "completed_s": [0.5, 1.5],
+            "planned_prompt_tokens": [64, 64],
+            "prompt_node": ["a", "b"],
+            "echo": [True, False],
+            "outcome": ["ok", "ok"],
+            "output_tokens": [33, 1],
+            "ideal_tokens": [0, 0],
+        }
+    )
+    places = [Place("a", None, 0), Place("b", "a", 48)]
+    assert with_ideal(rows, places, block_tokens=16).column("ideal_tokens").to_pylist() == [0, 48]
+
+
+def test_an_echoed_reply_is_known_from_its_completion_less_its_last_token() -> None:
+    def ideal(sent_s: float) -> int:
+        rows = pa.table(
+            {
+                "sent_s": [0.0, sent_s],
+                "completed_s": [0.5, 1.5],
+                "planned_prompt_tokens": [64, 128],
+                "prompt_node": ["a", "a"],
+                "echo": [True, False],
+                "outcome": ["ok", "ok"],
+                "output_tokens": [33, 1],
+                "ideal_tokens": [0, 0],
+            }
+        )
+        return with_ideal(rows, [Place("a", None, 0)], block_tokens=16)["ideal_tokens"][1].as_py()
+
+    assert ideal(sent_s=0.4) == 64
+    assert ideal(sent_s=0.6) == 96
