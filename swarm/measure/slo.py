@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from swarm.config.slo import ObjectiveConfig
-from swarm.measure.latency import LATENCIES, Flags
+from swarm.measure.latency import LATENCIES, Flags, Selection
 from swarm.measure.sketch import Sketch
 
 
@@ -40,7 +39,7 @@ def all_met(verdicts: Sequence[Mapping[str, Any]]) -> bool | None:
     return True
 
 
-def within_all(objectives: Sequence[ObjectiveConfig], finished: pa.Table) -> Flags:
+def within_all(objectives: Sequence[ObjectiveConfig], finished: Selection) -> Flags:
     """Return which finished requests are within every objective's bound; what a request lacks it meets."""
     within = np.ones(finished.num_rows, dtype=np.bool_)
     for metric, at_most in {(each.metric, each.at_most) for each in objectives}:

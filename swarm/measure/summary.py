@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from swarm.measure.columns import BY_TIER, LOST, LOST_TO, TIERS
-from swarm.measure.latency import LATENCIES, Floats, floats, send_lag_s
+from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.sketch import Sketch
 from swarm.measure.slo import all_met, judge, within_all
 from swarm.measure.totals import RunFacts, RunTotals
@@ -26,9 +26,9 @@ EXIT_DONE, EXIT_FAILED, EXIT_SLO_MISSED = 0, 1, 99
 def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[str, Any]:
     """Return the summary of all rows of a run."""
     counts = audit_counts(table, totals)
-    measured = table.filter(pa.compute.field("measured"))
-    finished = measured.filter(pa.compute.field("outcome") == "ok")
-    ended = measured.filter(pa.compute.field("outcome") != "interrupted")
+    measured = Selection(table, flags(table, "measured"))
+    finished = measured.where(flags(table, "outcome", "ok"))
+    ended = measured.where(~flags(table, "outcome", "interrupted"))
     duration_s = max(0.0, totals.measured_to_s - totals.measured_from_s)
     sketches = {name: sketch_of(latency(finished)) for name, latency in LATENCIES.items()}
     if totals.itl is not None:
@@ -65,7 +65,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             "prompt_tokens_per_s": _rate(tokens["prompt"], duration_s),
             "output_tokens_per_s": _rate(tokens["output"], duration_s),
         },
-        "cache": _cache(table, finished, facts),
+        "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts),
         "slo": _slo(finished, ended, sketches, facts, duration_s),
         "failures": _failures(table),
         "capacity": totals.capacity,
@@ -98,8 +98,8 @@ def percentiles(sketch: Sketch) -> dict[str, float | None]:
     }
 
 
-def _tokens(finished: pa.Table) -> dict[str, int | None]:
-    known = finished.filter(pa.compute.field("cached_tokens").is_valid())
+def _tokens(finished: Selection) -> dict[str, int | None]:
+    known = finished.knowing("cached_tokens")
     cached = _sum(known, "cached_tokens")
     return {
         "prompt": _sum(finished, "prompt_tokens"),
@@ -110,10 +110,10 @@ def _tokens(finished: pa.Table) -> dict[str, int | None]:
     }
 
 
-def _cache(table: pa.Table, finished: pa.Table, facts: RunFacts) -> dict[str, Any]:
-    known = finished.filter(pa.compute.field("cached_tokens").is_valid())
-    tiered = finished.filter(pa.compute.field(BY_TIER[0]).is_valid())
-    explained = finished.filter(pa.compute.field(LOST[0]).is_valid())
+def _cache(everything: Selection, finished: Selection, facts: RunFacts) -> dict[str, Any]:
+    known = finished.knowing("cached_tokens")
+    tiered = finished.knowing(BY_TIER[0])
+    explained = finished.knowing(LOST[0])
     present = facts.tiers or ()
     return {
         "hit_rate": _share(known, "cached_tokens"),
@@ -122,7 +122,7 @@ def _cache(table: pa.Table, finished: pa.Table, facts: RunFacts) -> dict[str, An
             tier: _share(tiered, column) if tier in present else None
             for tier, column in zip(TIERS, BY_TIER, strict=True)
         },
-        "reprefill_mean": _reprefill(table, facts.block_tokens),
+        "reprefill_mean": _reprefill(everything, facts.block_tokens),
         "lost_to": {cause: _share(explained, column) for cause, column in zip(LOST_TO, LOST, strict=True)},
         "lost_tokens": {
             cause: _sum(explained, column) if explained.num_rows else None
@@ -131,9 +131,9 @@ def _cache(table: pa.Table, finished: pa.Table, facts: RunFacts) -> dict[str, An
     }
 
 
-def _reprefill(table: pa.Table, block_tokens: int) -> float | None:
+def _reprefill(everything: Selection, block_tokens: int) -> float | None:
     """Return how often a whole block was computed on average, over the whole run: 1 is ideal."""
-    known = table.filter((pa.compute.field("outcome") == "ok") & pa.compute.field("cached_tokens").is_valid())
+    known = everything.knowing("cached_tokens")
     whole = floats(known, "prompt_tokens") // block_tokens * block_tokens
     unique = float((whole - floats(known, "ideal_tokens")).sum())
     computed = float((whole - floats(known, "cached_tokens")).sum())
@@ -141,7 +141,7 @@ def _reprefill(table: pa.Table, block_tokens: int) -> float | None:
 
 
 def _slo(
-    finished: pa.Table, ended: pa.Table, sketches: dict[str, Sketch], facts: RunFacts, duration_s: float
+    finished: Selection, ended: Selection, sketches: dict[str, Sketch], facts: RunFacts, duration_s: float
 ) -> dict[str, Any]:
     if not facts.objectives:
         return {"met": None, "objectives": [], "goodput_ratio": None, "goodput_requests_per_s": None}
@@ -155,7 +155,7 @@ def _slo(
     }
 
 
-def _itl_of_means(finished: pa.Table) -> dict[str, float | None]:
+def _itl_of_means(finished: Selection) -> dict[str, float | None]:
     """Return what each request's mean and largest gap tell of all gaps; percentiles are not among it."""
     means, most = floats(finished, "itl_mean_s"), floats(finished, "itl_max_s")
     gaps = np.where(np.isnan(means), 0.0, floats(finished, "output_tokens") - 1)
@@ -178,18 +178,18 @@ def _open_mean(table: pa.Table, totals: RunTotals) -> float | None:
 
 
 def _failures(table: pa.Table) -> dict[str, int]:
-    failed = table.filter(pa.compute.field("outcome") == "failed")
+    failed = Selection(table, flags(table, "outcome", "failed"))
     counts = failed.column("error_class").value_counts().to_pylist()
     return {
         str(each["values"]): each["counts"] for each in sorted(counts, key=lambda each: str(each["values"]))
     }
 
 
-def _sum(table: pa.Table, name: str) -> int:
+def _sum(table: Columns, name: str) -> int:
     return int(pa.compute.sum(table.column(name)).as_py() or 0)
 
 
-def _share(table: pa.Table, name: str) -> float | None:
+def _share(table: Columns, name: str) -> float | None:
     """Return a column's sum as a share of the prompt tokens, or None where there are none."""
     prompt = _sum(table, "prompt_tokens")
     return _sum(table, name) / prompt if prompt else None

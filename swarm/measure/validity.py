@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from swarm.errors import AuditError
-from swarm.measure.latency import flags
+from swarm.measure.latency import Selection, flags
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals
 
@@ -27,7 +27,7 @@ def audit_counts(table: pa.Table, totals: RunTotals) -> dict[str, int]:
 
 
 def invalid_reasons(
-    facts: RunFacts, totals: RunTotals, ended: pa.Table, send_lag: Sketch | None
+    facts: RunFacts, totals: RunTotals, ended: Selection, send_lag: Sketch | None
 ) -> list[str]:
     """Return why the run cannot be believed, from the measured rows that ended; none is a valid run."""
     audit = facts.audit
