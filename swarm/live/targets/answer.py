@@ -37,6 +37,7 @@ class Answer:
         "_error_body",
         "_last_delta",
         "_mark",
+        "_problem",
         "_reply",
         "_timeouts",
         "failure",
@@ -62,6 +63,7 @@ class Answer:
         self._reply = Reply(ids=api == "token_ids") if keep_reply else None
         self._last_delta = b""
         self._error_body = b""
+        self._problem: EventError | None = None
         self._done = False
         self.result = result
         self.headers: Headers = []
@@ -93,24 +95,15 @@ class Answer:
         if lag > result.read_lag_s:
             result.read_lag_s = lag
         try:
-            deltas = self._count_deltas(self._decoder.feed(body))
+            events = self._decoder.feed(body)
         except EventTooLarge as error:
             self._stop("too_large", str(error))
             return
-        except EventError as error:
-            self._stop(error.kind, error.detail)
-            return
-        if not deltas:
-            return
-        result.output_counted += deltas
-        result.last_token_s = at
-        if result.first_token_s is None:
-            result.first_token_s = at
-        if deltas == 1:
-            result.token_times.append(at)
-        else:
-            result.token_times.extend([at] * deltas)
-            result.merged_reads += 1
+        deltas = self._count_deltas(events)
+        if deltas:
+            self._note(deltas, at)
+        if self._problem is not None:
+            self._stop(self._problem.kind, self._problem.detail)
 
     def end(self, failure: Failure | None, at: float) -> None:
         """Take the end of the response from the connection."""
@@ -140,6 +133,18 @@ class Answer:
                 "timeout_between_tokens", f"nothing within {timeouts.between_tokens_s:g} s after a token"
             )
 
+    def _note(self, deltas: int, at: float) -> None:
+        result = self.result
+        result.output_counted += deltas
+        result.last_token_s = at
+        if result.first_token_s is None:
+            result.first_token_s = at
+        if deltas == 1:
+            result.token_times.append(at)
+        else:
+            result.token_times.extend([at] * deltas)
+            result.merged_reads += 1
+
     def _count_deltas(self, events: list[bytes]) -> int:
         deltas = 0
         mark, reply = self._mark, self._reply
@@ -153,7 +158,11 @@ class Answer:
                 if reply is not None:
                     reply.take(event, place)
             elif event and not self._done:
-                deltas += self._take_other(decode(event))
+                try:
+                    deltas += self._take_other(decode(event))
+                except EventError as error:
+                    self._problem = error
+                    break
                 mark = self._mark
                 width = len(mark)
         return deltas

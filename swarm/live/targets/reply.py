@@ -6,7 +6,7 @@ import json
 
 from swarm.live.targets.delta import REPLY_FIELDS, TEXT_FIELDS, Delta, decode, loads
 
-_IDS = b'"token_ids":['
+_IDS = b'"token_ids":'
 _REASONING = tuple(
     f'"{field}":{space}"'.encode()
     for field in TEXT_FIELDS
@@ -27,9 +27,9 @@ class Reply:
     def take(self, event: bytes, place: int) -> None:
         """Take the piece of an event whose text starts at `place`."""
         if self._ids:
-            start = event.find(_IDS)
-            if start >= 0:
-                self._pieces.append(event[start + len(_IDS) : event.index(b"]", start)])
+            start = event.find(b"[", event.find(_IDS) + len(_IDS))
+            if _IDS in event:
+                self._pieces.append(event[start + 1 : event.find(b"]", start)])
             return
         piece = event[place : event.find(b'"', place)]
         if b"\\" in piece or event.endswith(_REASONING, 0, place):
