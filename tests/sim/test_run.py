@@ -71,7 +71,7 @@ def test_lost_hits_add_up_to_ideal_minus_cached(seed: int) -> None:
 
 
 def test_a_finished_session_is_replaced_and_no_slot_idles() -> None:
-    totals = simulate(experiment(duration_s=3000, drain_s=0), ()).totals
+    totals = simulate(experiment(duration_s=4000, drain_s=0), ()).totals
     assert totals.sessions_finished > 12
     assert totals.sessions_started == totals.sessions_finished + 12
 
