@@ -1,0 +1,95 @@
+"""The key figures of a summary, in words: one list for the terminal, the page and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from swarm.report.numbers import UNKNOWN, count, plain, rate, seconds, share
+
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of a summary by its path, and how it is shown."""
+
+    label: str
+    path: tuple[str, ...]
+    show: Callable[[float | None], str]
+    better: int
+    """1 when more is better, -1 when less is, 0 when neither."""
+
+    def value(self, summary: Summary) -> float | None:
+        """Return the number, or None where it was not observed."""
+        at: Any = summary
+        for key in self.path:
+            if at is None:
+                return None
+            at = at.get(key)
+        return at if isinstance(at, int | float) else None
+
+    def text(self, summary: Summary) -> str:
+        """Return the number as it is shown."""
+        return self.show(self.value(summary))
+
+
+GROUPS: dict[str, tuple[Figure, ...]] = {
+    "Load": (
+        Figure("Measured for", ("duration_s",), seconds, 0),
+        Figure("Live agents, mean", ("live_agents_mean",), plain, 0),
+        Figure("Live agents, peak", ("agents", "peak_concurrent"), count, 0),
+        Figure("Open requests, mean", ("open_requests_mean",), plain, 0),
+        Figure("Requests", ("throughput", "requests_per_s"), partial(rate, unit="/s"), 1),
+        Figure("Prompt tokens", ("throughput", "prompt_tokens_per_s"), partial(rate, unit="tok/s"), 1),
+        Figure("Output tokens", ("throughput", "output_tokens_per_s"), partial(rate, unit="tok/s"), 1),
+    ),
+    "Requests": (
+        Figure("Sent", ("requests", "sent"), count, 0),
+        Figure("Finished", ("requests", "finished"), count, 0),
+        Figure("Failed", ("requests", "failed"), count, -1),
+        Figure("Interrupted", ("requests", "interrupted"), count, 0),
+        Figure("Attempts", ("requests", "attempts"), count, 0),
+        Figure("Sessions started", ("sessions", "started"), count, 0),
+        Figure("Sub-agents", ("agents", "subagents"), count, 0),
+    ),
+    "Cache": (
+        Figure("Hit rate", ("cache", "hit_rate"), share, 1),
+        Figure("Ideal hit rate", ("cache", "ideal_hit_rate"), share, 0),
+        Figure("Computed per block", ("cache", "reprefill_mean"), plain, -1),
+        Figure("Prompt tokens", ("tokens", "prompt"), count, 0),
+        Figure("  cached", ("tokens", "cached"), count, 0),
+        Figure("  computed", ("tokens", "computed"), count, 0),
+        Figure("Rewritten tokens", ("tokens", "rewritten"), count, 0),
+    ),
+}
+
+LATENCY_ROWS = {
+    "effective_ttft_s": "Effective TTFT",
+    "ttft_s": "TTFT on the wire",
+    "tpot_s": "Time per output token",
+    "itl_s": "Gap between deltas",
+    "e2e_s": "Whole turn",
+    "admission_wait_s": "Admission wait",
+    "send_lag_s": "Send lag",
+    "loop_lag_s": "Event-loop lag",
+}
+LATENCY_COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
+
+
+def latency_table(summary: Summary) -> list[tuple[str, list[str]]]:
+    """Return the rows of the latency table that hold something."""
+    rows = []
+    for key, label in LATENCY_ROWS.items():
+        values = summary.get(key) or {}
+        texts = [seconds(values.get(column)) for column in LATENCY_COLUMNS]
+        if any(text != UNKNOWN for text in texts):
+            rows.append((label, texts))
+    return rows
+
+
+def burn(value: float | None, target: float) -> str:
+    """Return how much of an objective's bound is used."""
+    return UNKNOWN if value is None else f"{value / target * 100:.0f} %"
