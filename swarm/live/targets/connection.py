@@ -225,7 +225,8 @@ class Connection:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header from the parser; trailers are dropped."""
         if not self._headers_done:
-            self._headers.append((name, value))
+            # The parser leaves the space after a value (RFC 9110, 5.5) to us.
+            self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Take the end of the headers from the parser."""
