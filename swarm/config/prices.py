@@ -15,7 +15,7 @@ class CacheWriteConfig(Strict):
 class PricesConfig(Strict):
     """Prices of a million tokens; the defaults are relative to an uncached input token."""
 
-    currency: str = "input-token prices"
+    currency: str = "price of 1M uncached input tokens"
     input_per_mtok: float = Field(1.0, ge=0)
     output_per_mtok: float = Field(5.0, ge=0)
     cache_read_per_mtok: float = Field(0.1, ge=0)

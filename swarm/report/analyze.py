@@ -1,0 +1,159 @@
+"""`swarm analyze`: trace files in, one JSON value and a report out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from swarm.config.prices import PricesConfig
+from swarm.errors import TraceError, UsageError
+from swarm.measure.curves import TtlResult, ttl_us
+from swarm.report.analysis import assemble
+from swarm.report.cost import cost_table
+from swarm.report.progress import Progress
+from swarm.report.sizing import sizing_table
+from swarm.workload.formats import Opened, fail, open_format
+from swarm.workload.survey import Survey, Surveyed
+
+OnBrokenPolicy = Literal["fail", "skip"]
+TTLS_S: tuple[float | None, ...] = (60.0, 300.0, 3600.0, None)
+CAPACITIES: tuple[int | None, ...] = (
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+)
+TARGETS = (0.5, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about the traces."""
+
+    ttls_s: tuple[float | None, ...]
+    capacities: tuple[int | None, ...]
+    targets: tuple[float, ...]
+    kv_bytes_per_token: float | None
+    prices: PricesConfig
+
+
+def analyze(
+    paths: Sequence[Path],
+    *,
+    question: Question,
+    format: str,
+    on_broken: OnBrokenPolicy,
+    json_path: Path | None,
+    out: Path | None,
+) -> int:
+    """Analyze the traces; write the JSON, the report folder or both, and print where."""
+    opened = open_format(format)
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out}: must be absent or an empty folder")
+    surveyed, broken = survey(opened, paths, question=question, on_broken=on_broken)
+    analysis, results = answer(surveyed, question=question, broken=broken)
+    content = orjson.dumps(analysis, option=orjson.OPT_INDENT_2) + b"\n"
+    if json_path is not None:
+        _write(json_path, content)
+    if out is not None:
+        # The charts' library takes longer to import than the traces to read; only a report needs it.
+        from swarm.report.analysis_page import write_analysis
+
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "analysis.json").write_bytes(content)
+        write_analysis(out, surveyed=surveyed, analysis=analysis, results=results)
+        print(out, flush=True)
+    return 0
+
+
+def answer(
+    surveyed: Surveyed, *, question: Question, broken: Sequence[TraceError]
+) -> tuple[dict[str, Any], list[TtlResult]]:
+    """Return the whole analysis of what was surveyed."""
+    analysis, results = assemble(
+        surveyed, ttls_s=question.ttls_s, capacities=question.capacities, broken=broken
+    )
+    analysis["cost"] = cost_table(surveyed, results, question.prices)
+    analysis["sizing"] = None
+    if question.kv_bytes_per_token is not None:
+        analysis["sizing"] = sizing_table(
+            surveyed.reuse,
+            results,
+            input_tokens=analysis["input_tokens"],
+            targets=question.targets,
+            kv_bytes_per_token=question.kv_bytes_per_token,
+        )
+    return analysis, results
+
+
+def survey(
+    opened: Opened, paths: Sequence[Path], *, question: Question, on_broken: OnBrokenPolicy
+) -> tuple[Surveyed, list[TraceError]]:
+    """Read the traces once; each broken part is named on stderr, and ends the reading unless skipped."""
+    broken: list[TraceError] = []
+
+    def skip(error: TraceError) -> None:
+        broken.append(error)
+        print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
+
+    handle = skip if on_broken == "skip" else fail
+    finite = [ttl for ttl in map(ttl_us, question.ttls_s) if ttl is not None]
+    survey = Survey(finite, handle)
+    files = opened.files(paths)
+    with Progress("read", [file.stat().st_size for file in files], sys.stderr) as progress:
+        for file in files:
+            for session in opened.read(file, handle):
+                survey.add(session)
+            progress.step(f"{survey.requests} requests")
+        progress.note("finding what lies between uses")
+        surveyed = survey.finish()
+    if not len(surveyed.at_us):
+        raise UsageError(f"no requests in {len(files)} file(s); is the format right?")
+    return surveyed, broken
+
+
+def parse_ttls(text: str) -> tuple[float | None, ...]:
+    """Return TTLs in seconds of a list such as `60,300,inf`; inf is None."""
+    return tuple(_positive("--ttl", word) for word in text.split(",") if word.strip())
+
+
+def parse_capacities(text: str) -> tuple[int | None, ...]:
+    """Return capacities in tokens of a list such as `500000,5e6,inf`; inf is None."""
+    sizes = (_positive("--capacity", word) for word in text.split(",") if word.strip())
+    return tuple(None if size is None else int(size) for size in sizes)
+
+
+def parse_targets(text: str) -> tuple[float, ...]:
+    """Return hit rates of a list such as `0.5,0.9`."""
+    targets = tuple(_positive("--target-hit-rate", word) for word in text.split(",") if word.strip())
+    if any(target is None or target > 1 for target in targets):
+        raise UsageError(f"--target-hit-rate {text}: hit rates lie between 0 and 1")
+    return tuple(target for target in targets if target is not None)
+
+
+def _positive(option: str, word: str) -> float | None:
+    try:
+        value = float(word)
+    except ValueError:
+        raise UsageError(f"{option} {word}: must be a list of numbers or inf, such as 60,300,inf") from None
+    if not value >= 0:
+        raise UsageError(f"{option} {word}: must not be negative")
+    return None if value == float("inf") else value
+
+
+def _write(path: Path, content: bytes) -> None:
+    if str(path) == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    print(path, flush=True)

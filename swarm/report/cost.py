@@ -1,0 +1,57 @@
+"""What a workload's tokens cost under a price list, by how long the provider is paid to keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from swarm.config.prices import PricesConfig
+from swarm.measure.curves import TtlResult
+from swarm.units import US_PER_S
+from swarm.workload.survey import Surveyed
+
+_MTOK = 1_000_000
+
+
+def cost_table(surveyed: Surveyed, results: Sequence[TtlResult], prices: PricesConfig) -> dict[str, Any]:
+    """Return the cost without a cache and with each TTL; null for a TTL that no price covers.
+
+    A hit is a read and refreshes for nothing; all other whole blocks are written, at the price of the
+    shortest offered TTL that is long enough; what fills no block is plain input.
+    """
+    inputs = int(surveyed.input_tokens.sum())
+    outputs = int(surveyed.output_tokens.sum()) * prices.output_per_mtok / _MTOK
+    hashed = min(inputs, int(surveyed.reuse.requests.tokens.sum()))
+    plain = inputs * prices.input_per_mtok / _MTOK + outputs
+    rows = []
+    for result in results:
+        write = _write_price(prices, result.ttl_us)
+        cost = None
+        if write is not None:
+            cost = (
+                outputs
+                + (
+                    result.hit_tokens * prices.cache_read_per_mtok
+                    + (hashed - result.hit_tokens) * write
+                    + (inputs - hashed) * prices.input_per_mtok
+                )
+                / _MTOK
+            )
+        rows.append(
+            {
+                "ttl_s": None if result.ttl_us is None else result.ttl_us / US_PER_S,
+                "write_per_mtok": write,
+                "cost": cost,
+                "cost_per_session": None if cost is None else cost / max(1, len(surveyed.session_ids)),
+                "share_of_uncached": cost / plain if cost is not None and plain else None,
+            }
+        )
+    return {"currency": prices.currency, "uncached": plain, "output": outputs, "ttl": rows}
+
+
+def _write_price(prices: PricesConfig, ttl_us: int | None) -> float | None:
+    if ttl_us is None:
+        return None
+    offers = [(write.ttl_s, write.per_mtok) for write in prices.cache_writes]
+    covering = sorted(offer for offer in offers if offer[0] * US_PER_S >= ttl_us)
+    return covering[0][1] if covering else None
