@@ -11,7 +11,6 @@ import ray
 from swarm.config.fleet import FleetConfig
 from swarm.live.coordinator import Coordinator, CoordinatorPlan, Snapshot
 from swarm.live.host import Host, HostPlan
-from swarm.live.server import Provider
 from swarm.measure.batch import Batch
 from swarm.workload.effects import Agent, Ended
 from swarm.workload.script import SessionScript
@@ -23,6 +22,8 @@ class RemoteProvider:
 
     async def start(self, config: FleetConfig, host: str) -> str:
         """Listen on a free port of `host`; return the base URL."""
+        from swarm.live.server import Provider  # hosts do without the server's code
+
         self._provider = Provider(config, host=host, port=0)
         await self._provider.start()
         return f"http://{host}:{self._provider.port}"
