@@ -4,7 +4,8 @@
 
 PATH is a native mock server, or its C++ source, which is then built with g++. The client is pinned to the
 first core and the mock to the last. CPU is user and system time of this process; errors are against the send
-times that the mock reports itself. Every request is a whole turn: rendered, sent, read, put into a sketch and a row.
+times that the mock reports itself. Every request is a whole turn of a program: rendered, sent, read, written
+into a row and into sketches, and reported in a batch every second.
 """
 
 from __future__ import annotations
@@ -28,13 +29,18 @@ from pathlib import Path
 import httptools
 import numpy as np
 import uvloop
-from ddsketch import DDSketch
 
 from swarm.config.target import TargetConfig
 from swarm.context.tree import Prompt, root
+from swarm.live.clock import RunClock
+from swarm.live.interpreter import Interpreter
+from swarm.live.lag import LoopLag
+from swarm.live.ledger import HostLedger
 from swarm.live.targets import answer as answer_module
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.turn import Turn, TurnResult
+from swarm.measure.window import Windows
+from swarm.workload.effects import Agent, Infer, Program
 
 TRUTHS: dict[int, dict] = {}
 """What the mock reported, by the identity of the turn's result."""
@@ -106,106 +112,119 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-@dataclass(slots=True)
-class Row:
-    """As much of a request's row as a host keeps."""
+class Watcher:
+    """A target that keeps the results of the one behind it, for the tables."""
 
-    agent: str
-    turn: int
-    intended_s: float
-    sent_s: float | None
-    first_token_s: float | None
-    last_token_s: float | None
-    prompt_tokens: int | None
-    cached_tokens: int | None
-    output_tokens: int | None
-    outcome: str
-
-
-class Desk:
-    """Where agents put what happened."""
-
-    def __init__(self, keep: bool) -> None:
-        self.ttft = DDSketch(0.005)
-        self.effective = DDSketch(0.005)
-        self.tpot = DDSketch(0.005)
-        self.rows: list[Row] = []
+    def __init__(self, target: OpenAITarget, keep: bool) -> None:
+        self._target = target
+        self._keep = keep
         self.results: list[TurnResult] = []
-        self.keep = keep
-        self.events = self.failed = self.merged = 0
+        self.failed = 0
 
-    def take(self, agent: str, number: int, intended: float, result: TurnResult) -> None:
+    async def send(self, turn: Turn) -> TurnResult:
+        result = await self._target.send(turn)
         if result.outcome != "ok":
             self.failed += 1
             if self.failed == 1:
                 print("first failure:", result.outcome, result.error)
-            return
-        self.events += result.output_counted
-        self.merged += result.merged_reads
-        self.ttft.add(result.first_token_s - result.sent_s)
-        self.effective.add(result.first_token_s - intended)
-        if result.output_tokens > 1:
-            self.tpot.add((result.last_token_s - result.first_token_s) / (result.output_tokens - 1))
-        self.rows.append(
-            Row(
-                agent, number, intended, result.sent_s, result.first_token_s, result.last_token_s,
-                result.prompt_tokens, result.cached_tokens, result.output_tokens, result.outcome,
-            )
-        )  # fmt: skip
-        if self.keep:
+        elif self._keep:
             self.results.append(result)
+        return result
+
+    async def close(self) -> None:
+        await self._target.close()
 
 
-async def agent(
-    target: OpenAITarget,
-    name: str,
-    prompt: Prompt,
-    tokens: int,
-    more: Callable[[], bool],
-    desk: Desk,
-    start_s: float,
-) -> None:
-    """A closed loop: the next turn when the last one is answered."""
-    if start_s:
-        await asyncio.sleep(start_s)
-    number = 0
-    while more():
-        number += 1
-        intended = time.monotonic()
-        turn = Turn(prompt, tokens, name, name, None, f"{name}#{number}", False)
-        desk.take(name, number, intended, await target.send(turn))
-        prompt = prompt.extend(20)
+class Floor:
+    """A host's hot path as a run has it: programs, interpreter, target, rows, sketches, a batch a second."""
+
+    def __init__(self, mock: Mock, api: str, keep: bool) -> None:
+        config = TargetConfig(urls=(mock.url,), model="mock", api=api)
+        self.target = Watcher(OpenAITarget(config=config, seed=1), keep)
+        self.clock = RunClock(time.time())
+        self.lag = LoopLag()
+        self.ledger = HostLedger(
+            clock=self.clock, host=0, epoch=0, block_tokens=64, journal=None, lag=self.lag,
+            windows=Windows(window_s=1.0, origin_s=0.0),
+        )  # fmt: skip
+        self.interpreter = Interpreter(
+            clock=self.clock, target=self.target, ledger=self.ledger, host=0, measured_from_s=0.0
+        )
+        self.batch_bytes = 0
+        self._reporter: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Floor:
+        self.lag.start()
+        self._reporter = asyncio.create_task(self._report())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._reporter is not None
+        self._reporter.cancel()
+        self.lag.stop()
+        await self.target.close()
+
+    async def run(
+        self,
+        prompt: Prompt,
+        name: str,
+        tokens: int,
+        more: Callable[[], bool],
+        echo: bool,
+        start_s: float = 0.0,
+    ) -> None:
+        """One agent that asks again as soon as it is answered, while there is `more` to do."""
+
+        def program() -> Program:
+            place = prompt
+            while more():
+                inferred = yield Infer(place, tokens, echo=echo)
+                if inferred.reply is not None:
+                    place.node.echo(place.length, place.length + tokens, inferred.reply)
+                place = place.extend(tokens + 20)
+
+        await self.interpreter.run(Agent(name, name, None, "worker", program), self.clock.now_s() + start_s)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            batch = self.ledger.take()
+            self.batch_bytes += len(batch.rows) + len(batch.windows) + len(batch.itl)
 
 
-def new_target(mock: Mock, api: str) -> OpenAITarget:
-    return OpenAITarget(config=TargetConfig(urls=(mock.url,), model="mock", api=api), seed=1)
+def countdown(count: int) -> tuple[Callable[[], bool], list[int]]:
+    left = [count]
+
+    def more() -> bool:
+        left[0] -= 1
+        return left[0] >= 0
+
+    return more, left
 
 
-async def burst(mock: Mock, streams: int, tokens: int, requests: int) -> str:
+def prompts_of(streams: int) -> list[Prompt]:
+    return [root("shared").extend(500).branch(f"s{k}").extend(100) for k in range(streams)]
+
+
+async def burst(mock: Mock, streams: int, tokens: int, requests: int, echo: bool = False) -> str:
     """All tokens at once, `streams` agents that ask without thinking."""
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
     best = None
     for _ in range(3):
-        target, desk, left = new_target(mock, "completions"), Desk(False), [streams * 2]
-
-        def more(left: list[int] = left) -> bool:
-            left[0] -= 1
-            return left[0] >= 0
-
-        prompts = [root("shared").extend(500).branch(f"s{k}").extend(100) for k in range(streams)]
-        await asyncio.gather(
-            *(agent(target, f"s{k}", prompts[k], tokens, more, desk, 0) for k in range(streams))
-        )
-        gc.collect()
-        gc.freeze()
-        left[0] = requests
-        before, wall = cpu_s(), time.monotonic()
-        await asyncio.gather(
-            *(agent(target, f"s{k}", prompts[k], tokens, more, desk, 0) for k in range(streams))
-        )
-        used, wall = cpu_s() - before, time.monotonic() - wall
-        await target.close()
-        assert not desk.failed
+        async with Floor(mock, "completions", False) as floor:
+            for count in (streams * 2, requests):
+                more, _ = countdown(count)
+                gc.collect()
+                gc.freeze()
+                before, wall = cpu_s(), time.monotonic()
+                await asyncio.gather(
+                    *(
+                        floor.run(prompt, f"s{k}", tokens, more, echo)
+                        for k, prompt in enumerate(prompts_of(streams))
+                    )
+                )
+                used, wall = cpu_s() - before, time.monotonic() - wall
+            assert not floor.target.failed
         if best is None or used < best[0]:
             best = used, wall
     used, wall = best
@@ -219,43 +238,40 @@ async def paced(mock: Mock, streams: int, seconds: float, errors: bool) -> str:
     """Streams of 20 tokens a second, always open."""
     tokens, ttft_us, itl_us = 100, 100_000, 50_000
     mock.configure(itl_us=itl_us, ttft_us=ttft_us, burst=0, stamp=int(errors))
-    target, desk = new_target(mock, "completions"), Desk(errors)
-    stop = time.monotonic() + 6.0 + seconds
-    base = resident_bytes()
-    tasks = [
-        asyncio.create_task(
-            agent(
-                target, f"s{k}", root("shared").extend(500).branch(f"s{k}").extend(100), tokens,
-                lambda: time.monotonic() < stop, desk, 5.0 * k / streams + 1e-6,
+    async with Floor(mock, "completions", errors) as floor:
+        stop = time.monotonic() + 6.0 + seconds
+        base = resident_bytes()
+        tasks = [
+            asyncio.create_task(
+                floor.run(prompt, f"s{k}", tokens, lambda: time.monotonic() < stop, False, 5.0 * k / streams)
             )
-        )
-        for k in range(streams)
-    ]  # fmt: skip
-    await asyncio.sleep(6.0)
-    memory = (resident_bytes() - base) / streams
-    mock.reset()
-    gc.collect()
-    gc.freeze()
-    before, wall, started = cpu_s(), time.monotonic(), mock.stats()["tokens"]
-    await asyncio.sleep(seconds)
-    used, wall, stats = cpu_s() - before, time.monotonic() - wall, await asyncio.to_thread(mock.stats)
-    events = stats["tokens"] - started
-    await asyncio.gather(*tasks)
-    await target.close()
+            for k, prompt in enumerate(prompts_of(streams))
+        ]
+        await asyncio.sleep(6.0)
+        memory = (resident_bytes() - base) / streams
+        mock.reset()
+        gc.collect()
+        gc.freeze()
+        started = (await asyncio.to_thread(mock.stats))["tokens"]
+        before, wall = cpu_s(), time.monotonic()
+        await asyncio.sleep(seconds)
+        used, wall, stats = cpu_s() - before, time.monotonic() - wall, await asyncio.to_thread(mock.stats)
+        events = stats["tokens"] - started
+        await asyncio.gather(*tasks)
     text = (
         f"{used / events * 1e6:6.2f} us/event  {used / wall * 100:5.1f} % of a core  "
-        f"{events / wall / streams:5.2f} events/s/stream  {memory / 1024:5.1f} KB/stream  failed {desk.failed}  "
-        f"mock late p99 <= {stats['late_p99_us_le']} us"
+        f"{events / wall / streams:5.2f} events/s/stream  {memory / 1024:5.1f} KB/stream  "
+        f"failed {floor.target.failed}  mock late p99 <= {stats['late_p99_us_le']} us"
     )
     if errors:
-        text += "\n" + error_table(desk)
+        text += "\n" + error_table(floor.target.results)
     return text
 
 
-def error_table(desk: Desk) -> str:
+def error_table(results: list[TurnResult]) -> str:
     """Our times against the mock's."""
     ttft, itl, merged = [], [], 0
-    for result in desk.results:
+    for result in results:
         truth = TRUTHS.pop(id(result), None)
         if truth is None or result.sent_s is None:
             continue
@@ -272,30 +288,33 @@ def error_table(desk: Desk) -> str:
     ttft_ms = np.abs(np.array(ttft)) * 1e3
     return (
         f"      TTFT error ms: p50 {np.percentile(ttft_ms, 50):.3f} p99 {np.percentile(ttft_ms, 99):.3f} "
-        f"max {ttft_ms.max():.3f} ({len(ttft)} turns)   ITL error ms: p50 {np.percentile(gaps, 50) * 1e3:.3f} "
-        f"p99 {np.percentile(gaps, 99) * 1e3:.3f} max {gaps.max() * 1e3:.3f} ({len(gaps)} gaps, {merged} merged)"
+        f"max {ttft_ms.max():.3f} ({len(ttft)} turns)   ITL error ms: "
+        f"p50 {np.percentile(gaps, 50) * 1e3:.3f} p99 {np.percentile(gaps, 99) * 1e3:.3f} "
+        f"max {gaps.max() * 1e3:.3f} ({len(gaps)} gaps, {merged} merged)"
     )
 
 
 async def long_prompt(mock: Mock, api: str) -> str:
-    """A turn of 128k tokens of which 500 are new, one after the other."""
+    """Turns of 128k tokens, one after the other; 500 are new since the agent's previous turn."""
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
     best = None
     for _ in range(5):
-        target, desk, left = new_target(mock, api), Desk(False), [50]
+        async with Floor(mock, api, False) as floor:
+            for count in (50, 200):
+                prompt = root("shared").extend(15_000).branch("agent").extend(113_000)
+                more, _ = countdown(count)
 
-        def more(left: list[int] = left) -> bool:
-            left[0] -= 1
-            return left[0] >= 0
+                def program(prompt: Prompt = prompt, more: Callable[[], bool] = more) -> Program:
+                    sign = 1
+                    while more():
+                        yield Infer(prompt, 1, echo=False)
+                        # To and fro, so that all turns are of one length.
+                        prompt, sign = prompt.extend(500 * sign), -sign
 
-        prompt = root("shared").extend(15_000).branch("agent").extend(113_000)
-        await agent(target, "s", prompt, 1, more, desk, 0)
-        left[0] = 200
-        before, wall = cpu_s(), time.monotonic()
-        await agent(target, "s", prompt.extend(500), 1, more, desk, 0)
-        used, wall = cpu_s() - before, time.monotonic() - wall
-        await target.close()
-        assert not desk.failed
+                before, wall = cpu_s(), time.monotonic()
+                await floor.interpreter.run(Agent("s", "s", None, "worker", program), floor.clock.now_s())
+                used, wall = cpu_s() - before, time.monotonic() - wall
+            assert not floor.target.failed
         if best is None or used < best[0]:
             best = used, wall
     return f"{best[0] / 200 * 1e3:6.3f} ms CPU/turn  {best[1] / 200 * 1e3:6.3f} ms wall/turn"
@@ -304,6 +323,7 @@ async def long_prompt(mock: Mock, api: str) -> str:
 CASES: dict[str, Callable[[Mock], Awaitable[str]]] = {
     "burst-16-64": lambda mock: burst(mock, 64, 16, 20_000),
     "burst-16-4096": lambda mock: burst(mock, 4096, 16, 40_000),
+    "burst-16-64-echo": lambda mock: burst(mock, 64, 16, 20_000, echo=True),
     "burst-64-64": lambda mock: burst(mock, 64, 64, 10_000),
     "burst-256-64": lambda mock: burst(mock, 64, 256, 3_000),
     "ids-128k": lambda mock: long_prompt(mock, "token_ids"),
@@ -327,13 +347,14 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     listen_to_the_mock()
     print(
-        f"Python {platform.python_version()}, uvloop {uvloop.__version__}, httptools {httptools.__version__}, "
+        f"Python {platform.python_version()}, uvloop {uvloop.__version__}, "
+        f"httptools {httptools.__version__}, "
         f"Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
     runner = uvloop.run if options.loop == "uvloop" else asyncio.run
     try:
         for name in options.case or CASES:
-            print(f"{name:14} {runner(CASES[name](mock))}", flush=True)
+            print(f"{name:16} {runner(CASES[name](mock))}", flush=True)
     finally:
         mock.process.kill()
 

@@ -8,6 +8,7 @@ from swarm.config.fleet import FleetConfig
 from swarm.config.load import LoadConfig
 from swarm.config.slo import ObjectiveConfig
 from swarm.config.strict import Strict
+from swarm.config.sweep import SweepConfig
 from swarm.config.target import TargetConfig
 from swarm.config.workload import Workload
 
@@ -41,6 +42,7 @@ class Experiment(Strict):
     fleet: FleetConfig = FleetConfig()
     hosts: HostsConfig = HostsConfig()
     slo: tuple[ObjectiveConfig, ...] = ()
+    sweep: SweepConfig | None = None
     audit: AuditConfig = AuditConfig()
     block_tokens: int | None = Field(
         None, ge=1, description="block size of the target's prefix cache; null: the emulated fleet's"

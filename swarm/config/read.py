@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +15,7 @@ from pydantic import ValidationError
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.config.strict import Strict
+from swarm.config.sweep import POINTS_MAX, SweepConfig
 from swarm.errors import ConfigError
 
 M = TypeVar("M", bound=Strict)
@@ -19,6 +24,50 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 
 def read_experiment(path: Path, overrides: list[str], *, seed: int | None = None) -> Experiment:
     """Return the experiment of a file with `KEY=VALUE` overrides; a fleet's file is read in place."""
+    return validate(Experiment, _experiment_data(path, overrides, seed), str(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a sweep: its changes to the experiment, by key, and the experiment that results."""
+
+    changes: dict[str, Any]
+    labels: dict[str, str]
+    experiment: Experiment
+
+
+def read_points(path: Path, overrides: list[str], *, seed: int | None = None) -> list[Point]:
+    """Return the points of an experiment's sweep in the order of its grid, or none where it has no sweep."""
+    data = _experiment_data(path, overrides, seed)
+    sweep = validate(Experiment, data, str(path)).sweep
+    if sweep is None:
+        return []
+    del data["sweep"]
+    seeds = sweep.seeds or (data.get("seed", 1),)
+    choices = [[(key, at, value) for at, value in enumerate(values)] for key, values in sweep.grid.items()]
+    count = math.prod(len(values) for values in choices) * len(seeds)
+    if count > POINTS_MAX:
+        raise ConfigError(f"{path}: sweep: {count} points, more than {POINTS_MAX}; take values off the grid")
+    points = []
+    for chosen in itertools.product(*choices, seeds):
+        *pairs, point_seed = chosen
+        changed = copy.deepcopy(data)
+        changed["seed"] = point_seed
+        for key, _, value in pairs:
+            _assign(changed, key, copy.deepcopy(value))
+        labels = {key: _label(sweep, key, at, value) for key, at, value in pairs}
+        where = f"{path}: sweep at " + ", ".join(f"{key}={label}" for key, label in labels.items())
+        changes = {key: value for key, _, value in pairs}
+        points.append(Point({**changes, "seed": point_seed}, labels, validate(Experiment, changed, where)))
+    return points
+
+
+def _label(sweep: SweepConfig, key: str, at: int, value: Any) -> str:
+    names = sweep.labels.get(key, ())
+    return names[at] if at < len(names) else str(value)
+
+
+def _experiment_data(path: Path, overrides: list[str], seed: int | None) -> dict[str, Any]:
     data = _mapping(path)
     _read_fleet_in(data, path.parent)
     _resolve_paths(data, path.parent)
@@ -27,7 +76,7 @@ def read_experiment(path: Path, overrides: list[str], *, seed: int | None = None
     if seed is not None:
         data["seed"] = seed
     _read_fleet_in(data, Path())
-    return validate(Experiment, data, str(path))
+    return data
 
 
 def read_fleet(path: Path, overrides: list[str]) -> FleetConfig:
@@ -100,6 +149,11 @@ def _set(data: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as fault:
         raise ConfigError(f"--set {override}: the value is not YAML: {str(fault)[:200]}") from None
+    _assign(data, key, value)
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; a part that is a number is an index where it meets a list."""
     at: Any = data
     parts = key.split(".")
     for part in parts[:-1]:

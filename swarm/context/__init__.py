@@ -1,1 +1,1 @@
-"""Context trees: content as places. Knows: nodes, prompts, their text. Does not know: agents, caches, time."""
+"""Context trees: content as places. Knows: nodes, prompts, their text. Does not know: agents, caches."""

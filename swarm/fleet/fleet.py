@@ -136,7 +136,7 @@ class Fleet:
         open_count = sum(sequence.state != "cancelled" for sequence in self._sequences.values())
         if counts.submitted != finished + counts.cancelled + counts.refused + open_count:
             raise AuditError(f"fleet: {counts}, finished {finished}, but {open_count} are under way")
-        handles = [(rank.hierarchy, handle) for rank in self.ranks for handle in rank.settle_room()]
+        handles = [(rank.hierarchy, handle) for rank in self.ranks for handle in rank.handles()]
         audit([rank.hierarchy for rank in self.ranks], handles)
         for rank in self.ranks:
             rank.audit()

@@ -2,9 +2,9 @@
 
 A step gives each decoding sequence one token and spends what is left of the token budget on prompts, first
 those begun, then those waiting, in order. Steps without prompts are run as one phase, in closed form, until
-a sequence finishes, the pool or the cost's line ends, or somebody new can join. Room for a phase's tokens
-beyond its first step is taken where the phase ends. The latest admitted is preempted when the pool runs out,
-and is computed again.
+a sequence finishes, the pool or the cost's line ends, or somebody new can join. The latest admitted is
+preempted when the pool runs out, and is computed again. What decoding takes of the pool is counted at once,
+and taken from what is cached there before the next admission, as nobody looks in between.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Rank:
         self._batch_handle = Handle(_NOWHERE, 0)
         """Holds the room of tokens that the batch has generated since its members joined."""
         self._batch_blocks = 0
-        """Blocks of the batch's members, that room included."""
+        """Blocks of the batch's members as far as they were taken, that room included."""
 
     @property
     def running(self) -> int:
@@ -204,12 +204,17 @@ class Rank:
         finished = batch.pop_finished()
         while finished is not None:
             self._leave_batch(finished)
-            self._finish(finished, now_s)
+            if finished.state == "cancelled":
+                self._let_go(finished, now_s)
+            else:
+                self._finish(finished, now_s)
             finished = batch.pop_finished()
         for sequence, chunk in self._chunks:
             self._computed(sequence, chunk, now_s)
         self._chunks.clear()
         for sequence in self._leaving:
+            if sequence.state == "ended":
+                continue
             if sequence.request.request_id in batch.members:
                 batch.leave(sequence)
                 self._leave_batch(sequence)
@@ -245,11 +250,8 @@ class Rank:
                 if sequence.emitted and sequence.computed + chunk.tokens == sequence.target:
                     out.append(Tokens(at_s, sequence.request.request_id, sequence.emitted + 1))
 
-    def settle_room(self) -> list[Handle]:
-        """Hand each member of the batch the room of its tokens; return every handle that holds KV here."""
-        step = self.batch.step + (1 if self._is_stepping else 0)
-        for sequence in self.batch.members.values():
-            self._hand_room(sequence, sequence.computed + step - sequence.join_step)
+    def handles(self) -> list[Handle]:
+        """Return every handle that holds KV here."""
         handles = [sequence.handle for sequence in self.open.values()]
         handles += [sequence.sender_handle for sequence in self.held.values()]
         return [handle for handle in handles if handle is not None] + [self._batch_handle]
@@ -302,21 +304,17 @@ class Rank:
         self._late.clear()
         batch.note_gap(batch.step + steps, last_s)
         batch.advance(steps)
-        if steps > 1:
-            is_ok = self._take_room(batch.step, now_s)
-            assert is_ok, "a phase ends before the pool does"
 
-    def _take_room(self, step: int, now_s: float) -> bool:
-        """Take what the batch needs up to a step; False if the pool has not got it."""
-        more = self.batch.room.blocks(step) - self._batch_blocks
+    def _take_room(self, now_s: float) -> None:
+        """Take what the batch has needed so far, and needs for the step being composed."""
+        more = self.batch.room.blocks(self.batch.step + 1) - self._batch_blocks
         if more <= 0:
-            return True
+            return
         growth = self.hierarchy.grow(self._batch_handle, more * self.hierarchy.rules.block_tokens, now_s)
+        assert growth.ok, "a phase ends, and the latest is preempted, before the pool is exceeded"
+        self._batch_blocks += more
         if growth.transfers:
             self._surroundings.write(self, growth.transfers, now_s)
-        if growth.ok:
-            self._batch_blocks += more
-        return growth.ok
 
     def _hand_room(self, sequence: Sequence, tokens: int) -> None:
         """Let a sequence's own handle hold the room of the tokens that it has generated."""
@@ -347,7 +345,7 @@ class Rank:
         self._lead_s = now_s - self._ended_s if batch.members else 0.0
         while self._joining:
             self._join(self._joining.popleft(), now_s)
-        while batch.members and not self._take_room(batch.step + 1, now_s):
+        while batch.room.blocks(batch.step + 1) > self._batch_blocks + self.hierarchy.room_blocks:
             self._preempt(now_s)
         self._budget = self._max_batched_tokens - len(batch)
         self._fill(now_s)
@@ -380,6 +378,7 @@ class Rank:
 
     def _admit_next(self, now_s: float) -> bool:
         """Admit the first in the queue; False if the pool has no room for it."""
+        self._take_room(now_s)
         request_id, sequence = next(iter(self.waiting.items()))
         hierarchy, around = self.hierarchy, self._surroundings
         match = hierarchy.lookup(sequence.context(), now_s)
@@ -556,12 +555,14 @@ class Rank:
         batch = self.batch
         tokens = [member.computed + batch.step - member.join_step for member in batch.members.values()]
         rules = self.hierarchy.rules
-        step = batch.step + (1 if self._is_stepping else 0)
-        blocks = sum(rules.room_for(count + step - batch.step) for count in tokens)
+        handed = sum(
+            rules.room_for(member.handle.tokens) for member in batch.members.values() if member.handle
+        )
         backlog = sum(member.backlog_tokens for member in (*self.open.values(), *self.waiting.values()))
         for name, says, is_so in (
             ("context", batch.context_tokens, sum(tokens)),
-            ("blocks", self._batch_blocks, blocks),
+            ("blocks", self._batch_blocks, handed + self._batch_handle.reserved),
+            ("room", batch.room.blocks(batch.step), sum(rules.room_for(count) for count in tokens)),
             ("backlog", self.backlog_tokens, backlog),
         ):
             if says != is_so:

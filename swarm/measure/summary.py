@@ -45,6 +45,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "valid": not reasons,
         "invalid_reasons": reasons,
         "duration_s": duration_s,
+        "measured": {"from_s": totals.measured_from_s, "to_s": totals.measured_to_s},
         "sessions": {"started": totals.sessions_started, "finished": totals.sessions_finished},
         "agents": {
             "orchestrators": totals.orchestrators_started,

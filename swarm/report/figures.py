@@ -39,12 +39,12 @@ class Figure:
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Load": (
         Figure("Measured for", ("duration_s",), seconds, 0),
-        Figure("Live agents, mean", ("live_agents_mean",), plain, 0),
-        Figure("Live agents, peak", ("agents", "peak_concurrent"), count, 0),
-        Figure("Open requests, mean", ("open_requests_mean",), plain, 0),
+        Figure("Agents, mean", ("live_agents_mean",), plain, 0),
+        Figure("Agents, peak", ("agents", "peak_concurrent"), count, 0),
+        Figure("In flight, mean", ("open_requests_mean",), plain, 0),
         Figure("Requests", ("throughput", "requests_per_s"), partial(rate, unit="/s"), 1),
-        Figure("Prompt tokens", ("throughput", "prompt_tokens_per_s"), partial(rate, unit="tok/s"), 1),
-        Figure("Output tokens", ("throughput", "output_tokens_per_s"), partial(rate, unit="tok/s"), 1),
+        Figure("Prompt", ("throughput", "prompt_tokens_per_s"), partial(rate, unit="tok/s"), 1),
+        Figure("Output", ("throughput", "output_tokens_per_s"), partial(rate, unit="tok/s"), 1),
     ),
     "Requests": (
         Figure("Sent", ("requests", "sent"), count, 0),
@@ -52,17 +52,17 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure("Failed", ("requests", "failed"), count, -1),
         Figure("Interrupted", ("requests", "interrupted"), count, 0),
         Figure("Attempts", ("requests", "attempts"), count, 0),
-        Figure("Sessions started", ("sessions", "started"), count, 0),
+        Figure("Sessions", ("sessions", "started"), count, 0),
         Figure("Sub-agents", ("agents", "subagents"), count, 0),
     ),
     "Cache": (
         Figure("Hit rate", ("cache", "hit_rate"), share, 1),
         Figure("Ideal hit rate", ("cache", "ideal_hit_rate"), share, 0),
-        Figure("Computed per block", ("cache", "reprefill_mean"), plain, -1),
-        Figure("Prompt tokens", ("tokens", "prompt"), count, 0),
-        Figure("  cached", ("tokens", "cached"), count, 0),
-        Figure("  computed", ("tokens", "computed"), count, 0),
-        Figure("Rewritten tokens", ("tokens", "rewritten"), count, 0),
+        Figure("Prefills per block", ("cache", "reprefill_mean"), plain, -1),
+        Figure("Prompt", ("tokens", "prompt"), count, 0),
+        Figure("Cached", ("tokens", "cached"), count, 0),
+        Figure("Computed", ("tokens", "computed"), count, 0),
+        Figure("Rewritten", ("tokens", "rewritten"), count, 0),
     ),
 }
 

@@ -7,7 +7,7 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def count(value: float | None) -> str:
-    """Return a count: 1,234 or 12.3 M."""
+    """Return a count: 1,234 or 12.3M."""
     if value is None:
         return UNKNOWN
     if abs(value) < 100_000:
@@ -19,7 +19,7 @@ def rate(value: float | None, unit: str) -> str:
     """Return an amount for each second, or any other scaled number with its unit."""
     if value is None:
         return UNKNOWN
-    return f"{_scaled(value)} {unit}".replace("  ", " ")
+    return f"{_scaled(value)} {unit}"
 
 
 def share(value: float | None) -> str:
@@ -54,5 +54,5 @@ def plain(value: float | None) -> str:
 def _scaled(value: float) -> str:
     for factor, prefix in _PREFIXES:
         if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}"
+            return f"{value / factor:.3g}{prefix}"
     return f"{value:.3g}"

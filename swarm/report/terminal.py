@@ -93,7 +93,7 @@ class Live:
             _cell("hit rate / ideal", f"{share(recent['hit_rate'])} / {share(recent['ideal_hit_rate'])}"),
             _cell("send lag p99", seconds(recent["send_lag_s"])),
         )
-        parts = [head, table]
+        parts: list[Text | Table] = [head, table]
         if recent["failed"]:
             parts.append(Text(f"{recent['failed']} failed in the last {recent['span_s']:.0f} s", "red"))
         return Group(*parts)
@@ -104,7 +104,7 @@ def _cell(label: str, value: str) -> Text:
 
 
 def _recent(windows: Windows) -> tuple[float, dict[str, Any]]:
-    """Return the newest time and what the last windows add up to; the newest is left out, as it is not full."""
+    """Return the newest time and what the windows before it add up to: the newest is not full yet."""
     newest = max((index for index, _, _ in windows.cells), default=0)
     full = [cell for (index, _, _), cell in windows.cells.items() if index < newest]
     whole = Windows(window_s=windows.window_s, origin_s=0.0).cell((0, 0, ""))

@@ -1,5 +1,6 @@
 """Sessions of the synthetic agent, run by hand: every effect in order, no clock."""
 
+import itertools
 import statistics
 from collections.abc import Iterator
 
@@ -104,7 +105,7 @@ def test_no_work_turn_passes_the_high_watermark() -> None:
 
 def test_a_compaction_sends_the_whole_context() -> None:
     rows = infers(steps(SyntheticConfig(high_watermark=60_000), sessions=5))
-    for (path, before), (same, compact) in zip(rows, rows[1:], strict=False):
+    for (path, before), (same, compact) in itertools.pairwise(rows):
         if compact.kind == "compact" and same == path and before.kind == "work":
             assert compact.prompt.node is before.prompt.node
             assert compact.prompt.length > before.prompt.length
@@ -120,7 +121,7 @@ def test_experts_are_asked_again_with_the_context_they_ended_with() -> None:
         last[path] = infer.prompt
     experts = [path for path in first if "/" in path]
     assert len(experts) > 2
-    for earlier, later in zip(experts, experts[1:], strict=False):
+    for earlier, later in itertools.pairwise(experts):
         assert first[later].length > last[earlier].length
         assert last[earlier].node in [stretch.node for stretch in first[later].path()]
 

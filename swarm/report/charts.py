@@ -1,0 +1,55 @@
+"""The only door to the charting library: from frames to charts, and from charts to specs and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+from swarm.report import palette
+from swarm.report.theme import CLOCK, CONFIG
+
+PNG_SCALE = 2
+VEGA_LITE = "6.4"
+
+
+def spec_of(chart: Any) -> dict[str, Any]:
+    """Return the Vega-Lite specification of a chart, in the project's look."""
+    spec = chart.to_dict()
+    spec["config"] = CONFIG
+    assert isinstance(spec, dict)
+    return spec
+
+
+def write_picture(chart: Any, path: Path, kind: Literal["png", "svg"]) -> None:
+    """Write a chart as a picture on white."""
+    spec = {**spec_of(chart), "background": "white", "padding": 16}
+    if kind == "png":
+        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
+    else:
+        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE), encoding="utf-8")
+
+
+def library() -> str:
+    """Return the script that draws specifications in a browser, whole: a page with it needs no network."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
+
+
+def _time(title: str | None = None) -> alt.X:
+    return alt.X("at_s:Q", title=title, axis=alt.Axis(labelExpr=CLOCK), scale=alt.Scale(nice=False))
+
+
+def _phases(measured: dict[str, float] | None) -> list[Any]:
+    """Return rules at the edges of the measured phase."""
+    if measured is None or not measured["from_s"]:
+        return []
+    frame = pd.DataFrame({"at_s": [measured["from_s"]], "text": ["measured from here"]})
+    base = alt.Chart(frame)
+    rule = base.mark_rule(color=palette.TEXT, strokeDash=[2, 3], opacity=0.8).encode(x="at_s:Q")
+    text = base.mark_text(align="left", dx=5, dy=7, fontSize=10, color=palette.TEXT).encode(
+        x="at_s:Q", y=alt.value(0), text="text:N"
+    )
+    return [rule, text]
