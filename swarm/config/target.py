@@ -11,6 +11,8 @@ from swarm.config.strict import Strict
 Api = Literal["chat", "completions", "token_ids"]
 """`/v1/chat/completions`; `/v1/completions` with text; `/v1/completions` with token ids."""
 
+RoutingName = Literal["session_affine", "round_robin", "least_outstanding"]
+
 FailureClass = Literal[
     "http_429",
     "http_4xx",
@@ -63,12 +65,24 @@ class LimitConfig(Strict):
     idle_connections_max: int = Field(default=8_192, ge=0)
 
 
+class HealthConfig(Strict):
+    """When an endpoint of several is left aside, and for how long."""
+
+    failures_max: int = Field(default=3, ge=1)
+    """Connection failures in a row."""
+    aside_s: float = Field(default=5.0, gt=0)
+
+
 class TargetConfig(Strict):
     """An OpenAI-compatible endpoint, or several that serve the same model."""
 
     urls: tuple[str, ...] = ()
-    """Base URLs with or without `/v1`; none: the run starts the emulated provider and drives that.
-    A session keeps to one of several, unless it cannot be reached."""
+    """Base URLs with or without `/v1`; none: the run starts the emulated provider and drives that."""
+    routing: RoutingName = "session_affine"
+    """How turns are spread over several URLs; `session_affine` keeps a session at one while it is healthy."""
+    weights: tuple[float, ...] = ()
+    """Shares of the URLs, in their order; none: equal shares."""
+    health: HealthConfig = HealthConfig()
     model: str | None = None
     """null: the first that `/v1/models` lists."""
     api: Api = "chat"
@@ -92,6 +106,15 @@ class TargetConfig(Strict):
     timeouts: TimeoutConfig = TimeoutConfig()
     retry: RetryConfig = RetryConfig()
     limits: LimitConfig = LimitConfig()
+
+    @model_validator(mode="after")
+    def _weights_fit_the_urls(self) -> Self:
+        if self.weights and (len(self.weights) != len(self.urls) or min(self.weights) <= 0):
+            raise ValueError(
+                f"{len(self.weights)} weights {list(self.weights)} for {len(self.urls)} urls: "
+                "give one above 0 for each URL, or none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _ids_form_a_range(self) -> Self:

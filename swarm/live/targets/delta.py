@@ -71,7 +71,6 @@ def decode(event: bytes) -> Delta:
 
 def _read(event: bytes, message: dict[str, Any]) -> Delta:
     usage = message.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
     choices = message.get("choices") or [{}]
     choice: dict[str, Any] = choices[0]
     delta: dict[str, Any] = choice.get("delta", choice) or {}
@@ -85,9 +84,26 @@ def _read(event: bytes, message: dict[str, Any]) -> Delta:
         token_ids=ids,
         finish_reason=None if finish_reason is None else str(finish_reason),
         prompt_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_count(details.get("cached_tokens")),
+        cached_tokens=_cached(usage, message),
         output_tokens=_count(usage.get("completion_tokens")),
     )
+
+
+def _cached(usage: dict[str, Any], message: dict[str, Any]) -> int | None:
+    """Return the cached prompt tokens in whichever shape a server reports them; None where it does not.
+
+    OpenAI, vLLM, SGLang, TensorRT-LLM: `prompt_tokens_details.cached_tokens`; OpenAI's responses:
+    `input_tokens_details`; Moonshot: `cached_tokens`; DeepSeek: `prompt_cache_hit_tokens`; llama.cpp:
+    `timings.cache_n`. A details object without the count says nothing, not 0.
+    """
+    for place in ("prompt_tokens_details", "input_tokens_details"):
+        found = (usage.get(place) or {}).get("cached_tokens")
+        if found is not None:
+            return _count(found)
+    for name in ("cached_tokens", "prompt_cache_hit_tokens"):
+        if usage.get(name) is not None:
+            return _count(usage[name])
+    return _count((message.get("timings") or {}).get("cache_n"))
 
 
 def _mark(event: bytes, field: str) -> bytes | None:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from time import monotonic
 from urllib.parse import quote, urlsplit
 
-from swarm.config.target import TargetConfig
+from swarm.config.target import FailureClass, TargetConfig
 from swarm.errors import ConfigError
 from swarm.live.targets.answer import Answer, header
 from swarm.live.targets.body import BodyWriter, body_writer
 from swarm.live.targets.connection import Connection
+from swarm.live.targets.endpoints import ROUTINGS, UNHEALTHY, Endpoints
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.pool import ConnectError, Origin, Pool
 from swarm.live.targets.readiness import readiness
@@ -21,7 +22,7 @@ from swarm.live.targets.retry import retry_after_s, wait_s
 from swarm.live.targets.tls import client_context
 from swarm.live.targets.turn import Turn, TurnResult
 from swarm.live.targets.watch import Watch
-from swarm.streams import digest64, stream
+from swarm.streams import stream
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -49,6 +50,8 @@ class OpenAITarget:
         self._writer: BodyWriter = body_writer(config)
         self._readiness = readiness()
         self._endpoints = [self._endpoint(url) for url in config.urls]
+        self._routing = Endpoints(config.urls, weights=config.weights, health=config.health)
+        self._pick = ROUTINGS[config.routing]
         timeouts = config.timeouts
         self._watch = Watch(min(timeouts.first_token_s, timeouts.between_tokens_s, timeouts.total_s))
         self._session_header = config.session_header.encode()
@@ -56,12 +59,20 @@ class OpenAITarget:
 
     async def send(self, turn: Turn) -> TurnResult:
         """Carry out a turn, with its retries."""
-        retry, count = self._config.retry, len(self._endpoints)
-        place = digest64(turn.session) % count if count > 1 else 0
-        attempt, reconnects, waited, due, chance = 1, 0, 0.0, None, None
+        retry, routing = self._config.retry, self._routing
+        several = len(self._endpoints) > 1
+        place, attempt, reconnects, waited, due, chance = 0, 1, 0, 0.0, None, None
+        failed: list[int] = []
         while True:
-            endpoint = self._endpoints[place]
-            result, failure, asked = await self._attempt(turn, endpoint)
+            if several:
+                place = self._pick(routing, turn.session, monotonic(), failed)
+            routing.begin(place)
+            kind: FailureClass | None = None
+            try:
+                result, failure, asked = await self._attempt(turn, self._endpoints[place])
+                kind = None if failure is None else failure.kind
+            finally:
+                routing.end(place, kind, monotonic())
             reconnects += result.reconnects
             if failure is None:
                 break
@@ -71,8 +82,8 @@ class OpenAITarget:
             wait = wait_s(retry, failure, attempt=attempt, asked_s=asked, chance=chance)
             if wait is None or result.first_token_s is not None:
                 break
-            if failure.kind in ("refused", "unreachable", "timeout_connect"):
-                place = (place + 1) % count
+            if failure.kind in UNHEALTHY:
+                failed.append(place)
             attempt += 1
             waited += wait
             due = monotonic() + wait

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from swarm.live.targets.delta import decode
+
 
 def event(message: Any, **how: Any) -> bytes:
     return b"data: " + json.dumps(message, **how).encode() + b"\n\n"
@@ -125,3 +127,20 @@ def test_replies_are_dropped_when_not_asked_for(lab: SimpleNamespace) -> None:
     assert (
         answer(lab, event(choice(content="a")), lab.DONE, turn=lab.make_turn(keep_reply=False)).reply is None
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "cached"),
+    [
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}}, 4),
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0}}}, 0),
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": {}}}, None),
+        ({"usage": {"prompt_tokens": 9, "prompt_tokens_details": None}}, None),
+        ({"usage": {"prompt_tokens": 9, "cached_tokens": 5}}, 5),
+        ({"usage": {"prompt_tokens": 9, "prompt_cache_hit_tokens": 6, "prompt_cache_miss_tokens": 3}}, 6),
+        ({"choices": [], "timings": {"cache_n": 7, "prompt_n": 2}}, 7),
+        ({"usage": {"prompt_tokens": 9}}, None),
+    ],
+)
+def test_cached_tokens_in_the_shapes_servers_use(event: dict[str, object], cached: int | None) -> None:
+    assert decode(json.dumps(event).encode()).cached_tokens == cached
