@@ -20,11 +20,12 @@ from swarm.config.experiment import Experiment
 from swarm.errors import RunError
 from swarm.live.coordinator import CoordinatorPlan, Snapshot
 from swarm.live.host import HostPlan
-from swarm.live.targets.control import resolve
+from swarm.live.targets.control import resolve, server_counters
+from swarm.live.targets.counters import difference
 from swarm.load.pacing import pacing_of
 from swarm.measure.settle import read_batches, settle
 from swarm.measure.store import RunFolder
-from swarm.measure.totals import facts_of
+from swarm.measure.totals import ServerCounters, facts_of
 from swarm.report.ending import finish
 from swarm.report.terminal import Live
 from swarm.workload.script import SessionScript
@@ -55,6 +56,7 @@ def run_live(experiment: Experiment, out: Path | None) -> int:
         experiment,
         ended_s=end.at_s,
         faults=end.faults,
+        counters=end.counters,
     )
     facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
     return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
@@ -66,6 +68,7 @@ class RunEnd:
 
     at_s: float
     faults: tuple[str, ...]
+    counters: ServerCounters | None
 
 
 class Swarm:
@@ -103,6 +106,7 @@ class Swarm:
                 f"{len(self._hosts)} hosts were not ready within {READY_S_MAX:.0f} s; "
                 "has the cluster the CPUs that hosts.count x hosts.cpus_per_host ask for?"
             ) from None
+        counted = asyncio.run(server_counters(self._experiment.target))
         start_unix_s = time.time() + START_DELAY_S
         running = {host.run.remote(start_unix_s): number for number, host in enumerate(self._hosts)}
         faults: list[str] = []
@@ -117,7 +121,9 @@ class Swarm:
                     stopped_s = time.time() - start_unix_s
                     for host in self._hosts:
                         host.stop.remote()
-        return RunEnd(self._ended_s(stopped_s, time.time() - start_unix_s), tuple(faults))
+        ended_s = self._ended_s(stopped_s, time.time() - start_unix_s)
+        counters = difference(counted, asyncio.run(server_counters(self._experiment.target)))
+        return RunEnd(ended_s, tuple(faults), counters)
 
     def close(self) -> None:
         """End the provider, if it is ours."""

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from swarm.config.cache_model import CacheModelConfig
 from swarm.config.fleet import FleetConfig
 from swarm.config.load import LoadConfig
 from swarm.config.slo import ObjectiveConfig
@@ -47,6 +48,7 @@ class Experiment(Strict):
     block_tokens: int | None = Field(
         None, ge=1, description="block size of the target's prefix cache; null: the emulated fleet's"
     )
+    cache_model: CacheModelConfig | None = None
     window_s: float = Field(1.0, gt=0)
     charts: tuple[Literal["png", "svg"], ...] = ("png",)
 

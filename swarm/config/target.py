@@ -83,6 +83,9 @@ class TargetConfig(Strict):
     weights: tuple[float, ...] = ()
     """Shares of the URLs, in their order; none: equal shares."""
     health: HealthConfig = HealthConfig()
+    metrics_urls: tuple[str, ...] = ()
+    """Where each worker publishes its counters, in full; none: `/metrics` of every URL. Behind a front end,
+    name all workers: its own metrics do not tell of their caches."""
     model: str | None = None
     """null: the first that `/v1/models` lists."""
     api: Api = "chat"

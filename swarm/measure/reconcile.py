@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
@@ -15,6 +15,22 @@ def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -
     """Return the rows with `ideal_tokens` as of all requests sent before each, in the order of sending.
 
     A reply counts as known content from its completion on, where the next prompt echoes it.
+    """
+    ideal = Ideal(block_tokens=block_tokens)
+    hits = [0] * table.num_rows
+    for row, _, prompt, is_send in sends(table, places):
+        hit = ideal.send(prompt)
+        if is_send:
+            hits[row] = hit
+    at = table.schema.get_field_index("ideal_tokens")
+    return table.set_column(at, table.schema.field(at), pa.array(hits, pa.int64()))
+
+
+def sends(table: pa.Table, places: Iterable[Place]) -> Iterator[tuple[int, float, Prompt, bool]]:
+    """Yield (row, time, prompt, is a send) in time's order: each send, and each reply that is echoed.
+
+    A reply comes as its prompt with the reply behind it, less the last token, which is never computed. At one
+    time replies come first. Rows whose places are not known are left out.
     """
     nodes = _nodes(places)
     columns = {
@@ -29,16 +45,11 @@ def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -
         steps.append((sent_s, 1, row))
         if columns["echo"][row] and columns["outcome"][row] == "ok" and output[row] > 0:
             steps.append((columns["completed_s"][row], 0, row))
-    ideal = Ideal(block_tokens=block_tokens)
-    hits = [0] * table.num_rows
-    for _, is_send, row in sorted(steps):
-        prompt = Prompt(nodes[columns["prompt_node"][row]], columns["planned_prompt_tokens"][row])
-        if is_send:
-            hits[row] = ideal.send(prompt)
-        else:
-            ideal.output(prompt, output[row])
-    at = table.schema.get_field_index("ideal_tokens")
-    return table.set_column(at, table.schema.field(at), pa.array(hits, pa.int64()))
+    for at_s, is_send, row in sorted(steps):
+        length = columns["planned_prompt_tokens"][row]
+        if not is_send:
+            length += output[row] - 1
+        yield row, at_s, Prompt(nodes[columns["prompt_node"][row]], length), bool(is_send)
 
 
 def _nodes(places: Iterable[Place]) -> dict[str, Node]:

@@ -14,7 +14,7 @@ from swarm.measure.batch import AgentStep, Batch, Gauges, Place
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.rows import from_message, merged, read_journal
 from swarm.measure.sketch import Sketch
-from swarm.measure.totals import RunTotals
+from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
 
 
@@ -25,6 +25,8 @@ class Settled:
     rows: pa.Table
     totals: RunTotals
     windows: Windows
+    places: tuple[Place, ...]
+    """The context tree of what was sent, by name; none of a simulation, whose fleet knows its hits."""
 
 
 def windows_of(experiment: Experiment) -> Windows:
@@ -48,6 +50,7 @@ def settle(
     *,
     ended_s: float,
     faults: tuple[str, ...],
+    counters: ServerCounters | None,
 ) -> Settled:
     """Add up; requests that a host sent and never wrote a row for are unaccounted."""
     rows = merged(from_message(batch.rows) for batch in batches)
@@ -76,6 +79,7 @@ def settle(
         unaccounted=sent - rows.num_rows,
         itl=itl,
         loop_lag=loop_lag,
+        counters=counters,
         capacity=None,
         faults=faults,
     )
@@ -86,4 +90,4 @@ def settle(
         for step in batch.agents:
             note = windows.agent_started if step.change > 0 else windows.agent_ended
             note(step.at_s, host=batch.host, is_subagent=not step.is_orchestrator)
-    return Settled(rows, totals, windows)
+    return Settled(rows, totals, windows, tuple(places))

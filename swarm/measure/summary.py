@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from swarm.measure.columns import BY_TIER, LOST, LOST_TO, TIERS
+from swarm.measure.hits import reconcile
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.sketch import Sketch
 from swarm.measure.slo import all_met, judge, within_all
@@ -68,6 +69,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         },
         "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts),
         "slo": _slo(finished, ended, sketches, facts, duration_s),
+        "hit_rates": reconcile(table, totals),
         "failures": _failures(table),
         "capacity": totals.capacity,
     }

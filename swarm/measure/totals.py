@@ -42,6 +42,18 @@ def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bo
 
 
 @dataclass(frozen=True, slots=True)
+class ServerCounters:
+    """What a target's own counters say, in tokens, over all its servers."""
+
+    family: str
+    """Whose names they are: vllm, sglang."""
+    servers: int
+    hit_tokens: int
+    query_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunTotals:
     """What happened, beyond the rows."""
 
@@ -63,6 +75,8 @@ class RunTotals:
     """Every gap between deltas of the measured phase; None where only each request's mean is known."""
     loop_lag: Sketch | None
     """How late the hosts' event loops woke up; None in virtual time."""
+    counters: ServerCounters | None
+    """What the target's own counters say of the whole run; None where it does not publish any known."""
     capacity: dict[str, Any] | None
     """The answer of a search for the most agents within the SLO."""
     faults: tuple[str, ...]

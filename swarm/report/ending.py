@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from swarm.config.experiment import Experiment
+from swarm.kvcache.modelled import with_modelled
 from swarm.measure.series import series
 from swarm.measure.settle import Settled
 from swarm.measure.store import RunFolder
@@ -23,8 +24,13 @@ def finish(
     signal_number: int | None,
 ) -> int:
     """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
-    summary = summarize(settled.rows, facts=facts, totals=settled.totals)
-    folder.write_requests(settled.rows)
+    rows = settled.rows
+    if experiment.cache_model is not None and settled.places:
+        rows = with_modelled(
+            rows, settled.places, experiment.cache_model, block_tokens=experiment.ideal_block_tokens
+        )
+    summary = summarize(rows, facts=facts, totals=settled.totals)
+    folder.write_requests(rows)
     folder.write_windows(series(settled.windows))
     folder.write_summary(summary)
     write_report([folder], folder.path)

@@ -110,10 +110,11 @@ class Book:
             unaccounted=0,
             itl=None,
             loop_lag=None,
+            counters=None,
             capacity=None,
             faults=(),
         )
-        return Settled(rows, totals, windows)
+        return Settled(rows, totals, windows, ())
 
     def _note(self, row: RequestRow) -> None:
         self._rows.append(row)

@@ -149,6 +149,7 @@ def made_run(folder: Path, *, seed: int, agents: int, mode: str = "live", slower
         unaccounted=0,
         itl=None,
         loop_lag=lag,
+        counters=None,
         capacity=None,
         faults=(),
     )

@@ -10,8 +10,10 @@ import httpx
 
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError
+from swarm.live.targets.counters import read_counters
 from swarm.live.targets.openai import api_key
 from swarm.live.targets.tls import client_context
+from swarm.measure.totals import ServerCounters
 
 TIMEOUT_S = 10.0
 PROBE_EVERY_S = 0.1
@@ -25,6 +27,7 @@ class ControlPlane:
             raise RunError("target.urls is empty: there is no server to ask")
         key = api_key(config)
         self._urls = [url.rstrip("/").removesuffix("/v1") for url in config.urls]
+        self._metrics_urls = config.metrics_urls
         self._client = httpx.AsyncClient(
             headers={**config.headers, **({} if key is None else {"Authorization": f"Bearer {key}"})},
             verify=client_context(config.ca_file)
@@ -71,7 +74,9 @@ class ControlPlane:
         return found
 
     async def metrics(self) -> list[str]:
-        """Return the text of GET /metrics of every server."""
+        """Return the text of GET /metrics of every server: of `metrics_urls` where the target names some."""
+        if self._metrics_urls:
+            return [(await self._get(url, "")).text for url in self._metrics_urls]
         return [(await self._get(url, "/metrics")).text for url in self._urls]
 
     async def _get(self, url: str, path: str) -> httpx.Response:
@@ -95,3 +100,12 @@ async def resolve(config: TargetConfig) -> TargetConfig:
     if not models:
         raise RunError(f"{config.urls[0]}/v1/models lists no model: set target.model")
     return config.model_copy(update={"model": str(models[0]["id"])})
+
+
+async def server_counters(config: TargetConfig) -> ServerCounters | None:
+    """Return what the target's own counters say now; None where they cannot be read."""
+    async with ControlPlane(config) as control:
+        try:
+            return read_counters(await control.metrics())
+        except RunError:
+            return None
