@@ -14,6 +14,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from swarm.cluster.actors import RemoteCoordinator, RemoteHost, RemoteProvider
+from swarm.cluster.clocks import clock_offsets
 from swarm.cluster.interrupts import Interrupts
 from swarm.cluster.session import ray_session
 from swarm.config.experiment import Experiment
@@ -22,6 +23,7 @@ from swarm.live.coordinator import CoordinatorPlan, Snapshot
 from swarm.live.host import HostPlan
 from swarm.live.targets.control import resolve, server_counters
 from swarm.live.targets.counters import difference
+from swarm.load.asked import asked_sessions_mean
 from swarm.load.pacing import pacing_of
 from swarm.measure.settle import read_batches, settle
 from swarm.measure.store import RunFolder
@@ -57,6 +59,8 @@ def run_live(experiment: Experiment, out: Path | None) -> int:
         ended_s=end.at_s,
         faults=end.faults,
         counters=end.counters,
+        sessions_asked_mean=end.sessions_asked_mean,
+        clock_offsets_s=end.clock_offsets_s,
     )
     facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
     return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
@@ -69,6 +73,8 @@ class RunEnd:
     at_s: float
     faults: tuple[str, ...]
     counters: ServerCounters | None
+    sessions_asked_mean: float | None
+    clock_offsets_s: dict[int, float]
 
 
 class Swarm:
@@ -83,7 +89,8 @@ class Swarm:
             CoordinatorPlan(self._experiment, journal)
         )
         source = open_source(experiment.workload, experiment.seed, scripts)
-        slots = pacing_of(experiment.load, source.count).slots
+        self._pacing = pacing_of(experiment.load, source.count)
+        slots = self._pacing.slots
         hosts = host_count(experiment, slots, int(ray.cluster_resources().get("CPU", 1)))
         shipped = ray.put(scripts)
         options = {"scheduling_strategy": "SPREAD", "num_cpus": experiment.hosts.cpus_per_host}
@@ -106,6 +113,7 @@ class Swarm:
                 f"{len(self._hosts)} hosts were not ready within {READY_S_MAX:.0f} s; "
                 "has the cluster the CPUs that hosts.count x hosts.cpus_per_host ask for?"
             ) from None
+        offsets_s = clock_offsets(self._hosts)
         counted = asyncio.run(server_counters(self._experiment.target))
         start_unix_s = time.time() + START_DELAY_S
         running = {host.run.remote(start_unix_s): number for number, host in enumerate(self._hosts)}
@@ -123,7 +131,8 @@ class Swarm:
                         host.stop.remote()
         ended_s = self._ended_s(stopped_s, time.time() - start_unix_s)
         counters = difference(counted, asyncio.run(server_counters(self._experiment.target)))
-        return RunEnd(ended_s, tuple(faults), counters)
+        asked = asked_sessions_mean(self._pacing, from_s=self._experiment.load.warmup_s, to_s=ended_s)
+        return RunEnd(ended_s, tuple(faults), counters, asked, offsets_s)
 
     def close(self) -> None:
         """End the provider, if it is ours."""

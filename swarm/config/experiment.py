@@ -28,7 +28,14 @@ class AuditConfig(Strict):
 
     send_lag_p99_s: float = Field(0.05, gt=0)
     loop_lag_p99_s: float = Field(0.05, gt=0)
-    truncated_share: float = Field(0.01, ge=0, le=1)
+    truncated_share: float = Field(0.01, ge=0, le=1, description="streams that ended without a finish")
+    output_length_share: float = Field(
+        0.01, ge=0, le=1, description="finished requests whose output is not as long as asked (exact_output)"
+    )
+    delivered_share: float = Field(0.95, ge=0, le=1, description="least share of the asked sessions alive")
+    cpu_share: float = Field(0.95, gt=0, description="of one core, by a host over the run")
+    cpu_wait_share: float = Field(0.1, gt=0, le=1, description="of the run that a host waited for a core")
+    clock_offset_s: float = Field(0.1, gt=0, description="between a host's wall clock and the driver's")
 
 
 class Experiment(Strict):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from swarm.context.tree import Node
 from swarm.live.clock import RunClock
-from swarm.live.lag import LoopLag
+from swarm.live.lag import LoopLag, cpu_wait_s
 from swarm.measure.batch import AgentStep, Batch, Gauges, Place
 from swarm.measure.ideal import Ideal
 from swarm.measure.record import RequestRow
@@ -114,6 +114,7 @@ class HostLedger:
                 open_requests=self._open_count,
                 sent=self._sent_count,
                 cpu_s=time.process_time(),
+                cpu_wait_s=cpu_wait_s(),
             ),
         )
         self._sequence += 1

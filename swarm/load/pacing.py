@@ -17,6 +17,11 @@ class Pacing:
     sessions_max: int | None
     replaces: bool
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether every slot has a session at any time once it has begun."""
+        return self.replaces and self.sessions_max is None
+
     def start_s(self, slot: int) -> float:
         """Return when the slot's first session starts."""
         return self.ramp_s * slot / self.slots

@@ -17,6 +17,8 @@ class AgentCounts:
     peak_live: int
     live_mean: float | None
     """Over [from_s, to_s)."""
+    live_orchestrators_mean: float | None
+    """Of them, the orchestrators: one for each session."""
     times_s: tuple[float, ...]
     """Change points, in order."""
     live_orchestrators: tuple[int, ...]
@@ -29,13 +31,14 @@ def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> A
     ordered = sorted(steps, key=lambda step: (step.at_s, -step.change))
     live = {True: 0, False: 0}
     started = {True: 0, False: 0}
-    peak, area, before_s = 0, 0.0, from_s
+    peak, area, main_area, before_s = 0, 0.0, 0.0, from_s
     times: list[float] = []
     orchestrators: list[int] = []
     subagents: list[int] = []
     for step in ordered:
         until_s = min(max(step.at_s, from_s), to_s)
         area += (live[True] + live[False]) * (until_s - before_s)
+        main_area += live[True] * (until_s - before_s)
         before_s = until_s
         live[step.is_orchestrator] += step.change
         started[step.is_orchestrator] += max(0, step.change)
@@ -44,11 +47,13 @@ def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> A
         orchestrators.append(live[True])
         subagents.append(live[False])
     area += (live[True] + live[False]) * (to_s - before_s)
+    main_area += live[True] * (to_s - before_s)
     return AgentCounts(
         orchestrators=started[True],
         subagents=started[False],
         peak_live=peak,
         live_mean=area / (to_s - from_s) if to_s > from_s else None,
+        live_orchestrators_mean=main_area / (to_s - from_s) if to_s > from_s else None,
         times_s=tuple(times),
         live_orchestrators=tuple(orchestrators),
         live_subagents=tuple(subagents),

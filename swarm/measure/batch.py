@@ -37,6 +37,8 @@ class Gauges:
     sent: int
     cpu_s: float
     """CPU time of the host's process."""
+    cpu_wait_s: float | None
+    """Time that the event loop's thread was ready and had no core; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

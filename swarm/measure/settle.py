@@ -11,6 +11,7 @@ import pyarrow as pa
 from swarm.config.experiment import Experiment
 from swarm.measure.agents import count_agents
 from swarm.measure.batch import AgentStep, Batch, Gauges, Place
+from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.rows import from_message, merged, read_journal
 from swarm.measure.sketch import Sketch
@@ -51,6 +52,8 @@ def settle(
     ended_s: float,
     faults: tuple[str, ...],
     counters: ServerCounters | None,
+    sessions_asked_mean: float | None,
+    clock_offsets_s: dict[int, float],
 ) -> Settled:
     """Add up; requests that a host sent and never wrote a row for are unaccounted."""
     rows = merged(from_message(batch.rows) for batch in batches)
@@ -79,6 +82,9 @@ def settle(
         unaccounted=sent - rows.num_rows,
         itl=itl,
         loop_lag=loop_lag,
+        hosts=host_loads(batches, clock_offsets_s),
+        sessions_asked_mean=sessions_asked_mean,
+        sessions_live_mean=agents.live_orchestrators_mean,
         counters=counters,
         capacity=None,
         faults=faults,

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from swarm.measure.columns import BY_TIER, LOST, LOST_TO, TIERS
 from swarm.measure.hits import reconcile
+from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.sketch import Sketch
 from swarm.measure.slo import all_met, judge, within_all
@@ -60,6 +61,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "admission_wait_s": percentiles(sketch_of(floats(finished, "admission_wait_s"))),
         "send_lag_s": None if lag is None else percentiles(lag),
         "loop_lag_s": None if totals.loop_lag is None else percentiles(totals.loop_lag),
+        "hosts": hosts_summary(totals.hosts),
         "open_requests_mean": _open_mean(table, totals),
         "live_agents_mean": totals.live_agents_mean,
         "throughput": {

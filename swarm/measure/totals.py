@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from swarm.config.experiment import AuditConfig, Experiment
 from swarm.config.slo import ObjectiveConfig
+from swarm.measure.hosts import HostLoad
 from swarm.measure.sketch import Sketch
 
 Mode = Literal["live", "simulate"]
@@ -25,6 +26,10 @@ class RunFacts:
     """Memory tiers of the target; None where it is foreign."""
     objectives: tuple[ObjectiveConfig, ...]
     audit: AuditConfig
+    endpoints: tuple[str, ...]
+    """Servers that the run was to use; none in virtual time."""
+    exact_output: bool
+    """Whether the target was asked for outputs of exact length."""
 
 
 def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bool) -> RunFacts:
@@ -38,6 +43,8 @@ def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bo
         tiers=tuple(tier.name for tier in experiment.fleet.tiers) if is_emulated else None,
         objectives=experiment.slo,
         audit=experiment.audit,
+        endpoints=experiment.target.urls if mode == "live" else (),
+        exact_output=experiment.target.exact_output,
     )
 
 
@@ -75,6 +82,11 @@ class RunTotals:
     """Every gap between deltas of the measured phase; None where only each request's mean is known."""
     loop_lag: Sketch | None
     """How late the hosts' event loops woke up; None in virtual time."""
+    hosts: tuple[HostLoad, ...]
+    """How each host fared; none in virtual time."""
+    sessions_asked_mean: float | None
+    """Sessions that were to be alive over the measured phase; None where the load does not say."""
+    sessions_live_mean: float | None
     counters: ServerCounters | None
     """What the target's own counters say of the whole run; None where it does not publish any known."""
     capacity: dict[str, Any] | None

@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from swarm.config.experiment import AuditConfig
 from swarm.errors import AuditError
-from swarm.measure.latency import Selection, flags
+from swarm.measure.latency import Selection, flags, floats
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals
+
+TURNS_PER_ENDPOINT = 20
+"""With fewer turns than this for each endpoint, one that served none is no finding."""
+HOSTS_NAMED = 5
+"""Findings about hosts that are told one by one."""
 
 
 def audit_counts(table: pa.Table, totals: RunTotals) -> dict[str, int]:
@@ -41,22 +47,85 @@ def invalid_reasons(
         audit.send_lag_p99_s,
         "the hosts sent late, so they and not the target may be the limit",
     )
-    _bound(
-        reasons,
-        "event-loop lag",
-        totals.loop_lag,
-        audit.loop_lag_p99_s,
-        "the hosts were starved of CPU or overloaded",
-    )
-    truncated = _share(flags(ended, "error_class", "truncated"))
-    if truncated > audit.truncated_share:
-        reasons.append(
-            f"{truncated:.1%} of the streams ended without a finish, "
-            f"more than the {audit.truncated_share:.1%} allowed"
-        )
+    for check in (_streams, _outputs, _endpoints):
+        reasons += check(facts, ended)
+    reasons += _hosts(facts.audit, totals)
+    reasons += _delivery(facts.audit, totals)
     if totals.unaccounted:
         reasons.append(f"{totals.unaccounted} requests are unaccounted for: their host was lost")
     return reasons
+
+
+def _streams(facts: RunFacts, ended: Selection) -> list[str]:
+    truncated, bound = _share(flags(ended, "error_class", "truncated")), facts.audit.truncated_share
+    if truncated <= bound:
+        return []
+    return [f"{truncated:.1%} of the streams ended without a finish, more than the {bound:.1%} allowed"]
+
+
+def _outputs(facts: RunFacts, ended: Selection) -> list[str]:
+    if not facts.exact_output:
+        return []
+    finished = flags(ended, "outcome", "ok")
+    differs = floats(ended, "output_tokens") != floats(ended, "planned_output_tokens")
+    share, bound = _share(differs[finished]), facts.audit.output_length_share
+    if share <= bound:
+        return []
+    return [
+        f"{share:.1%} of the outputs are not as long as asked, more than the {bound:.1%} allowed: the server "
+        "does not honour min_tokens and ignore_eos, so its load is not the one planned; "
+        "set target.exact_output: false if that is meant"
+    ]
+
+
+def _endpoints(facts: RunFacts, ended: Selection) -> list[str]:
+    """Name configured endpoints that served nothing, where there were turns enough for each."""
+    if len(facts.endpoints) < 2 or ended.num_rows < TURNS_PER_ENDPOINT * len(facts.endpoints):
+        return []
+    seen = set(ended.column("endpoint").unique().to_pylist())
+    idle = [url for url in facts.endpoints if url not in seen]
+    return [f"{', '.join(idle)} took no part: no turn of the measured phase went there"] if idle else []
+
+
+def _hosts(audit: AuditConfig, totals: RunTotals) -> list[str]:
+    reasons = []
+    for host in totals.hosts:
+        name = f"host {host.host}"
+        lag_s = host.loop_lag.quantile(0.99)
+        if lag_s is not None and lag_s > audit.loop_lag_p99_s:
+            reasons.append(
+                f"{name}: p99 event-loop lag {lag_s * 1e3:.1f} ms is past its bound of "
+                f"{audit.loop_lag_p99_s * 1e3:.1f} ms: it was starved of CPU or overloaded"
+            )
+        if host.cpu_share is not None and host.cpu_share > audit.cpu_share:
+            reasons.append(
+                f"{name} used {host.cpu_share:.0%} of a core, more than {audit.cpu_share:.0%}: "
+                "give the run more hosts (hosts.count)"
+            )
+        if host.cpu_wait_share is not None and host.cpu_wait_share > audit.cpu_wait_share:
+            reasons.append(
+                f"{name} waited {host.cpu_wait_share:.0%} of the time for a core, more than "
+                f"{audit.cpu_wait_share:.0%}: others use its machine"
+            )
+        offset_s = host.clock_offset_s
+        if offset_s is not None and abs(offset_s) > audit.clock_offset_s:
+            reasons.append(
+                f"{name}: its clock is {offset_s * 1e3:+.1f} ms from the driver's, past the bound of "
+                f"{audit.clock_offset_s * 1e3:.1f} ms: its times cannot be put beside the others'"
+            )
+    if len(reasons) > HOSTS_NAMED:
+        reasons = [*reasons[:HOSTS_NAMED], f"and {len(reasons) - HOSTS_NAMED} more findings about hosts"]
+    return reasons
+
+
+def _delivery(audit: AuditConfig, totals: RunTotals) -> list[str]:
+    asked, live = totals.sessions_asked_mean, totals.sessions_live_mean
+    if not asked or live is None or live >= asked * audit.delivered_share:
+        return []
+    return [
+        f"{live:.1f} sessions were alive on average where {asked:.1f} were asked for: "
+        f"less than {audit.delivered_share:.0%} of the load was delivered"
+    ]
 
 
 def _bound(reasons: list[str], what: str, lag: Sketch | None, bound_s: float, meaning: str) -> None:

@@ -1,0 +1,145 @@
+"""A run that measured itself says so; each finding has a case just inside its bound and one past it."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from swarm.config.experiment import AuditConfig
+from swarm.measure.hosts import HostLoad
+from swarm.measure.latency import Selection, flags
+from swarm.measure.record import RequestRow
+from swarm.measure.rows import RowTable
+from swarm.measure.sketch import Sketch
+from swarm.measure.totals import RunFacts, RunTotals
+from swarm.measure.validity import invalid_reasons
+
+FACTS = RunFacts(
+    run_id="r",
+    experiment="e",
+    mode="live",
+    seed=1,
+    block_tokens=16,
+    tiers=None,
+    objectives=(),
+    audit=AuditConfig(),
+    endpoints=("http://a", "http://b"),
+    exact_output=True,
+)
+TOTALS = RunTotals(
+    measured_from_s=0.0,
+    measured_to_s=60.0,
+    sessions_started=1,
+    sessions_finished=1,
+    orchestrators_started=1,
+    subagents_started=0,
+    peak_live=1,
+    live_agents_mean=1.0,
+    sent=0,
+    in_flight=0,
+    unaccounted=0,
+    itl=None,
+    loop_lag=None,
+    hosts=(),
+    sessions_asked_mean=100.0,
+    sessions_live_mean=100.0,
+    counters=None,
+    capacity=None,
+    faults=(),
+)
+
+
+def sketch(value: float) -> Sketch:
+    made = Sketch()
+    made.add_many([value] * 100)
+    return made
+
+
+def row(**changes: Any) -> RequestRow:
+    values: dict[str, Any] = {
+        field.name: None if "None" in str(field.type) else {"str": "", "bool": True}.get(str(field.type), 0)
+        for field in dataclasses.fields(RequestRow)
+    }
+    values |= {"outcome": "ok", "output_tokens": 8, "planned_output_tokens": 8, "endpoint": "http://a"}
+    return RequestRow(**{**values, **changes})
+
+
+def reasons(
+    rows: list[RequestRow], *, send_lag_s: float = 0.0, facts: RunFacts = FACTS, **totals: Any
+) -> list[str]:
+    table = RowTable()
+    table.extend(rows)
+    made = table.table()
+    everything = Selection(made, flags(made, "measured"))
+    return invalid_reasons(facts, dataclasses.replace(TOTALS, **totals), everything, sketch(send_lag_s))
+
+
+def host(**changes: Any) -> HostLoad:
+    values: dict[str, Any] = {
+        "host": 3, "loop_lag": sketch(0.001), "cpu_share": 0.5, "cpu_wait_share": 0.01, "clock_offset_s": 0.0,
+    }  # fmt: skip
+    return HostLoad(**{**values, **changes})
+
+
+GOOD = [row(), row(endpoint="http://b")] * 50
+
+
+def test_a_sound_run_has_no_findings() -> None:
+    assert reasons(GOOD, hosts=(host(),)) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "past", "words"),
+    [
+        ({"loop_lag": sketch(0.049)}, {"loop_lag": sketch(0.06)}, "event-loop lag 60"),
+        ({"cpu_share": 0.94}, {"cpu_share": 0.97}, "97% of a core"),
+        ({"cpu_wait_share": 0.09}, {"cpu_wait_share": 0.3}, "waited 30%"),
+        ({"clock_offset_s": -0.09}, {"clock_offset_s": -0.2}, "-200.0 ms from the driver's"),
+        ({"cpu_wait_share": None, "cpu_share": None, "clock_offset_s": None}, None, ""),
+    ],
+)
+def test_a_host_that_was_the_limit_is_named(
+    inside: dict[str, Any], past: dict[str, Any] | None, words: str
+) -> None:
+    assert reasons(GOOD, hosts=(host(**inside),)) == []
+    if past is not None:
+        (reason,) = reasons(GOOD, hosts=(host(**past),))
+        assert reason.startswith("host 3") and words in reason
+
+
+def test_many_hosts_findings_are_told_in_few_words() -> None:
+    assert len(reasons(GOOD, hosts=tuple(host(host=k, cpu_share=1.0) for k in range(1000)))) == 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([row(output_tokens=7)] * 3 + GOOD, "not as long as asked"),
+        ([row(outcome="failed", error_class="truncated")] * 3 + GOOD, "ended without a finish"),
+        ([row()] * 100, "http://b took no part"),
+        ([row(outcome="failed", error_class="refused")], "no request of the measured phase finished"),
+    ],
+)
+def test_a_target_that_did_not_do_its_part_is_named(rows: list[RequestRow], words: str) -> None:
+    (reason,) = reasons(rows)
+    assert words in reason
+
+
+def test_outputs_may_be_short_where_no_length_was_asked() -> None:
+    assert (
+        reasons([row(output_tokens=7)] * 3 + GOOD, facts=dataclasses.replace(FACTS, exact_output=False)) == []
+    )
+
+
+def test_a_few_turns_may_miss_an_endpoint() -> None:
+    assert reasons([row()] * 10) == []
+
+
+@pytest.mark.parametrize(("live", "count"), [(96.0, 0), (94.0, 1)])
+def test_the_load_asked_for_is_held_against_the_load_delivered(live: float, count: int) -> None:
+    assert len(reasons(GOOD, sessions_live_mean=live)) == count
+
+
+def test_lateness_of_sends_is_the_runs_own_fault() -> None:
+    (reason,) = reasons(GOOD, send_lag_s=0.2)
+    assert "send lag" in reason
