@@ -66,6 +66,64 @@ def simulate(
 
 
 @app.command()
+def analyze(
+    traces: Annotated[
+        list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")
+    ],
+    ttl: Annotated[str, typer.Option("--ttl", help="Cache lifetimes in seconds.")] = "60,300,3600,inf",
+    capacity: Annotated[
+        str, typer.Option("--capacity", help="Cache sizes in tokens.")
+    ] = "500000,1e6,2e6,5e6,1e7,2e7,5e7",
+    format: Annotated[
+        str, typer.Option("--format", help="Format of the traces: weka, mooncake, ... or NAME:KEY=VALUE,...")
+    ] = "weka",
+    block_size: Annotated[
+        int | None, typer.Option("--block-size", min=1, help="Tokens of a block, where files do not say.")
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option("--rows", help="What a session's rows hold: cumulative or delta.")
+    ] = None,
+    on_broken: Annotated[
+        str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
+    ] = "fail",
+    prices: Annotated[Path | None, typer.Option("--prices", help="A price list (YAML).")] = None,
+    kv_bytes_per_token: Annotated[
+        float | None, typer.Option("--kv-bytes-per-token", min=1, help="Size of the model's KV cache.")
+    ] = None,
+    target_hit_rate: Annotated[
+        str, typer.Option("--target-hit-rate", help="Hit rates to size memory for.")
+    ] = "0.5,0.8,0.9,0.95",
+    json: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the result here; - is standard output."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write a report here: absent or empty.")
+    ] = None,
+) -> None:
+    """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory."""
+    from swarm.report import analyze as analysis
+
+    question = analysis.ask(
+        ttls=ttl,
+        capacities=capacity,
+        targets=target_hit_rate,
+        kv_bytes_per_token=kv_bytes_per_token,
+        prices=prices,
+    )
+    raise typer.Exit(
+        analysis.analyze(
+            traces,
+            question=question,
+            format=analysis.stated(format, block_size, rows),
+            on_broken=analysis.on_broken(on_broken),
+            json_path=json,
+            out=out,
+        )
+    )
+
+
+@app.command()
 def validate(
     experiment: Annotated[Path, typer.Argument(help="The experiment's YAML file.")],
     overrides: Overrides = None,

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
+from swarm.config.prices import PricesConfig
 from swarm.config.strict import Strict
 from swarm.config.sweep import POINTS_MAX, SweepConfig
 from swarm.errors import ConfigError
@@ -87,6 +88,11 @@ def read_fleet(path: Path, overrides: list[str]) -> FleetConfig:
     for override in overrides:
         _set(data, override)
     return validate(FleetConfig, data, str(path))
+
+
+def read_prices(path: Path) -> PricesConfig:
+    """Return the price list of a file."""
+    return validate(PricesConfig, _mapping(path), str(path))
 
 
 def validate(model: type[M], data: Any, where: str) -> M:

@@ -53,7 +53,7 @@ def assemble(
 
 def _ttl_row(ttl_s: float | None, result: TtlResult, input_tokens: int) -> dict[str, Any]:
     return {
-        "ttl_s": ttl_s,
+        "ttl_s": int(ttl_s) if ttl_s is not None and ttl_s.is_integer() else ttl_s,
         "hit_rate": _rate(result.hit_tokens, input_tokens),
         "reprefill_mean": result.computed_mean,
         "reprefill_max": result.computed_max,
@@ -79,14 +79,17 @@ def _distributions(surveyed: Surveyed) -> dict[str, Any]:
     first_of_main = firsts[~surveyed.is_subagent[order][firsts]]
     subagent_rows = surveyed.agent[surveyed.is_subagent]
     with_subagents = np.unique(surveyed.session[surveyed.is_subagent])
-    ends_us = np.zeros(sessions, dtype=np.int64)
-    np.maximum.at(ends_us, surveyed.session, surveyed.at_us)
+    length_us = np.zeros(sessions, dtype=np.int64)
+    np.maximum.at(length_us, surveyed.session, surveyed.at_us)
+    starts_us = length_us.copy()
+    np.minimum.at(starts_us, surveyed.session, surveyed.at_us)
+    length_us -= starts_us
     return {
         "think_time_s": describe(think_s[~np.isnan(think_s)]),
         "inter_arrival_s": describe((at_us[follows] - at_us[follows - 1]) / US_PER_S),
         "api_time_s": describe(surveyed.api_s[~np.isnan(surveyed.api_s)]),
         "requests_per_session": describe(per_session),
-        "session_length_s": describe(ends_us / US_PER_S),
+        "session_length_s": describe(length_us / US_PER_S),
         "input_tokens_per_request": describe(inputs),
         "output_tokens_per_request": describe(surveyed.output_tokens),
         "first_input_tokens": describe(inputs[first_of_main]),

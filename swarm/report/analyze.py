@@ -11,6 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from swarm.config.prices import PricesConfig
+from swarm.config.read import read_prices
 from swarm.errors import TraceError, UsageError
 from swarm.measure.curves import TtlResult, ttl_us
 from swarm.report.analysis import assemble
@@ -21,6 +22,7 @@ from swarm.workload.formats import Opened, fail, open_format
 from swarm.workload.survey import Survey, Surveyed
 
 OnBrokenPolicy = Literal["fail", "skip"]
+POLICIES: dict[str, OnBrokenPolicy] = {"fail": "fail", "skip": "skip"}
 TTLS_S: tuple[float | None, ...] = (60.0, 300.0, 3600.0, None)
 CAPACITIES: tuple[int | None, ...] = (
     500_000,
@@ -56,8 +58,7 @@ def analyze(
 ) -> int:
     """Analyze the traces; write the JSON, the report folder or both, and print where."""
     opened = open_format(format)
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out}: must be absent or an empty folder")
+    _check_out(out)
     surveyed, broken = survey(opened, paths, question=question, on_broken=on_broken)
     analysis, results = answer(surveyed, question=question, broken=broken)
     content = orjson.dumps(analysis, option=orjson.OPT_INDENT_2) + b"\n"
@@ -71,7 +72,45 @@ def analyze(
         (out / "analysis.json").write_bytes(content)
         write_analysis(out, surveyed=surveyed, analysis=analysis, results=results)
         print(out, flush=True)
+    if json_path is None and out is None:
+        from swarm.report.analysis_terminal import show_analysis
+
+        show_analysis(analysis)
     return 0
+
+
+def ask(
+    *, ttls: str, capacities: str, targets: str, kv_bytes_per_token: float | None, prices: Path | None
+) -> Question:
+    """Return the question that the command line's texts ask."""
+    return Question(
+        ttls_s=parse_ttls(ttls),
+        capacities=parse_capacities(capacities),
+        targets=parse_targets(targets),
+        kv_bytes_per_token=kv_bytes_per_token,
+        prices=PricesConfig() if prices is None else read_prices(prices),
+    )
+
+
+def stated(format: str, block_size: int | None, rows: str | None) -> str:
+    """Return the format's specification with what single options state."""
+    name, _, settings = format.partition(":")
+    said = [settings] if settings else []
+    said += [f"block_tokens={block_size}"] if block_size is not None else []
+    said += [f"rows={rows}"] if rows is not None else []
+    return f"{name}:{','.join(said)}" if said else name
+
+
+def on_broken(text: str) -> OnBrokenPolicy:
+    """Return what a broken part does."""
+    if text in POLICIES:
+        return POLICIES[text]
+    raise UsageError(f"--on-broken {text}: must be fail or skip")
+
+
+def _check_out(out: Path | None) -> None:
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out}: must be absent or an empty folder")
 
 
 def answer(

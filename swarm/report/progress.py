@@ -1,12 +1,10 @@
-"""Progress of long work on stderr: a line that is drawn over on a terminal, a few lines elsewhere."""
+"""Progress of long work on a terminal: one line that is drawn over; silence where none is there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TextIO
-
-_LINES_ELSEWHERE = 10
 
 
 class Progress:
@@ -37,14 +35,13 @@ class Progress:
         self._done += self._weights[self._steps]
         self._steps += 1
         share = self._done / self._total
-        shown = int(share * (100 if self._is_terminal else _LINES_ELSEWHERE))
+        shown = int(share * 100)
         if shown != self._shown and len(self._weights) > 1:
             self._shown = shown
             self.note(f"{self._verb} {self._steps} of {len(self._weights)} files ({share:.0%}), {detail}")
 
     def note(self, text: str) -> None:
         """Show what is done now, unless there was nothing to show before it."""
-        if self._shown < 0:
-            return
-        self._stream.write(f"\r\x1b[K{text}" if self._is_terminal else f"{text}\n")
-        self._stream.flush()
+        if self._shown >= 0 and self._is_terminal:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
