@@ -21,8 +21,10 @@ from swarm.config.experiment import Experiment
 from swarm.errors import RunError
 from swarm.live.coordinator import CoordinatorPlan, Snapshot
 from swarm.live.host import HostPlan
+from swarm.live.targets.body import BYTES_PER_TOKEN
 from swarm.live.targets.control import resolve, server_counters
 from swarm.live.targets.counters import difference
+from swarm.live.targets.fidelity import measured
 from swarm.load.asked import asked_sessions_mean
 from swarm.load.pacing import pacing_of
 from swarm.measure.settle import read_batches, settle
@@ -145,8 +147,10 @@ class Swarm:
         if not target.urls:
             self._provider = RemoteProvider.options(scheduling_strategy=self._here).remote()  # type: ignore[attr-defined]
             url = ray.get(self._provider.start.remote(experiment.fleet, "127.0.0.1"))
-            target = target.model_copy(update={"urls": (url,)})
-        target = asyncio.run(resolve(target))
+            target = target.model_copy(
+                update={"urls": (url,), "bytes_per_token": BYTES_PER_TOKEN, "overhead_tokens": 0}
+            )
+        target = asyncio.run(measured(asyncio.run(resolve(target))))
         return experiment.model_copy(update={"target": target})
 
     def _snapshot(self) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -99,8 +100,15 @@ class TargetConfig(Strict):
     """Send `ignore_eos` and `min_tokens`, which vLLM and SGLang honour; plain OpenAI refuses them."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """More members of every request body, such as sampling settings."""
-    bytes_per_token: float = Field(default=4.0, ge=1.0, le=16.0)
-    """Bytes of text sent for a planned token; 4 is exact on the emulated provider."""
+    bytes_per_token: float | None = Field(default=None, ge=1.0, le=16.0)
+    """Bytes of text sent for a planned token; 4 is exact on the emulated provider. null: measured before the
+    run, from the usage that a few requests come back with; 4 where the server reports none."""
+    overhead_tokens: int | None = Field(default=None, ge=0)
+    """Tokens that the server puts around a prompt (chat template, BOS): so many fewer are sent.
+    null: measured."""
+    tokenizer: Path | None = None
+    """The server's `tokenizer.json`: text is then made of words that are one token each, and every prompt has
+    its planned length exactly. Needs the extra `tokenizer`."""
     token_id_low: int = Field(default=1_000, ge=0)
     token_id_high: int = Field(default=8_191, le=9_999_999)
     """Planned token ids are drawn from [low, high], which a model's vocabulary must contain."""

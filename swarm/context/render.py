@@ -22,6 +22,9 @@ CORPUS_TOKENS = 1 << 20
 CHUNK_TOKENS = 4096
 """Planned content takes a new place in the corpus this often, so that no node runs past its end."""
 
+WORD_BYTES = 4
+"""Of a word in a text: a space and three letters."""
+
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 # A space and three letters: 4 bytes each, and one token each in the usual byte-pair vocabularies, so that
@@ -144,6 +147,25 @@ class TextAlphabet(Alphabet):
         return orjson.dumps(text)[1:-1]
 
 
+class WordAlphabet(TextAlphabet):
+    """Words of 4 bytes that are one token each for a given tokenizer; names are words, too."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, corpus: memoryview, words: tuple[bytes, ...]) -> None:
+        self._words = words
+        super().__init__(corpus, WORD_BYTES, float(WORD_BYTES))
+
+    def name(self, key: int) -> bytes:
+        """Return the key's digits in base `len(words)`."""
+        base, digits, limit = len(self._words), list[int](), 1
+        while limit <= _MASK:
+            key, digit = divmod(key, base)
+            digits.append(digit)
+            limit *= base
+        return b"".join(self._words[digit] for digit in digits)
+
+
 class IdAlphabet(Alphabet):
     """Token ids of one width, padded with spaces, each with a comma after it."""
 
@@ -176,6 +198,14 @@ def text_alphabet(bytes_per_token: float) -> TextAlphabet:
     words = np.frombuffer(WORDS, dtype=np.dtype("S4"))
     draws = np.frombuffer(shake_256(b"swarm text corpus").digest(CORPUS_TOKENS), dtype=np.uint8)
     return TextAlphabet(memoryview(words[draws].tobytes()), words.itemsize, bytes_per_token)
+
+
+@cache
+def word_alphabet(words: tuple[bytes, ...]) -> WordAlphabet:
+    """Return the alphabet of `words`, all of `WORD_BYTES`."""
+    cells = np.frombuffer(b"".join(words), dtype=np.dtype(("S", WORD_BYTES)))
+    draws = np.frombuffer(shake_256(b"swarm word corpus").digest(4 * CORPUS_TOKENS), dtype="<u4")
+    return WordAlphabet(memoryview(cells[draws % len(cells)].tobytes()), words)
 
 
 @cache

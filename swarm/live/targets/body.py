@@ -11,8 +11,12 @@ from typing import Any
 import orjson
 
 from swarm.config.target import Api, TargetConfig
-from swarm.context.render import Alphabet, Buffer, id_alphabet, text_alphabet
+from swarm.context.render import Alphabet, Buffer, id_alphabet, text_alphabet, word_alphabet
 from swarm.context.tree import Prompt
+from swarm.live.targets.tokenizer import single_tokens
+
+BYTES_PER_TOKEN = 4.0
+"""Where nothing else is known: that of the usual byte-pair vocabularies for the words that are sent."""
 
 
 class BodyWriter(ABC):
@@ -21,11 +25,12 @@ class BodyWriter(ABC):
     path: str
     """Under the base URL."""
 
-    def __init__(self, alphabet: Alphabet, settings: dict[str, Any], exact_output: bool) -> None:
+    def __init__(self, alphabet: Alphabet, settings: dict[str, Any], config: TargetConfig) -> None:
         self._alphabet = alphabet
+        self._overhead_tokens = config.overhead_tokens or 0
         members = orjson.dumps(settings)[1:-1]
         output = b',"max_tokens":%(tokens)d'
-        if exact_output:
+        if config.exact_output:
             output += b',"min_tokens":%(tokens)d,"ignore_eos":true'
         self._tail = b"," + members.replace(b"%", b"%%") + output + b"}"
 
@@ -34,8 +39,10 @@ class BodyWriter(ABC):
         """Append the body up to the prompt's end."""
 
     def write(self, prompt: Prompt, output_tokens: int) -> list[Buffer]:
-        """Return the body of a turn."""
+        """Return the body of a turn; of the prompt as much less as the server adds to it."""
         out: list[Buffer] = []
+        if self._overhead_tokens:
+            prompt = Prompt(prompt.node, max(1, prompt.length - self._overhead_tokens))
         self.prompt(prompt, out)
         out.append(self._tail % {b"tokens": output_tokens})
         return out
@@ -99,7 +106,6 @@ _USER = b'"},{"role":"user","content":"'
 
 def body_writer(config: TargetConfig) -> BodyWriter:
     """Return the writer that a target needs."""
-    text = text_alphabet(config.bytes_per_token)
     settings: dict[str, Any] = {
         "model": config.model,
         "stream": True,
@@ -109,8 +115,14 @@ def body_writer(config: TargetConfig) -> BodyWriter:
     if config.api == "token_ids":
         ids = id_alphabet(config.token_id_low, config.token_id_high)
         # Without the ids of a reply it cannot be repeated in the next prompt.
-        return TokenIdsWriter(ids, {**settings, "return_token_ids": True}, config.exact_output)
-    return WRITERS[config.api](text, settings, config.exact_output)
+        return TokenIdsWriter(ids, {**settings, "return_token_ids": True}, config)
+    return WRITERS[config.api](_text(config), settings, config)
+
+
+def _text(config: TargetConfig) -> Alphabet:
+    if config.tokenizer is not None:
+        return word_alphabet(single_tokens(config.tokenizer))
+    return text_alphabet(config.bytes_per_token or BYTES_PER_TOKEN)
 
 
 WRITERS: dict[Api, type[BodyWriter]] = {

@@ -1,0 +1,109 @@
+"""Prompts come out as long as planned, by a server's own count."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from swarm.config.target import TargetConfig
+from swarm.context.render import word_alphabet
+from swarm.context.tree import root
+from swarm.errors import ConfigError
+from swarm.live.targets.fidelity import fit, measured
+from swarm.live.targets.tokenizer import single_tokens
+
+tokenizers = pytest.importorskip("tokenizers")
+
+
+def counting(lab: SimpleNamespace, tokens_per_byte: float, overhead: int, reports: bool = True) -> Any:
+    """Answer every request with usage by a tokenizer of its own."""
+
+    async def script(peer: Any) -> None:
+        while True:
+            _, body = await peer.request()
+            text = "".join(message["content"] for message in json.loads(body)["messages"])
+            count = overhead + round(len(text) * tokens_per_byte)
+            await peer.send(lab.SSE_HEAD)
+            events = [lab.delta("a", finish_reason="stop")] + ([lab.usage(count, 1)] if reports else [])
+            await peer.chunk(*events, lab.DONE)
+            await peer.send(b"0\r\n\r\n")
+
+    return script
+
+
+@pytest.mark.parametrize("planned", [300, 5_000, 60_000])
+@pytest.mark.parametrize(("tokens_per_byte", "overhead"), [(0.25, 0), (0.27, 12), (0.21, 90), (0.33, 3)])
+def test_lengths_are_met_within_two_percent(
+    lab: SimpleNamespace, tokens_per_byte: float, overhead: int, planned: int
+) -> None:
+    async def main() -> int:
+        async with lab.serving(counting(lab, tokens_per_byte, overhead)) as server:
+            config = await measured(TargetConfig(urls=(server.url,), model="m"))
+            changes = {"bytes_per_token": config.bytes_per_token, "overhead_tokens": config.overhead_tokens}
+            async with lab.targeting(server.url, **changes) as target:
+                result = await target.send(lab.make_turn(root("long").extend(planned)))
+            return int(result.prompt_tokens)
+
+    assert lab.run(main) == pytest.approx(planned, rel=0.02)
+
+
+def test_a_server_without_usage_is_left_at_four_bytes(lab: SimpleNamespace) -> None:
+    async def main() -> TargetConfig:
+        async with lab.serving(counting(lab, 0.3, 5, reports=False)) as server:
+            return await measured(TargetConfig(urls=(server.url,), model="m"))
+
+    config = lab.run(main)
+    assert (config.bytes_per_token, config.overhead_tokens) == (4.0, 0)
+
+
+def test_what_is_configured_is_not_asked_for() -> None:
+    import asyncio
+
+    config = TargetConfig(urls=("http://127.0.0.1:9",), model="m", bytes_per_token=3.5, overhead_tokens=7)
+    assert asyncio.run(measured(config)) == config
+
+
+@pytest.mark.parametrize(("short", "long"), [(300, 300), (300, 10), (10, 100_000)])
+def test_counts_that_make_no_sense_are_not_used(short: int, long: int) -> None:
+    assert fit(short, long) is None
+
+
+def word_level(folder: Path, words: list[str]) -> Path:
+    """Return the file of a byte-level tokenizer that knows these words after a space, and single bytes."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator([" " + " ".join(words)] * 50, trainer)
+    path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+WORDS = [f"{a}{b}{c}" for a in "bcdfgh" for b in "aeiou" for c in "lmnrst"]
+
+
+@pytest.mark.parametrize("length", [1, 7, 64, 5000])
+def test_with_its_tokenizer_every_length_is_exact(tmp_path: Path, length: int) -> None:
+    path = word_level(tmp_path, WORDS)
+    alphabet = word_alphabet(single_tokens(path))
+    tree = root("a").extend(max(1, length // 2)).branch("b").extend(length - length // 2)
+    text = b"".join(alphabet.render(tree)).decode()
+    assert len(tokenizers.Tokenizer.from_file(str(path)).encode(text).ids) == tree.length
+
+
+def test_a_tokenizer_with_too_few_words_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least 64 are needed"):
+        single_tokens(word_level(tmp_path, WORDS[:10]))
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        single_tokens(path)
