@@ -1,8 +1,8 @@
 """Confidence intervals for figures of requests that are not independent.
 
 A session's requests are alike, and so are those of one time, which met the same queue. So the variance is
-robust against both: clusters by session and by stretch of time (Cameron, Gelbach and Miller, "Robust inference
-with multiway clustering", 2011). Deterministic, and a few passes over the rows.
+robust against both: clusters by session and by stretch of time (Cameron, Gelbach and Miller, "Robust
+inference with multiway clustering", 2011). Deterministic, and a few passes over the rows.
 """
 
 from __future__ import annotations

@@ -84,11 +84,6 @@ def test_a_total_of_equal_parts_has_no_spread() -> None:
     assert (found.low, found.value, found.high) == pytest.approx((100.0, 100.0, 100.0))
 
 
-def test_stretches_are_of_equal_length() -> None:
-    assert stretches(np.array([0.0, 4.9, 5.0, 99.9, 100.0]), from_s=0.0, to_s=100.0).tolist() == [
-        0,
-        0,
-        1,
-        2,
-        2,
-    ]
+def test_stretches_are_of_equal_length_and_numbered_without_gaps() -> None:
+    at_s = np.array([0.0, 9.9, 10.0, 99.9, 100.0])
+    assert stretches(at_s, from_s=0.0, to_s=100.0).tolist() == [0, 0, 1, 2, 2]
