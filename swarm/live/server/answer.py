@@ -1,0 +1,89 @@
+"""One request between the fleet and its client."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from swarm.fleet.events import CacheUse, Finished, FirstToken, Refused
+from swarm.live.server.ask import Ask
+from swarm.live.server.fault import Fault
+from swarm.live.server.reply import Reply
+from swarm.live.server.shape import Events, Identity, whole
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
+    b"Transfer-Encoding: chunked\r\n%b\r\n"
+)
+
+
+class Line(Protocol):
+    """The client's end of it."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of an answer."""
+
+    def answer(self, status: int, body: bytes, headers: bytes = b"") -> None:
+        """Send a whole answer; the request is done with."""
+
+    def done(self) -> None:
+        """The answer's last byte was written."""
+
+    @property
+    def connection_header(self) -> bytes:
+        """What the answer's head says of the connection."""
+
+
+class Answer:
+    """Writes what the fleet says."""
+
+    __slots__ = ("_ask", "_cache", "_events", "_identity", "_line", "_reply", "_told", "number")
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        line: Line,
+        ask: Ask,
+        reply: Reply,
+        identity: Identity,
+    ) -> None:
+        self.number = number
+        self._line = line
+        self._ask = ask
+        self._reply = reply
+        self._identity = identity
+        self._events = Events(ask, reply, identity) if ask.streams else None
+        self._cache = CacheUse(0, 0, 0, (), ())
+        self._told = 0
+
+    def first(self, event: FirstToken) -> None:
+        """Send the head and the first token."""
+        self._cache = event.cache
+        events = self._events
+        if events is not None:
+            self._told = 1
+            head = STREAM_HEAD % self._line.connection_header
+            self._line.write(head + events.opening() + events.tokens(0, 1))
+
+    def tokens(self, total: int) -> None:
+        """Send the tokens up to `total`."""
+        if self._events is not None and total > self._told:
+            self._line.write(self._events.tokens(self._told, total))
+            self._told = total
+
+    def finished(self, event: Finished) -> None:
+        """Send what is left, and the end."""
+        events, total = self._events, event.output_tokens
+        if events is None:
+            self._line.answer(200, whole(self._ask, self._reply, self._identity, self._cache, total))
+            return
+        self._line.write(events.tokens(self._told, total) + events.closing(self._cache, total))
+        self._line.done()
+
+    def refused(self, event: Refused) -> None:
+        """Send the reason."""
+        if event.retry_after_s is None:
+            fault = Fault(400, event.reason, code="context_length_exceeded")
+        else:
+            fault = Fault(429, event.reason, code="rate_limit_exceeded", retry_after_s=event.retry_after_s)
+        self._line.answer(fault.status, fault.body(), fault.headers())

@@ -1,0 +1,41 @@
+"""Every bound of the server, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What one client can make the server hold, and how long it can make it wait."""
+
+    header_bytes_max: int
+    body_bytes_max: int
+    connections_max: int
+    pipelined_max: int
+    """Requests on one connection that wait for the one before them."""
+    head_s: float
+    """From a request's first byte to the end of its headers."""
+    body_s: float
+    """From the end of the headers to the end of the body."""
+    idle_s: float
+    """Without a request; agents think for minutes."""
+    write_buffer_bytes_max: int
+    """Unsent response bytes at which a client that does not read is given up."""
+    output_tokens_max: int
+    output_tokens_default: int
+    """Reply length where the client names none."""
+
+
+LIMITS = ServerLimits(
+    header_bytes_max=64 * 1024,
+    body_bytes_max=64 * 1024**2,
+    connections_max=20_000,
+    pipelined_max=16,
+    head_s=20.0,
+    body_s=120.0,
+    idle_s=3_600.0,
+    write_buffer_bytes_max=4 * 1024**2,
+    output_tokens_max=262_144,
+    output_tokens_default=128,
+)

@@ -1,0 +1,131 @@
+"""From content to its place in the context tree.
+
+Contents are the fingerprints of their blocks; a branch holds those of its own stretch and is a node of the
+tree. What has been sent once is found again, whoever sends it; what is new extends the branch that it
+continues, or branches off where it differs. So a conversation stays one node, however many turns it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from swarm.context.tree import Node
+from swarm.live.server.content import PRINT_BYTES
+
+
+class Branch:
+    """The stretch of blocks from `start` on that one node owns."""
+
+    __slots__ = ("branches", "is_cut", "key", "node", "parent", "prints", "start")
+
+    def __init__(self, node: Node, parent: Branch | None, key: bytes, start: int, prints: bytes) -> None:
+        self.node = node
+        self.parent = parent
+        self.key = key
+        """Under which its parent, or the trie, has it."""
+        self.start = start
+        self.prints = bytearray(prints)
+        self.is_cut = False
+        """What followed was forgotten: nothing may follow on this node, as it could be something else."""
+        self.branches: dict[bytes, Branch] = {}
+        """By the place and fingerprint of their first block."""
+
+    @property
+    def end(self) -> int:
+        """The block after the last one known."""
+        return self.start + len(self.prints) // PRINT_BYTES
+
+
+class ContentTrie:
+    """All content that somebody may still hold."""
+
+    def __init__(self, *, block_tokens: int) -> None:
+        self._block_tokens = block_tokens
+        self._roots: dict[bytes, Branch] = {}
+        self._names_count = 0
+        self.blocks_count = 0
+        """Fingerprints held."""
+        self.branches_count = 0
+
+    def place(self, kind: bytes, prints: bytes) -> Node:
+        """Return the node on which content ends, from now on known; `kind` keeps ids and text apart."""
+        if not prints:
+            return self._short()
+        first = kind + prints[:PRINT_BYTES]
+        branch = self._roots.get(first)
+        if branch is None:
+            branch = self._roots[first] = self._branch(None, first, 0, prints)
+            return branch.node
+        while True:
+            own = branch.prints
+            at = branch.start * PRINT_BYTES
+            rest = memoryview(prints)[at:]
+            common = _common(own, rest)
+            end = at + common
+            if end == len(prints):
+                return branch.node
+            key = end.to_bytes(8, "little") + prints[end : end + PRINT_BYTES]
+            below = branch.branches.get(key)
+            if below is not None:
+                branch = below
+                continue
+            if common == len(own) and not branch.is_cut:
+                own += rest[common:]
+                self.blocks_count += (len(prints) - end) // PRINT_BYTES
+                return branch.node
+            below = branch.branches[key] = self._branch(branch, key, end // PRINT_BYTES, prints[end:])
+            return below.node
+
+    def sweep(self, held_end: Callable[[Node], int]) -> None:
+        """Forget what nobody holds: `held_end` returns the block up to which somebody holds a node's."""
+        for branch in list(self._from_the_leaves()):
+            end = max(held_end(branch.node), *(below.start for below in branch.branches.values()), 0)
+            if end <= branch.start and not branch.branches:
+                self._forget(branch)
+            elif end < branch.end:
+                kept = max(end - branch.start, 1)
+                self.blocks_count -= branch.end - branch.start - kept
+                del branch.prints[kept * PRINT_BYTES :]
+                branch.is_cut = True
+
+    def _branch(self, parent: Branch | None, key: bytes, start: int, prints: bytes) -> Branch:
+        self._names_count += 1
+        self.branches_count += 1
+        self.blocks_count += len(prints) // PRINT_BYTES
+        above = None if parent is None else parent.node
+        node = Node(f"c{self._names_count}", above, start * self._block_tokens)
+        return Branch(node, parent, key, start, prints)
+
+    def _short(self) -> Node:
+        """Return a node for content shorter than a block, which no cache can hold."""
+        self._names_count += 1
+        return Node(f"c{self._names_count}")
+
+    def _forget(self, branch: Branch) -> None:
+        self.branches_count -= 1
+        self.blocks_count -= len(branch.prints) // PRINT_BYTES
+        holder = self._roots if branch.parent is None else branch.parent.branches
+        del holder[branch.key]
+
+    def _from_the_leaves(self) -> Iterator[Branch]:
+        """Yield every branch after those below it."""
+        order = list(self._roots.values())
+        for branch in order:
+            order.extend(branch.branches.values())
+        return reversed(order)
+
+
+def _common(own: bytearray, rest: memoryview) -> int:
+    """Return how many bytes of whole fingerprints two sequences share from their start."""
+    size = min(len(own), len(rest))
+    if own[:size] == rest[:size]:
+        return size
+    low, high = 0, size // PRINT_BYTES
+    # Invariant: [0, low) is shared, [low, high) holds the first difference.
+    while high - low > 1:
+        middle = (low + high) // 2
+        if own[low * PRINT_BYTES : middle * PRINT_BYTES] == rest[low * PRINT_BYTES : middle * PRINT_BYTES]:
+            low = middle
+        else:
+            high = middle
+    return low * PRINT_BYTES
