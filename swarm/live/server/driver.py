@@ -7,7 +7,6 @@ import math
 from time import monotonic
 from typing import Protocol
 
-from swarm.context.tree import Node, Prompt
 from swarm.fleet.events import Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.fleet.fleet import Fleet
 

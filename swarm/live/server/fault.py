@@ -9,7 +9,7 @@ import orjson
 
 
 @dataclass(frozen=True, slots=True)
-class Fault(Exception):  # noqa: N818 - it is data as often as it is raised
+class Fault(Exception):
     """Why a request is not served."""
 
     status: int
