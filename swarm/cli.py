@@ -66,6 +66,29 @@ def simulate(
 
 
 @app.command()
+def serve(
+    fleet: Annotated[Path, typer.Argument(help="The fleet's YAML file, or an experiment's.")],
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 8000,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the key to ask for.")
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option("--journal", metavar="FILE", help="Record requests and events here.")
+    ] = None,
+) -> None:
+    """Serve the emulated fleet as an OpenAI-compatible provider."""
+    from swarm.config.read import read_fleet
+    from swarm.live.server.serve import serve as serve_fleet
+
+    config = read_fleet(fleet, list(overrides or ()))
+    raise typer.Exit(serve_fleet(config, host=host, port=port, key_env=api_key_env, journal=journal))
+
+
+@app.command()
 def analyze(
     traces: Annotated[
         list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
+from swarm.context.tree import Node
 from swarm.errors import AuditError
 from swarm.fleet.events import Event, FleetRequest, Refused
 from swarm.fleet.rank import Rank
@@ -64,6 +65,7 @@ class Fleet:
         self._due = due
         """When each is due: the network, then the ranks; at one time they run in this order."""
         self._events = events
+        self._tiers = tuple({id(tier): tier for rank in ranks for tier in rank.hierarchy.tiers}.values())
         self._told_s = -math.inf
         """Up to where the caller has asked for events."""
 
@@ -124,6 +126,15 @@ class Fleet:
         told = events[:]
         events.clear()
         return told
+
+    def held_tokens(self, node: Node) -> int:
+        """Return up to where any memory holds the blocks that a node owns; 0 where none does."""
+        end = 0
+        for tier in self._tiers:
+            runs = tier.runs.by_node.get(node)
+            if runs:
+                end = max(end, runs[-1][1])
+        return end * self._losses.block_tokens
 
     def audit(self) -> None:
         """Check that what has come in is what has gone out and what is here, down to the blocks.

@@ -8,7 +8,7 @@ from swarm.fleet.events import CacheUse, Finished, FirstToken, Refused
 from swarm.live.server.ask import Ask
 from swarm.live.server.fault import Fault
 from swarm.live.server.reply import Reply
-from swarm.live.server.shape import Events, Identity, whole
+from swarm.live.server.shape import Events, Identity, finish_reason, whole
 
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
@@ -36,7 +36,17 @@ class Line(Protocol):
 class Answer:
     """Writes what the fleet says."""
 
-    __slots__ = ("_ask", "_cache", "_events", "_identity", "_line", "_reply", "_told", "number")
+    __slots__ = (
+        "_ask",
+        "_cache",
+        "_events",
+        "_identity",
+        "_line",
+        "_reply",
+        "_told",
+        "finish_reason",
+        "number",
+    )
 
     def __init__(
         self,
@@ -48,6 +58,7 @@ class Answer:
         identity: Identity,
     ) -> None:
         self.number = number
+        self.finish_reason = finish_reason(ask)
         self._line = line
         self._ask = ask
         self._reply = reply

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from time import monotonic
 from typing import Protocol
 
+from swarm.context.tree import Node
 from swarm.fleet.events import Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.fleet.fleet import Fleet
-
-SWEEP_BLOCKS_LEAST = 1 << 16
+from swarm.live.server.alarm import alarm
+from swarm.live.server.journal import FleetJournal
+from swarm.live.server.meter import Meter
 
 
 class Listener(Protocol):
-    """Who asked for a request."""
+    """Who asked for a request. Called while the fleet tells its events: it must not ask for another one."""
+
+    finish_reason: str
 
     def first(self, event: FirstToken) -> None:
         """The first token is there."""
@@ -29,23 +31,37 @@ class Listener(Protocol):
         """There will be none; the only call."""
 
 
+class Flight:
+    """A request under way."""
+
+    __slots__ = ("at_s", "listener", "request", "token_s")
+
+    def __init__(self, request: FleetRequest, listener: Listener, at_s: float) -> None:
+        self.request = request
+        self.listener = listener
+        self.at_s = at_s
+        self.token_s = at_s
+
+
 class Driver:
     """Calls a fleet at the times that it asks for. Time 0 is the driver's birth."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, meter: Meter, journal: FleetJournal | None) -> None:
         self._fleet = fleet
-        self._loop = asyncio.get_running_loop()
+        self._meter = meter
+        self._journal = journal
         self._origin_s = monotonic()
-        self._listeners: dict[int, Listener] = {}
-        self._prompts: dict[int, FleetRequest] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_s = math.inf
+        self._flights: dict[int, Flight] = {}
+        self._claims: dict[Node, list[int]] = {}
+        """Where the requests under way on a node will end, in tokens."""
+        self._alarm = alarm(self._ring)
+        self._alarm_s: float | None = None
         self._numbers_count = 0
 
     @property
     def open_count(self) -> int:
         """Requests that have not ended."""
-        return len(self._listeners)
+        return len(self._flights)
 
     def next_number(self) -> int:
         """Return a number for the next request."""
@@ -56,72 +72,94 @@ class Driver:
         """Give the fleet a request; its events go to `listener`, a refusal before this returns."""
         now_s = self._now_s()
         self._hear(now_s)
-        self._listeners[request.request_id] = listener
-        self._prompts[request.request_id] = request
+        if self._journal is not None:
+            self._journal.submit(request, now_s)
+        self._flights[request.request_id] = Flight(request, listener, now_s)
+        node, length = request.prompt
+        self._claims.setdefault(node, []).append(length + request.output_tokens)
         self._fleet.submit(request, now_s)
         self._hear(now_s)
-        self._wake_up()
+        self._set_alarm()
 
     def cancel(self, request_id: int) -> None:
         """Give a request up; its listener hears no more."""
-        if request_id not in self._listeners:
+        if request_id not in self._flights:
             return
-        self._end(request_id)
         now_s = self._now_s()
         self._hear(now_s)
-        self._fleet.cancel(request_id, now_s)
-        self._wake_up()
+        if request_id in self._flights:
+            self._land(request_id)
+            self._meter.finished["abort"] += 1
+            if self._journal is not None:
+                self._journal.cancel(request_id, now_s)
+            self._fleet.cancel(request_id, now_s)
+        self._set_alarm()
+
+    def held_tokens(self, node: Node) -> int:
+        """Return up to where somebody holds a node's content: a memory, or a request under way."""
+        claims = self._claims.get(node)
+        held = self._fleet.held_tokens(node)
+        return held if claims is None else max(held, *claims)
 
     def close(self) -> None:
         """Stop the clock."""
-        self._listeners.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._flights.clear()
+        self._alarm.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _now_s(self) -> float:
         return monotonic() - self._origin_s
 
     def _hear(self, now_s: float) -> None:
         """Tell everybody what has happened up to now; tokens of one request at once."""
-        listeners = self._listeners
+        flights, meter, journal = self._flights, self._meter, self._journal
         more: dict[int, int] = {}
         for event in self._fleet.advance(now_s, tokens=True):
-            listener = listeners.get(event.request_id)
-            if listener is None:
+            flight = flights.get(event.request_id)
+            if flight is None:
                 continue
             if isinstance(event, Tokens):
                 more[event.request_id] = event.total
-            elif isinstance(event, FirstToken):
-                listener.first(event)
-            elif isinstance(event, Finished):
-                more.pop(event.request_id, None)
-                self._end(event.request_id)
-                listener.finished(event)
+                meter.itl_s.add(event.at_s - flight.token_s)
+                meter.generation_tokens += 1
+                flight.token_s = event.at_s
+                continue
+            if journal is not None:
+                journal.event(event)
+            if isinstance(event, FirstToken):
+                flight.token_s = event.at_s
+                meter.first(event.cache, event.at_s - flight.at_s)
+                flight.listener.first(event)
+                continue
+            more.pop(event.request_id, None)
+            self._land(event.request_id)
+            if isinstance(event, Finished):
+                meter.e2e_s.add(event.at_s - flight.at_s)
+                meter.finished[flight.listener.finish_reason] += 1
+                flight.listener.finished(event)
             else:
-                self._end(event.request_id)
-                listener.refused(event)
+                meter.finished["error"] += 1
+                flight.listener.refused(event)
         for request_id, total in more.items():
-            listeners[request_id].tokens(total)
+            flights[request_id].listener.tokens(total)
 
-    def _end(self, request_id: int) -> None:
-        del self._listeners[request_id]
-        del self._prompts[request_id]
+    def _land(self, request_id: int) -> None:
+        request = self._flights.pop(request_id).request
+        node, length = request.prompt
+        claims = self._claims[node]
+        claims.remove(length + request.output_tokens)
+        if not claims:
+            del self._claims[node]
 
-    def _wake_up(self) -> None:
-        """Let the timer ring when the fleet's next event is due."""
+    def _set_alarm(self) -> None:
+        """Ring when the fleet's next event is due."""
         due_s = self._fleet.next_event_s(tokens=True)
-        due_s = math.inf if due_s is None else due_s
-        if due_s == self._timer_s:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._timer_s = due_s
-        if due_s < math.inf:
-            self._timer = self._loop.call_later(max(0.0, due_s - self._now_s()), self._ring)
+        if due_s != self._alarm_s:
+            self._alarm_s = due_s
+            self._alarm.set(None if due_s is None else due_s + self._origin_s)
 
     def _ring(self) -> None:
-        self._timer = None
-        self._timer_s = math.inf
+        self._alarm_s = None
         self._hear(self._now_s())
-        self._wake_up()
+        self._set_alarm()

@@ -17,6 +17,8 @@ class Fault(Exception):
     param: str | None = None
     code: str | None = None
     retry_after_s: float | None = None
+    allow: bytes | None = None
+    """The method that would be served."""
 
     def body(self) -> bytes:
         """Return the error as JSON."""
@@ -33,6 +35,8 @@ class Fault(Exception):
 
     def headers(self) -> bytes:
         """Return the headers that go with it."""
+        if self.allow is not None:
+            return b"Allow: %b\r\n" % self.allow
         if self.retry_after_s is None:
             return b""
         # RFC 9110 10.2.3 has whole seconds; the second header is the one that OpenAI's own clients prefer.

@@ -4,45 +4,72 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from hmac import compare_digest
+from pathlib import Path
 from time import monotonic
-
-import orjson
 
 from swarm.config.fleet import FleetConfig
 from swarm.context.tree import Prompt
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import FleetRequest
 from swarm.live.server.answer import Answer
-from swarm.live.server.ask import READERS
+from swarm.live.server.ask import READERS, Ask
 from swarm.live.server.connection import Connection, Request
 from swarm.live.server.content import Fingerprints, tokens_of
 from swarm.live.server.driver import Driver
 from swarm.live.server.fault import Fault
+from swarm.live.server.journal import FleetJournal
 from swarm.live.server.limits import LIMITS, ServerLimits
+from swarm.live.server.meter import Meter
+from swarm.live.server.models import models
 from swarm.live.server.reply import reply_of
 from swarm.live.server.shape import Identity
 from swarm.live.server.trie import ContentTrie
 
 WATCH_S = 1.0
 """How often slow clients are looked for."""
+BRANCHES_A_REQUEST = 3
+"""Branches looked at with every request: it adds at most one, so what nobody holds is soon forgotten."""
+SESSION_CHARACTERS_MAX = 256
+METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Provider:
-    """Serves one fleet; made and used within one event loop."""
+    """Serves one fleet; started and used within one event loop."""
 
-    def __init__(self, config: FleetConfig, *, host: str, port: int, limits: ServerLimits = LIMITS) -> None:
+    def __init__(
+        self,
+        config: FleetConfig,
+        *,
+        host: str,
+        port: int,
+        key: str | None = None,
+        journal: Path | None = None,
+        limits: ServerLimits = LIMITS,
+    ) -> None:
         self.limits = limits
         self._config = config
         self._host = host
         self._port = port
+        self._key = None if key is None else key.encode()
+        self._journal = journal
         self._fleet = build_fleet(config)
         self._prints = Fingerprints(block_tokens=config.block_tokens)
         self._trie = ContentTrie(block_tokens=config.block_tokens)
+        self._meter = Meter()
         self._connections: dict[Connection, None] = {}
         self._driver: Driver | None = None
         self._server: asyncio.Server | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._started_unix_s = int(time.time())
+        self._pages: dict[bytes, Callable[[Connection], None]] = {
+            b"/health": lambda connection: connection.answer(200, b"{}"),
+            b"/metrics": lambda connection: connection.answer(
+                200, self._meter.text(self._fleet, config.name), kind=METRICS_TYPE
+            ),
+            b"/v1/models": lambda connection: connection.answer(200, models(config, self._started_unix_s)),
+        }
 
     @property
     def port(self) -> int:
@@ -52,26 +79,37 @@ class Provider:
         return port
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Begin to listen.
+
+        Raises:
+            OSError: The address cannot be listened on.
+            RunError: The journal cannot be written.
+        """
         loop = asyncio.get_running_loop()
-        self._driver = Driver(self._fleet)
-        self._server = await loop.create_server(
-            lambda: Connection(self), self._host, self._port, backlog=4096
-        )
+        server = await loop.create_server(lambda: Connection(self), self._host, self._port, backlog=4096)
+        try:
+            journal = None if self._journal is None else FleetJournal(self._journal, self._config)
+        except BaseException:
+            server.close()
+            raise
+        self._server = server
+        self._driver = Driver(self._fleet, self._meter, journal)
         self._look()
 
     async def close(self) -> None:
         """Close the socket and every connection."""
-        if self._server is None:
+        if self._server is None or self._driver is None:
             return
         self._server.close()
         for connection in list(self._connections):
             connection.abort()
         if self._watch is not None:
             self._watch.cancel()
-        assert self._driver is not None
-        self._driver.close()
         await self._server.wait_closed()
+        # Connections that are lost now give their requests up, which the journal is to tell.
+        await asyncio.sleep(0)
+        self._driver.close()
+        self._driver = None
 
     # What connections call.
 
@@ -87,7 +125,7 @@ class Provider:
         self._connections.pop(connection, None)
 
     def handle(self, connection: Connection, request: Request) -> int | None:
-        """Answer a request, now or later."""
+        """Answer a request, now or later; return the number to cancel it by, if later."""
         try:
             return self._route(connection, request)
         except Fault as fault:
@@ -96,66 +134,56 @@ class Provider:
 
     def cancel(self, number: int) -> None:
         """Nobody waits for a request any longer."""
-        assert self._driver is not None
-        self._driver.cancel(number)
+        if self._driver is not None:
+            self._driver.cancel(number)
 
     def _route(self, connection: Connection, request: Request) -> int | None:
-        reader = READERS.get(request.path)
-        if reader is None:
-            if request.path == b"/health":
-                connection.answer(200, b"{}")
-            elif request.path == b"/v1/models":
-                connection.answer(200, self._models())
-            else:
-                raise Fault(404, f"no such path: {request.path[:100].decode(errors='replace')}")
+        path = request.path
+        reader, page = READERS.get(path), self._pages.get(path)
+        if reader is None and page is None:
+            raise Fault(404, f"no such path: {path[:100].decode(errors='replace')}")
+        if self._key is not None and path.startswith(b"/v1/"):
+            self._check_key(request)
+        allowed = b"GET" if reader is None else b"POST"
+        if request.method != allowed:
+            raise Fault(405, f"{allowed.decode()} is expected here", allow=allowed)
+        if page is not None:
+            page(connection)
             return None
-        if request.method != b"POST":
-            raise Fault(405, "POST is expected here")
+        assert reader is not None
         ask = reader(request.body(), self.limits)
         request.parts.clear()
-        assert self._driver is not None
-        number = self._driver.next_number()
+        return self._submit(connection, ask, request.headers.get(b"x-session-id"))
+
+    def _submit(self, connection: Connection, ask: Ask, session: bytes | None) -> int:
+        driver = self._driver
+        assert driver is not None
+        number = driver.next_number()
         reply = reply_of(number, ask.output_tokens, is_ids=ask.is_ids)
+        # The reply continues the prompt, so that a next prompt that repeats it finds what decoding made.
         prints = self._prints.of(ask.content + reply.content)
         node = self._trie.place(b"ids" if ask.is_ids else b"text", prints)
-        session = request.headers.get(b"x-session-id")
-        identity = Identity(f"{ask.shape}-{number}", self._started_unix_s, ask.model or self._config.name)
+        identity = Identity(f"{ask.shape}-{number}", int(time.time()), ask.model or self._config.name)
         answer = Answer(number=number, line=connection, ask=ask, reply=reply, identity=identity)
-        self._driver.submit(
-            FleetRequest(
-                request_id=number,
-                session=node.name if session is None else session.decode("latin-1"),
-                agent="",
-                prompt=Prompt(node, tokens_of(len(ask.content))),
-                output_tokens=ask.output_tokens,
-                echo=True,
-            ),
-            answer,
+        request = FleetRequest(
+            request_id=number,
+            session=_session(session, node.name),
+            agent="",
+            prompt=Prompt(node, tokens_of(len(ask.content))),
+            output_tokens=ask.output_tokens,
+            echo=True,
         )
+        driver.submit(request, answer)
+        self._trie.forget(driver.held_tokens, BRANCHES_A_REQUEST)
         return number
 
-    def _models(self) -> bytes:
-        config = self._config
-        return orjson.dumps(
-            {
-                "object": "list",
-                "data": [
-                    {
-                        "id": config.name,
-                        "object": "model",
-                        "created": self._started_unix_s,
-                        "owned_by": "swarm",
-                        "max_model_len": config.max_model_len,
-                        "block_size": config.block_tokens,
-                        "tokenizer": {
-                            "text": "4 bytes of UTF-8 a token",
-                            "ids": "an id is one token",
-                            "chat_overhead_tokens": 0,
-                        },
-                    }
-                ],
-            }
-        )
+    def _check_key(self, request: Request) -> None:
+        given = request.headers.get(b"authorization", b"")
+        scheme, _, key = given.partition(b" ")
+        assert self._key is not None
+        # The key is compared in any case, so that the time tells nothing.
+        if not compare_digest(key.strip(), self._key) or scheme.lower() != b"bearer":
+            raise Fault(401, "a valid key is expected: Authorization: Bearer KEY", code="invalid_api_key")
 
     def _look(self) -> None:
         """Close connections whose clients are too slow."""
@@ -163,3 +191,8 @@ class Provider:
         for connection in [each for each in self._connections if each.deadline_s < now_s]:
             connection.expire()
         self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look)
+
+
+def _session(header: bytes | None, root: str) -> str:
+    """Return what a router keeps together: what the client says, else what its content begins with."""
+    return root if header is None else header[:SESSION_CHARACTERS_MAX].decode("latin-1")

@@ -7,7 +7,8 @@ continues, or branches off where it differs. So a conversation stays one node, h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 
 from swarm.context.tree import Node
 from swarm.live.server.content import PRINT_BYTES
@@ -16,7 +17,7 @@ from swarm.live.server.content import PRINT_BYTES
 class Branch:
     """The stretch of blocks from `start` on that one node owns."""
 
-    __slots__ = ("branches", "is_cut", "key", "node", "parent", "prints", "start")
+    __slots__ = ("branches", "is_cut", "is_doubted", "key", "node", "parent", "prints", "start")
 
     def __init__(self, node: Node, parent: Branch | None, key: bytes, start: int, prints: bytes) -> None:
         self.node = node
@@ -25,6 +26,8 @@ class Branch:
         """Under which its parent, or the trie, has it."""
         self.start = start
         self.prints = bytearray(prints)
+        self.is_doubted = False
+        """Some of it was held by nobody when last looked at."""
         self.is_cut = False
         """What followed was forgotten: nothing may follow on this node, as it could be something else."""
         self.branches: dict[bytes, Branch] = {}
@@ -43,9 +46,14 @@ class ContentTrie:
         self._block_tokens = block_tokens
         self._roots: dict[bytes, Branch] = {}
         self._names_count = 0
+        self._turn: deque[Branch] = deque()
+        """All branches, the next to be looked at first."""
         self.blocks_count = 0
         """Fingerprints held."""
-        self.branches_count = 0
+
+    def __len__(self) -> int:
+        """Return how many branches there are."""
+        return len(self._turn)
 
     def place(self, kind: bytes, prints: bytes) -> Node:
         """Return the node on which content ends, from now on known; `kind` keeps ids and text apart."""
@@ -76,43 +84,52 @@ class ContentTrie:
             below = branch.branches[key] = self._branch(branch, key, end // PRINT_BYTES, prints[end:])
             return below.node
 
-    def sweep(self, held_end: Callable[[Node], int]) -> None:
-        """Forget what nobody holds: `held_end` returns the block up to which somebody holds a node's."""
-        for branch in list(self._from_the_leaves()):
-            end = max(held_end(branch.node), *(below.start for below in branch.branches.values()), 0)
-            if end <= branch.start and not branch.branches:
-                self._forget(branch)
-            elif end < branch.end:
-                kept = max(end - branch.start, 1)
-                self.blocks_count -= branch.end - branch.start - kept
-                del branch.prints[kept * PRINT_BYTES :]
-                branch.is_cut = True
+    def forget(self, held_tokens: Callable[[Node], int], count: int) -> None:
+        """Look at the next `count` branches in turn and forget what nobody holds of them.
+
+        `held_tokens` says up to where somebody holds a node's content. What is on its way between two
+        memories is held by neither, so a branch must be found so twice.
+        """
+        turn = self._turn
+        for _ in range(min(count, len(turn))):
+            branch = turn.popleft()
+            held = held_tokens(branch.node) // self._block_tokens
+            kept = max(held, *(below.start for below in branch.branches.values()), 0) - branch.start
+            if kept * PRINT_BYTES >= len(branch.prints):
+                branch.is_doubted = False
+            elif not branch.is_doubted:
+                branch.is_doubted = True
+            elif kept <= 0 and not branch.branches:
+                self._drop(branch)
+                continue
+            else:
+                self._cut(branch, max(kept, 1))
+            turn.append(branch)
 
     def _branch(self, parent: Branch | None, key: bytes, start: int, prints: bytes) -> Branch:
         self._names_count += 1
-        self.branches_count += 1
         self.blocks_count += len(prints) // PRINT_BYTES
         above = None if parent is None else parent.node
         node = Node(f"c{self._names_count}", above, start * self._block_tokens)
-        return Branch(node, parent, key, start, prints)
+        branch = Branch(node, parent, key, start, prints)
+        self._turn.append(branch)
+        return branch
 
     def _short(self) -> Node:
         """Return a node for content shorter than a block, which no cache can hold."""
         self._names_count += 1
         return Node(f"c{self._names_count}")
 
-    def _forget(self, branch: Branch) -> None:
-        self.branches_count -= 1
+    def _drop(self, branch: Branch) -> None:
         self.blocks_count -= len(branch.prints) // PRINT_BYTES
         holder = self._roots if branch.parent is None else branch.parent.branches
         del holder[branch.key]
 
-    def _from_the_leaves(self) -> Iterator[Branch]:
-        """Yield every branch after those below it."""
-        order = list(self._roots.values())
-        for branch in order:
-            order.extend(branch.branches.values())
-        return reversed(order)
+    def _cut(self, branch: Branch, blocks: int) -> None:
+        self.blocks_count -= len(branch.prints) // PRINT_BYTES - blocks
+        del branch.prints[blocks * PRINT_BYTES :]
+        branch.is_cut = True
+        branch.is_doubted = False
 
 
 def _common(own: bytearray, rest: memoryview) -> int:

@@ -1,0 +1,123 @@
+"""A served fleet's inputs and outputs on file, and the proof that the one follows from the other.
+
+One JSON list a line: `["fleet", config]` first; `["node", name, parent, start]` before a node is used;
+`["submit", at_s, id, session, node, prompt tokens, output tokens]`; `["cancel", at_s, id]`; and what the
+fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are the fleet's, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import orjson
+
+from swarm.config.fleet import FleetConfig
+from swarm.context.tree import Node, Prompt
+from swarm.errors import RunError
+from swarm.fleet.build import build_fleet
+from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
+
+KINDS: dict[type, str] = {FirstToken: "first", Finished: "finished", Refused: "refused"}
+FILE_BYTES_MAX = 8 * 1024**3
+"""At this size the journal ends, with a line that says so."""
+BUFFER_BYTES = 1 << 16
+
+
+class FleetJournal:
+    """Writes; the last lines are on disk after `close`."""
+
+    def __init__(self, path: Path, config: FleetConfig) -> None:
+        try:
+            self._file = path.open("wb", buffering=BUFFER_BYTES)
+        except OSError as error:
+            raise RunError(f"--journal {path}: {error.strerror}; name a file that can be written") from None
+        self._bytes_count = 0
+        self._known: WeakSet[Node] = WeakSet()
+        self._write(["fleet", config.model_dump(mode="json")])
+
+    def submit(self, request: FleetRequest, at_s: float) -> None:
+        """Note a request."""
+        node, length = request.prompt
+        self._note(node)
+        self._write(
+            ["submit", at_s, request.request_id, request.session, node.name, length, request.output_tokens]
+        )
+
+    def cancel(self, request_id: int, at_s: float) -> None:
+        """Note that a request was given up."""
+        self._write(["cancel", at_s, request_id])
+
+    def event(self, event: Event) -> None:
+        """Note what the fleet said."""
+        if type(event) in KINDS:
+            self._write(said(event))
+
+    def close(self) -> None:
+        """Write the rest."""
+        self._file.close()
+
+    def _note(self, node: Node) -> None:
+        """Note a node and those above it, once each, parents first."""
+        unknown = []
+        at: Node | None = node
+        while at is not None and at not in self._known:
+            unknown.append(at)
+            at = at.parent
+        for each in reversed(unknown):
+            self._known.add(each)
+            self._write(["node", each.name, None if each.parent is None else each.parent.name, each.start])
+
+    def _write(self, line: list[Any]) -> None:
+        if self._file.closed:
+            return
+        data = orjson.dumps(line) + b"\n"
+        self._bytes_count += len(data)
+        if self._bytes_count > FILE_BYTES_MAX:
+            self._file.write(b'["full"]\n')
+            self._file.close()
+            return
+        self._file.write(data)
+
+
+def said(event: Event) -> list[Any]:
+    """Return an event as its line."""
+    return [KINDS[type(event)], *astuple(event)]
+
+
+def recorded(path: Path) -> list[list[Any]]:
+    """Return what the fleet said, as its lines."""
+    kinds = set(KINDS.values())
+    return [line for line in _lines(path) if line[0] in kinds]
+
+
+def replay(path: Path) -> list[list[Any]]:
+    """Return what a fresh fleet says to the same requests at the same times, as lines."""
+    lines = _lines(path)
+    fleet = build_fleet(FleetConfig.model_validate(next(lines)[1]))
+    nodes: dict[str | None, Node] = {}
+    events: list[Event] = []
+    for line in lines:
+        match line:
+            case ["node", name, parent, start]:
+                nodes[name] = Node(name, nodes[parent] if parent is not None else None, start)
+            case ["submit", at_s, request_id, session, node, length, output_tokens]:
+                events += fleet.advance(at_s)
+                prompt = Prompt(nodes[node], length)
+                fleet.submit(FleetRequest(request_id, session, "", prompt, output_tokens, True), at_s)
+            case ["cancel", at_s, request_id]:
+                events += fleet.advance(at_s)
+                fleet.cancel(request_id, at_s)
+    while (due_s := fleet.next_event_s()) is not None:
+        events += fleet.advance(due_s)
+    fleet.audit()
+    return [orjson.loads(orjson.dumps(said(event))) for event in events]
+
+
+def _lines(path: Path) -> Iterator[list[Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            yield orjson.loads(line)
