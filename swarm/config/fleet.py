@@ -7,6 +7,9 @@ from pydantic import Field
 from swarm.config.strict import Strict
 
 TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
+Precision = Literal["bf16", "fp8", "fp4"]
+KvPrecision = Literal["bf16", "fp8"]
+BackendName = Literal["vllm", "sglang", "trtllm"]
 RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"]
 
 
@@ -46,7 +49,7 @@ class ReplicaGroupConfig(Strict):
 
     count: int = Field(1, ge=1)
     role: Literal["aggregated", "prefill", "decode"] = "aggregated"
-    gpu: str = "H100"
+    gpu: str = Field("H100", description="a name of the catalogue, or a path to a YAML file")
     parallelism: ParallelismConfig = ParallelismConfig()
     per_node: int = Field(1, ge=1, description="replicas that share a node (and its DRAM)")
     max_batched_tokens: int = Field(8192, ge=1)
@@ -69,9 +72,10 @@ class RooflineCostConfig(Strict):
     """Seconds from the model's and the GPU's catalogue entries."""
 
     kind: Literal["roofline"] = "roofline"
-    model: str = "Llama-3.3-70B"
-    precision: Literal["bf16", "fp8", "fp4"] = "fp8"
-    backend: Literal["vllm", "sglang", "trtllm"] = "vllm"
+    model: str = Field("Llama-3.3-70B", description="a name of the catalogue, or a path to a YAML file")
+    precision: Precision = Field("fp8", description="of the weights that a checkpoint quantizes")
+    kv_precision: KvPrecision = Field("bf16", description="of the KV cache; engines' `auto` is bf16")
+    backend: BackendName = "vllm"
     memory_fraction: float = Field(0.9, gt=0, le=1)
 
 

@@ -69,7 +69,7 @@ def _label(sweep: SweepConfig, key: str, at: int, value: Any) -> str:
 
 
 def _experiment_data(path: Path, overrides: list[str], seed: int | None) -> dict[str, Any]:
-    data = _mapping(path)
+    data = read_mapping(path)
     _read_fleet_in(data, path.parent)
     _resolve_paths(data, path.parent)
     for override in overrides:
@@ -82,7 +82,7 @@ def _experiment_data(path: Path, overrides: list[str], seed: int | None) -> dict
 
 def read_fleet(path: Path, overrides: list[str]) -> FleetConfig:
     """Return the fleet of a file; an experiment's file serves too, by its `fleet`."""
-    data = _mapping(path)
+    data = read_mapping(path)
     if "workload" in data:
         return read_experiment(path, overrides).fleet
     for override in overrides:
@@ -92,7 +92,7 @@ def read_fleet(path: Path, overrides: list[str]) -> FleetConfig:
 
 def read_prices(path: Path) -> PricesConfig:
     """Return the price list of a file."""
-    return validate(PricesConfig, _mapping(path), str(path))
+    return validate(PricesConfig, read_mapping(path), str(path))
 
 
 def validate(model: type[M], data: Any, where: str) -> M:
@@ -115,7 +115,8 @@ def _explain(error: Any) -> str:
     return f"  {key}: found {found[:120]}; {message[0].lower()}{message[1:]}"
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes; is it an experiment?")
@@ -137,7 +138,7 @@ def _read_fleet_in(data: dict[str, Any], folder: Path) -> None:
         changes = {key: value for key, value in fleet.items() if key != "base"}
         fleet = fleet["base"]
     if isinstance(fleet, str):
-        data["fleet"] = {**_mapping(folder / fleet), **changes}
+        data["fleet"] = {**read_mapping(folder / fleet), **changes}
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:

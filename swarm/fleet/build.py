@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, RooflineCostConfig, TierConfig
 from swarm.errors import ConfigError
+from swarm.fleet.catalog.read import constants, find_gpu, find_model
+from swarm.fleet.cost import KV_BYTES, Roofline, Served, kv_capacity_tokens, terms_of
 from swarm.fleet.events import Event
 from swarm.fleet.fleet import Fleet, FleetLimits
+from swarm.fleet.model import kv_values_per_token
 from swarm.fleet.rank import Rank
 from swarm.fleet.rates import Cost
 from swarm.fleet.router import ROUTERS
@@ -129,12 +132,14 @@ def build_fleet(config: FleetConfig) -> Fleet:
 
 
 def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
-    """Return what a rank of a group costs."""
+    """Return what a rank of a group costs.
+
+    Raises:
+        ConfigError: A model or GPU is in no catalogue, or the weights leave no room for KV.
+    """
     cost = config.cost
     if isinstance(cost, RooflineCostConfig):
-        raise ConfigError(
-            "fleet.cost.kind: 'roofline' asked, the cost model is not built in; set it to 'simple'"
-        )
+        return roofline_cost(cost, group)
     return RankCost(
         SimpleCost(
             prefill_tokens_per_s=cost.prefill_tokens_per_s,
@@ -144,6 +149,34 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         ),
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
+    )
+
+
+def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCost:
+    """Return what a rank costs by its model's and its GPU's catalogue entries."""
+    served = Served(
+        model=find_model(cost.model),
+        gpu=find_gpu(group.gpu),
+        parallelism=group.parallelism,
+        precision=cost.precision,
+        kv_precision=cost.kv_precision,
+        backend=cost.backend,
+    )
+    fitted = constants()
+    capacity = kv_capacity_tokens(
+        served, fitted, memory_fraction=cost.memory_fraction, max_batched_tokens=group.max_batched_tokens
+    )
+    if capacity < 1:
+        spread = group.parallelism
+        raise ConfigError(
+            f"fleet.cost: {served.model.name} in {cost.precision} leaves no HBM for KV on "
+            f"{spread.tp * spread.pp * spread.dp} x {served.gpu.name} at memory_fraction "
+            f"{cost.memory_fraction}; give more GPUs (parallelism), a smaller precision or a larger GPU"
+        )
+    return RankCost(
+        Roofline(terms_of(served, fitted)),
+        kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
+        capacity,
     )
 
 

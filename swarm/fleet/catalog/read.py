@@ -1,0 +1,62 @@
+"""From a name or a path to an entry of a catalogue."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from swarm.config.catalog import GpuEntry, ModelEntry, RooflineConstants
+from swarm.config.read import read_mapping, validate
+from swarm.errors import ConfigError
+
+FOLDER = Path(__file__).parent
+E = TypeVar("E", ModelEntry, GpuEntry)
+
+
+@cache
+def models() -> tuple[ModelEntry, ...]:
+    """Return every packaged model, by name."""
+    return _folder(ModelEntry, "models")
+
+
+@cache
+def gpus() -> tuple[GpuEntry, ...]:
+    """Return every packaged GPU, by name."""
+    return _folder(GpuEntry, "gpus")
+
+
+@cache
+def constants() -> RooflineConstants:
+    """Return the fitted constants."""
+    path = FOLDER / "constants.yaml"
+    return validate(RooflineConstants, read_mapping(path), str(path))
+
+
+def find_model(asked: str) -> ModelEntry:
+    """Return a model by its name, or from a user's own file."""
+    return _find(ModelEntry, asked, models(), "fleet.cost.model")
+
+
+def find_gpu(asked: str) -> GpuEntry:
+    """Return a GPU by its name, or from a user's own file."""
+    return _find(GpuEntry, asked, gpus(), "fleet.replicas.gpu")
+
+
+def _folder(kind: type[E], name: str) -> tuple[E, ...]:
+    return tuple(
+        validate(kind, read_mapping(path), str(path)) for path in sorted((FOLDER / name).glob("*.yaml"))
+    )
+
+
+def _find(kind: type[E], asked: str, packaged: tuple[E, ...], key: str) -> E:
+    if asked.endswith((".yaml", ".yml")):
+        return validate(kind, read_mapping(Path(asked)), asked)
+    wanted = asked.lower()
+    for entry in packaged:
+        if wanted in [entry.name.lower(), *map(str.lower, entry.also)]:
+            return entry
+    names = ", ".join(entry.name for entry in packaged)
+    raise ConfigError(
+        f"{key}: {asked!r} is in no catalogue; there are {names}, or give a path to a YAML file"
+    )
