@@ -11,7 +11,7 @@ from swarm.config.read import read_mapping, validate
 from swarm.errors import ConfigError
 
 FOLDER = Path(__file__).parent
-E = TypeVar("E", ModelEntry, GpuEntry)
+Entry = TypeVar("Entry", ModelEntry, GpuEntry)
 
 
 @cache
@@ -43,19 +43,19 @@ def find_gpu(asked: str) -> GpuEntry:
     return _find(GpuEntry, asked, gpus(), "fleet.replicas.gpu")
 
 
-def _folder(kind: type[E], name: str) -> tuple[E, ...]:
+def _folder(kind: type[Entry], name: str) -> tuple[Entry, ...]:
     return tuple(
         validate(kind, read_mapping(path), str(path)) for path in sorted((FOLDER / name).glob("*.yaml"))
     )
 
 
-def _find(kind: type[E], asked: str, packaged: tuple[E, ...], key: str) -> E:
+def _find(kind: type[Entry], asked: str, packaged: tuple[Entry, ...], key: str) -> Entry:
     if asked.endswith((".yaml", ".yml")):
         return validate(kind, read_mapping(Path(asked)), asked)
     wanted = asked.lower()
-    for entry in packaged:
-        if wanted in [entry.name.lower(), *map(str.lower, entry.also)]:
-            return entry
+    for one in packaged:
+        if wanted in (name.lower() for name in (one.name, *one.also)):
+            return one
     names = ", ".join(entry.name for entry in packaged)
     raise ConfigError(
         f"{key}: {asked!r} is in no catalogue; there are {names}, or give a path to a YAML file"
