@@ -84,11 +84,16 @@ class QuantizedParts(Strict):
     fp4: tuple[Part, ...] = PARTS
 
 
-class ModelEntry(Strict):
-    """A model's shape."""
+class Named(Strict):
+    """An entry that is found by any of its names."""
 
     name: str
     also: tuple[str, ...] = ()
+
+
+class ModelEntry(Named):
+    """A model's shape."""
+
     source: str = Field(min_length=8, description="where every number of the file is from")
     measured: bool = Field(False, description="rows of it were there to fit and check the constants")
     family: str
@@ -108,11 +113,9 @@ class Quantity(Strict):
     source: str = Field(min_length=8)
 
 
-class GpuEntry(Strict):
+class GpuEntry(Named):
     """A GPU: dense peaks, without sparsity; bandwidths of one direction."""
 
-    name: str
-    also: tuple[str, ...] = ()
     generation: str
     measured: bool = False
     memory_bytes: Quantity

@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from swarm.config.catalog import GpuEntry, ModelEntry, RooflineConstants
+from swarm.config.catalog import GpuEntry, ModelEntry, Named, RooflineConstants
 from swarm.config.read import read_mapping, validate
 from swarm.errors import ConfigError
 
 FOLDER = Path(__file__).parent
-Entry = TypeVar("Entry", ModelEntry, GpuEntry)
+Entry = TypeVar("Entry", bound=Named)
 
 
 @cache
