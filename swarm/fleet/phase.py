@@ -48,6 +48,10 @@ class DecodePhase:
         step = self.steps_until(time_s)
         return step if step == 0 or self.at_s(step) <= time_s else step - 1
 
+    def steps_begun(self, time_s: float) -> int:
+        """Return how many steps are done or under way at `time_s`."""
+        return min(self.steps, self.steps_done(time_s) + 1)
+
 
 PEAKS_SLACK = 64
 """Peaks kept beyond two for each sequence before those that nobody can ask for are dropped."""

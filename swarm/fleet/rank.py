@@ -4,7 +4,7 @@ A step gives each decoding sequence one token and spends what is left of the tok
 those begun, then those waiting, in order. Steps without prompts are run as one phase, in closed form, until
 a sequence finishes, the pool or the cost's line ends, or somebody new can join. The latest admitted is
 preempted when the pool runs out, and is computed again. What decoding takes of the pool is counted at once,
-and taken from what is cached there before the next admission, as nobody looks in between.
+and taken from what is cached there before anything is given back or admitted, as nobody looks in between.
 """
 
 from __future__ import annotations
@@ -152,6 +152,11 @@ class Rank:
         if state in ("chunk", "decode"):
             if state == "decode" and self._phase is not None:
                 self._cut_phase(now_s)
+                if self._due[self._place] <= now_s:
+                    # A step inside the phase ends now: the next one begins, with this sequence in it.
+                    self.run(now_s)
+                    self.cancel(sequence, now_s)
+                    return
             self._leaving.append(sequence)
             sequence.state = "cancelled"
             return
@@ -161,6 +166,8 @@ class Rank:
             self._pending.remove(sequence)
         elif state == "joining":
             self._joining.remove(sequence)
+        if self._phase is not None:
+            self._take_room(self.batch.step + self._phase.steps_begun(now_s), now_s)
         self._let_go(sequence, now_s)
         self._is_blocked = False
         self._wake(now_s)
@@ -201,6 +208,8 @@ class Rank:
         self._ended_s = now_s
         self._settle(now_s)
         batch = self.batch
+        if batch.members:
+            self._take_room(batch.step, now_s)
         finished = batch.pop_finished()
         while finished is not None:
             self._leave_batch(finished)
@@ -305,9 +314,9 @@ class Rank:
         batch.note_gap(batch.step + steps, last_s)
         batch.advance(steps)
 
-    def _take_room(self, now_s: float) -> None:
-        """Take what the batch has needed so far, and needs for the step being composed."""
-        more = self.batch.room.blocks(self.batch.step + 1) - self._batch_blocks
+    def _take_room(self, step: int, now_s: float) -> None:
+        """Take what the batch needs to hold the tokens of `step`."""
+        more = self.batch.room.blocks(step) - self._batch_blocks
         if more <= 0:
             return
         growth = self.hierarchy.grow(self._batch_handle, more * self.hierarchy.rules.block_tokens, now_s)
@@ -378,7 +387,7 @@ class Rank:
 
     def _admit_next(self, now_s: float) -> bool:
         """Admit the first in the queue; False if the pool has no room for it."""
-        self._take_room(now_s)
+        self._take_room(self.batch.step + 1, now_s)
         request_id, sequence = next(iter(self.waiting.items()))
         hierarchy, around = self.hierarchy, self._surroundings
         match = hierarchy.lookup(sequence.context(), now_s)
