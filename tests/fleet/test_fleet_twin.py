@@ -74,6 +74,8 @@ class Twin:
         self.pending: list[Naive] = []
         self.decoding: list[Naive] = []
         self.chunks: list[tuple[Naive, int]] = []
+        self.leaving: list[Naive] = []
+        """Cancelled in the step under way, in this order."""
         self.landings: list[tuple[float, Transfer, Naive, Handle]] = []
         self.events: list[Event] = []
         self.budget = 0
@@ -156,6 +158,8 @@ class Twin:
         if one in self.waiting:
             self.waiting.remove(one)
         elif one in self.decoding or any(one is other for other, _ in self.chunks):
+            if not one.is_leaving:
+                self.leaving.append(one)
             one.is_leaving = True
         else:
             if one in self.pending:
@@ -276,10 +280,12 @@ class Twin:
                 one.state = "decode"
                 self.decoding.append(one)
         self.chunks = []
-        for one in [one for one in self.open if one.is_leaving]:
-            if one in self.decoding:
-                self.decoding.remove(one)
-            self.leave(one, now, one.kv)
+        for one in self.leaving:
+            if one.handle is not None:
+                if one in self.decoding:
+                    self.decoding.remove(one)
+                self.leave(one, now, one.kv)
+        self.leaving = []
         self.events += token
 
     def finish(self, one: Naive, now: float) -> None:
