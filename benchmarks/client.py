@@ -145,10 +145,15 @@ class Floor:
         self.lag = LoopLag()
         self.ledger = HostLedger(
             clock=self.clock, host=0, epoch=0, block_tokens=64, journal=None, lag=self.lag,
-            windows=Windows(window_s=1.0, origin_s=0.0),
+            windows=Windows(window_s=1.0, origin_s=0.0), past=None, follows=(),
         )  # fmt: skip
         self.interpreter = Interpreter(
-            clock=self.clock, target=self.target, ledger=self.ledger, host=0, measured_from_s=0.0
+            clock=self.clock,
+            target=self.target,
+            ledger=self.ledger,
+            host=0,
+            measured_from_s=0.0,
+            takeover=None,
         )
         self.batch_bytes = 0
         self._reporter: asyncio.Task[None] | None = None

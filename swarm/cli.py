@@ -35,12 +35,21 @@ def run(
     ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
-    out: Out = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="The run folder, absent or empty; or a URL to copy it to.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off.")
+    ] = None,
 ) -> None:
     """Drive a live target with the swarm, from Ray actors."""
-    from swarm.cluster.run import run_live
+    from swarm.cluster.run import resume_live, run_live
     from swarm.config.read import read_experiment
 
+    if resume is not None:
+        if experiment is not None or target is not None or overrides or seed is not None or out is not None:
+            raise UsageError("swarm run --resume RUN: the run says all the rest; give nothing else")
+        raise typer.Exit(resume_live(resume))
     if experiment is None:
         raise UsageError("swarm run: an EXPERIMENT is expected")
     changes = list(overrides or ())

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
 
+from swarm.cluster.salvage import Whereabouts, journal_folder
+from swarm.cluster.ship import receive
 from swarm.config.fleet import FleetConfig
 from swarm.live.coordinator import Coordinator, CoordinatorPlan, Snapshot
 from swarm.live.host import Host, HostPlan
+from swarm.live.outbox import ReportError
 from swarm.measure.batch import Batch
+from swarm.measure.past import Past
 from swarm.workload.effects import Agent, Ended
-from swarm.workload.script import SessionScript
+
+SUBAGENT_EPOCHS_MAX = 5
+"""How often a sub-agent in an actor of its own is started, when its actor is lost."""
 
 
 @ray.remote(num_cpus=0)
 class RemoteProvider:
     """The emulated provider in a process of its own."""
 
-    async def start(self, config: FleetConfig, host: str) -> str:
-        """Listen on a free port of `host`; return the base URL."""
+    async def start(self, config: FleetConfig, host: str | None, port: int) -> str:
+        """Listen on `host`, or this node's address, and a port (0: a free one); return the base URL."""
         from swarm.live.server import Provider  # hosts do without the server's code
 
-        self._provider = Provider(config, host=host, port=0)
+        address = host or ray.util.get_node_ip_address()
+        self._provider = Provider(config, host=address, port=port)
         await self._provider.start()
-        return f"http://{host}:{self._provider.port}"
+        return f"http://{address}:{self._provider.port}"
 
     async def stop(self) -> None:
         """Close the server."""
@@ -43,6 +53,14 @@ class RemoteCoordinator:
     def new_host(self) -> int:
         """Return a number that no host of the run has."""
         return self._coordinator.new_host()
+
+    def retire(self, host: int, epoch: int) -> int:
+        """Take no more batches of a host's epochs up to this one; return the last sequence taken of it."""
+        return self._coordinator.retire(host, epoch)
+
+    def past(self, session: str) -> Past:
+        """Return what has been reported of a session."""
+        return self._coordinator.past(session)
 
     def receive(self, batch: Batch) -> int:
         """Take a batch; return the sequence acknowledged."""
@@ -61,19 +79,29 @@ class RemoteHost:
     """
 
     def __init__(
-        self, plan: HostPlan, scripts: tuple[SessionScript, ...], coordinator: Any, spreads: bool
+        self, plan: HostPlan, pieces: list[Any], coordinator: Any, run_id: str, spreads: bool
     ) -> None:
+        if plan.journal is not None:
+            plan = replace(plan, journal=journal_folder(plan.journal, run_id))
         self._plan = plan
         self._coordinator = coordinator
+        self._run_id = run_id
         self._spreads = spreads
-        self._host = Host(plan, scripts)
-        self._children: list[Any] = []
+        self._host = Host(plan, receive(pieces))
+        self._children: dict[Any, None] = {}
         self._start_unix_s = 0.0
 
     @ray.method(concurrency_group="control")
     async def clock(self) -> float:
         """Return this machine's wall clock in Unix seconds; answers once the host is made."""
         return time.time()
+
+    @ray.method(concurrency_group="control")
+    async def whereabouts(self) -> Whereabouts:
+        """Return where this host runs and writes."""
+        name = f"host-{self._plan.host:05d}-{self._plan.epoch}.journal"
+        node = ray.get_runtime_context().get_node_id()
+        return Whereabouts(node, os.getpid(), str(Path(self._plan.journal or "") / name))
 
     async def run(self, start_unix_s: float) -> None:
         """Play the host's share of the sessions to the end."""
@@ -102,14 +130,30 @@ class RemoteHost:
             self._host.spawn_with(self._spawn)
 
     async def _spawn(self, agent: Agent, at_s: float) -> Ended:
+        """Run a sub-agent in an actor of its own, and in another one when that is lost."""
         number = await self._coordinator.new_host.remote()
-        child = RemoteHost.remote(  # type: ignore[attr-defined]
-            replace(self._plan, host=number), (), self._coordinator, True
-        )
-        self._children.append(child)
-        ended: Ended = await child.run_agent.remote(agent, self._start_unix_s, at_s)
-        self._children.remove(child)
-        return ended
+        plan = replace(self._plan, host=number, epoch=0, follows=())
+        while True:
+            child = RemoteHost.options(scheduling_strategy="SPREAD").remote(  # type: ignore[attr-defined]
+                plan, [], self._coordinator, self._run_id, True
+            )
+            self._children[child] = None
+            try:
+                ended: Ended = await child.run_agent.remote(agent, self._start_unix_s, at_s)
+            except ray.exceptions.RayActorError:
+                if plan.epoch + 1 >= SUBAGENT_EPOCHS_MAX:
+                    raise
+                last = await self._coordinator.retire.remote(number, plan.epoch)
+                past = await self._coordinator.past.remote(agent.session)
+                plan = replace(plan, epoch=plan.epoch + 1, follows=(*plan.follows, last), past=past)
+            else:
+                return ended
+            finally:
+                del self._children[child]
 
-    async def _report(self, batch: Batch) -> None:
-        await self._coordinator.receive.remote(batch)
+    async def _report(self, batch: Batch) -> int:
+        try:
+            acknowledged: int = await self._coordinator.receive.remote(batch)
+        except (ray.exceptions.RayError, asyncio.InvalidStateError) as fault:
+            raise ReportError(str(fault)) from None
+        return acknowledged

@@ -20,7 +20,16 @@ class HostsConfig(Strict):
     count: int | None = Field(None, ge=1, description="null: from the cluster's size")
     agents_per_host: int | None = Field(None, ge=1, description="1: every agent in an actor of its own")
     cpus_per_host: float = Field(0.0, ge=0, description="CPUs that Ray reserves for each; 0: none")
+    subagents: Literal["with_parent", "spread"] = Field(
+        "with_parent", description="spread: each in an actor of its own, on any node"
+    )
     report_every_s: float = Field(1.0, gt=0)
+    silent_max_s: float = Field(
+        30.0, gt=0, description="a host that reports nothing for this long is ended and replaced"
+    )
+    provider_fronts: int = Field(
+        1, ge=1, le=1024, description="processes that the emulated fleet is cut into, over the nodes"
+    )
 
 
 class AuditConfig(Strict):
@@ -28,6 +37,9 @@ class AuditConfig(Strict):
 
     send_lag_p99_s: float = Field(0.05, gt=0)
     loop_lag_p99_s: float = Field(0.05, gt=0)
+    unaccounted_share: float = Field(
+        0.01, ge=0, le=1, description="requests sent from lost hosts, of which nothing is known"
+    )
     truncated_share: float = Field(0.01, ge=0, le=1, description="streams that ended without a finish")
     output_length_share: float = Field(
         0.01, ge=0, le=1, description="finished requests whose output is not as long as asked (exact_output)"

@@ -144,7 +144,7 @@ def _read_fleet_in(data: dict[str, Any], folder: Path) -> None:
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     """Paths inside a file are relative to the file."""
     workload = data.get("workload")
-    if isinstance(workload, dict) and isinstance(workload.get("path"), str):
+    if isinstance(workload, dict) and isinstance(workload.get("path"), str) and "://" not in workload["path"]:
         workload["path"] = str(folder / workload["path"])
 
 

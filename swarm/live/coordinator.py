@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.config.experiment import Experiment
+from swarm.live.outbox import RETIRED
 from swarm.measure.batch import Batch, Gauges
-from swarm.measure.rows import Journal
-from swarm.measure.settle import windows_of
+from swarm.measure.past import Past, past_of, split
+from swarm.measure.rows import Journal, read_journal
+from swarm.measure.settle import read_batches, windows_of
 
+JOURNAL = "coordinator.journal"
 WINDOWS_SHOWN = 15
 HOSTS_ASIDE = 1_000_000
 """Numbers from here on are for actors that a host starts for its sub-agents."""
@@ -39,56 +42,105 @@ class Snapshot:
     batches_doubled: int
     windows: bytes
     """The last `WINDOWS_SHOWN` windows."""
+    heard: dict[int, tuple[int, int]]
+    """The last batch of each host, as (epoch, sequence)."""
+    refusal: str | None
+    """Why the last batch was not taken: the journal refused it; None when it was."""
 
 
 class Coordinator:
-    """Adds up; its work grows with hosts and windows, not with requests."""
+    """Adds up; its work grows with hosts and windows, not with requests.
+
+    One that died is made again from its journal: what it acknowledged is there; hosts send the rest again.
+    """
 
     def __init__(self, plan: CoordinatorPlan) -> None:
-        self._journal = Journal(Path(plan.journal) / "coordinator.journal")
         self._windows = windows_of(plan.experiment)
         self._seen: dict[tuple[int, int], int] = {}
+        self._retired: dict[int, int] = {}
+        """By host: the epochs up to here are over."""
         self._gauges: dict[tuple[int, int], Gauges] = {}
         self._live = {True: 0, False: 0}
         self._batches_count = 0
         self._doubled_count = 0
         self._hosts_aside = 0
+        self._refusal: str | None = None
+        path = Path(plan.journal) / JOURNAL
+        if path.exists():
+            for frame in read_journal(path):
+                self._restore(Batch.of_frame(frame))
+        self._journal = Journal(path)
 
     def new_host(self) -> int:
         """Return a number that no host of the run has."""
         self._hosts_aside += 1
         return HOSTS_ASIDE + self._hosts_aside
 
+    def retire(self, host: int, epoch: int) -> int:
+        """Take no more batches of a host's epochs up to this one; return the last sequence taken of it."""
+        self._retired[host] = max(epoch, self._retired.get(host, -1))
+        return self._seen.get((host, epoch), -1)
+
+    def past(self, session: str) -> Past:
+        """Return what has been reported of a session."""
+        return past_of(read_batches([self._journal.path]), lambda name: name == session)
+
     def receive(self, batch: Batch) -> int:
         """Take a batch, unless it was taken before; return the last sequence taken.
 
         Batches of one host and epoch arrive in order: a sequence at or below the last one is a repeat.
+        A batch that the journal refuses is not taken, and the host will send it again.
         """
         name = (batch.host, batch.epoch)
-        if batch.sequence <= self._seen.get(name, -1):
+        if batch.epoch <= self._retired.get(batch.host, -1):
+            return RETIRED
+        last = self._seen.get(name, -1)
+        if batch.sequence <= last:
             self._doubled_count += 1
-            return self._seen[name]
-        self._journal.append(batch.frame())
-        self._seen[name] = batch.sequence
-        self._gauges[name] = batch.gauges
-        for step in batch.agents:
-            self._live[step.is_orchestrator] += step.change
+            return last
+        try:
+            self._journal.append(batch.frame())
+        except OSError as fault:
+            self._refusal = f"{self._journal.path}: {fault.strerror}"
+            return last
+        self._refusal = None
         self._windows.merge_bytes(batch.windows)
-        self._batches_count += 1
+        self._add(batch)
         return batch.sequence
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as last reported."""
         gauges = self._gauges.values()
         return Snapshot(
-            hosts=len(gauges),
+            hosts=len({host for host, _ in self._gauges}),
             live_orchestrators=self._live[True],
             live_subagents=self._live[False],
-            open_requests=sum(each.open_requests for each in gauges),
+            open_requests=sum(
+                each.open_requests
+                for (host, epoch), each in self._gauges.items()
+                if epoch > self._retired.get(host, -1)
+            ),
             sessions_started=sum(each.sessions_started for each in gauges),
             sessions_finished=sum(each.sessions_finished for each in gauges),
             sent=sum(each.sent for each in gauges),
             batches=self._batches_count,
             batches_doubled=self._doubled_count,
             windows=self._windows.last(WINDOWS_SHOWN).to_bytes(),
+            heard={host: (epoch, sequence) for (host, epoch), sequence in sorted(self._seen.items())},
+            refusal=self._refusal,
         )
+
+    def _add(self, batch: Batch) -> None:
+        self._seen[batch.host, batch.epoch] = batch.sequence
+        self._gauges[batch.host, batch.epoch] = batch.gauges
+        for step in batch.agents:
+            self._live[step.is_orchestrator] += step.change
+        self._batches_count += 1
+
+    def _restore(self, batch: Batch) -> None:
+        self._windows.add(split(batch)[0])
+        self._add(batch)
+        for epoch, _ in enumerate(batch.follows):
+            self._retired[batch.host] = max(epoch, self._retired.get(batch.host, -1))
+        if batch.host > HOSTS_ASIDE:
+            self._hosts_aside = max(self._hosts_aside, batch.host - HOSTS_ASIDE)

@@ -11,19 +11,22 @@ from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.live.clock import RunClock
-from swarm.live.interpreter import Interpreter
+from swarm.live.interpreter import Interpreter, Stopped, Takeover
 from swarm.live.lag import LoopLag
 from swarm.live.ledger import HostLedger
+from swarm.live.outbox import ENDING_S_MAX, REPORT_S_MAX, Outbox, Report
 from swarm.live.targets.openai import OpenAITarget
 from swarm.load.pacing import pacing_of
 from swarm.load.share import slots_of
-from swarm.measure.batch import Batch
+from swarm.measure.past import Past
 from swarm.measure.settle import windows_of
 from swarm.workload.effects import Agent, Ended
 from swarm.workload.script import SessionScript
-from swarm.workload.source import open_source
+from swarm.workload.source import open_source, session_name
 
-Report = Callable[[Batch], Awaitable[None]]
+SHED_LAG_S = 0.25
+"""A host whose loop woke up this late starts no session until it is in time again."""
+SHED_WAIT_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class HostPlan:
     epoch: int
     journal: str | None
     """Folder for the host's own journal; None: batches go to the coordinator alone."""
+    follows: tuple[int, ...]
+    """The last batch that counts of each earlier epoch of this host."""
+    past: Past | None
+    """What is known of this host's sessions from before; None at a run's start."""
 
 
 class Host:
@@ -54,8 +61,13 @@ class Host:
 
     def begin(self, start_unix_s: float) -> None:
         """Set the run's clock; rows and reports count from it."""
-        experiment = self._plan.experiment
+        experiment, past = self._plan.experiment, self._plan.past
         clock = RunClock(start_unix_s)
+        takeover = None
+        if past is not None:
+            lost_s = past.heard_until_s + experiment.hosts.report_every_s
+            at_s = max(0.0, clock.now_s())
+            takeover = Takeover(past, min(lost_s, at_s), at_s)
         self._ledger = HostLedger(
             clock=clock,
             host=self._plan.host,
@@ -64,6 +76,8 @@ class Host:
             windows=windows_of(experiment),
             journal=self._plan.journal,
             lag=self._lag,
+            past=past,
+            follows=self._plan.follows,
         )
         self._interpreter = Interpreter(
             clock=clock,
@@ -71,6 +85,7 @@ class Host:
             ledger=self._ledger,
             host=self._plan.host,
             measured_from_s=experiment.load.warmup_s,
+            takeover=takeover,
         )
         self._clock = clock
         self._lag.start()
@@ -105,7 +120,7 @@ class Host:
         await self._target.close()
 
     async def _play(self, slot: int) -> None:
-        interpreter, ledger = self._interpreter, self._ledger
+        interpreter, ledger, past = self._interpreter, self._ledger, self._plan.past
         assert interpreter is not None
         assert ledger is not None
         at_s = self._pacing.start_s(slot)
@@ -113,11 +128,35 @@ class Host:
             index = self._pacing.session_index(slot, generation)
             if index is None or interpreter.is_stopping:
                 return
+            name = session_name(index)
+            if past is not None and name in past.sessions_ended:
+                at_s = past.sessions_ended[name]
+                continue
+            if past is None or name not in past.started:
+                try:
+                    at_s += await self._put_off(at_s)
+                except Stopped:
+                    return
             ended = await interpreter.run(self._source.session(index), at_s)
             if not ended.ok:
                 return
-            ledger.session_finished()
+            ledger.session_finished(name, ended.completed_s)
             at_s = ended.completed_s
+
+    async def _put_off(self, at_s: float) -> float:
+        """Wait while this host is behind: it sheds the start of sessions, never what it measures.
+
+        Return by how much the session starts later than at `at_s`, which may lie in the future.
+        """
+        assert self._interpreter is not None
+        await self._interpreter.wait_until(at_s)
+        if self._lag.last_s < SHED_LAG_S:
+            return 0.0
+        assert self._ledger is not None
+        self._ledger.put_off()
+        while self._lag.last_s >= SHED_LAG_S:
+            await self._interpreter.wait_until(self._clock.now_s() + SHED_WAIT_S)
+        return max(0.0, self._clock.now_s() - at_s)
 
     async def _until_done(self, tasks: Sequence[asyncio.Future[Any]], report: Report) -> None:
         """Report every interval; stop at the load's end or on request, drain, and report the rest."""
@@ -126,7 +165,8 @@ class Host:
         assert ledger is not None
         done = asyncio.ensure_future(asyncio.gather(*tasks, return_exceptions=True))
         quiet = asyncio.Event()
-        reporter = asyncio.ensure_future(self._report_on(report, quiet))
+        outbox = Outbox(report, is_journaled=ledger.is_journaled)
+        reporter = asyncio.ensure_future(self._report_on(outbox, quiet))
         stop = asyncio.ensure_future(self._stop_requested.wait())
         left_s = None if load.duration_s is None else max(0.0, load.duration_s - self._clock.now_s())
         await asyncio.wait((done, stop), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
@@ -138,16 +178,22 @@ class Host:
         stop.cancel()
         quiet.set()
         await reporter
-        await report(ledger.take())
+        outbox.put(ledger.take())
+        await outbox.send(ENDING_S_MAX)
         for task in tasks:
             if not task.cancelled():
                 task.result()
 
-    async def _report_on(self, report: Report, quiet: asyncio.Event) -> None:
+    async def _report_on(self, outbox: Outbox, quiet: asyncio.Event) -> None:
         assert self._ledger is not None
         every_s = self._plan.experiment.hosts.report_every_s
         waits = asyncio.ensure_future(quiet.wait())
         while not quiet.is_set():
             await asyncio.wait((waits,), timeout=every_s)
-            if not quiet.is_set():
-                await report(self._ledger.take())
+            if quiet.is_set():
+                return
+            outbox.put(self._ledger.take())
+            await outbox.send(REPORT_S_MAX)
+            if outbox.is_refused:
+                self._ledger.fault(f"host {self._plan.host}: {outbox.refusal}: no more turns are started")
+                self.stop()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from swarm.live.clock import RunClock
-from swarm.live.rows import row_of
+from swarm.live.rows import OpenRequest, row_of
 from swarm.live.targets.turn import Target, Turn, TurnResult
+from swarm.measure.past import Answer, Past
 from swarm.measure.record import RequestRow
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
@@ -23,14 +25,28 @@ class Ledger(Protocol):
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """An agent began its first effect."""
 
-    def agent_ended(self, agent: Agent, at_s: float) -> None:
+    def agent_ended(self, agent: Agent, at_s: float, *, finished: bool) -> None:
         """An agent's program returned, or was stopped."""
 
-    def sent(self, agent: Agent, effect: Infer, at_s: float) -> int:
-        """A request was given to the target; return its ideal hit in tokens."""
+    def sent(self, request: OpenRequest) -> int:
+        """A request is given to the target; return its ideal hit in tokens."""
+
+    def missed(self) -> None:
+        """A request was sent from a lost host, as far as its plan tells, and nothing is known of it."""
 
     def ended(self, effect: Infer, row: RequestRow, token_times: Sequence[float]) -> None:
         """A request has its row; `token_times` are its deltas' times, in any clock's seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """What is known of agents that another host ran before, and when they go on."""
+
+    past: Past
+    lost_s: float
+    """The lost host may have sent what was due until then."""
+    at_s: float
+    """No turn of theirs is intended before."""
 
 
 class Stopped(Exception):
@@ -48,12 +64,14 @@ class Interpreter:
         ledger: Ledger,
         host: int,
         measured_from_s: float,
+        takeover: Takeover | None,
     ) -> None:
         self._clock = clock
         self._target = target
         self._ledger = ledger
         self._host = host
         self._measured_from_s = measured_from_s
+        self._takeover = takeover
         self._is_stopping = False
         self._sleepers: dict[asyncio.Future[None], None] = {}
         self.spawn: Spawner = self.run
@@ -74,7 +92,7 @@ class Interpreter:
         due = DueClock(start_s)
         children: dict[str, asyncio.Future[Ended]] = {}
         try:
-            await self._wait_until(start_s)
+            await self.wait_until(start_s)
         except Stopped:
             return Ended(agent.path, False, start_s, None)
         self._ledger.agent_started(agent, start_s)
@@ -91,7 +109,8 @@ class Interpreter:
             await asyncio.gather(*children.values(), return_exceptions=True)
             raise
         finally:
-            self._ledger.agent_ended(agent, max(due.due_s, start_s) if ok else self._clock.now_s())
+            ended_s = max(due.due_s, start_s) if ok else self._clock.now_s()
+            self._ledger.agent_ended(agent, ended_s, finished=ok)
         if children:
             await asyncio.gather(*children.values())
         return Ended(agent.path, ok, due.due_s, returned)
@@ -101,6 +120,9 @@ class Interpreter:
     ) -> object:
         turn = 0
         result: object = None
+        takeover = self._takeover
+        if takeover is not None and due.due_s >= takeover.at_s:
+            takeover = None  # The agent starts after it.
         while True:
             try:
                 effect = program.send(result)
@@ -111,11 +133,18 @@ class Interpreter:
                     due.think(effect)
                     result = None
                 case Infer():
-                    await self._wait_until(due.due_s)
-                    result = await self._infer(agent, turn, effect, due)
+                    known = None if takeover is None else takeover.past.answer(agent.path, turn)
+                    if known is not None:
+                        result = _told(known, due)
+                    else:
+                        if takeover is not None:
+                            self._resume(takeover, agent, turn, due)
+                        await self.wait_until(due.due_s)
+                        result = await self._infer(agent, turn, effect, due, resumed=takeover is not None)
+                        takeover = None
                     turn += 1
                 case Spawn(child):
-                    await self._wait_until(due.due_s)
+                    await self.wait_until(due.due_s)
                     children[child.path] = asyncio.ensure_future(self.spawn(child, due.due_s))
                     result = child.path
                 case Join(paths):
@@ -127,7 +156,7 @@ class Interpreter:
                         raise Stopped
                     result = tuple(ended)
 
-    async def _wait_until(self, at_s: float) -> None:
+    async def wait_until(self, at_s: float) -> None:
         """Return at `at_s`; raise Stopped if the run stops before."""
         if self._is_stopping:
             raise Stopped
@@ -146,7 +175,15 @@ class Interpreter:
         if self._is_stopping:
             raise Stopped
 
-    async def _infer(self, agent: Agent, turn: int, effect: Infer, due: DueClock) -> Inferred:
+    def _resume(self, takeover: Takeover, agent: Agent, turn: int, due: DueClock) -> None:
+        """Go on with the first turn that has no answer; count it where the lost host has sent it unseen."""
+        if due.due_s <= takeover.lost_s and (agent.path, turn) not in takeover.past.open_turns:
+            self._ledger.missed()
+        due.resume(takeover.at_s)
+
+    async def _infer(
+        self, agent: Agent, turn: int, effect: Infer, due: DueClock, *, resumed: bool
+    ) -> Inferred:
         intended_s = due.intend()
         request = Turn(
             prompt=effect.prompt,
@@ -157,35 +194,39 @@ class Interpreter:
             request_id=f"{agent.path}:{turn}",
             keep_reply=effect.echo or effect.keep_reply,
         )
-        ideal = self._ledger.sent(agent, effect, self._clock.now_s())
+        sent = OpenRequest(
+            agent=agent,
+            turn=turn,
+            effect=effect,
+            intended_s=intended_s,
+            sent_s=self._clock.now_s(),
+            measured=intended_s >= self._measured_from_s,
+            resumed=resumed,
+        )
+        ideal = self._ledger.sent(sent)
         try:
             result = await self._target.send(request)
         except asyncio.CancelledError:
             result = TurnResult(outcome="interrupted")
             result.completed_s = self._clock.origin_s + self._clock.now_s()
-            self._note(agent, turn, effect, intended_s, ideal, result)
+            self._note(sent, ideal, result)
             raise
-        row = self._note(agent, turn, effect, intended_s, ideal, result)
+        row = self._note(sent, ideal, result)
         due.complete(row.completed_s)
         reply = result.reply if row.outcome == "ok" else None
         return Inferred(row.outcome == "ok", row.output_tokens, row.completed_s, reply)
 
-    def _note(
-        self, agent: Agent, turn: int, effect: Infer, intended_s: float, ideal: int, result: TurnResult
-    ) -> RequestRow:
-        row = row_of(
-            agent,
-            turn,
-            effect,
-            result,
-            origin_s=self._clock.origin_s,
-            intended_s=intended_s,
-            ideal_tokens=ideal,
-            host=self._host,
-            measured=intended_s >= self._measured_from_s,
-        )
-        self._ledger.ended(effect, row, result.token_times)
+    def _note(self, sent: OpenRequest, ideal: int, result: TurnResult) -> RequestRow:
+        row = row_of(sent, result, origin_s=self._clock.origin_s, ideal_tokens=ideal, host=self._host)
+        self._ledger.ended(sent.effect, row, result.token_times)
         return row
+
+
+def _told(answer: Answer, due: DueClock) -> Inferred:
+    """Return what the program was told before its host was lost; its text is gone."""
+    due.intend()
+    due.complete(answer.completed_s)
+    return Inferred(answer.ok, answer.output_tokens, answer.completed_s, None)
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:

@@ -25,6 +25,11 @@ class LoopLag:
         self._lags_s: list[float] = []
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def last_s(self) -> float:
+        """How late the loop woke up last; 0 before it has."""
+        return self._lags_s[-1] if self._lags_s else 0.0
+
     def start(self) -> None:
         """Begin to watch the running loop."""
         self._task = asyncio.get_running_loop().create_task(self._watch())

@@ -7,16 +7,27 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
+
 from swarm.context.tree import Node
 from swarm.live.clock import RunClock
 from swarm.live.lag import LoopLag, cpu_wait_s
+from swarm.live.rows import OpenRequest, row_of
+from swarm.live.targets.turn import TurnResult
 from swarm.measure.batch import AgentStep, Batch, Gauges, Place
 from swarm.measure.ideal import Ideal
+from swarm.measure.past import Past
 from swarm.measure.record import RequestRow
-from swarm.measure.rows import Journal, RowTable, to_message
+from swarm.measure.rows import Journal, RowTable, batch_of, to_message
 from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
 from swarm.workload.effects import Agent, Infer
+
+FAULTS_MAX = 16
+"""Faults told in one batch."""
+
+HOST_LOST = "host_lost"
+"""Error class of a request that was open when its host was last heard."""
 
 
 class HostLedger:
@@ -32,6 +43,8 @@ class HostLedger:
         windows: Windows,
         journal: str | None,
         lag: LoopLag,
+        past: Past | None,
+        follows: tuple[int, ...],
     ) -> None:
         self._clock = clock
         self._windows = windows
@@ -40,46 +53,83 @@ class HostLedger:
         self._sequence = 0
         self._ideal = Ideal(block_tokens=block_tokens)
         self._rows = RowTable()
-        self._journal = None
+        self._journal: Journal | None = None
         if journal is not None:
-            self._journal = Journal(Path(journal) / f"host-{host:05d}-{epoch}.journal")
+            self._journal = _open_journal(Path(journal) / f"host-{host:05d}-{epoch}.journal")
         self._lag = lag
+        self._past = past
+        self._follows = follows
+        self._sessions_ended: list[tuple[str, float]] = []
+        self._faults: list[str] = []
+        self._unreported: dict[tuple[str, int], OpenRequest] = {}
+        """Requests sent since the last batch and still open."""
+        if journal is not None and self._journal is None:
+            self.fault(f"host {host}: its journal cannot be opened in {journal}")
         self._itl = Sketch()
         self._places_known: set[str] = set()
         self._places: list[Place] = []
         self._steps: list[AgentStep] = []
         self._sessions_started = 0
         self._sessions_finished = 0
+        self._put_off_count = 0
         self._sent_count = 0
         self._open_count = 0
 
     def agent_started(self, agent: Agent, at_s: float) -> None:
-        """Note an agent's start."""
+        """Note an agent's start; one that its lost host has noted goes on."""
+        past = self._past
+        if past is not None and (agent.path in past.live or agent.path in past.finished):
+            return
         is_orchestrator = agent.parent is None
-        self._sessions_started += is_orchestrator
-        self._steps.append(AgentStep(at_s, 1, is_orchestrator))
+        self._sessions_started += is_orchestrator and (past is None or agent.path not in past.started)
+        self._steps.append(AgentStep(at_s, 1, is_orchestrator, agent.path, False))
         self._windows.agent_started(at_s, host=self._host, is_subagent=not is_orchestrator)
 
-    def agent_ended(self, agent: Agent, at_s: float) -> None:
+    def agent_ended(self, agent: Agent, at_s: float, *, finished: bool) -> None:
         """Note an agent's end, whether its program returned or the run stopped it."""
+        if self._past is not None and agent.path in self._past.finished:
+            return
         is_orchestrator = agent.parent is None
-        self._steps.append(AgentStep(at_s, -1, is_orchestrator))
+        self._steps.append(AgentStep(at_s, -1, is_orchestrator, agent.path, finished))
         self._windows.agent_ended(at_s, host=self._host, is_subagent=not is_orchestrator)
 
-    def session_finished(self) -> None:
+    def session_finished(self, session: str, at_s: float) -> None:
         """Note that a session came to its own end."""
         self._sessions_finished += 1
+        self._sessions_ended.append((session, at_s))
 
-    def sent(self, agent: Agent, effect: Infer, at_s: float) -> int:
+    def sent(self, request: OpenRequest) -> int:
         """Note a request; return its ideal hit as far as this host's own sends tell."""
         self._sent_count += 1
         self._open_count += 1
-        self._note_place(effect.prompt.node)
-        return self._ideal.send(effect.prompt)
+        self._unreported[request.agent.path, request.turn] = request
+        self._note_place(request.effect.prompt.node)
+        return self._ideal.send(request.effect.prompt)
+
+    def missed(self) -> None:
+        """Note a request that the lost host must have sent, of which nothing is known."""
+        self._sent_count += 1
+
+    def fault(self, words: str) -> None:
+        """Note what went wrong; the run's validity is judged by it."""
+        if len(self._faults) < FAULTS_MAX:
+            self._faults.append(words)
+
+    def put_off(self) -> None:
+        """Note that the start of a session was put off because this host is behind."""
+        if not self._put_off_count:
+            self.fault(f"host {self._host} fell behind and put off the start of sessions")
+        self._put_off_count += 1
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether batches are on this host's own disk."""
+        return self._journal is not None
 
     def ended(self, effect: Infer, row: RequestRow, token_times: Sequence[float]) -> None:
         """Note how a request ended."""
         self._open_count -= 1
+        self._unreported.pop((row.agent, row.turn), None)
         self._rows.append(row)
         if row.outcome != "ok":
             return
@@ -95,13 +145,20 @@ class HostLedger:
         lag.add_many(self._lag.take())
         rows = self._rows.take()
         self._windows.add(rows)
+        opened = [self._provisional(request) for request in self._unreported.values()]
+        self._unreported = {}
+        if opened:
+            rows = pa.concat_tables([rows, pa.Table.from_batches([batch_of(opened)])])
         places, self._places = self._places, []
         steps, self._steps = self._steps, []
+        ended, self._sessions_ended = self._sessions_ended, []
+        faults, self._faults = self._faults, []
         batch = Batch(
             host=self._host,
             epoch=self._epoch,
             sequence=self._sequence,
             rows=to_message(rows),
+            open_rows=len(opened),
             windows=self._windows.take().to_bytes(),
             places=tuple(places),
             agents=tuple(steps),
@@ -116,11 +173,31 @@ class HostLedger:
                 cpu_s=time.process_time(),
                 cpu_wait_s=cpu_wait_s(),
             ),
+            sessions_ended=tuple(ended),
+            follows=self._follows,
+            faults=tuple(faults),
         )
         self._sequence += 1
-        if self._journal is not None:
-            self._journal.append(batch.frame())
+        self._keep(batch)
         return batch
+
+    def _keep(self, batch: Batch) -> None:
+        """Write the batch to the journal; where that fails, the coordinator alone has them from then on."""
+        if self._journal is None:
+            return
+        try:
+            self._journal.append(batch.frame())
+        except OSError as fault:
+            self._journal = None
+            self.fault(f"host {self._host}: its journal refuses writes: {fault.strerror}")
+
+    def _provisional(self, request: OpenRequest) -> RequestRow:
+        """Return what the request's row will be if its host is lost."""
+        result = TurnResult(outcome="interrupted")
+        result.sent_s = result.completed_s = request.sent_s
+        row = row_of(request, result, origin_s=0.0, ideal_tokens=0, host=self._host)
+        row.error_class = HOST_LOST
+        return row
 
     def _note_place(self, node: Node) -> None:
         """Note a node and those above it, once each, parents first."""
@@ -133,3 +210,11 @@ class HostLedger:
             self._places_known.add(each.name)
             parent = None if each.parent is None else each.parent.name
             self._places.append(Place(each.name, parent, each.start))
+
+
+def _open_journal(path: Path) -> Journal | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Journal(path)
+    except OSError:
+        return None

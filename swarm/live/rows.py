@@ -1,5 +1,6 @@
 """A turn's result as a row of the run."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 from swarm.live.targets.turn import TurnResult
@@ -7,19 +8,25 @@ from swarm.measure.record import Outcome, RequestRow
 from swarm.workload.effects import Agent, Infer
 
 
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request as it is known when it is sent; times are of the run's clock."""
+
+    agent: Agent
+    turn: int
+    effect: Infer
+    intended_s: float
+    sent_s: float
+    measured: bool
+    resumed: bool
+    """The agent's first one after it was taken over from a lost host."""
+
+
 def row_of(
-    agent: Agent,
-    turn: int,
-    effect: Infer,
-    result: TurnResult,
-    *,
-    origin_s: float,
-    intended_s: float,
-    ideal_tokens: int,
-    host: int,
-    measured: bool,
+    request: OpenRequest, result: TurnResult, *, origin_s: float, ideal_tokens: int, host: int
 ) -> RequestRow:
     """Return the row; `origin_s` is the run's start on the clock of the result's stamps."""
+    agent, effect, intended_s = request.agent, request.effect, request.intended_s
     outcome: Outcome = "ok" if result.outcome == "ok" else "failed"
     if result.outcome == "interrupted":
         outcome = "interrupted"
@@ -32,7 +39,7 @@ def row_of(
         agent=agent.path,
         parent=agent.parent,
         role=agent.role,
-        turn=turn,
+        turn=request.turn,
         kind=effect.kind,
         opened_by=effect.opened_by,
         host=host,
@@ -59,8 +66,8 @@ def row_of(
         itl_mean_s=gaps[0],
         itl_max_s=gaps[1],
         merged_reads=result.merged_reads,
-        resumed=False,
-        measured=measured,
+        resumed=request.resumed,
+        measured=request.measured,
         by_tier=None,
         lost_to=None,
         echo=effect.echo,

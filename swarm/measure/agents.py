@@ -27,10 +27,14 @@ class AgentCounts:
 
 
 def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> AgentCounts:
-    """Add up starts and ends; at one instant starts go first, so an agent of no length counts."""
+    """Add up starts and ends; at one instant starts go first, so an agent of no length counts.
+
+    An agent that was stopped and went on later starts twice and is counted once.
+    """
     ordered = sorted(steps, key=lambda step: (step.at_s, -step.change))
     live = {True: 0, False: 0}
     started = {True: 0, False: 0}
+    known: set[str] = set()
     peak, area, main_area, before_s = 0, 0.0, 0.0, from_s
     times: list[float] = []
     orchestrators: list[int] = []
@@ -41,7 +45,9 @@ def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> A
         main_area += live[True] * (until_s - before_s)
         before_s = until_s
         live[step.is_orchestrator] += step.change
-        started[step.is_orchestrator] += max(0, step.change)
+        if step.change > 0 and (step.agent is None or step.agent not in known):
+            started[step.is_orchestrator] += 1
+            known |= {step.agent} if step.agent is not None else set()
         peak = max(peak, live[True] + live[False])
         times.append(step.at_s)
         orchestrators.append(live[True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import orjson
 
@@ -24,6 +24,10 @@ class AgentStep:
     at_s: float
     change: int
     is_orchestrator: bool
+    agent: str | None
+    """Its path: an agent that goes on after its host was lost is no new one. None where nothing is lost."""
+    finished: bool
+    """Of an end: the program returned; otherwise the run stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,9 @@ class Batch:
     epoch: int
     sequence: int
     rows: bytes
-    """Arrow IPC stream of the rows that ended since the last batch."""
+    """Arrow IPC stream of the rows that ended since the last batch, then of `open_rows` provisional ones."""
+    open_rows: int
+    """Requests that were sent since the last batch and are still open: their rows if no more is heard."""
     windows: bytes
     places: tuple[Place, ...]
     """Nodes sent for the first time by this host."""
@@ -60,6 +66,12 @@ class Batch:
     loop_lag: bytes
     """Sketch of the event loop's lags since the last batch."""
     gauges: Gauges
+    sessions_ended: tuple[tuple[str, float], ...]
+    """Sessions that came to their own end since the last batch, and when."""
+    follows: tuple[int, ...]
+    """For each earlier epoch of the host, its last batch that counts; -1 where none does."""
+    faults: tuple[str, ...]
+    """What went wrong on the host since the last batch, in words."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -69,10 +81,14 @@ class Batch:
                 "epoch": self.epoch,
                 "sequence": self.sequence,
                 "places": [(place.name, place.parent, place.start) for place in self.places],
-                "agents": [(step.at_s, step.change, step.is_orchestrator) for step in self.agents],
+                "agents": [astuple(step) for step in self.agents],
                 "itl": b64encode(self.itl).decode(),
                 "loop_lag": b64encode(self.loop_lag).decode(),
                 "gauges": asdict(self.gauges),
+                "open_rows": self.open_rows,
+                "sessions_ended": self.sessions_ended,
+                "follows": self.follows,
+                "faults": self.faults,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -93,4 +109,8 @@ class Batch:
             itl=b64decode(head["itl"]),
             loop_lag=b64decode(head["loop_lag"]),
             gauges=Gauges(**head["gauges"]),
+            open_rows=head["open_rows"],
+            sessions_ended=tuple((name, at_s) for name, at_s in head["sessions_ended"]),
+            follows=tuple(head["follows"]),
+            faults=tuple(head["faults"]),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
@@ -108,21 +110,46 @@ class Journal:
     """A file of framed messages that is only appended to.
 
     A frame is its length, its checksum and the message, handed to the system as one write: a process may
-    be killed at any time and all frames but the last are whole.
+    be killed at any time and all frames but the last are whole. What an earlier process left half-written
+    at the end is cut off.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._end = whole_bytes(path) if path.exists() else 0
         self._file: BinaryIO = path.open("ab", buffering=0)
+        self._cut()
 
     def append(self, message: bytes) -> None:
-        """Write one message; it is the system's from then on, whatever happens to this process."""
+        """Write one message; it is the system's from then on, whatever happens to this process.
+
+        Raises OSError, with the file as it was, where the message cannot be written whole.
+        """
         head = len(message).to_bytes(8, "little") + zlib.crc32(message).to_bytes(4, "little")
-        self._file.write(head + message)
+        frame = head + message
+        try:
+            written = self._file.write(frame)
+        except OSError:
+            self._cut()
+            raise
+        if written != len(frame):
+            self._cut()
+            raise OSError(errno.ENOSPC, "a frame was written in part: the disk is full or a limit is reached")
+        self._end += len(frame)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _cut(self) -> None:
+        """Take back what follows the last whole frame."""
+        if os.fstat(self._file.fileno()).st_size != self._end:
+            os.ftruncate(self._file.fileno(), self._end)
+
+
+def whole_bytes(path: Path) -> int:
+    """Return how many bytes of a journal are whole frames."""
+    return sum(_HEAD_BYTES + len(message) for message in read_journal(path))
 
 
 def read_journal(path: Path) -> Iterator[bytes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +13,9 @@ from swarm.config.experiment import Experiment
 from swarm.measure.agents import count_agents
 from swarm.measure.batch import AgentStep, Batch, Gauges, Place
 from swarm.measure.hosts import host_loads
+from swarm.measure.past import split
 from swarm.measure.reconcile import with_ideal
-from swarm.measure.rows import from_message, merged, read_journal
+from swarm.measure.rows import merged, read_journal
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
@@ -36,13 +38,24 @@ def windows_of(experiment: Experiment) -> Windows:
 
 
 def read_batches(journals: Iterable[Path]) -> list[Batch]:
-    """Return the batches of all journals, each once, by host, epoch and sequence."""
+    """Return the batches of all journals, each once, by host, epoch and sequence.
+
+    What a host still wrote after another had taken over its sessions does not count: the next epoch's
+    batches say where each earlier one ends.
+    """
     batches: dict[tuple[int, int, int], Batch] = {}
+    ends: dict[tuple[int, int], int] = {}
     for path in journals:
         for frame in read_journal(path):
             batch = Batch.of_frame(frame)
             batches.setdefault((batch.host, batch.epoch, batch.sequence), batch)
-    return [batches[name] for name in sorted(batches)]
+            for epoch, last in enumerate(batch.follows):
+                ends[batch.host, epoch] = last
+    return [
+        batches[host, epoch, sequence]
+        for host, epoch, sequence in sorted(batches)
+        if sequence <= ends.get((host, epoch), sequence)
+    ]
 
 
 def settle(
@@ -55,8 +68,12 @@ def settle(
     sessions_asked_mean: float | None,
     clock_offsets_s: dict[int, float],
 ) -> Settled:
-    """Add up; requests that a host sent and never wrote a row for are unaccounted."""
-    rows = merged(from_message(batch.rows) for batch in batches)
+    """Add up; requests that were open when their host was lost are interrupted.
+
+    Those that a host sent and never wrote a row for are unaccounted.
+    """
+    rows = merged(rows_of_hosts(batches))
+    faults += tuple(fault for batch in batches for fault in batch.faults)
     places: list[Place] = [place for batch in batches for place in batch.places]
     steps: list[AgentStep] = [step for batch in batches for step in batch.agents]
     itl, loop_lag = Sketch(), Sketch()
@@ -97,3 +114,33 @@ def settle(
             note = windows.agent_started if step.change > 0 else windows.agent_ended
             note(step.at_s, host=batch.host, is_subagent=not step.is_orchestrator)
     return Settled(rows, totals, windows, tuple(places))
+
+
+def rows_of_hosts(batches: list[Batch]) -> Iterator[pa.Table]:
+    """Yield the rows of each host and epoch: the final ones, then the open ones that never became final."""
+    for (_, _), group in groupby(batches, key=lambda batch: (batch.host, batch.epoch)):
+        ended: set[tuple[str, int]] = set()
+        opened: list[pa.Table] = []
+        heard_until_s = 0.0
+        for batch in group:
+            heard_until_s = batch.gauges.at_s
+            final, provisional = split(batch)
+            ended |= set(_turns(final))
+            if provisional.num_rows:
+                opened.append(provisional)
+            yield final
+        if opened:
+            table = pa.concat_tables(opened)
+            lost = table.filter(pa.array([turn not in ended for turn in _turns(table)], pa.bool_()))
+            yield _ended_at(lost, heard_until_s)
+
+
+def _turns(table: pa.Table) -> Iterator[tuple[str, int]]:
+    return zip(table.column("agent").to_pylist(), table.column("turn").to_pylist(), strict=True)
+
+
+def _ended_at(table: pa.Table, at_s: float) -> pa.Table:
+    """Return rows as ended when their host was last heard."""
+    at = table.schema.get_field_index("completed_s")
+    ends = [max(at_s, sent_s) for sent_s in table.column("sent_s").to_pylist()]
+    return table.set_column(at, table.schema.field(at), pa.array(ends, pa.float64()))

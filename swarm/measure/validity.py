@@ -51,7 +51,7 @@ def invalid_reasons(
         reasons += check(facts, ended)
     reasons += _hosts(facts.audit, totals)
     reasons += _delivery(facts.audit, totals)
-    if totals.unaccounted:
+    if totals.unaccounted > facts.audit.unaccounted_share * totals.sent:
         reasons.append(f"{totals.unaccounted} requests are unaccounted for: their host was lost")
     return reasons
 

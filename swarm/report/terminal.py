@@ -60,6 +60,10 @@ class Live:
             self._shown_s = now_s
             self._console.print(self._line(snapshot, now_s, recent), soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """Tell of something that happened."""
+        self._console.print(text, soft_wrap=True, style="dim")
+
     def _line(self, snapshot: Snapshot, now_s: float, recent: dict[str, Any]) -> str:
         until = self._experiment.load.duration_s
         span = "" if until is None else f"/{until:.0f}"

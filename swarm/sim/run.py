@@ -64,12 +64,12 @@ class Book:
         """Note an agent's start."""
         is_orchestrator = agent.parent is None
         self._sessions_started += is_orchestrator
-        self._steps.append(AgentStep(at_s, 1, is_orchestrator))
+        self._steps.append(AgentStep(at_s, 1, is_orchestrator, None, False))
 
     def agent_ended(self, agent: Agent, at_s: float) -> None:
         """Note an agent's end; a session's end starts the slot's next one."""
         is_orchestrator = agent.parent is None
-        self._steps.append(AgentStep(at_s, -1, is_orchestrator))
+        self._steps.append(AgentStep(at_s, -1, is_orchestrator, None, True))
         if is_orchestrator:
             self._sessions_finished += 1
             slot, generation = self._slot_of.pop(agent.path)

@@ -38,8 +38,10 @@ class Context:
 
 def append_reply(tip: Prompt, inferred: Inferred, planned_tokens: int) -> Prompt:
     """Return `tip` with the reply after it: the real one where it is known, else planned text."""
-    if not inferred.ok or inferred.reply is None:
+    if not inferred.ok:
         return tip.extend(planned_tokens)
+    if inferred.reply is None:
+        return tip.extend(inferred.output_tokens or planned_tokens)
     end = tip.length + inferred.output_tokens
     if end > tip.length:
         tip.node.echo(tip.length, end, inferred.reply)

@@ -31,6 +31,10 @@ class DueClock:
         self.completed_s = completed_s
         self.due_s = max(self.due_s, completed_s)
 
+    def resume(self, at_s: float) -> None:
+        """Go on at `at_s` after the host was lost: the target is not to blame for what was due before."""
+        self.due_s = max(self.due_s, at_s)
+
     def join(self, ended_s: float) -> None:
         """Wait for a child that ended at `ended_s`."""
         self.due_s = max(self.due_s, ended_s)

@@ -33,6 +33,11 @@ def session_name(index: int) -> str:
     return f"s{index:06d}"
 
 
+def session_index(name: str) -> int:
+    """Return the index of the session of that name."""
+    return int(name[1:])
+
+
 class SyntheticSource:
     """Sessions of the synthetic coding agent."""
 

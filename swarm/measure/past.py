@@ -1,0 +1,123 @@
+"""What journals tell of agents whose host was lost: enough to run their programs up to where they were.
+
+Knows: batches. Does not know: programs, hosts, who runs what next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from swarm.measure.batch import Batch
+from swarm.measure.rows import from_message
+
+Name = tuple[str, int]
+"""A turn: its agent's path and its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a program was told of one of its requests."""
+
+    ok: bool
+    output_tokens: int
+    completed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Sessions as far as they got."""
+
+    answers: dict[str, tuple[Answer, ...]]
+    """By agent: of its turns from the first on."""
+    open_turns: frozenset[Name]
+    """Turns that were sent, and of which nothing more is known."""
+    started: frozenset[str]
+    """Agents that had ever started."""
+    live: frozenset[str]
+    """Agents that had started and not ended."""
+    finished: frozenset[str]
+    """Agents whose program had returned."""
+    sessions_ended: dict[str, float]
+    """Sessions that had come to their own end, and when; nothing else is kept of them."""
+    heard_until_s: float
+    """When the last batch was made: what happened later is not known."""
+
+    def answer(self, agent: str, turn: int) -> Answer | None:
+        """Return what the agent was told of a turn, or None if it is not known."""
+        answers = self.answers.get(agent, ())
+        return answers[turn] if turn < len(answers) else None
+
+
+def past_of(batches: Iterable[Batch], owns: Callable[[str], bool]) -> Past:
+    """Return the past of the sessions that `owns` says, from the batches of all that ran them, in order."""
+    batches = list(batches)
+    ended = {name: at_s for batch in batches for name, at_s in batch.sessions_ended if owns(name)}
+    told: dict[str, dict[int, Answer]] = {}
+    opened: set[Name] = set()
+    started: set[str] = set()
+    live: dict[str, None] = {}
+    finished: set[str] = set()
+    heard_until_s = 0.0
+
+    def is_kept(session: str) -> bool:
+        return session not in ended and owns(session)
+
+    for batch in batches:
+        heard_until_s = max(heard_until_s, batch.gauges.at_s)
+        final, provisional = split(batch)
+        for session, agent, turn, outcome, tokens, completed_s in _columns(final, "completed_s"):
+            if not is_kept(session):
+                continue
+            opened.discard((agent, turn))
+            if outcome != "interrupted":
+                told.setdefault(agent, {})[turn] = Answer(outcome == "ok", tokens, completed_s)
+        opened |= {
+            (agent, turn) for session, agent, turn, *_ in _columns(provisional, "sent_s") if is_kept(session)
+        }
+        for step in batch.agents:
+            if step.agent is None or not is_kept(session_of(step.agent)):
+                continue
+            if step.change > 0:
+                live[step.agent] = None
+                started.add(step.agent)
+                continue
+            live.pop(step.agent, None)
+            if step.finished:
+                finished.add(step.agent)
+    return Past(
+        answers={agent: _leading(answers) for agent, answers in told.items()},
+        open_turns=frozenset(opened),
+        started=frozenset(started),
+        live=frozenset(live),
+        finished=frozenset(finished),
+        sessions_ended=ended,
+        heard_until_s=heard_until_s,
+    )
+
+
+def session_of(agent: str) -> str:
+    """Return the session of an agent's path."""
+    return agent.partition("/")[0]
+
+
+def split(batch: Batch) -> tuple[pa.Table, pa.Table]:
+    """Return the rows of requests that ended, and those of requests that were open."""
+    rows = from_message(batch.rows)
+    final = rows.num_rows - batch.open_rows
+    return rows.slice(0, final), rows.slice(final)
+
+
+def _columns(table: pa.Table, at: str) -> Iterable[tuple[str, str, int, str, int, float]]:
+    names = ("session", "agent", "turn", "outcome", "output_tokens", at)
+    return zip(*(table.column(name).to_pylist() for name in names), strict=True)
+
+
+def _leading(answers: dict[int, Answer]) -> tuple[Answer, ...]:
+    """Return the answers from turn 0 on, up to the first that is missing."""
+    leading: list[Answer] = []
+    while len(leading) in answers:
+        leading.append(answers[len(leading)])
+    return tuple(leading)
