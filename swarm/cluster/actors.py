@@ -78,9 +78,7 @@ class RemoteHost:
     `spreads` gives every sub-agent an actor of its own.
     """
 
-    def __init__(
-        self, plan: HostPlan, pieces: list[Any], coordinator: Any, run_id: str, spreads: bool
-    ) -> None:
+    def __init__(self, plan: HostPlan, coordinator: Any, run_id: str, spreads: bool, *pieces: bytes) -> None:
         if plan.journal is not None:
             plan = replace(plan, journal=journal_folder(plan.journal, run_id))
         self._plan = plan
@@ -135,7 +133,7 @@ class RemoteHost:
         plan = replace(self._plan, host=number, epoch=0, follows=())
         while True:
             child = RemoteHost.options(scheduling_strategy="SPREAD").remote(  # type: ignore[attr-defined]
-                plan, [], self._coordinator, self._run_id, True
+                plan, self._coordinator, self._run_id, True
             )
             self._children[child] = None
             try:

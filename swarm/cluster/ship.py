@@ -6,6 +6,7 @@ A job's upload ends at 100 MiB, and traces are often larger; the driver reads th
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -21,9 +22,9 @@ def ship(scripts: tuple[SessionScript, ...]) -> list[Any]:
     return [ray.put(piece) for piece in pieces_of(scripts, PIECE_BYTES)]
 
 
-def receive(pieces: list[Any]) -> tuple[SessionScript, ...]:
+def receive(pieces: Sequence[bytes]) -> tuple[SessionScript, ...]:
     """Return the sessions again."""
-    return tuple(script for piece in ray.get(pieces) for script in pickle.loads(piece))
+    return tuple(script for piece in pieces for script in pickle.loads(piece))
 
 
 def pieces_of(scripts: tuple[SessionScript, ...], bytes_max: int) -> list[bytes]:

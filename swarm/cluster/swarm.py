@@ -181,10 +181,10 @@ class Swarm:
             num_cpus=0 if known else experiment.hosts.cpus_per_host,
         ).remote(
             plan,
-            self._pieces,
             self._coordinator,
             self._run_id,
             experiment.hosts.agents_per_host == 1 or experiment.hosts.subagents == "spread",
+            *self._pieces,
         )
         self._places[number] = self._hosts[number].whereabouts.remote()
 
@@ -209,7 +209,7 @@ class Swarm:
                 ray.get(done)
             except ray.exceptions.RayError as fault:
                 raise RunError(f"a host could not be started: {_last_line(fault)}") from None
-            if total > 1:
+            if done and total > 1:
                 live.note(f"hosts ready: {total - len(waiting)} of {total}")
 
     def _look(self, live: Live) -> None:

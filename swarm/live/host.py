@@ -153,10 +153,11 @@ class Host:
         if self._lag.last_s < SHED_LAG_S:
             return 0.0
         assert self._ledger is not None
-        self._ledger.put_off()
         while self._lag.last_s >= SHED_LAG_S:
             await self._interpreter.wait_until(self._clock.now_s() + SHED_WAIT_S)
-        return max(0.0, self._clock.now_s() - at_s)
+        late_s = max(0.0, self._clock.now_s() - at_s)
+        self._ledger.put_off(late_s)
+        return late_s
 
     async def _until_done(self, tasks: Sequence[asyncio.Future[Any]], report: Report) -> None:
         """Report every interval; stop at the load's end or on request, drain, and report the rest."""

@@ -26,6 +26,8 @@ from swarm.workload.effects import Agent, Infer
 FAULTS_MAX = 16
 """Faults told in one batch."""
 
+PUT_OFF_S_MAX = 5.0
+"""A host that puts more off than this, summed over its sessions, makes the run invalid."""
 HOST_LOST = "host_lost"
 """Error class of a request that was open when its host was last heard."""
 
@@ -71,7 +73,7 @@ class HostLedger:
         self._steps: list[AgentStep] = []
         self._sessions_started = 0
         self._sessions_finished = 0
-        self._put_off_count = 0
+        self._put_off_s = 0.0
         self._sent_count = 0
         self._open_count = 0
 
@@ -115,11 +117,14 @@ class HostLedger:
         if len(self._faults) < FAULTS_MAX:
             self._faults.append(words)
 
-    def put_off(self) -> None:
+    def put_off(self, seconds: float) -> None:
         """Note that the start of a session was put off because this host is behind."""
-        if not self._put_off_count:
-            self.fault(f"host {self._host} fell behind and put off the start of sessions")
-        self._put_off_count += 1
+        before_s, self._put_off_s = self._put_off_s, self._put_off_s + seconds
+        if before_s < PUT_OFF_S_MAX <= self._put_off_s:
+            self.fault(
+                f"host {self._host} fell behind and put off the start of sessions, "
+                f"by more than {PUT_OFF_S_MAX:g} s in all"
+            )
 
     @property
     def is_journaled(self) -> bool:
