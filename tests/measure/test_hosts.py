@@ -21,7 +21,22 @@ def batch(
         cpu_s=cpu_s,
         cpu_wait_s=wait_s,
     )
-    return Batch(host, epoch, int(at_s), b"", b"", (), (), b"", lag.to_bytes(), gauges)
+    return Batch(
+        host=host,
+        epoch=epoch,
+        sequence=int(at_s),
+        rows=b"",
+        open_rows=0,
+        windows=b"",
+        places=(),
+        agents=(),
+        itl=b"",
+        loop_lag=lag.to_bytes(),
+        gauges=gauges,
+        sessions_ended=(),
+        follows=(),
+        faults=(),
+    )
 
 
 def test_shares_are_of_the_time_between_the_first_and_the_last_report() -> None:
