@@ -135,6 +135,10 @@ class RooflineConstants(Strict):
     kv_efficiency: float = Field(gt=0, le=1.2, description="of the peak bandwidth, reading KV")
     compute_efficiency: float = Field(gt=0, le=1.2, description="of the peak of bf16 matrices")
     quantized_compute_efficiency: float = Field(gt=0, le=1.2, description="of the peak of fp8 and fp4")
+    expert_compute_efficiency: float = Field(gt=0, le=1.2, description="of the peak, in experts")
+    expert_spread: float = Field(
+        gt=0, le=1, description="share of a further token's choices that are independent of the others'"
+    )
     attention_efficiency: float = Field(gt=0, le=1.2, description="of the bf16 peak, in attention")
     link_efficiency: float = Field(gt=0, le=1.2)
     layer_s: float = Field(ge=0, description="per layer and step: kernels that no size makes shorter")
@@ -143,6 +147,7 @@ class RooflineConstants(Strict):
     step_s: dict[str, float] = Field(description="per step, by backend: scheduler, sampler")
     sequence_s: float = Field(ge=0, description="per decoding sequence and step")
     prompt_s: float = Field(ge=0, description="per chunk of a prompt")
-    first_token_s: float = Field(ge=0, description="outside the GPU, once per request")
+    entry_s: dict[str, float] = Field(description="from a request's arrival to its queue, by backend")
+    entry_steps: dict[str, float] = Field(description="and so many steps more, by backend")
     activation_bytes: float = Field(ge=0, description="of a GPU's memory, for graphs and buffers")
     measured_tokens_max: int = Field(ge=1, description="longest input that was measured")

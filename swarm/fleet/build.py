@@ -13,7 +13,7 @@ from swarm.fleet.events import Event
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.model import kv_values_per_token
 from swarm.fleet.rank import Rank
-from swarm.fleet.rates import Cost
+from swarm.fleet.rates import AT_ONCE, Cost, Entry
 from swarm.fleet.router import ROUTERS
 from swarm.fleet.sequence import Sequence
 from swarm.fleet.simple_cost import SimpleCost
@@ -34,6 +34,7 @@ class RankCost:
     cost: Cost
     kv_bytes_per_token: float
     kv_capacity_tokens: int
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
                 place=len(due),
                 replica=place.replica,
                 cost=costs[id(group)].cost,
+                entry=costs[id(group)].entry,
                 hierarchy=Hierarchy(
                     tiers=[hbm, *memories.below(place)], rules=rules, uses=uses, losses=losses
                 ),
@@ -149,6 +151,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         ),
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
+        AT_ONCE,
     )
 
 
@@ -177,6 +180,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         Roofline(terms_of(served, fitted)),
         kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
         capacity,
+        Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend]),
     )
 
 

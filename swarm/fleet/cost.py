@@ -74,6 +74,7 @@ class Terms:
     experts_token_s: float
     expert_share: float
     """Of all experts that one token chooses."""
+    expert_spread: float
     exchange_token_s: float
     sequence_s: float
     chunk_s: float
@@ -129,7 +130,11 @@ def terms_of(served: Served, constants: RooflineConstants) -> Terms:
         weights_read_s=dense_bytes * read_s,
         weights_token_s=dense_token_s,
         experts_read_s=bytes_of["experts"] / gpus * read_s,
-        experts_token_s=spread.dp * weights.active_experts * multiply_s(precision_of("experts")) / gpus,
+        experts_token_s=spread.dp
+        * weights.active_experts
+        * 2.0
+        / (peak_flops(gpu, precision_of("experts")) * constants.expert_compute_efficiency * gpus),
+        expert_spread=constants.expert_spread,
         expert_share=moe[0].experts_per_token / moe[0].experts if moe else 0.0,
         exchange_token_s=exchange_s,
         sequence_s=constants.sequence_s
@@ -263,7 +268,9 @@ class Roofline:
         read_s, token_s = terms.weights_read_s, terms.weights_token_s * tokens
         seconds += read_s if read_s > token_s else token_s
         if terms.expert_share:
-            untouched = (1.0 - terms.expert_share) ** (tokens * terms.ranks)
+            # The first token chooses freely; those after it choose partly what others have chosen.
+            choosers = 1.0 + (tokens * terms.ranks - 1.0) * terms.expert_spread
+            untouched = (1.0 - terms.expert_share) ** choosers
             read_s, token_s = terms.experts_read_s * (1.0 - untouched), terms.experts_token_s * tokens
             seconds += read_s if read_s > token_s else token_s
         return seconds

@@ -83,7 +83,11 @@ class Fleet:
         sequence = Sequence(request, self._losses.ideal.send(request.prompt))
         self._sequences[request.request_id] = sequence
         rank = self._router.pick(self._entrances, request.session, request.prompt, now_s)
-        rank.submit(sequence, now_s)
+        seconds = rank.entry_s()
+        if seconds:
+            self.traffic.enter(rank, sequence, seconds, now_s)
+        else:
+            rank.submit(sequence, now_s)
 
     def cancel(self, request_id: int, now_s: float) -> None:
         """Give a request up: no event of it follows. One that has ended, or never was, is left alone."""
@@ -93,6 +97,10 @@ class Fleet:
             return
         self.counts.cancelled += 1
         assert sequence.rank is not None
+        if sequence.state == "entering":
+            sequence.state = "ended"
+            del self._sequences[request_id]
+            return
         sequence.rank.cancel(sequence, now_s)
 
     def next_event_s(self, tokens: bool = False) -> float | None:
@@ -173,7 +181,7 @@ class Fleet:
         if tokens - 1 > limits.pool_tokens:
             reason = f"prompt and reply have {tokens} tokens, the KV pool takes {limits.pool_tokens + 1}"
             return Refused(now_s, request.request_id, reason, None)
-        waiting = sum(len(rank.waiting) for rank in self.ranks)
+        waiting = sum(rank.entering + len(rank.waiting) for rank in self.ranks)
         if waiting >= limits.max_waiting:
             reason = f"{waiting} requests are waiting, at most {limits.max_waiting} may"
             return Refused(now_s, request.request_id, reason, limits.retry_after_s)

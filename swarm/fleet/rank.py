@@ -18,7 +18,7 @@ from swarm.errors import AuditError
 from swarm.fleet.batch import Batch
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, Tokens
 from swarm.fleet.phase import DecodePhase
-from swarm.fleet.rates import Chunk, Cost
+from swarm.fleet.rates import Chunk, Cost, Entry
 from swarm.fleet.sequence import Sequence
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.match import Match
@@ -58,6 +58,7 @@ class Rank:
         place: int,
         replica: int,
         cost: Cost,
+        entry: Entry,
         hierarchy: Hierarchy,
         max_batched_tokens: int,
         max_sequences: int,
@@ -70,6 +71,9 @@ class Rank:
     ) -> None:
         self.replica = replica
         self.cost = cost
+        self.entering = 0
+        """Requests on their way to the queue."""
+        self._entry = entry
         self.hierarchy = hierarchy
         self.waiting: OrderedDict[int, Sequence] = OrderedDict()
         self.open: dict[int, Sequence] = {}
@@ -135,6 +139,15 @@ class Rank:
             + self.backlog_tokens * self._token_s
             + self._assumed_reply_tokens * rounds * step_s
         )
+
+    def entry_s(self) -> float:
+        """Return the seconds that a request sent now spends before the queue."""
+        seconds, steps = self._entry
+        batch = self.batch
+        if not steps or not batch.members:
+            return seconds
+        line = self.cost.decode_line(len(batch), batch.context_tokens)
+        return seconds + steps * (line.base_s + line.slope_s * batch.context_tokens)
 
     def submit(self, sequence: Sequence, now_s: float) -> None:
         """Queue a sequence; it joins the step that starts now, else the next."""

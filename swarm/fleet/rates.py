@@ -22,6 +22,19 @@ class DecodeLine(NamedTuple):
     until_tokens: float
 
 
+class Entry(NamedTuple):
+    """What a request spends before its rank's queue: seconds, and the length of so many decode steps.
+
+    The steps are those of a scheduler that looks for new requests every so often; an idle one looks at once.
+    """
+
+    seconds: float
+    steps: float
+
+
+AT_ONCE = Entry(0.0, 0.0)
+
+
 class Cost(Protocol):
     """Seconds of one rank's steps. Context counts the tokens held before the step, over the whole batch."""
 

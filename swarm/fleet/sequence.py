@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from swarm.kvcache.moves import Handle
 
 State = Literal[
-    "waiting", "loading", "pending", "chunk", "arriving", "joining", "decode", "cancelled", "ended"
+    "entering",
+    "waiting",
+    "loading",
+    "pending",
+    "chunk",
+    "arriving",
+    "joining",
+    "decode",
+    "cancelled",
+    "ended",
 ]
-"""waiting: for admission; loading: for a lower tier's blocks; pending: for a chunk of its prompt to be
+"""entering: on its way to a rank's queue; waiting: for admission; loading: for a lower tier's blocks; pending: for a chunk of its prompt to be
 computed; chunk: it is being computed; arriving: for KV from the prefill instance; joining: for the next
 decode step; cancelled: until the step under way has ended."""
 

@@ -70,6 +70,14 @@ class Traffic:
         self.network.run(now_s)
         self._due[0] = self.network.next_s()
 
+    def enter(self, rank: Rank, sequence: Sequence, seconds: float, now_s: float) -> None:
+        """Bring a request to its rank's queue after a time, unless it is given up before."""
+        sequence.rank = rank
+        sequence.state = "entering"
+        rank.entering += 1
+        self.network.after(seconds, now_s, partial(self._entered, rank, sequence))
+        self._due[0] = self.network.next_s()
+
     def read(self, rank: Rank, transfer: Transfer, sequence: Sequence, now_s: float) -> bool:
         """Start a read; False where it has landed at once."""
         handle = transfer.handle
@@ -148,6 +156,11 @@ class Traffic:
         if started:
             self._due[0] = self.network.next_s()
         return started
+
+    def _entered(self, rank: Rank, sequence: Sequence, now_s: float) -> None:
+        rank.entering -= 1
+        if sequence.state == "entering":
+            rank.submit(sequence, now_s)
 
     def _read_landed(
         self, rank: Rank, transfer: Transfer, sequence: Sequence, handle: Handle, now_s: float

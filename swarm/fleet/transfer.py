@@ -124,6 +124,11 @@ class Network:
         group.share()
         return True
 
+    def after(self, seconds: float, now_s: float, arrived: Arrived) -> None:
+        """Call `arrived` when so many seconds have passed."""
+        self._starts_count += 1
+        heappush(self._latent, (now_s + seconds, self._starts_count, arrived))
+
     def next_s(self) -> float:
         """Return when the next transfer has moved its bytes, or has arrived; infinite if there is none."""
         due_s = self._latent[0][0] if self._latent else math.inf

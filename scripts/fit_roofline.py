@@ -1,0 +1,261 @@
+"""Fit the roofline's constants on measured TTFT and TPOT, and say how far off it is on what was left out.
+
+    python scripts/fit_roofline.py MEASUREMENTS.csv.gz [--write]
+
+The rows are a closed loop at fixed concurrency. Leave-family-out fits the constants without any row of a
+model family and looks at that family; leave-GPU-out does so for a GPU. `--write` puts the constants fitted on
+all rows into the catalogue, and the tables of errors into docs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from swarm.config.catalog import RooflineConstants
+from swarm.config.fleet import ParallelismConfig
+from swarm.fleet.catalog.read import FOLDER, constants, find_gpu, find_model
+from swarm.fleet.cost import Roofline, Served, kv_capacity_tokens, terms_of
+from swarm.fleet.steady import Loop, pace_of
+
+MAX_BATCHED_TOKENS = 8192
+REQUESTS_PER_SLOT = 10
+"""InferenceX sends ten times as many prompts as its concurrency."""
+CAPPED = 0.1
+"""A TTFT beyond this share of the decode time, and of two seconds, is a wait for admission."""
+CAPPED_S = 2.0
+TTFT_CONCURRENCY_MAX = 8
+KV = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
+FITTED = (
+    "memory_efficiency", "kv_efficiency", "compute_efficiency", "quantized_compute_efficiency",
+    "expert_compute_efficiency", "expert_spread", "attention_efficiency", "link_efficiency", "layer_s", "expert_layer_s", "reduce_s",
+    "step_s.vllm", "step_s.sglang", "step_s.trtllm", "sequence_s", "prompt_s",
+    "entry_s.vllm", "entry_s.sglang", "entry_s.trtllm", "entry_steps.vllm", "entry_steps.sglang", "entry_steps.trtllm",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement."""
+
+    served: Served
+    loop: Loop
+    ttft_s: float
+    tpot_s: float
+
+
+def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
+    """Return the usable rows, and how many were left out for what."""
+    table = pd.read_csv(path, low_memory=False)
+    table["c"] = table.silicon_data_source.str.extract(r"silicon_concurrency=(\d+)").astype(float)
+    left: dict[str, int] = {}
+
+    def keep(reason: str, kept: pd.Series) -> None:
+        nonlocal table
+        left[reason] = int((~kept).sum())
+        table = table[kept]
+
+    keep("disaggregated", table["mode"] == "agg")
+    keep("attention data parallel", ~(table.attention_dp_size > 1))
+    keep("no concurrency stated", table.c.notna())
+    keep("concurrency over several instances", table.c == table.batch_size)
+    keep("no precision stated", table.precision.notna())
+    table = table.assign(model=[find_model(path).name for path in table.model_path])
+    shape = ["model", "system", "backend", "precision", "isl", "osl", "tp_size", "moe_tp_size"]
+    values = ["moe_ep_size", "pp_size", "c", "silicon_ttft_ms", "silicon_tpot_ms"]
+    keep("the same row again", ~table.duplicated([*shape, *values]))
+    # Some rows state tp as the product with ep: an 8-GPU server has no tp of 64, and 16 there is 4 x 4.
+    twice = (table.tp_size > 8) & (table.moe_tp_size == table.moe_ep_size)
+    table = table.assign(tp=table.tp_size.where(~twice, table.moe_tp_size))
+    keep("more GPUs than one server", table.tp <= 8)
+    ttft_s, decode_s = table.silicon_ttft_ms / 1e3, table.silicon_tpot_ms * table.osl / 1e3
+    keep("capped by admission", ~((ttft_s > CAPPED * decode_s) & (ttft_s > CAPPED_S)))
+    return [_row(row) for row in table.itertuples()], left
+
+
+def _row(row) -> Row:
+    served = Served(
+        model=find_model(row.model_path),
+        gpu=find_gpu(row.system),
+        parallelism=ParallelismConfig(tp=int(row.tp), pp=int(row.pp_size), ep=max(1, int(row.moe_ep_size))),
+        precision=row.precision,
+        kv_precision=KV[row.precision],
+        backend=row.backend,
+    )
+    loop = Loop(int(row.c), int(row.isl), int(row.osl), MAX_BATCHED_TOKENS, REQUESTS_PER_SLOT)
+    return Row(served, loop, row.silicon_ttft_ms / 1e3, row.silicon_tpot_ms / 1e3)
+
+
+def get(base: RooflineConstants, name: str) -> float:
+    """Return a constant by its dotted name."""
+    head, _, key = name.partition(".")
+    value = getattr(base, head)
+    return value[key] if key else value
+
+
+def put(base: RooflineConstants, values: dict[str, float]) -> RooflineConstants:
+    """Return constants with some replaced."""
+    data = base.model_dump()
+    for name, value in values.items():
+        head, _, key = name.partition(".")
+        if key:
+            data[head][key] = value
+        else:
+            data[head] = value
+    return RooflineConstants(**data)
+
+
+def predict(rows: list[Row], base: RooflineConstants) -> np.ndarray:
+    """Return TTFT and TPOT of each row."""
+    costs: dict[int, Roofline] = {}
+    known: dict[tuple, Roofline] = {}
+    out = np.empty((len(rows), 2))
+    for at, row in enumerate(rows):
+        served = row.served
+        key = (served.model.name, served.gpu.name, served.parallelism, served.precision, served.kv_precision, served.backend)
+        cost = known.get(key)
+        if cost is None:
+            cost = known[key] = Roofline(terms_of(served, base))
+        pace = pace_of(cost, row.loop)
+        out[at] = pace.ttft_s + base.entry_s[served.backend] + base.entry_steps[served.backend] * pace.tpot_s, pace.tpot_s
+    return out
+
+
+def weights_of_rows(rows: list[Row]) -> np.ndarray:
+    """Weigh rows so that a model on a GPU counts by the root of its rows."""
+    keys = [(row.served.model.family, row.served.gpu.name) for row in rows]
+    counts = {key: keys.count(key) for key in set(keys)}
+    weight = np.array([counts[key] ** -0.25 for key in keys])
+    return weight / weight.mean()
+
+
+def fit(rows: list[Row], base: RooflineConstants, rounds: int = 12, log: bool = False) -> RooflineConstants:
+    """Return the constants of least absolute log error, by reweighted Levenberg-Marquardt steps."""
+    truth = np.log([(row.ttft_s, row.tpot_s) for row in rows])
+    low = np.array([row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in rows])
+    weight = weights_of_rows(rows)
+    rank = np.stack([weight * np.where(low, 0.7, 0.1), weight], axis=1)
+    x = np.log([get(base, name) for name in FITTED])
+    prior = x.copy()
+
+    def errors(at: np.ndarray) -> np.ndarray:
+        return np.log(predict(rows, put(base, limited(at)))) - truth
+
+    def limited(at: np.ndarray) -> dict[str, float]:
+        return {
+            name: float(min(np.exp(value), 1.0) if "efficiency" in name or "spread" in name else np.exp(value))
+            for name, value in zip(FITTED, at, strict=True)
+        }
+
+    def loss(error: np.ndarray, at: np.ndarray) -> float:
+        return float((rank * np.abs(error)).sum() + PRIOR * ((at - prior) ** 2).sum())
+
+    error, damping = errors(x), 1.0
+    best = loss(error, x)
+    for number in range(rounds):
+        jacobian = np.empty((error.size, len(x)))
+        for at in range(len(x)):
+            moved = x.copy()
+            moved[at] += 0.02
+            jacobian[:, at] = (errors(moved) - error).ravel() / 0.02
+        robust = (rank / np.maximum(np.abs(error), 0.05)).ravel()
+        normal = jacobian.T @ (robust[:, None] * jacobian) + PRIOR * np.eye(len(x))
+        gradient = jacobian.T @ (robust * error.ravel()) + PRIOR * (x - prior)
+        for _ in range(6):
+            step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
+            tried = x + np.clip(step, -0.7, 0.7)
+            tried_error = errors(tried)
+            if (value := loss(tried_error, tried)) < best:
+                improved = best - value
+                x, error, best, damping = tried, tried_error, value, damping / 4
+                break
+            damping *= 4
+        else:
+            break
+        if log:
+            print(f"round {number}: loss {best:.2f}", file=sys.stderr)
+        if improved < 1e-4 * best:
+            break
+    return put(base, limited(x))
+
+
+PRIOR = 2.0
+"""Pull of the starting values, in squared log units: what the rows say nothing of stays where it was."""
+
+
+def table(rows: list[Row], predicted: np.ndarray, key: Callable[[Row], str]) -> pd.DataFrame:
+    """Return the errors by a key: medians and 90th percentiles of the relative error."""
+    frame = pd.DataFrame({
+        "key": [key(row) for row in rows],
+        "tpot": np.abs(predicted[:, 1] / [row.tpot_s for row in rows] - 1),
+        "bias": predicted[:, 1] / [row.tpot_s for row in rows] - 1,
+        "ttft": np.abs(predicted[:, 0] / [row.ttft_s for row in rows] - 1),
+        "ttft_bias": predicted[:, 0] / [row.ttft_s for row in rows] - 1,
+        "low": [row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in rows],
+    })
+    lines = []
+    for name, part in [*frame.groupby("key"), ("all", frame)]:
+        low = part[part.low]
+        lines.append({
+            "": name, "rows": len(part), "TPOT median": part.tpot.median(), "TPOT p90": part.tpot.quantile(0.9),
+            "TPOT bias": part.bias.median(), "rows, c <= 8": len(low),
+            "TTFT median": low.ttft.median(), "TTFT p90": low.ttft.quantile(0.9), "TTFT bias": low.ttft_bias.median(),
+        })
+    return pd.DataFrame(lines).set_index("")
+
+
+def left_out(rows: list[Row], base: RooflineConstants, key: Callable[[Row], str]) -> np.ndarray:
+    """Return predictions of each row by constants fitted without the rows that share its key."""
+    out = np.empty((len(rows), 2))
+    for name in sorted({key(row) for row in rows}):
+        fitted = fit([row for row in rows if key(row) != name], base)
+        chosen = [at for at, row in enumerate(rows) if key(row) == name]
+        out[chosen] = predict([rows[at] for at in chosen], fitted)
+    return out
+
+
+def main() -> None:
+    """Fit, check, tell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("measurements", type=Path)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="no leaving out")
+    options = parser.parse_args()
+    rows, left = read_rows(options.measurements)
+    print(f"{len(rows)} rows; left out: {left}")
+    pd.set_option("display.width", 200)
+    pd.set_option("display.max_columns", 20)
+    pd.set_option("display.float_format", "{:.3f}".format)
+    fitted = fit(rows, constants(), log=True)
+    print({name: float(f"{get(fitted, name):.4g}") for name in FITTED})
+    predicted = predict(rows, fitted)
+    for name, key in KEYS.items() if not options.quick else [("family", KEYS["family"]), ("GPU", KEYS["GPU"]), ("backend", KEYS["backend"])]:
+        print(f"\nfitted on all, by {name}\n", table(rows, predicted, key))
+    if options.write:
+        (FOLDER / "constants.yaml").write_text(yaml.safe_dump(fitted.model_dump(), sort_keys=False))
+    if not options.quick:
+        for name in ("family", "GPU"):
+            print(f"\nleave-{name}-out\n", table(rows, left_out(rows, constants(), KEYS[name]), KEYS[name]))
+
+
+KEYS: dict[str, Callable[[Row], str]] = {
+    "family": lambda row: row.served.model.family,
+    "GPU": lambda row: row.served.gpu.name,
+    "backend": lambda row: row.served.backend,
+    "precision": lambda row: row.served.precision,
+    "concurrency": lambda row: f"{row.loop.concurrency:4d}" if row.loop.concurrency in (4, 8, 16, 32, 64, 128, 256) else "other",
+    "shape": lambda row: f"{row.loop.prompt_tokens}/{row.loop.output_tokens}",
+    "tp": lambda row: str(row.served.parallelism.tp) + " ep" + str(row.served.parallelism.ep),
+}
+
+if __name__ == "__main__":
+    main()
