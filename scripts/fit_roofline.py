@@ -10,8 +10,6 @@ all rows into the catalogue, and the tables of errors into docs/.
 from __future__ import annotations
 
 import argparse
-import gzip
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ import yaml
 from swarm.config.catalog import RooflineConstants
 from swarm.config.fleet import ParallelismConfig
 from swarm.fleet.catalog.read import FOLDER, constants, find_gpu, find_model
-from swarm.fleet.cost import Roofline, Served, kv_capacity_tokens, terms_of
+from swarm.fleet.cost import Roofline, Served, terms_of
 from swarm.fleet.steady import Loop, pace_of
 
 MAX_BATCHED_TOKENS = 8192
@@ -36,10 +34,28 @@ CAPPED_S = 2.0
 TTFT_CONCURRENCY_MAX = 8
 KV = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
 FITTED = (
-    "memory_efficiency", "kv_efficiency", "compute_efficiency", "quantized_compute_efficiency",
-    "expert_compute_efficiency", "expert_spread", "attention_efficiency", "link_efficiency", "layer_s", "expert_layer_s", "reduce_s",
-    "step_s.vllm", "step_s.sglang", "step_s.trtllm", "sequence_s", "prompt_s",
-    "entry_s.vllm", "entry_s.sglang", "entry_s.trtllm", "entry_steps.vllm", "entry_steps.sglang", "entry_steps.trtllm",
+    "memory_efficiency",
+    "kv_efficiency",
+    "compute_efficiency",
+    "quantized_compute_efficiency",
+    "expert_compute_efficiency",
+    "expert_spread",
+    "attention_efficiency",
+    "link_efficiency",
+    "layer_s",
+    "expert_layer_s",
+    "reduce_s",
+    "step_s.vllm",
+    "step_s.sglang",
+    "step_s.trtllm",
+    "sequence_s",
+    "prompt_s",
+    "entry_s.vllm",
+    "entry_s.sglang",
+    "entry_s.trtllm",
+    "entry_steps.vllm",
+    "entry_steps.sglang",
+    "entry_steps.trtllm",
 )
 
 
@@ -121,12 +137,22 @@ def predict(rows: list[Row], base: RooflineConstants) -> np.ndarray:
     out = np.empty((len(rows), 2))
     for at, row in enumerate(rows):
         served = row.served
-        key = (served.model.name, served.gpu.name, served.parallelism, served.precision, served.kv_precision, served.backend)
+        key = (
+            served.model.name,
+            served.gpu.name,
+            served.parallelism,
+            served.precision,
+            served.kv_precision,
+            served.backend,
+        )
         cost = known.get(key)
         if cost is None:
             cost = known[key] = Roofline(terms_of(served, base))
         pace = pace_of(cost, row.loop)
-        out[at] = pace.ttft_s + base.entry_s[served.backend] + base.entry_steps[served.backend] * pace.tpot_s, pace.tpot_s
+        out[at] = (
+            pace.ttft_s + base.entry_s[served.backend] + base.entry_steps[served.backend] * pace.tpot_s,
+            pace.tpot_s,
+        )
     return out
 
 
@@ -152,7 +178,9 @@ def fit(rows: list[Row], base: RooflineConstants, rounds: int = 12, log: bool = 
 
     def limited(at: np.ndarray) -> dict[str, float]:
         return {
-            name: float(min(np.exp(value), 1.0) if "efficiency" in name or "spread" in name else np.exp(value))
+            name: float(
+                min(np.exp(value), 1.0) if "efficiency" in name or "spread" in name else np.exp(value)
+            )
             for name, value in zip(FITTED, at, strict=True)
         }
 
@@ -194,22 +222,32 @@ PRIOR = 2.0
 
 def table(rows: list[Row], predicted: np.ndarray, key: Callable[[Row], str]) -> pd.DataFrame:
     """Return the errors by a key: medians and 90th percentiles of the relative error."""
-    frame = pd.DataFrame({
-        "key": [key(row) for row in rows],
-        "tpot": np.abs(predicted[:, 1] / [row.tpot_s for row in rows] - 1),
-        "bias": predicted[:, 1] / [row.tpot_s for row in rows] - 1,
-        "ttft": np.abs(predicted[:, 0] / [row.ttft_s for row in rows] - 1),
-        "ttft_bias": predicted[:, 0] / [row.ttft_s for row in rows] - 1,
-        "low": [row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in rows],
-    })
+    frame = pd.DataFrame(
+        {
+            "key": [key(row) for row in rows],
+            "tpot": np.abs(predicted[:, 1] / [row.tpot_s for row in rows] - 1),
+            "bias": predicted[:, 1] / [row.tpot_s for row in rows] - 1,
+            "ttft": np.abs(predicted[:, 0] / [row.ttft_s for row in rows] - 1),
+            "ttft_bias": predicted[:, 0] / [row.ttft_s for row in rows] - 1,
+            "low": [row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in rows],
+        }
+    )
     lines = []
     for name, part in [*frame.groupby("key"), ("all", frame)]:
         low = part[part.low]
-        lines.append({
-            "": name, "rows": len(part), "TPOT median": part.tpot.median(), "TPOT p90": part.tpot.quantile(0.9),
-            "TPOT bias": part.bias.median(), "rows, c <= 8": len(low),
-            "TTFT median": low.ttft.median(), "TTFT p90": low.ttft.quantile(0.9), "TTFT bias": low.ttft_bias.median(),
-        })
+        lines.append(
+            {
+                "": name,
+                "rows": len(part),
+                "TPOT median": part.tpot.median(),
+                "TPOT p90": part.tpot.quantile(0.9),
+                "TPOT bias": part.bias.median(),
+                "rows, c <= 8": len(low),
+                "TTFT median": low.ttft.median(),
+                "TTFT p90": low.ttft.quantile(0.9),
+                "TTFT bias": low.ttft_bias.median(),
+            }
+        )
     return pd.DataFrame(lines).set_index("")
 
 
@@ -238,7 +276,11 @@ def main() -> None:
     fitted = fit(rows, constants(), log=True)
     print({name: float(f"{get(fitted, name):.4g}") for name in FITTED})
     predicted = predict(rows, fitted)
-    for name, key in KEYS.items() if not options.quick else [("family", KEYS["family"]), ("GPU", KEYS["GPU"]), ("backend", KEYS["backend"])]:
+    for name, key in (
+        KEYS.items()
+        if not options.quick
+        else [("family", KEYS["family"]), ("GPU", KEYS["GPU"]), ("backend", KEYS["backend"])]
+    ):
         print(f"\nfitted on all, by {name}\n", table(rows, predicted, key))
     if options.write:
         (FOLDER / "constants.yaml").write_text(yaml.safe_dump(fitted.model_dump(), sort_keys=False))
@@ -252,7 +294,9 @@ KEYS: dict[str, Callable[[Row], str]] = {
     "GPU": lambda row: row.served.gpu.name,
     "backend": lambda row: row.served.backend,
     "precision": lambda row: row.served.precision,
-    "concurrency": lambda row: f"{row.loop.concurrency:4d}" if row.loop.concurrency in (4, 8, 16, 32, 64, 128, 256) else "other",
+    "concurrency": lambda row: (
+        f"{row.loop.concurrency:4d}" if row.loop.concurrency in (4, 8, 16, 32, 64, 128, 256) else "other"
+    ),
     "shape": lambda row: f"{row.loop.prompt_tokens}/{row.loop.output_tokens}",
     "tp": lambda row: str(row.served.parallelism.tp) + " ep" + str(row.served.parallelism.ep),
 }
