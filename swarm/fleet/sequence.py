@@ -23,9 +23,9 @@ State = Literal[
     "cancelled",
     "ended",
 ]
-"""entering: on its way to a rank's queue; waiting: for admission; loading: for a lower tier's blocks; pending: for a chunk of its prompt to be
-computed; chunk: it is being computed; arriving: for KV from the prefill instance; joining: for the next
-decode step; cancelled: until the step under way has ended."""
+"""entering: on its way to the queue; waiting: for admission; loading: for a lower tier's blocks; pending:
+for a chunk of its prompt to be computed; chunk: it is being computed; arriving: for KV from the prefill
+instance; joining: for the next decode step; cancelled: until the step under way has ended."""
 
 
 class Sequence:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from swarm.fleet.rates import Chunk, Cost
 
-ROUNDS = 8
-"""Of the iteration for the batch that decodes; it has settled to a few parts in 10,000 by then."""
+ROUNDS = 5
+"""Of the iteration for the batch that decodes; it has settled to a few parts in 1,000 by then."""
 
 
 @dataclass(frozen=True, slots=True)
