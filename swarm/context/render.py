@@ -71,8 +71,13 @@ class Alphabet(ABC):
     def render(self, prompt: Prompt) -> list[Buffer]:
         """Return the content of a whole prompt."""
         out: list[Buffer] = []
-        for _, buffers in self.segments(prompt):
-            out += buffers
+        for node, start, end in prompt.path():
+            if node.echoes:
+                out.clear()
+                for _, buffers in self.segments(prompt):
+                    out += buffers
+                return out
+            self._planned(node, start, end, out)
         return out
 
     def segments(self, prompt: Prompt) -> Iterator[tuple[bool, list[Buffer]]]:

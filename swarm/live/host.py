@@ -19,6 +19,7 @@ from swarm.live.targets.openai import OpenAITarget
 from swarm.load.pacing import pacing_of
 from swarm.load.share import slots_of
 from swarm.measure.past import Past
+from swarm.measure.rows import warm_up
 from swarm.measure.settle import windows_of
 from swarm.workload.effects import Agent, Ended
 from swarm.workload.script import SessionScript
@@ -49,6 +50,7 @@ class Host:
     """Runs slots of sessions, or single agents, on the running event loop."""
 
     def __init__(self, plan: HostPlan, scripts: tuple[SessionScript, ...]) -> None:
+        warm_up()
         self._plan = plan
         experiment = plan.experiment
         self._source = open_source(experiment.workload, experiment.seed, scripts)

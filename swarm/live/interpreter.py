@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from operator import sub
 from typing import Protocol
 
 from swarm.live.clock import RunClock
@@ -34,8 +35,8 @@ class Ledger(Protocol):
     def missed(self) -> None:
         """A request was sent from a lost host, as far as its plan tells, and nothing is known of it."""
 
-    def ended(self, effect: Infer, row: RequestRow, token_times: Sequence[float]) -> None:
-        """A request has its row; `token_times` are its deltas' times, in any clock's seconds."""
+    def ended(self, effect: Infer, row: RequestRow, gaps_s: Sequence[float]) -> None:
+        """A request has its row; `gaps_s` are between its deltas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +218,17 @@ class Interpreter:
         return Inferred(row.outcome == "ok", row.output_tokens, row.completed_s, reply)
 
     def _note(self, sent: OpenRequest, ideal: int, result: TurnResult) -> RequestRow:
-        row = row_of(sent, result, origin_s=self._clock.origin_s, ideal_tokens=ideal, host=self._host)
-        self._ledger.ended(sent.effect, row, result.token_times)
+        times = result.token_times
+        gaps_s = list(map(sub, times[1:], times)) if len(times) > 1 else ()
+        row = row_of(
+            sent,
+            result,
+            gaps_s=gaps_s,
+            origin_s=self._clock.origin_s,
+            ideal_tokens=ideal,
+            host=self._host,
+        )
+        self._ledger.ended(sent.effect, row, gaps_s)
         return row
 
 

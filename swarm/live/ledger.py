@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from swarm.context.tree import Node
@@ -67,7 +68,8 @@ class HostLedger:
         """Requests sent since the last batch and still open."""
         if journal is not None and self._journal is None:
             self.fault(f"host {host}: its journal cannot be opened in {journal}")
-        self._itl = Sketch()
+        self._gaps_s = array("d")
+        """Between deltas of measured requests since the last batch."""
         self._places_known: set[str] = set()
         self._places: list[Place] = []
         self._steps: list[AgentStep] = []
@@ -131,8 +133,8 @@ class HostLedger:
         """Whether batches are on this host's own disk."""
         return self._journal is not None
 
-    def ended(self, effect: Infer, row: RequestRow, token_times: Sequence[float]) -> None:
-        """Note how a request ended."""
+    def ended(self, effect: Infer, row: RequestRow, gaps_s: Sequence[float]) -> None:
+        """Note how a request ended, with the gaps between its deltas."""
         self._open_count -= 1
         self._unreported.pop((row.agent, row.turn), None)
         self._rows.append(row)
@@ -140,12 +142,14 @@ class HostLedger:
             return
         if effect.echo:
             self._ideal.output(effect.prompt, row.output_tokens)
-        if row.measured and len(token_times) > 1:
-            self._itl.add_many([later - earlier for earlier, later in pairwise(token_times)])
+        if row.measured:
+            self._gaps_s.extend(gaps_s)
 
     def take(self) -> Batch:
         """Return everything since the last call as the next batch, written to the journal first."""
-        itl, self._itl = self._itl, Sketch()
+        itl = Sketch()
+        itl.add_many(np.frombuffer(self._gaps_s))
+        self._gaps_s = array("d")
         lag = Sketch()
         lag.add_many(self._lag.take())
         rows = self._rows.take()
@@ -200,7 +204,7 @@ class HostLedger:
         """Return what the request's row will be if its host is lost."""
         result = TurnResult(outcome="interrupted")
         result.sent_s = result.completed_s = request.sent_s
-        row = row_of(request, result, origin_s=0.0, ideal_tokens=0, host=self._host)
+        row = row_of(request, result, gaps_s=(), origin_s=0.0, ideal_tokens=0, host=self._host)
         row.error_class = HOST_LOST
         return row
 

@@ -1,7 +1,7 @@
 """A turn's result as a row of the run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from swarm.live.targets.turn import TurnResult
 from swarm.measure.record import Outcome, RequestRow
@@ -23,7 +23,13 @@ class OpenRequest:
 
 
 def row_of(
-    request: OpenRequest, result: TurnResult, *, origin_s: float, ideal_tokens: int, host: int
+    request: OpenRequest,
+    result: TurnResult,
+    *,
+    gaps_s: Sequence[float],
+    origin_s: float,
+    ideal_tokens: int,
+    host: int,
 ) -> RequestRow:
     """Return the row; `origin_s` is the run's start on the clock of the result's stamps."""
     agent, effect, intended_s = request.agent, request.effect, request.intended_s
@@ -33,7 +39,6 @@ def row_of(
     due_s = intended_s
     if result.retry_due_s is not None:
         due_s = max(intended_s, result.retry_due_s - origin_s)
-    gaps = _gaps(result)
     return RequestRow(
         session=agent.session,
         agent=agent.path,
@@ -63,8 +68,8 @@ def row_of(
         attempts=max(1, result.attempts),
         outcome=outcome,
         error_class=None if outcome == "ok" else result.outcome,
-        itl_mean_s=gaps[0],
-        itl_max_s=gaps[1],
+        itl_mean_s=sum(gaps_s) / len(gaps_s) if gaps_s else None,
+        itl_max_s=max(gaps_s, default=None),
         merged_reads=result.merged_reads,
         resumed=request.resumed,
         measured=request.measured,
@@ -77,12 +82,3 @@ def row_of(
 
 def _shifted(stamp_s: float | None, origin_s: float) -> float | None:
     return None if stamp_s is None else stamp_s - origin_s
-
-
-def _gaps(result: TurnResult) -> tuple[float | None, float | None]:
-    """Return the mean and the largest gap between deltas."""
-    times = result.token_times
-    if len(times) < 2:
-        return None, None
-    largest = max(later - earlier for earlier, later in pairwise(times))
-    return (times[-1] - times[0]) / (len(times) - 1), largest

@@ -67,6 +67,11 @@ class RowTable:
             self._rows = []
 
 
+def warm_up() -> None:
+    """Let Arrow make its first array now: it imports pandas for that, which takes a third of a second."""
+    pa.array([None], pa.int64())
+
+
 def batch_of(rows: list[RequestRow]) -> pa.RecordBatch:
     """Return rows as columns."""
     columns: list[Any] = list(zip(*map(_plain_of, rows), strict=True))

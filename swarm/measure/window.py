@@ -105,9 +105,9 @@ class Windows:
         is_ok = flags(rows, "outcome", "ok")
         cached = floats(rows, "cached_tokens")
         prompt = np.where(is_ok, floats(rows, "prompt_tokens"), 0.0)
-        sites.count(sent_s, {"sent": np.ones(len(sent_s))})
-        sites.count(
-            completed_s,
+        sent, completed = sites.at(sent_s), sites.at(completed_s)
+        sent.count({"sent": np.ones(len(sent_s))})
+        completed.count(
             {
                 "finished": is_ok,
                 "failed": flags(rows, "outcome", "failed"),
@@ -120,13 +120,13 @@ class Windows:
                 "rewritten_tokens": np.where(is_ok, floats(rows, "rewritten_tokens"), 0.0),
             },
         )
-        sites.move("open_requests", sent_s, 1.0)
-        sites.move("open_requests", np.where(np.isnan(sent_s), np.nan, completed_s), -1.0)
-        first_s = np.where(is_ok, floats(rows, "first_token_s"), np.nan)
-        sites.observe("ttft_s", first_s, ttft_s(rows))
-        sites.observe("effective_ttft_s", first_s, effective_ttft_s(rows))
-        sites.observe("tpot_s", np.where(is_ok, completed_s, np.nan), tpot_s(rows))
-        sites.observe("send_lag_s", sent_s, send_lag_s(rows))
+        sent.move("open_requests", 1.0)
+        sites.at(np.where(np.isnan(sent_s), np.nan, completed_s)).move("open_requests", -1.0)
+        first = sites.at(np.where(is_ok, floats(rows, "first_token_s"), np.nan))
+        first.observe("ttft_s", ttft_s(rows))
+        first.observe("effective_ttft_s", effective_ttft_s(rows))
+        sites.at(np.where(is_ok, completed_s, np.nan)).observe("tpot_s", tpot_s(rows))
+        sent.observe("send_lag_s", send_lag_s(rows))
 
     def take(self) -> Windows:
         """Return everything counted since the last call, and count from nothing again."""
@@ -199,44 +199,53 @@ class _Sites:
     def __init__(self, windows: Windows, hosts: Any, codes: Any, names: list[str]) -> None:
         self._windows = windows
         self._names = names
-        self._site = hosts * len(names) + codes
+        self._hosts, self._host_of = np.unique(hosts, return_inverse=True)
+        self._site = self._host_of.reshape(-1) * len(names) + codes
 
-    def _cells(self, at_s: Floats) -> tuple[Any, Any, list[Cell]]:
-        """Return the rows that have a time, the cell's ordinal of each, and the cells."""
+    def at(self, at_s: Floats) -> _Placed:
+        """Return the rows that have a time, placed in the windows of it."""
         held = np.flatnonzero(~np.isnan(at_s))
-        windows = self._windows
+        windows, names = self._windows, self._names
         index = np.floor((at_s[held] - windows.origin_s) / windows.window_s).astype(np.int64)
-        pairs = np.stack([index, self._site[held]])
-        unique, ordinal = np.unique(pairs, axis=1, return_inverse=True)
-        cells = [
-            windows.cell((window, site // len(self._names), self._names[site % len(self._names)]))
-            for window, site in unique.T.tolist()
-        ]
-        return held, ordinal.reshape(-1), cells
+        sites = len(self._hosts) * len(names)
+        # One number for each window and site: sorting numbers is much cheaper than sorting pairs.
+        unique, ordinal = np.unique(index * sites + self._site[held], return_inverse=True)
+        cells = []
+        for key in unique.tolist():
+            window, site = divmod(key, sites)
+            host, name = divmod(site, len(names))
+            cells.append(windows.cell((window, int(self._hosts[host]), names[name])))
+        left_s = windows.origin_s + (index + 1) * windows.window_s - at_s[held]
+        return _Placed(held, ordinal.reshape(-1), cells, left_s)
 
-    def count(self, at_s: Floats, values: dict[str, Any]) -> None:
-        held, ordinal, cells = self._cells(at_s)
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Rows by their cell: which rows, each one's cell, and what was left of its window."""
+
+    held: Any
+    ordinal: Any
+    cells: list[Cell]
+    left_s: Floats
+
+    def count(self, values: dict[str, Any]) -> None:
         for name, array in values.items():
             at = COUNTS.index(name)
-            sums = np.bincount(ordinal, weights=array[held], minlength=len(cells))
-            for cell, total in zip(cells, sums.tolist(), strict=True):
+            sums = np.bincount(self.ordinal, weights=array[self.held], minlength=len(self.cells))
+            for cell, total in zip(self.cells, sums.tolist(), strict=True):
                 cell.counts[at] += int(total)
 
-    def move(self, level: str, at_s: Floats, by: float) -> None:
-        held, ordinal, cells = self._cells(at_s)
-        windows = self._windows
-        index = np.floor((at_s[held] - windows.origin_s) / windows.window_s)
-        left_s = windows.origin_s + (index + 1) * windows.window_s - at_s[held]
-        counts = np.bincount(ordinal, minlength=len(cells)).tolist()
-        moments = np.bincount(ordinal, weights=left_s, minlength=len(cells)).tolist()
+    def move(self, level: str, by: float) -> None:
+        counts = np.bincount(self.ordinal, minlength=len(self.cells)).tolist()
+        moments = np.bincount(self.ordinal, weights=self.left_s, minlength=len(self.cells)).tolist()
         at = CHANGES.index(f"{level}_change")
-        for cell, count, moment in zip(cells, counts, moments, strict=True):
+        for cell, count, moment in zip(self.cells, counts, moments, strict=True):
             cell.changes[at] += by * count
             cell.changes[at + 1] += by * moment
 
-    def observe(self, name: str, at_s: Floats, values: Floats) -> None:
-        held, ordinal, cells = self._cells(at_s)
-        order = np.argsort(ordinal, kind="stable")
-        groups = np.split(values[held][order], np.flatnonzero(np.diff(ordinal[order])) + 1)
-        for cell, group in zip(cells, groups, strict=False):
+    def observe(self, name: str, values: Floats) -> None:
+        order = np.argsort(self.ordinal, kind="stable")
+        edges = np.flatnonzero(np.diff(self.ordinal[order])) + 1
+        groups = np.split(values[self.held][order], edges)
+        for cell, group in zip(self.cells, groups, strict=False):
             cell.sketch(name).add_many(group)

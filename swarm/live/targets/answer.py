@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from time import monotonic
 
 from swarm.config.target import Api, FailureClass, TimeoutConfig
@@ -14,6 +15,9 @@ from swarm.live.targets.sse import EventDecoder, EventTooLarge
 from swarm.live.targets.turn import TurnResult
 
 ERROR_BODY_BYTES = 2048
+_TYPE_LENGTH, _CODING_LENGTH = len(b"content-type"), len(b"content-encoding")
+_NO_REASON = (b'"finish_reason":null', b'"finish_reason": null')
+_REASON = re.compile(rb'"finish_reason": ?"([a-z_]+)"')
 _QUOTE = ord('"')
 _BRACE = ord("}")
 
@@ -76,7 +80,13 @@ class Answer:
         self.result.first_byte_s = at
         self.headers = headers
         if status == 200:
-            kind, coding = header(headers, b"content-type"), header(headers, b"content-encoding")
+            kind = coding = b""
+            for name, value in headers:
+                # Most names have another length: no lowering for them.
+                if len(name) == _TYPE_LENGTH and name.lower() == b"content-type":
+                    kind = kind or value
+                elif len(name) == _CODING_LENGTH and name.lower() == b"content-encoding":
+                    coding = coding or value
             if not kind.lower().startswith(b"text/event-stream"):
                 self._stop(
                     "malformed", f"content-type {kind.decode('latin-1')[:100]!r}, not text/event-stream"
@@ -114,7 +124,7 @@ class Answer:
         else:
             if self._last_delta and result.finish_reason is None:
                 # The reason often rides on the last delta, which looked like any other.
-                result.finish_reason = decode(self._last_delta).finish_reason
+                result.finish_reason = _finish_reason(self._last_delta)
             if not self._done:
                 self.failure = failure
                 if failure is None and result.finish_reason is None:
@@ -203,3 +213,13 @@ class Answer:
             result.reply = self._reply.text()
         if not self.waiter.done():
             self.waiter.set_result(None)
+
+
+def _finish_reason(event: bytes) -> str | None:
+    """Return the finish reason of a delta; the usual ways to write it need no decoding."""
+    found = _REASON.findall(event)
+    if len(found) == 1 and b"\\" not in event:
+        return str(found[0], "ascii")
+    if not found and any(nothing in event for nothing in _NO_REASON):
+        return None
+    return decode(event).finish_reason

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -25,8 +24,7 @@ class EventError(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """What an event says; None where it says nothing."""
 
     done: bool = False
@@ -71,7 +69,9 @@ def decode(event: bytes) -> Delta:
 
 def _read(event: bytes, message: dict[str, Any]) -> Delta:
     usage = message.get("usage") or {}
-    choices = message.get("choices") or [{}]
+    choices = message.get("choices")
+    if not choices:
+        return _usage(usage, message)
     choice: dict[str, Any] = choices[0]
     delta: dict[str, Any] = choice.get("delta", choice) or {}
     ids = tuple(choice.get("token_ids") or ())
@@ -83,6 +83,15 @@ def _read(event: bytes, message: dict[str, Any]) -> Delta:
         text="".join(delta[field] for field in fields if field in REPLY_FIELDS),
         token_ids=ids,
         finish_reason=None if finish_reason is None else str(finish_reason),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        cached_tokens=_cached(usage, message),
+        output_tokens=_count(usage.get("completion_tokens")),
+    )
+
+
+def _usage(usage: dict[str, Any], message: dict[str, Any]) -> Delta:
+    """Return what the last event of a stream says, which has no choices."""
+    return Delta(
         prompt_tokens=_count(usage.get("prompt_tokens")),
         cached_tokens=_cached(usage, message),
         output_tokens=_count(usage.get("completion_tokens")),
