@@ -65,8 +65,16 @@ class Alphabet(ABC):
         """Return what a node starts with, so that no two nodes share a prefix by accident."""
 
     @abstractmethod
-    def reply(self, echo: Echo, end: int) -> bytes | None:
-        """Return a reply up to position `end`, or None if it cannot be written in this alphabet."""
+    def write(self, text: str, tokens: int) -> bytes:
+        """Return a reply of so many tokens; nothing if it cannot be written in this alphabet."""
+
+    @abstractmethod
+    def text_of(self, wire: bytes) -> str:
+        """Return the reply that was written so."""
+
+    @abstractmethod
+    def part(self, echo: Echo, end: int) -> bytes:
+        """Return a written reply up to position `end`, before its own."""
 
     def render(self, prompt: Prompt) -> list[Buffer]:
         """Return the content of a whole prompt."""
@@ -88,9 +96,13 @@ class Alphabet(ABC):
             for echo in node.echoes or ():
                 if echo.start >= end:
                     break
-                text = self.reply(echo, end)
-                if text is None:
+                if not echo.is_written(self):
+                    echo.write(self, self.write(echo.text, echo.end - echo.start))
+                text = echo.wire
+                if not text:
                     continue
+                if echo.end > end:
+                    text = self.part(echo, end)
                 if echo.start > position:
                     if replied:
                         yield replied, out
@@ -144,12 +156,19 @@ class TextAlphabet(Alphabet):
         """Return the key in hexadecimal: 4 tokens."""
         return b"%016x" % key
 
-    def reply(self, echo: Echo, end: int) -> bytes:
-        """Return the reply, escaped for JSON; of a part its share of the characters, rounded down."""
-        text = echo.text
-        if end < echo.end:
-            text = text[: len(text) * (end - echo.start) // (echo.end - echo.start)]
+    def write(self, text: str, tokens: int) -> bytes:
+        """Return the reply, escaped for JSON."""
         return orjson.dumps(text)[1:-1]
+
+    def text_of(self, wire: bytes) -> str:
+        """Return the reply that was written so."""
+        text: str = orjson.loads(b'"' + wire + b'"')
+        return text
+
+    def part(self, echo: Echo, end: int) -> bytes:
+        """Return the part's share of the characters, rounded down."""
+        text = echo.text
+        return self.write(text[: len(text) * (end - echo.start) // (echo.end - echo.start)], 0)
 
 
 class WordAlphabet(TextAlphabet):
@@ -189,12 +208,18 @@ class IdAlphabet(Alphabet):
             limit *= base
         return b"".join(b"%*d," % (self._width, digit) for digit in digits)
 
-    def reply(self, echo: Echo, end: int) -> bytes | None:
-        """Return the reply's ids; None for a reply that is not as many ids as it has positions."""
-        ids = echo.text.split(",")
-        if len(ids) != echo.end - echo.start or not all(map(str.isdecimal, ids)):
-            return None
-        return (",".join(ids[: end - echo.start]) + ",").encode()
+    def write(self, text: str, tokens: int) -> bytes:
+        """Return the reply's ids; nothing for a reply that is not as many ids as it has positions."""
+        ids = text.split(",")
+        return f"{text},".encode() if len(ids) == tokens and all(map(str.isdecimal, ids)) else b""
+
+    def text_of(self, wire: bytes) -> str:
+        """Return the reply that was written so."""
+        return wire[:-1].decode()
+
+    def part(self, echo: Echo, end: int) -> bytes:
+        """Return the ids up to a position."""
+        return b"".join(each + b"," for each in echo.wire.split(b",", end - echo.start)[: end - echo.start])
 
 
 @cache

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from swarm.streams import digest64
 
 
-@dataclass(frozen=True, slots=True)
-class Echo:
-    """A stretch [start, end) of a node whose content is a real reply instead of planned text."""
+class Writing(Protocol):
+    """A way to write replies as bytes."""
 
-    start: int
-    end: int
-    text: str
+    def text_of(self, wire: bytes) -> str:
+        """Return the text of a reply that was written so."""
+
+
+class Echo:
+    """A stretch [start, end) of a node whose content is a real reply instead of planned text.
+
+    Once it has been written, the bytes take the place of the text: they are sent again with every turn.
+    """
+
+    __slots__ = ("_text", "_writing", "end", "start", "wire")
+
+    def __init__(self, start: int, end: int, text: str) -> None:
+        self.start = start
+        self.end = end
+        self._text: str | None = text
+        self._writing: Writing | None = None
+        self.wire = b""
+
+    @property
+    def text(self) -> str:
+        """The reply."""
+        if self._text is not None:
+            return self._text
+        assert self._writing is not None
+        return self._writing.text_of(self.wire)
+
+    def is_written(self, writing: Writing) -> bool:
+        """Return whether `wire` is what that way of writing made of it."""
+        return self._writing is writing
+
+    def write(self, writing: Writing, wire: bytes) -> None:
+        """Keep what a way of writing made of it; empty where it cannot write it."""
+        self._text = None if wire else self.text
+        self._writing, self.wire = writing, wire
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Echo, (self.start, self.end, self.text)
 
 
 class Node:
