@@ -46,7 +46,7 @@ class AuditConfig(Strict):
     )
     delivered_share: float = Field(0.95, ge=0, le=1, description="least share of the asked sessions alive")
     cpu_share: float = Field(0.95, gt=0, description="of one core, by a host over the run")
-    cpu_wait_share: float = Field(0.1, gt=0, le=1, description="of the run that a host waited for a core")
+    cpu_wait_share: float = Field(0.3, gt=0, le=1, description="of the run that a host waited for a core")
     clock_offset_s: float = Field(0.1, gt=0, description="between a host's wall clock and the driver's")
 
 
