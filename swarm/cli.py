@@ -98,6 +98,23 @@ def serve(
 
 
 @app.command()
+def calibrate(
+    target: Annotated[str, typer.Option("--target", help="Base URL of the server to probe.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The fleet's YAML file to write.")],
+    api: Annotated[
+        str, typer.Option("--api", help="What to send: chat, completions or token_ids.")
+    ] = "completions",
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
+    ] = None,
+) -> None:
+    """Measure an idle server and write the emulated fleet that takes as long."""
+    from swarm.live.calibrate import run_calibrate
+
+    raise typer.Exit(run_calibrate(target, out, key_env=api_key_env, api=api))
+
+
+@app.command()
 def analyze(
     traces: Annotated[
         list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")

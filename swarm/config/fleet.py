@@ -61,6 +61,7 @@ class SimpleCostConfig(Strict):
 
     kind: Literal["simple"] = "simple"
     prefill_tokens_per_s: float = Field(20_000.0, gt=0)
+    entry_s: float = Field(0.0, ge=0, description="from a request's arrival to its rank's queue")
     decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")
     decode_per_sequence_s: float = Field(0.0, ge=0)
     decode_per_context_token_s: float = Field(0.0, ge=0)

@@ -13,7 +13,7 @@ from swarm.fleet.events import Event
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.model import kv_values_per_token
 from swarm.fleet.rank import Rank
-from swarm.fleet.rates import AT_ONCE, Cost, Entry
+from swarm.fleet.rates import Cost, Entry
 from swarm.fleet.router import ROUTERS
 from swarm.fleet.sequence import Sequence
 from swarm.fleet.simple_cost import SimpleCost
@@ -151,7 +151,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         ),
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
-        AT_ONCE,
+        Entry(cost.entry_s, 0.0),
     )
 
 

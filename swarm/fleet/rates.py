@@ -32,9 +32,6 @@ class Entry(NamedTuple):
     steps: float
 
 
-AT_ONCE = Entry(0.0, 0.0)
-
-
 class Cost(Protocol):
     """Seconds of one rank's steps. Context counts the tokens held before the step, over the whole batch."""
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.config.fleet import FleetConfig
-from swarm.context.tree import Node
+from swarm.context.tree import Node, Prompt
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Finished, FirstToken, FleetRequest
 from swarm.streams import stream
 
 REQUESTS_PER_SLOT = 10
+SPREAD = 0.2
+"""Lengths are drawn from within this share below the longest: all alike, the loop would keep in step."""
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Measured:
 
 
 def run_loop(
-    config: FleetConfig, concurrency: int, prompt: int, output: int, spread: float = 0.2
+    config: FleetConfig, concurrency: int, prompt: int, output: int, spread: float = SPREAD
 ) -> Measured:
     """Drive a fleet as a benchmark does: lengths within `spread` below the most, the next at completion."""
     fleet = build_fleet(config)
@@ -43,7 +45,7 @@ def run_loop(
         sent[number] = now_s
         node = Node(f"loop/{number}")
         fleet.submit(
-            FleetRequest(number, str(number), str(number), node_prompt(node, length), tokens[number], False),
+            FleetRequest(number, str(number), str(number), Prompt(node, length), tokens[number], False),
             now_s,
         )
 
@@ -61,7 +63,26 @@ def run_loop(
     return Measured(float(np.mean(ttft)), float(np.mean(tpot)))
 
 
-def node_prompt(node: Node, length: int):
-    from swarm.context.tree import Prompt
-
-    return Prompt(node, length)
+@pytest.mark.parametrize(
+    ("model", "gpu", "tp", "backend"),
+    [("Llama-3.3-70B", "H100", 4, "vllm"), ("DeepSeek-V3", "B200", 8, "sglang")],
+)
+@pytest.mark.parametrize(
+    ("concurrency", "prompt", "output"),
+    [(4, 1024, 1024), (8, 1024, 128), (8, 8192, 1024), (32, 1024, 1024), (64, 8192, 1024)],
+)
+def test_the_closed_form_is_what_the_step_loop_comes_to(
+    model: str, gpu: str, tp: int, backend: BackendName, concurrency: int, prompt: int, output: int
+) -> None:
+    config = FleetConfig(
+        cost=RooflineCostConfig(model=model, kv_precision="fp8", backend=backend),
+        replicas=(ReplicaGroupConfig(gpu=gpu, parallelism=ParallelismConfig(tp=tp)),),
+    )
+    measured = run_loop(config, concurrency, prompt, output)
+    rank = rank_cost(config, config.replicas[0])
+    mean = 1 - SPREAD / 2
+    loop = Loop(concurrency, round(prompt * mean), round(output * mean), 8192, REQUESTS_PER_SLOT)
+    pace = pace_of(rank.cost, loop)
+    entry_s = rank.entry.seconds + rank.entry.steps * pace.tpot_s
+    assert pace.tpot_s == pytest.approx(measured.tpot_s, rel=0.08)
+    assert pace.ttft_s + entry_s == pytest.approx(measured.ttft_s, rel=0.2)
