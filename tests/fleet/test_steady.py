@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
-from swarm.config.fleet import FleetConfig
+from swarm.config.fleet import (
+    BackendName,
+    FleetConfig,
+    ParallelismConfig,
+    ReplicaGroupConfig,
+    RooflineCostConfig,
+)
 from swarm.context.tree import Node, Prompt
-from swarm.fleet.build import build_fleet
+from swarm.fleet.build import build_fleet, rank_cost
 from swarm.fleet.events import Finished, FirstToken, FleetRequest
+from swarm.fleet.steady import Loop, pace_of
 from swarm.streams import stream
 
 REQUESTS_PER_SLOT = 10
