@@ -43,6 +43,8 @@ class Gauges:
     """CPU time of the host's process."""
     cpu_wait_s: float | None
     """Time that the event loop's thread was ready and had no core; None where it is not known."""
+    put_off_s: float
+    """By how much sessions started late because the host was behind, summed over them."""
 
 
 @dataclass(frozen=True, slots=True)

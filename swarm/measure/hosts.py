@@ -20,6 +20,8 @@ class HostLoad:
     """CPU time of the host's process; 1 is a whole core."""
     cpu_wait_share: float | None
     """Time in which the event loop's thread could have run and had no core; None where it is not known."""
+    put_off_s: float
+    """By how much it started sessions late because it was behind, summed over them."""
     clock_offset_s: float | None
     """Its wall clock ahead of the driver's, as measured before the start; None where it was not."""
 
@@ -42,6 +44,7 @@ def host_loads(batches: Iterable[Batch], clock_offsets_s: dict[int, float]) -> t
                 lag,
                 _share(spans, "cpu_s"),
                 _share(spans, "cpu_wait_s"),
+                sum(last.put_off_s for _, last in spans),
                 clock_offsets_s.get(host),
             )
         )
@@ -60,7 +63,11 @@ def hosts_summary(hosts: tuple[HostLoad, ...]) -> dict[str, Any] | None:
             (None if host.clock_offset_s is None else abs(host.clock_offset_s), host.host) for host in hosts
         ],
     }
-    return {"count": len(hosts), **{f"worst_{name}": _worst(values) for name, values in figures.items()}}
+    return {
+        "count": len(hosts),
+        "put_off_s": sum(host.put_off_s for host in hosts),
+        **{f"worst_{name}": _worst(values) for name, values in figures.items()},
+    }
 
 
 def _worst(values: list[tuple[float | None, int]]) -> dict[str, Any] | None:

@@ -16,8 +16,8 @@ from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.live.host import Host, HostPlan
 from swarm.live.server import Provider
-from swarm.measure.batch import Batch
 from swarm.load.share import slots_of
+from swarm.measure.batch import Batch
 from swarm.measure.past import Past, past_of, split
 from swarm.measure.settle import Settled, read_batches, settle
 from swarm.workload.source import session_index

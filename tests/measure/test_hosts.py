@@ -20,6 +20,7 @@ def batch(
         sent=0,
         cpu_s=cpu_s,
         cpu_wait_s=wait_s,
+        put_off_s=0.0,
     )
     return Batch(
         host=host,
