@@ -58,9 +58,9 @@ class RemoteCoordinator:
         """Take no more batches of a host's epochs up to this one; return the last sequence taken of it."""
         return self._coordinator.retire(host, epoch)
 
-    def past(self, session: str) -> Past:
-        """Return what has been reported of a session."""
-        return self._coordinator.past(session)
+    def past(self, session: str, host: int) -> Past:
+        """Return what has been reported of a session, of which this host was lost."""
+        return self._coordinator.past(session, host)
 
     def receive(self, batch: Batch) -> int:
         """Take a batch; return the sequence acknowledged."""
@@ -142,7 +142,7 @@ class RemoteHost:
                 if plan.epoch + 1 >= SUBAGENT_EPOCHS_MAX:
                     raise
                 last = await self._coordinator.retire.remote(number, plan.epoch)
-                past = await self._coordinator.past.remote(agent.session)
+                past = await self._coordinator.past.remote(agent.session, number)
                 plan = replace(plan, epoch=plan.epoch + 1, follows=(*plan.follows, last), past=past)
             else:
                 return ended

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -31,7 +30,7 @@ from swarm.load.asked import asked_sessions_mean
 from swarm.load.pacing import pacing_of
 from swarm.load.share import slots_of
 from swarm.measure.batch import Batch
-from swarm.measure.past import past_of
+from swarm.measure.past import heard_until, past_of
 from swarm.measure.settle import read_batches
 from swarm.measure.store import RunFolder
 from swarm.measure.totals import ServerCounters
@@ -95,7 +94,11 @@ class Swarm:
             scheduling_strategy=here,
             max_restarts=COORDINATOR_RESTARTS_MAX,
             max_task_retries=COORDINATOR_RESTARTS_MAX,
-        ).remote(CoordinatorPlan(self._experiment, str(self._journals)))
+        ).remote(
+            CoordinatorPlan(
+                self._experiment, str(self._journals), epoch=0 if before is None else before.epoch
+            )
+        )
         source = open_source(experiment.workload, experiment.seed, scripts)
         self._pacing = pacing_of(experiment.load, source.count)
         self._hosts_count = host_count(
@@ -158,8 +161,15 @@ class Swarm:
     def _make(self, number: int, batches: list[Batch]) -> None:
         """Make a host's actor; with `batches`, one that goes on with what they tell of its sessions."""
         experiment = self._experiment
-        is_first = not batches
         known = number in self._hosts
+        past = None
+        if known or batches:
+            past = past_of(
+                batches,
+                lambda name: self._owns(number, name),
+                # When a run is gone on with, all of its hosts are lost.
+                heard_until_s=heard_until(batches, number if known else None),
+            )
         self._roster.start(number, time.monotonic())
         epoch = self._roster.epoch(number)
         last: dict[int, int] = {}
@@ -173,7 +183,7 @@ class Swarm:
             epoch=epoch,
             journal=str(self._journals),
             follows=tuple(last.get(earlier, -1) for earlier in range(epoch)),
-            past=None if is_first and not known else past_of(batches, lambda name: self._owns(number, name)),
+            past=past,
         )
         self._hosts[number] = RemoteHost.options(  # type: ignore[attr-defined]
             scheduling_strategy="SPREAD",
@@ -308,14 +318,9 @@ def before_of(folder: RunFolder) -> Before:
     batches = read_batches(sorted(folder.journals.glob("*.journal")))
     return Before(
         batches=batches,
-        stopped_s=max((batch.gauges.at_s for batch in batches), default=0.0),
+        stopped_s=heard_until(batches, None),
         epoch=1 + max((batch.epoch for batch in batches), default=-1),
     )
-
-
-def journals_of(path: Path) -> list[Path]:
-    """Return the journals in a folder."""
-    return sorted(path.glob("*.journal"))
 
 
 def _last_line(fault: Exception) -> str:

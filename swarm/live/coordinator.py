@@ -8,11 +8,11 @@ from pathlib import Path
 from swarm.config.experiment import Experiment
 from swarm.live.outbox import RETIRED
 from swarm.measure.batch import Batch, Gauges
-from swarm.measure.past import Past, past_of, split
+from swarm.measure.past import Past, heard_until, past_of, split
 from swarm.measure.rows import Journal, read_journal
 from swarm.measure.settle import read_batches, windows_of
 
-JOURNAL = "coordinator.journal"
+JOURNALS = "coordinator-*.journal"
 WINDOWS_SHOWN = 15
 HOSTS_ASIDE = 1_000_000
 """Numbers from here on are for actors that a host starts for its sub-agents."""
@@ -25,6 +25,8 @@ class CoordinatorPlan:
     experiment: Experiment
     journal: str
     """Folder of the run's journals."""
+    epoch: int
+    """How often the run has been gone on with: an earlier coordinator may still be at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,11 @@ class Coordinator:
         self._doubled_count = 0
         self._hosts_aside = 0
         self._refusal: str | None = None
-        path = Path(plan.journal) / JOURNAL
-        if path.exists():
+        self._folder = Path(plan.journal)
+        for path in sorted(self._folder.glob(JOURNALS)):
             for frame in read_journal(path):
                 self._restore(Batch.of_frame(frame))
-        self._journal = Journal(path)
+        self._journal = Journal(self._folder / f"coordinator-{plan.epoch}.journal")
 
     def new_host(self) -> int:
         """Return a number that no host of the run has."""
@@ -81,9 +83,10 @@ class Coordinator:
         self._retired[host] = max(epoch, self._retired.get(host, -1))
         return self._seen.get((host, epoch), -1)
 
-    def past(self, session: str) -> Past:
-        """Return what has been reported of a session."""
-        return past_of(read_batches([self._journal.path]), lambda name: name == session)
+    def past(self, session: str, host: int) -> Past:
+        """Return what has been reported of a session, of which this host was lost."""
+        batches = read_batches(sorted(self._folder.glob(JOURNALS)))
+        return past_of(batches, lambda name: name == session, heard_until_s=heard_until(batches, host))
 
     def receive(self, batch: Batch) -> int:
         """Take a batch, unless it was taken before; return the last sequence taken.

@@ -68,7 +68,7 @@ class Host:
         takeover = None
         if past is not None:
             lost_s = past.heard_until_s + experiment.hosts.report_every_s
-            at_s = max(0.0, clock.now_s())
+            at_s = max(past.heard_until_s, clock.now_s())
             takeover = Takeover(past, min(lost_s, at_s), at_s)
         self._ledger = HostLedger(
             clock=clock,

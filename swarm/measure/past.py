@@ -5,7 +5,7 @@ Knows: batches. Does not know: programs, hosts, who runs what next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -43,7 +43,7 @@ class Past:
     sessions_ended: dict[str, float]
     """Sessions that had come to their own end, and when; nothing else is kept of them."""
     heard_until_s: float
-    """When the last batch was made: what happened later is not known."""
+    """When the lost host made its last batch: what happened later is not known."""
 
     def answer(self, agent: str, turn: int) -> Answer | None:
         """Return what the agent was told of a turn, or None if it is not known."""
@@ -51,22 +51,19 @@ class Past:
         return answers[turn] if turn < len(answers) else None
 
 
-def past_of(batches: Iterable[Batch], owns: Callable[[str], bool]) -> Past:
+def past_of(batches: Sequence[Batch], owns: Callable[[str], bool], *, heard_until_s: float) -> Past:
     """Return the past of the sessions that `owns` says, from the batches of all that ran them, in order."""
-    batches = list(batches)
     ended = {name: at_s for batch in batches for name, at_s in batch.sessions_ended if owns(name)}
     told: dict[str, dict[int, Answer]] = {}
     opened: set[Name] = set()
     started: set[str] = set()
     live: dict[str, None] = {}
     finished: set[str] = set()
-    heard_until_s = 0.0
 
     def is_kept(session: str) -> bool:
         return session not in ended and owns(session)
 
     for batch in batches:
-        heard_until_s = max(heard_until_s, batch.gauges.at_s)
         final, provisional = split(batch)
         for session, agent, turn, outcome, tokens, completed_s in _columns(final, "completed_s"):
             if not is_kept(session):
@@ -96,6 +93,11 @@ def past_of(batches: Iterable[Batch], owns: Callable[[str], bool]) -> Past:
         sessions_ended=ended,
         heard_until_s=heard_until_s,
     )
+
+
+def heard_until(batches: Iterable[Batch], host: int | None) -> float:
+    """Return when a host (None: any) made its last batch; 0 where it made none."""
+    return max((batch.gauges.at_s for batch in batches if host in (None, batch.host)), default=0.0)
 
 
 def session_of(agent: str) -> str:

@@ -18,7 +18,7 @@ from swarm.live.host import Host, HostPlan
 from swarm.live.server import Provider
 from swarm.load.share import slots_of
 from swarm.measure.batch import Batch
-from swarm.measure.past import Past, past_of, split
+from swarm.measure.past import Past, heard_until, past_of, split
 from swarm.measure.settle import Settled, read_batches, settle
 from swarm.workload.source import session_index
 
@@ -154,9 +154,11 @@ class Local:
     def past(self, number: int) -> Past:
         """Return what the journals tell of a host's sessions."""
         slots = self.config.load.agents
+        batches = self.batches()
         return past_of(
-            self.batches(),
+            batches,
             lambda name: session_index(name) % slots in slots_of(number, self.hosts_count, slots),
+            heard_until_s=heard_until(batches, number),
         )
 
     def batches(self) -> list[Batch]:

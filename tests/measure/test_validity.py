@@ -76,7 +76,8 @@ def reasons(
 
 def host(**changes: Any) -> HostLoad:
     values: dict[str, Any] = {
-        "host": 3, "loop_lag": sketch(0.001), "cpu_share": 0.5, "cpu_wait_share": 0.01, "clock_offset_s": 0.0,
+        "host": 3, "loop_lag": sketch(0.001), "cpu_share": 0.5, "cpu_wait_share": 0.01, "put_off_s": 0.0,
+        "clock_offset_s": 0.0,
     }  # fmt: skip
     return HostLoad(**{**values, **changes})
 
