@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from swarm.live.server.fault import invalid
+from swarm.live.server.fault import Fault, invalid
+from swarm.live.server.lift import Lifted, ids_of, loads, mark
 from swarm.live.server.limits import ServerLimits
 
 Shape = Literal["chat", "completions"]
 Json: TypeAlias = dict[str, Any]
+Buffer: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class Ask:
     shape: Shape
     is_ids: bool
     """The content is token ids of 4 bytes each, else UTF-8."""
-    content: bytes
+    content: tuple[Buffer, ...]
+    """Parts that are joined once, with the reply behind them."""
+    content_bytes: int
     output_tokens: int
     ends_itself: bool
     """The client named no length, so that the reply's end is the model's."""
@@ -37,31 +40,34 @@ class Ask:
 
 def read_chat(body: bytes, limits: ServerLimits) -> Ask:
     """Return what a body for `/v1/chat/completions` asks for; raises `Fault`."""
-    request = _object(body)
+    request, lifted = _object(body)
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("messages: a list of at least one message is expected", "messages")
-    parts = [orjson.dumps(request["tools"])] if request.get("tools") else []
+    parts: list[Buffer] = []
+    if request.get("tools"):
+        parts.append(_dumps(request["tools"], lifted))
     for place, message in enumerate(messages):
-        parts += _message(place, message)
+        _message(place, message, lifted, parts)
     names = ("max_completion_tokens", "max_tokens")
-    return _ask(request, "chat", False, b"".join(parts), names, limits)
+    return _ask(request, "chat", False, parts, names, limits)
 
 
 def read_completions(body: bytes, limits: ServerLimits) -> Ask:
     """Return what a body for `/v1/completions` asks for; raises `Fault`."""
-    request = _object(body)
+    request, lifted = _object(body)
     prompt = request.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
         prompt = prompt[0]
     is_ids = isinstance(prompt, list)
     if isinstance(prompt, str):
-        content = _text(prompt, "prompt")
+        is_ids = any(value.is_ids and prompt == mark(place) for place, value in enumerate(lifted))
+        content = _text(prompt, "prompt", lifted)
     elif isinstance(prompt, list):
         content = _ids(prompt)
     else:
         raise invalid("prompt: a string or a list of token ids is expected", "prompt")
-    return _ask(request, "completions", is_ids, content, ("max_tokens",), limits)
+    return _ask(request, "completions", is_ids, [content], ("max_tokens",), limits)
 
 
 READERS: dict[bytes, Callable[[bytes, ServerLimits], Ask]] = {
@@ -70,20 +76,26 @@ READERS: dict[bytes, Callable[[bytes, ServerLimits], Ask]] = {
 }
 
 
-def _object(body: bytes) -> Json:
+def _object(body: bytes) -> tuple[Json, list[Lifted]]:
     try:
-        request = orjson.loads(body)
+        request, lifted = loads(body)
     except orjson.JSONDecodeError as error:
         raise invalid(f"the body is not JSON: {error}"[:300]) from None
     if not isinstance(request, dict):
         raise invalid("the body is not a JSON object")
-    return request
+    return request, lifted
 
 
 def _ask(
-    request: Json, shape: Shape, is_ids: bool, content: bytes, names: tuple[str, ...], limits: ServerLimits
+    request: Json,
+    shape: Shape,
+    is_ids: bool,
+    content: list[Buffer],
+    names: tuple[str, ...],
+    limits: ServerLimits,
 ) -> Ask:
-    if not content:
+    content_bytes = sum(map(len, content))
+    if not content_bytes:
         raise invalid("an empty prompt", "messages" if shape == "chat" else "prompt")
     if _count(request, "n", 1, 1) not in (None, 1) or _count(request, "best_of", 1, 1) not in (None, 1):
         raise invalid("n and best_of: one reply is given to each request", "n")
@@ -103,7 +115,8 @@ def _ask(
     return Ask(
         shape=shape,
         is_ids=is_ids,
-        content=content,
+        content=tuple(content),
+        content_bytes=content_bytes,
         output_tokens=tokens,
         ends_itself=asked is None,
         model=model[:MODEL_CHARACTERS_MAX],
@@ -134,35 +147,49 @@ def _flag(request: Json, name: str) -> bool:
     return value
 
 
-def _message(place: int, message: object) -> Iterator[bytes]:
-    """Yield a message's content, then its tool calls as JSON; a role is no content."""
-    where = f"messages[{place}]"
+def _message(place: int, message: object, lifted: list[Lifted], out: list[Buffer]) -> None:
+    """Append a message's content, then its tool calls as JSON; a role is no content."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise invalid(f"{where}: an object with a role is expected", "messages")
+        raise invalid(f"messages[{place}]: an object with a role is expected", "messages")
     content = message.get("content")
     if isinstance(content, str):
-        yield _text(content, where)
+        out.append(_text(content, "messages", lifted))
     elif isinstance(content, list):
         for part in content:
             if not isinstance(part, dict):
-                raise invalid(f"{where}.content: a string or a list of parts is expected", "messages")
+                raise _no_content(place)
             text = part.get("text")
-            yield _text(text, where) if isinstance(text, str) else orjson.dumps(part)
+            out.append(_text(text, "messages", lifted) if isinstance(text, str) else _dumps(part, lifted))
     elif content is not None:
-        raise invalid(f"{where}.content: a string or a list of parts is expected", "messages")
+        raise _no_content(place)
     if message.get("tool_calls"):
-        yield orjson.dumps(message["tool_calls"])
+        out.append(_dumps(message["tool_calls"], lifted))
 
 
-def _text(text: str, where: str) -> bytes:
+def _no_content(place: int) -> Fault:
+    return invalid(f"messages[{place}].content: a string or a list of parts is expected", "messages")
+
+
+def _text(text: str, param: str, lifted: list[Lifted]) -> Buffer:
+    """Return a string's content, which may have been lifted out of the body."""
+    if lifted and text[:1] == "\x00":
+        return lifted[int(text[1:])].content
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise invalid(f"{where}: half of a surrogate pair", "messages") from None
+        raise invalid(f"{param}: half of a surrogate pair", param) from None
+
+
+def _dumps(value: object, lifted: list[Lifted]) -> bytes:
+    """Return a value as JSON, with what was lifted out of it."""
+    data = orjson.dumps(value)
+    for place, each in enumerate(lifted):
+        data = data.replace(orjson.dumps(mark(place)), b"".join((b'"', each.content, b'"')))
+    return data
 
 
 def _ids(ids: list[Any]) -> bytes:
     try:
-        return array("I", ids).tobytes()
+        return ids_of(ids)
     except (TypeError, OverflowError):
         raise invalid(f"prompt: token ids are whole numbers from 0 to {2**32 - 1}", "prompt") from None

@@ -161,7 +161,7 @@ class Provider:
         number = driver.next_number()
         reply = reply_of(number, ask.output_tokens, is_ids=ask.is_ids)
         # The reply continues the prompt, so that a next prompt that repeats it finds what decoding made.
-        prints = self._prints.of(ask.content + reply.content)
+        prints = self._prints.of(b"".join((*ask.content, reply.content)))
         node = self._trie.place(b"ids" if ask.is_ids else b"text", prints)
         identity = Identity(f"{ask.shape}-{number}", int(time.time()), ask.model or self._config.name)
         answer = Answer(number=number, line=connection, ask=ask, reply=reply, identity=identity)
@@ -169,7 +169,7 @@ class Provider:
             request_id=number,
             session=_session(session, node.name),
             agent="",
-            prompt=Prompt(node, tokens_of(len(ask.content))),
+            prompt=Prompt(node, tokens_of(ask.content_bytes)),
             output_tokens=ask.output_tokens,
             echo=True,
         )

@@ -1,0 +1,100 @@
+"""Providers on free ports, clients that are not ours, and sockets that say exactly what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from swarm.config.fleet import FleetConfig
+from swarm.live.server.limits import LIMITS
+from swarm.live.server.provider import Provider
+
+FAST = {
+    "kind": "simple",
+    "prefill_tokens_per_s": 1e9,
+    "decode_base_s": 1e-5,
+    "kv_bytes_per_token": 1.0,
+    "kv_capacity_tokens": 1_000_000,
+}
+
+
+def fleet(*, cost: dict[str, Any] | None = None, **changes: Any) -> FleetConfig:
+    """Return a fleet so fast that no test waits for it."""
+    settings = {"block_tokens": 4, "cost": {**FAST, **(cost or {})}, **changes}
+    return FleetConfig.model_validate(settings)
+
+
+@asynccontextmanager
+async def serving(
+    config: FleetConfig | None = None, *, key: str | None = None, journal: Path | None = None, **limits: Any
+) -> AsyncIterator[SimpleNamespace]:
+    """Serve; the namespace has the provider, its `url`, an httpx `client` and `raw` for bytes."""
+    provider = Provider(
+        config or fleet(),
+        host="127.0.0.1",
+        port=0,
+        key=key,
+        journal=journal,
+        limits=replace(LIMITS, **limits),
+    )
+    await provider.start()
+    url = f"http://127.0.0.1:{provider.port}"
+
+    async def raw(*parts: bytes) -> bytes:
+        """Return all bytes that come back until the server closes, having sent `parts`."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+        try:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            yield SimpleNamespace(provider=provider, url=url, client=client, raw=raw)
+    finally:
+        await provider.close()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def bounded() -> Any:
+        return await asyncio.wait_for(main(), 60)
+
+    return asyncio.run(bounded())
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    """Return a stream's events; the last one must be [DONE]."""
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def request(path: str, body: bytes, *headers: bytes) -> bytes:
+    """Return a request that asks for the connection to be closed."""
+    lines = [
+        b"POST %b HTTP/1.1" % path.encode(),
+        b"Host: x",
+        b"Connection: close",
+        b"Content-Length: %d" % len(body),
+    ]
+    return b"\r\n".join([*lines, *headers]) + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def desk() -> SimpleNamespace:
+    """The tools of this file, by name."""
+    return SimpleNamespace(serving=serving, fleet=fleet, run=run, events=events, request=request)
