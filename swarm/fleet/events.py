@@ -7,6 +7,7 @@ change an event.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from swarm.context.tree import Prompt
 
@@ -61,8 +62,7 @@ class FirstToken:
     replica: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Output tokens up to `total` have left the model; only with `tokens=True`."""
 
     at_s: float

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Protocol
 
 from swarm.context.tree import Node
-from swarm.fleet.events import Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.fleet.fleet import Fleet
 from swarm.live.server.alarm import alarm
 from swarm.live.server.journal import FleetJournal
@@ -113,36 +113,41 @@ class Driver:
 
     def _hear(self, now_s: float) -> None:
         """Tell everybody what has happened up to now; tokens of one request at once."""
-        flights, meter, journal = self._flights, self._meter, self._journal
+        flights, gap = self._flights, self._meter.gap
         more: dict[int, int] = {}
         for event in self._fleet.advance(now_s, tokens=True):
             flight = flights.get(event.request_id)
             if flight is None:
                 continue
-            if isinstance(event, Tokens):
-                more[event.request_id] = event.total
-                meter.itl_s.add(event.at_s - flight.token_s)
-                meter.generation_tokens += 1
-                flight.token_s = event.at_s
-                continue
-            if journal is not None:
-                journal.event(event)
-            if isinstance(event, FirstToken):
-                flight.token_s = event.at_s
-                meter.first(event.cache, event.at_s - flight.at_s)
-                flight.listener.first(event)
-                continue
-            more.pop(event.request_id, None)
-            self._land(event.request_id)
-            if isinstance(event, Finished):
-                meter.e2e_s.add(event.at_s - flight.at_s)
-                meter.finished[flight.listener.finish_reason] += 1
-                flight.listener.finished(event)
+            if type(event) is Tokens:
+                at_s, request_id, total = event
+                more[request_id] = total
+                gap(at_s - flight.token_s)
+                flight.token_s = at_s
             else:
-                meter.finished["error"] += 1
-                flight.listener.refused(event)
+                more.pop(event.request_id, None)
+                self._tell(flight, event)
         for request_id, total in more.items():
             flights[request_id].listener.tokens(total)
+
+    def _tell(self, flight: Flight, event: Event) -> None:
+        """Pass an event on that is not one more token."""
+        meter, listener = self._meter, flight.listener
+        if self._journal is not None:
+            self._journal.event(event)
+        if isinstance(event, FirstToken):
+            flight.token_s = event.at_s
+            meter.first(event.cache, event.at_s - flight.at_s)
+            listener.first(event)
+            return
+        self._land(event.request_id)
+        if isinstance(event, Finished):
+            meter.e2e_s.add(event.at_s - flight.at_s)
+            meter.finished[listener.finish_reason] += 1
+            listener.finished(event)
+        elif isinstance(event, Refused):
+            meter.finished["error"] += 1
+            listener.refused(event)
 
     def _land(self, request_id: int) -> None:
         request = self._flights.pop(request_id).request

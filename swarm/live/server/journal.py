@@ -19,7 +19,7 @@ from swarm.config.fleet import FleetConfig
 from swarm.context.tree import Node, Prompt
 from swarm.errors import RunError
 from swarm.fleet.build import build_fleet
-from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
+from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 
 KINDS: dict[type, str] = {FirstToken: "first", Finished: "finished", Refused: "refused"}
 FILE_BYTES_MAX = 8 * 1024**3
@@ -53,7 +53,7 @@ class FleetJournal:
 
     def event(self, event: Event) -> None:
         """Note what the fleet said."""
-        if type(event) in KINDS:
+        if not isinstance(event, Tokens):
             self._write(said(event))
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class FleetJournal:
         self._file.write(data)
 
 
-def said(event: Event) -> list[Any]:
+def said(event: FirstToken | Finished | Refused) -> list[Any]:
     """Return an event as its line."""
     return [KINDS[type(event)], *astuple(event)]
 
@@ -114,7 +114,7 @@ def replay(path: Path) -> list[list[Any]]:
     while (due_s := fleet.next_event_s()) is not None:
         events += fleet.advance(due_s)
     fleet.audit()
-    return [orjson.loads(orjson.dumps(said(event))) for event in events]
+    return [orjson.loads(orjson.dumps(said(event))) for event in events if not isinstance(event, Tokens)]
 
 
 def _lines(path: Path) -> Iterator[list[Any]]:

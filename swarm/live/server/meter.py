@@ -26,16 +26,21 @@ E2E_BOUNDS_S = (
 class Histogram:
     """Counts by upper bound, as Prometheus has them."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_last", "_place", "_sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
+        self._last = -1.0
+        self._place = 0
 
     def add(self, value: float) -> None:
         """Count a value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
+        if value != self._last:
+            self._last = value
+            self._place = bisect_left(self._bounds, value)
+        self._counts[self._place] += 1
         self._sum += value
 
     def lines(self, name: str, about: str, label: str) -> list[str]:
@@ -75,6 +80,11 @@ class Meter:
         self._hit_tokens += cache.by_tier[0]
         self._lower_hit_tokens += cache.cached_tokens - cache.by_tier[0]
         self.generation_tokens += 1
+
+    def gap(self, gap_s: float) -> None:
+        """Count a token that came `gap_s` after the one before it."""
+        self.generation_tokens += 1
+        self.itl_s.add(gap_s)
 
     def text(self, fleet: Fleet, model: str) -> bytes:
         """Return everything as Prometheus text."""

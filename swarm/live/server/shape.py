@@ -51,6 +51,8 @@ class Events:
 
     def tokens(self, start: int, end: int) -> bytes:
         """Return the events of the tokens [start, end)."""
+        if end - start == 1:
+            return self._token(start)
         return b"".join([self._token(at) for at in range(start, end)])
 
     def closing(self, cache: CacheUse, output_tokens: int) -> bytes:
