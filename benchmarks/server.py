@@ -1,4 +1,4 @@
-"""What the emulated provider costs: CPU of the server process by request and by token, and how late tokens are.
+"""What the emulated provider costs: CPU of its process by request and by token, and how late tokens are.
 
     python benchmarks/server.py [--quick]
 
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from time import monotonic
+from typing import Any
 
 import uvloop
 
@@ -32,6 +32,7 @@ name: bench
 cost: {{kind: simple, prefill_tokens_per_s: 1.0e+12, decode_base_s: {step_s}, kv_capacity_tokens: 1000000000}}
 replicas: [{{max_batched_tokens: 10000000, max_sequences: 100000}}]
 """
+STEP_S = 0.05
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,11 +40,13 @@ class Served:
     """A server process."""
 
     def __init__(self, step_s: float) -> None:
-        self._file = tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False)
-        self._file.write(FLEET.format(step_s=step_s))
-        self._file.close()
-        command = [sys.executable, "-c", "from swarm.cli import main; main()", "serve", self._file.name, "--port", "0"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._folder = tempfile.TemporaryDirectory()
+        file = Path(self._folder.name) / "fleet.yaml"
+        file.write_text(FLEET.format(step_s=step_s))
+        command = [sys.executable, "-c", "from swarm.cli import main; main()", "serve", str(file)]
+        self._process = subprocess.Popen(
+            [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
 
@@ -58,7 +61,7 @@ class Served:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait()
-        Path(self._file.name).unlink()
+        self._folder.cleanup()
 
 
 def turn(name: str, prompt: Prompt, tokens: int) -> Turn:
@@ -75,7 +78,8 @@ def turn(name: str, prompt: Prompt, tokens: int) -> Turn:
 
 async def turns(url: str, api: str, tokens: int, count: int) -> None:
     """Send one agent's turns, each 200 tokens longer, with a reply of one token."""
-    target = OpenAITarget(config=TargetConfig(urls=(url,), model="bench", api=api, bytes_per_token=4.0), seed=1)
+    config = TargetConfig(urls=(url,), model="bench", api=api, bytes_per_token=4.0)
+    target = OpenAITarget(config=config, seed=1)
     prompt = root(f"{api}/{tokens}/{os.urandom(8).hex()}").extend(tokens)
     for number in range(count):
         prompt = prompt.extend(200)
@@ -104,7 +108,7 @@ def cost(served: Served, work: Callable[[], Awaitable[object]], times: int, per:
     return f"{statistics.median(found):8.1f} us  ({min(found):.1f}-{max(found):.1f})"
 
 
-async def _as_coroutine(work: Callable[[], Awaitable[object]]) -> object:
+async def _as_coroutine(work: Callable[[], Awaitable[object]]) -> Any:
     return await work()
 
 
@@ -125,21 +129,23 @@ def main() -> None:
             print(f"request, {api}, {tokens} tokens".ljust(44), line, flush=True)
     print(f"resident after that: {served.rss_mb():.0f} MB")
     served.close()
-    for step_s, many in ((0.05, 64), (0.05, 512), (0.05, 2_000)):
-        served = Served(step_s=step_s)
-        tokens = 60 if quick else 100
-        before = monotonic()
-        line = cost(served, lambda many=many, tokens=tokens: streams(served.url, many, tokens), times, many * tokens)
-        share = (monotonic() - before) / times
-        gaps = late(uvloop.run(streams(served.url, many, tokens)), step_s)
-        print(f"token event, {many} streams at {1 / step_s:.0f}/s".ljust(44), line, f"{share:.1f} s a run, {gaps}")
+    tokens = 60 if quick else 100
+    for many in (64, 512, 2_000):
+        served = Served(step_s=STEP_S)
+
+        def hold(served: Served = served, many: int = many) -> Awaitable[list[TurnResult]]:
+            return streams(served.url, many, tokens)
+
+        line = cost(served, hold, times, many * tokens)
+        gaps = late(uvloop.run(_as_coroutine(hold)))
+        print(f"token event, {many} streams at {1 / STEP_S:.0f}/s".ljust(44), line, gaps, flush=True)
         served.close()
 
 
-def late(results: list[TurnResult], step_s: float) -> str:
+def late(results: list[TurnResult]) -> str:
     """Return how far gaps between tokens are from a step, as the client's kernel stamped them."""
     errors = sorted(
-        abs(later - earlier - step_s)
+        abs(later - earlier - STEP_S)
         for result in results
         for earlier, later in zip(result.token_times, result.token_times[1:], strict=False)
     )

@@ -98,6 +98,7 @@ class Connection(asyncio.Protocol):
         """Take bytes."""
         if self._is_closing:
             return
+        before = self._body_bytes if self._in_body else -1
         if not self._in_body:
             self._head_bytes += len(data)
         try:
@@ -107,7 +108,12 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, Fault) else Fault(400, f"not HTTP/1.1: {error}"[:200]))
-        if not self._in_body and self._head_bytes > self._limits.header_bytes_max and not self._is_closing:
+        if self._in_body and self._body_bytes == before:
+            # Chunk extensions and trailers are bytes that bring no body.
+            self._head_bytes += len(data)
+        elif self._in_body:
+            return
+        if self._head_bytes > self._limits.header_bytes_max and not self._is_closing:
             self._refuse(Fault(431, f"over {self._limits.header_bytes_max} bytes of headers"))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -129,7 +135,6 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._coming = Request()
-        self._head_bytes = 0
         if self._current is None:
             self.deadline_s = monotonic() + self._limits.head_s
 
@@ -140,18 +145,20 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
-        if self._coming is not None:
+        if self._coming is not None and not self._in_body:
             self._coming.headers.setdefault(name.lower(), value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Look at the headers before there is a body."""
         request = self._coming
         assert request is not None
+        if self._parser.should_upgrade():
+            raise Fault(400, "upgrades are not served")
         request.method = self._parser.get_method()
         request.path = request.path.split(b"?", 1)[0]
         request.keeps_alive = self._parser.should_keep_alive()
         self._in_body = True
-        self._body_bytes = 0
+        self._head_bytes = self._body_bytes = 0
         if self._current is None:
             self.deadline_s = monotonic() + self._limits.body_s
         length = request.headers.get(b"content-length", b"0")

@@ -27,8 +27,9 @@ from swarm.live.server.reply import reply_of
 from swarm.live.server.shape import Identity
 from swarm.live.server.trie import ContentTrie
 
-WATCH_S = 1.0
-"""How often slow clients are looked for."""
+WATCH_S_MAX = 1.0
+"""How often slow clients are looked for, at least."""
+WATCHES_A_TIMEOUT = 5
 BRANCHES_A_REQUEST = 3
 """Branches looked at with every request: it adds at most one, so what nobody holds is soon forgotten."""
 SESSION_CHARACTERS_MAX = 256
@@ -62,6 +63,7 @@ class Provider:
         self._driver: Driver | None = None
         self._server: asyncio.Server | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._watch_s = min(WATCH_S_MAX, min(limits.head_s, limits.body_s) / WATCHES_A_TIMEOUT)
         self._started_unix_s = int(time.time())
         self._pages: dict[bytes, Callable[[Connection], None]] = {
             b"/health": lambda connection: connection.answer(200, b"{}"),
@@ -190,7 +192,7 @@ class Provider:
         now_s = monotonic()
         for connection in [each for each in self._connections if each.deadline_s < now_s]:
             connection.expire()
-        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look)
+        self._watch = asyncio.get_running_loop().call_later(self._watch_s, self._look)
 
 
 def _session(header: bytes | None, root: str) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,6 +95,47 @@ def request(path: str, body: bytes, *headers: bytes) -> bytes:
         b"Content-Length: %d" % len(body),
     ]
     return b"\r\n".join([*lines, *headers]) + b"\r\n\r\n" + body
+
+
+def exchange(port: int, parts: list[bytes], *, ends: bool) -> bytes:
+    """Return all bytes that come back until the server closes, having sent `parts` and, if so, an end."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for part in parts:
+                sock.sendall(part)
+            if ends:
+                sock.shutdown(socket.SHUT_WR)
+            while data := sock.recv(1 << 16):
+                answer += data
+        except OSError:
+            pass  # The server closed first, which is its good right.
+    return answer
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[SimpleNamespace]:
+    """A server in a thread of its own, for tests with many examples."""
+    limits = replace(LIMITS, output_tokens_default=4)
+    ready: Queue[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
+
+    async def main() -> None:
+        provider = Provider(fleet(), host="127.0.0.1", port=0, limits=limits)
+        await provider.start()
+        stop = asyncio.Event()
+        ready.put((provider.port, asyncio.get_running_loop(), stop))
+        await stop.wait()
+        await provider.close()
+
+    thread = Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    port, loop, stop = ready.get(timeout=20)
+    yield SimpleNamespace(
+        exchange=lambda *parts, ends=False: exchange(port, list(parts), ends=ends), request=request
+    )
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(20)
 
 
 @pytest.fixture

@@ -105,7 +105,12 @@ def test_a_prefix_is_hit_to_the_block_whoever_sends_it(desk: SimpleNamespace) ->
     async def main() -> list[int]:
         async with desk.serving() as served:
             found = []
-            for prompt in ("a" * 16 * 5 + "b" * 16, "a" * 16 * 5 + "c" * 16, "a" * 16 * 3 + "d" * 90, "a" * 81):
+            for prompt in (
+                "a" * 16 * 5 + "b" * 16,
+                "a" * 16 * 5 + "c" * 16,
+                "a" * 16 * 3 + "d" * 90,
+                "a" * 81,
+            ):
                 answer = await served.client.post("/v1/completions", json={"prompt": prompt, "max_tokens": 1})
                 found.append(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
             return found
@@ -175,9 +180,7 @@ def test_a_full_queue_is_answered_with_a_time_to_wait(desk: SimpleNamespace) -> 
         )
         async with desk.serving(config) as served:
             body = {"prompt": "abcdabcd", "max_tokens": 5}
-            asks = [
-                asyncio.ensure_future(served.client.post("/v1/completions", json=body)) for _ in range(3)
-            ]
+            asks = [asyncio.ensure_future(served.client.post("/v1/completions", json=body)) for _ in range(3)]
             done, waiting = await asyncio.wait(asks, return_when=asyncio.FIRST_COMPLETED)
             for each in waiting:
                 each.cancel()

@@ -26,7 +26,7 @@ def names_of(node: Node, blocks: int) -> list[tuple[Node, int]]:
 
 
 @given(st.lists(CONTENTS, max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_two_blocks_have_one_name_exactly_if_their_prefixes_are_the_same(contents: list[list[int]]) -> None:
     trie = ContentTrie(block_tokens=BLOCK_TOKENS)
     prefix_of: dict[tuple[Node, int], tuple[int, ...]] = {}
@@ -41,7 +41,7 @@ def test_two_blocks_have_one_name_exactly_if_their_prefixes_are_the_same(content
 
 
 @given(st.lists(st.tuples(CONTENTS, st.integers(0, 12), st.integers(0, 3)), max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_is_forgotten_is_never_taken_for_something_else(
     steps: list[tuple[list[int], int, int]],
 ) -> None:
