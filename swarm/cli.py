@@ -184,6 +184,20 @@ def validate(
     typer.echo(f"{experiment}: valid ({config.name}, seed {config.seed})")
 
 
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; the first is the base.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where the page goes.")] = None,
+    fail_on_regression: Annotated[
+        bool, typer.Option("--fail-on-regression", help="Exit with 99 if a run is worse beyond noise.")
+    ] = False,
+) -> None:
+    """Draw a run's report again, or hold runs against the first of them."""
+    from swarm.report.command import report as write
+
+    raise typer.Exit(write(runs, out=out, fails_on_regression=fail_on_regression))
+
+
 def main() -> None:
     """Run the command line: 2 for a wrong command or file, 1 for a failed run."""
     try:

@@ -38,11 +38,12 @@ def library() -> str:
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
 
 
-def _time(title: str | None = None) -> alt.X:
+def time_axis(title: str | None = None) -> alt.X:
+    """Return the run's time as a horizontal axis."""
     return alt.X("at_s:Q", title=title, axis=alt.Axis(labelExpr=CLOCK), scale=alt.Scale(nice=False))
 
 
-def _phases(measured: dict[str, float] | None) -> list[Any]:
+def phases(measured: dict[str, float] | None) -> list[Any]:
     """Return rules at the edges of the measured phase."""
     if measured is None or not measured["from_s"]:
         return []

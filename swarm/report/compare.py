@@ -29,6 +29,7 @@ from swarm.measure.latency import (
     ttft_s,
 )
 from swarm.measure.store import RunFolder
+from swarm.report.numbers import UNKNOWN, seconds, share
 
 FAMILY_CONFIDENCE = 0.95
 """That no figure at all is called different by chance (Bonferroni over the figures)."""
@@ -144,3 +145,27 @@ COMPARED = (
     Compared("Requests", "per_s", 1, _rate_of(None)),
     Compared("Output tokens", "per_s", 1, _rate_of("output_tokens")),
 )
+
+
+def _per_s(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4g} /s"
+
+
+SHOWN: dict[str, Callable[[float | None], str]] = {"s": seconds, "share": share, "per_s": _per_s}
+"""How a figure of each unit is written."""
+
+
+def difference_row(each: Difference) -> tuple[str, ...]:
+    """Return a difference as cells: figure, both values, their difference, its interval, the verdict."""
+    show = SHOWN[each.unit]
+    low, high = (
+        UNKNOWN if abs(end) == float("inf") else show(end) for end in (each.change.low, each.change.high)
+    )
+    return (
+        each.label,
+        show(each.before.value),
+        show(each.after.value),
+        show(each.change.value),
+        f"{low} … {high}",
+        each.verdict,
+    )

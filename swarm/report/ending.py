@@ -11,7 +11,7 @@ from swarm.measure.settle import Settled
 from swarm.measure.store import RunFolder
 from swarm.measure.summary import exit_code, summarize
 from swarm.measure.totals import RunFacts
-from swarm.report.page import write_report
+from swarm.report.drawing import draw
 from swarm.report.terminal import show_summary
 
 
@@ -33,7 +33,7 @@ def finish(
     folder.write_requests(rows)
     folder.write_windows(series(settled.windows))
     folder.write_summary(summary)
-    write_report([folder], folder.path)
     show_summary(summary)
+    draw(folder)
     print(folder.path, file=sys.stdout, flush=True)
     return exit_code(summary, signal_number)

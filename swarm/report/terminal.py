@@ -5,6 +5,7 @@ Standard output is for one thing, the run folder's path, so that a script can ta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from swarm.config.experiment import Experiment
 from swarm.live.coordinator import Snapshot
 from swarm.measure.settle import windows_of
 from swarm.measure.window import COUNTS, SKETCHES, Windows
+from swarm.report.compare import Difference, difference_row
 from swarm.report.figures import GROUPS, LATENCY_COLUMNS, burn, latency_table
 from swarm.report.numbers import count, rate, seconds, share
 
@@ -191,3 +193,15 @@ def _objectives(summary: dict[str, Any]) -> Table:
         )
     table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "")
     return table
+
+
+def show_differences(differences: Sequence[Difference], *, before: str, after: str) -> None:
+    """Print how one run differs from another."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("", before, after, "difference", "95 % interval", ""):
+        table.add_column(column, justify="left" if column == "" else "right")
+    styles = {"worse": "bold red", "better": "green"}
+    for each in differences:
+        *cells, verdict = difference_row(each)
+        table.add_row(*cells, Text(verdict, styles.get(verdict, "dim")))
+    _console().print(table)

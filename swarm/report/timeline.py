@@ -81,23 +81,29 @@ def _x(is_shown: bool) -> alt.X:
     return alt.X("intended_s:Q", axis=axis, scale=alt.Scale(nice=False, zero=False, padding=12))
 
 
-def _color(part: str, scale: alt.Scale) -> alt.ColorDatum:
-    return alt.ColorDatum(
-        part, scale=scale, legend=alt.Legend(title=None, symbolType="square", symbolStrokeWidth=0)
+def _color(scale: alt.Scale) -> alt.Color:
+    return alt.Color(
+        "part:N", scale=scale, legend=alt.Legend(title=None, symbolType="square", symbolStrokeWidth=0)
     )
+
+
+def _named(part: str) -> dict[str, str]:
+    """Return the calculation that names all marks of a layer, for the legend."""
+    return {"part": f"'{part}'"}
 
 
 def _bars(part: str, scale: alt.Scale, low: str, high: str, title: str, when: str) -> alt.Chart:
     return (
         alt.Chart()
         .transform_filter(when)
+        .transform_calculate(**_named(part))
         .mark_bar(clip=True)
         .encode(
             x=_x(False),
             y=alt.Y(f"{low}:Q", title=title, axis=alt.Axis(labelExpr=TOKENS, tickCount=5)),
             y2=f"{high}:Q",
             size=alt.Size("bar_px:Q", scale=None),
-            color=_color(part, scale),
+            color=_color(scale),
             tooltip=_TIPS,
         )
     )
@@ -112,13 +118,17 @@ def _prompts(scale: alt.Scale, when: str, title: str, height: int, *, is_first: 
         _bars("output", scale, "prompt_tokens", "end_tokens", title, when),
     ]
     if is_first:
-        compactions = alt.Chart().transform_filter(f"{when} && datum.kind == 'compact'")
+        compactions = (
+            alt.Chart()
+            .transform_filter(f"{when} && datum.kind == 'compact'")
+            .transform_calculate(**_named("compaction"))
+        )
         layers += [
             compactions.mark_rule(strokeDash=[3, 3], strokeWidth=1.2).encode(
-                x=_x(False), color=_color("compaction", scale)
+                x=_x(False), color=_color(scale)
             ),
             compactions.mark_point(shape="triangle-down", size=90, filled=True, opacity=1, yOffset=-7).encode(
-                x=_x(False), y=alt.value(0), color=_color("compaction", scale), tooltip=_TIPS
+                x=_x(False), y=alt.value(0), color=_color(scale), tooltip=_TIPS
             ),
         ]
     return alt.layer(*layers).transform_calculate(zero="0").properties(width=PLOT_PX, height=height)
@@ -134,7 +144,8 @@ def _people(scale: alt.Scale) -> alt.Chart:
     return (
         alt.Chart()
         .transform_filter("datum.is_user")
+        .transform_calculate(**_named("user message"))
         .mark_point(filled=True, size=70, opacity=1)
-        .encode(x=_x(True), y=alt.value(8), color=_color("user message", scale), tooltip=_TIPS)
+        .encode(x=_x(True), y=alt.value(8), color=_color(scale), tooltip=_TIPS)
         .properties(width=PLOT_PX, height=16)
     )

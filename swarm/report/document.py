@@ -1,0 +1,71 @@
+"""A page as a document: tables, notes and charts in one HTML file that asks no network for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import orjson
+
+from swarm.report.charts import library, spec_of
+
+STYLE = """
+:root{color-scheme:light dark;--line:#8a919c55;--soft:#7d848f}
+body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif}
+body{max-width:1000px;margin:2rem auto;padding:0 1.2rem}
+h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2.4rem 0 .2rem}
+.soft{color:var(--soft);margin:.1rem 0 .8rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(270px,1fr));gap:0 2.5rem}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+td,th{padding:.18rem .6rem .18rem 0;text-align:right;border-bottom:1px solid var(--line);font-weight:normal}
+th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
+.bad{border-left:4px solid #d64545;padding:.5rem 1rem;margin:1rem 0;background:#d6454518}
+.good{color:#2a9d74}.missed{color:#d64545;font-weight:600}
+.bar{display:inline-block;height:.55rem;border-radius:2px;background:#2a9d74;vertical-align:middle}
+.bar.over{background:#d64545}
+.vega-bindings{margin:.3rem 0 .6rem}select{font:inherit;max-width:32rem}
+.chart{overflow-x:auto}
+"""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; a cell that begins with `<` is markup of our own, all others are text."""
+    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table>{f'<tr>{cells}</tr>' if any(head) else ''}{body}</table>"
+
+
+def section(title: str, body: str, note: str = "") -> str:
+    """Return a titled part of a page."""
+    soft = f"<p class=soft>{escape(note)}</p>" if note else ""
+    return f"<h2>{escape(title)}</h2>{soft}{body}"
+
+
+def place(name: str) -> str:
+    """Return where a chart is to be drawn."""
+    return f"<div class=chart id='chart-{escape(name)}'></div>"
+
+
+def page(title: str, parts: Sequence[str], charts: Mapping[str, Any]) -> str:
+    """Return the whole page, with the charts' library in it where there are charts."""
+    script = ""
+    if charts:
+        specs = {f"chart-{name}": spec_of(chart) for name, chart in charts.items()}
+        # "</" would end the script element; "<\\/" is the same in JSON and in JavaScript's strings.
+        data = orjson.dumps(specs, option=orjson.OPT_SERIALIZE_NUMPY).decode().replace("</", "<\\/")
+        bundle = library().replace("</script", "<\\/script")
+        draw = (
+            f"const specs={data};for(const name in specs)"
+            "vegaEmbed('#'+name,specs[name],{actions:{export:true,source:false,compiled:false,editor:false}});"
+        )
+        script = f"<script type=module>{bundle}\n{draw}</script>"
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style>{''.join(parts)}{script}</html>\n"
+    )
+
+
+def _cell(cell: str) -> str:
+    return cell if cell.startswith("<") else escape(cell)

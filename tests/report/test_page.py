@@ -1,0 +1,56 @@
+"""A run's page: what it says, and that it asks no network for anything."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from swarm.measure.store import RunFolder
+from swarm.report.command import report
+from swarm.report.page import write_report
+
+
+@pytest.fixture
+def run_folder(sample_run: RunFolder, tmp_path: Path) -> RunFolder:
+    """A run's folder of the test's own."""
+    shutil.copytree(sample_run.path, tmp_path / "run")
+    return RunFolder.open(tmp_path / "run")
+
+
+def test_the_page_is_whole_and_fetches_nothing(run_folder: RunFolder) -> None:
+    text = write_report([run_folder], run_folder.path).read_text()
+    assert "Token usage of a session" in text and "Effective TTFT" in text
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", text)
+    assert {"session_timeline.png", "effective_ttft.png", "hit_rate.png"} <= {
+        path.name for path in (run_folder.path / "charts").iterdir()
+    }
+
+
+def change(folder: RunFolder, **changes: Any) -> None:
+    summary = {**folder.summary(), **changes}
+    (folder.path / "summary.json").write_bytes(orjson.dumps(summary))
+
+
+def test_an_invalid_run_says_so_at_its_top(run_folder: RunFolder) -> None:
+    change(run_folder, valid=False, invalid_reasons=["host 0 was <starved>"])
+    text = write_report([run_folder], run_folder.path).read_text()
+    assert 0 < text.index("host 0 was &lt;starved&gt;") < text.index("Latencies")
+
+
+def test_a_run_that_measured_nothing_has_a_page(run_folder: RunFolder) -> None:
+    table = run_folder.requests()
+    run_folder.write_requests(table.slice(0, 0))
+    run_folder.write_windows(run_folder.windows().slice(0, 0))
+    assert write_report([run_folder], run_folder.path).stat().st_size > 1000
+
+
+def test_two_runs_side_by_side(
+    run_folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = report([run_folder.path, run_folder.path], out=tmp_path / "both", fails_on_regression=True)
+    assert code == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "both" / "report.html")
+    assert "no difference" in (tmp_path / "both" / "report.html").read_text()
