@@ -87,7 +87,7 @@ class Batch:
         """Note the longest gap between tokens up to a step."""
         peaks = self.peaks
         peaks.push(step, gap_s)
-        if len(peaks) > 2 * len(self.members) + PEAKS_SLACK:
+        if len(peaks.steps) > 2 * len(self.members) + PEAKS_SLACK:
             peaks.thin([member.peaks_from for member in self.members.values()])
 
     def tokens_of(self, sequence: Sequence, step: int) -> int:

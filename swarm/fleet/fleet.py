@@ -144,6 +144,25 @@ class Fleet:
                 end = max(end, runs[-1][1])
         return end * self._losses.block_tokens
 
+    def advance_to_event(self, until_s: float) -> list[Event]:
+        """Return the next events up to `until_s`, all of one time; none where nothing happens until then."""
+        due, events, ranks = self._due, self._events, self.ranks
+        while not events:
+            due_s = min(due)
+            if due_s > until_s or due_s == math.inf:
+                break
+            place = due.index(due_s)
+            if place:
+                ranks[place - 1].run(due_s)
+            else:
+                self.traffic.run(due_s)
+        if not events:
+            return []
+        self._told_s = events[0].at_s
+        told = events[:]
+        events.clear()
+        return told
+
     def audit(self) -> None:
         """Check that what has come in is what has gone out and what is here, down to the blocks.
 
@@ -181,6 +200,8 @@ class Fleet:
         if tokens - 1 > limits.pool_tokens:
             reason = f"prompt and reply have {tokens} tokens, the KV pool takes {limits.pool_tokens + 1}"
             return Refused(now_s, request.request_id, reason, None)
+        if len(self._sequences) < limits.max_waiting:
+            return None
         waiting = sum(rank.entering + len(rank.waiting) for rank in self.ranks)
         if waiting >= limits.max_waiting:
             reason = f"{waiting} requests are waiting, at most {limits.max_waiting} may"

@@ -60,18 +60,15 @@ PEAKS_SLACK = 64
 class Peaks:
     """The longest gap since any step: a stack of (step, gap), later ones lower."""
 
-    __slots__ = ("_gaps", "_steps")
+    __slots__ = ("_gaps", "steps")
 
     def __init__(self) -> None:
-        self._steps: list[float] = []
+        self.steps: list[float] = []
         self._gaps: list[float] = []
-
-    def __len__(self) -> int:
-        return len(self._steps)
 
     def push(self, step: float, gap_s: float) -> None:
         """Note that the gaps up to `step` reached `gap_s`; steps arrive in order."""
-        steps, gaps = self._steps, self._gaps
+        steps, gaps = self.steps, self._gaps
         while gaps and gaps[-1] <= gap_s:
             gaps.pop()
             steps.pop()
@@ -80,16 +77,16 @@ class Peaks:
 
     def since(self, step: float) -> float:
         """Return the longest gap after `step`; 0 if there was none."""
-        index = bisect_right(self._steps, step)
+        index = bisect_right(self.steps, step)
         return self._gaps[index] if index < len(self._gaps) else 0.0
 
     def thin(self, steps: Iterable[float]) -> None:
         """Keep only what an asker from one of `steps`, or from the last peak on, could see."""
-        kept = sorted({bisect_right(self._steps, step) for step in steps} - {len(self._steps)})
+        kept = sorted({bisect_right(self.steps, step) for step in steps} - {len(self.steps)})
         self._gaps = [self._gaps[index] for index in kept]
-        self._steps = [self._steps[index] for index in kept]
+        self.steps = [self.steps[index] for index in kept]
 
     def clear(self) -> None:
         """Forget everything: nobody is left to ask."""
-        self._steps.clear()
+        self.steps.clear()
         self._gaps.clear()

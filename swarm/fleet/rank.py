@@ -221,7 +221,7 @@ class Rank:
         self._ended_s = now_s
         self._settle(now_s)
         batch = self.batch
-        if batch.members:
+        if batch.members and (self._leaving or self._chunks or batch.steps_left() <= 0):
             self._take_room(batch.step, now_s)
         finished = batch.pop_finished()
         while finished is not None:
@@ -269,7 +269,8 @@ class Rank:
                 if sequence.state == "decode":
                     out.append(Tokens(at_s, request_id, batch.tokens_of(sequence, batch.step + k)))
             for sequence, chunk in self._chunks:
-                if sequence.emitted and sequence.computed + chunk.tokens == sequence.target:
+                is_last = sequence.computed + chunk.tokens == sequence.target
+                if sequence.emitted and is_last and sequence.state == "chunk":
                     out.append(Tokens(at_s, sequence.request.request_id, sequence.emitted + 1))
 
     def handles(self) -> list[Handle]:

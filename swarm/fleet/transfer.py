@@ -19,12 +19,14 @@ Arrived = Callable[[float], None]
 class Pipe:
     """Something with a bandwidth: a tier's read or write side, a link."""
 
-    __slots__ = ("bytes_per_s", "lanes", "name")
+    __slots__ = ("bytes_per_s", "lanes", "name", "under_way")
 
     def __init__(self, name: str, bytes_per_s: float) -> None:
         self.name = name
         self.bytes_per_s = bytes_per_s
         self.lanes: list[Lane] = []
+        self.under_way = 0
+        """Transfers that cross it now."""
 
     def __repr__(self) -> str:
         return f"Pipe({self.name!r}, {self.bytes_per_s})"
@@ -33,11 +35,12 @@ class Pipe:
 class Lane:
     """Transfers that cross the same pipes at once, and after that wait for the same latency."""
 
-    __slots__ = ("clock_bytes", "group", "latency_s", "pipes", "queue", "rate")
+    __slots__ = ("clock_bytes", "group", "latency_s", "least_bytes_per_s", "pipes", "queue", "rate")
 
     def __init__(self, pipes: Sequence[Pipe], latency_s: float) -> None:
         self.pipes = tuple(pipes)
         self.latency_s = latency_s
+        self.least_bytes_per_s = min((pipe.bytes_per_s for pipe in pipes), default=math.inf)
         self.group: Group | None = None
         self.clock_bytes = 0.0
         self.rate = 0.0
@@ -49,10 +52,9 @@ class Lane:
 
     def estimate_s(self, bytes_count: float) -> float:
         """Return the seconds that one more transfer takes if what is under way stays and nothing comes."""
-        share = min(
-            (pipe.bytes_per_s / (1 + sum(len(lane.queue) for lane in pipe.lanes)) for pipe in self.pipes),
-            default=math.inf,
-        )
+        share = math.inf
+        for pipe in self.pipes:
+            share = min(share, pipe.bytes_per_s / (1 + pipe.under_way))
         return self.latency_s + bytes_count / share
 
 
@@ -80,7 +82,7 @@ class Group:
         lanes = [lane for lane in self.lanes if lane.queue]
         if len(lanes) == 1:
             lane = lanes[0]
-            lane.rate = min(pipe.bytes_per_s for pipe in lane.pipes) / len(lane.queue)
+            lane.rate = lane.least_bytes_per_s / len(lane.queue)
         elif lanes:
             _max_min(lanes)
         self.due_s = math.inf
@@ -97,6 +99,8 @@ class Network:
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._groups: list[Group] = []
+        self._first: Group | None = None
+        self._first_s = math.inf
         self._starts_count = 0
         self._latent: list[tuple[float, int, Arrived]] = []
         for lane in lanes:
@@ -120,8 +124,11 @@ class Network:
         group.pass_to(now_s)
         if not lane.queue:
             lane.clock_bytes = 0.0
+        for pipe in lane.pipes:
+            pipe.under_way += 1
         heappush(lane.queue, (lane.clock_bytes + bytes_count, self._starts_count, arrived))
         group.share()
+        self._note(group)
         return True
 
     def after(self, seconds: float, now_s: float, arrived: Arrived) -> None:
@@ -131,19 +138,26 @@ class Network:
 
     def next_s(self) -> float:
         """Return when the next transfer has moved its bytes, or has arrived; infinite if there is none."""
-        due_s = self._latent[0][0] if self._latent else math.inf
-        for group in self._groups:
-            if group.due_s < due_s:
-                due_s = group.due_s
-        return due_s
+        due_s = self._first_s
+        return self._latent[0][0] if self._latent and self._latent[0][0] < due_s else due_s
 
     def run(self, now_s: float) -> None:
         """Do what is due at `now_s`, which is `next_s`: bytes first, in the order of lanes, then arrivals."""
-        for group in self._groups:
-            if group.due_s <= now_s:
-                self._finish(group)
-                return
-        heappop(self._latent)[2](now_s)
+        if self._first_s <= now_s:
+            assert self._first is not None
+            self._finish(self._first)
+        else:
+            heappop(self._latent)[2](now_s)
+
+    def _note(self, group: Group) -> None:
+        """Keep in mind which group is due first, the first of them among equals; this one has changed."""
+        if group is not self._first and group.due_s > self._first_s:
+            return
+        first_s, first = math.inf, None
+        for each in self._groups:
+            if each.due_s < first_s:
+                first_s, first = each.due_s, each
+        self._first_s, self._first = first_s, first
 
     def _finish(self, group: Group) -> None:
         lane, now_s = group.due_lane, group.due_s
@@ -151,7 +165,10 @@ class Network:
         group.pass_to(now_s)
         done_bytes, started, arrived = heappop(lane.queue)
         lane.clock_bytes = done_bytes
+        for pipe in lane.pipes:
+            pipe.under_way -= 1
         group.share()
+        self._note(group)
         if lane.latency_s:
             heappush(self._latent, (now_s + lane.latency_s, started, arrived))
         else:

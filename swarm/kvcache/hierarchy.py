@@ -6,6 +6,7 @@ moved by the caller: operations return transfers, and what they carry arrives wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from swarm.context.tree import Prompt
@@ -25,7 +26,7 @@ class Hierarchy:
     With `losses`, shared by the fleet, admissions say where hits were lost.
     """
 
-    __slots__ = ("_expires", "_places", "losses", "pins", "rules", "tiers", "uses")
+    __slots__ = ("_expires", "_inclusive", "_places", "losses", "pins", "rules", "tiers", "uses")
 
     def __init__(
         self, *, tiers: Sequence[Tier], rules: CacheRules, uses: Uses, losses: Losses | None
@@ -36,6 +37,7 @@ class Hierarchy:
         self.losses = losses
         self.pins = Pins(block_tokens=rules.block_tokens)
         self._expires = any(tier.spec.ttl_s is not None for tier in tiers)
+        self._inclusive = tuple(index for index, tier in enumerate(tiers) if index and tier.spec.inclusive)
         self._places = tuple(TIER_ORDER.index(tier.spec.name) for tier in tiers)
 
     @property
@@ -190,10 +192,11 @@ class Hierarchy:
         handle.reserved = 0
         handle.is_open = False
         transfers: list[Transfer] = []
-        for index in range(1, len(self.tiers)):
-            if self.tiers[index].spec.inclusive:
-                path = spans(handle.node, 0, handle.visible, self.rules.block_tokens)
-                self._offer(index, [(node, low, high, use) for node, low, high in path], transfers)
+        if self._inclusive:
+            path = spans(handle.node, 0, handle.visible, self.rules.block_tokens)
+            pieces = [(node, low, high, use) for node, low, high in path]
+            for index in self._inclusive:
+                self._offer(index, pieces, transfers)
         return transfers
 
     def abort(self, handle: Handle, now_s: float) -> list[Transfer]:
@@ -271,22 +274,33 @@ class Hierarchy:
 
     def _demote(self, index: int, pieces: list[Piece], now_s: float, transfers: list[Transfer]) -> None:
         """Offer what left tier `index` to the first tier below that would still hold it at its age."""
+        if not pieces:
+            return
         for below in range(index + 1, len(self.tiers)):
-            if not pieces:
-                return
             ttl_s = self.tiers[below].ttl_s
+            if ttl_s == math.inf:
+                self._offer(below, pieces, transfers)
+                return
             self._offer(below, [piece for piece in pieces if piece[3].at_s + ttl_s >= now_s], transfers)
             pieces = [piece for piece in pieces if piece[3].at_s + ttl_s < now_s]
+            if not pieces:
+                return
 
     def _offer(self, index: int, pieces: list[Piece], transfers: list[Transfer]) -> None:
         """Let a tier note the use of what it holds of `pieces`, and be written the rest."""
         tier = self.tiers[index]
+        by_node = tier.runs.by_node
         writes: list[Piece] = []
         blocks = 0
-        for node, start, end, use in pieces:
-            if node not in tier.runs.by_node:
-                writes.append((node, start, end, use))
+        for piece in pieces:
+            node, start, end, use = piece
+            runs = by_node.get(node)
+            if runs is None:
+                writes.append(piece)
                 blocks += end - start
+                continue
+            low, high, known = runs[-1]
+            if low <= start and end <= high and known >= use:
                 continue
             tier.runs.paint(node, start, end, use, fill=False)
             for low, high in tier.runs.missing(node, start, end):

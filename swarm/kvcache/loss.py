@@ -48,7 +48,16 @@ Drops: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, int, Tier]]]"
 class Losses:
     """What a fleet's caches would hold without limits, kept beside them to explain what they do not."""
 
-    __slots__ = ("_drops", "_last_uses", "_moving", "_published", "_tiers", "block_tokens", "ideal")
+    __slots__ = (
+        "_drops",
+        "_has_drops",
+        "_last_uses",
+        "_moving",
+        "_published",
+        "_tiers",
+        "block_tokens",
+        "ideal",
+    )
 
     def __init__(self, *, block_tokens: int, tiers: Sequence[Tier]) -> None:
         self.block_tokens = block_tokens
@@ -61,12 +70,14 @@ class Losses:
         if any(tier.spec.ttl_s is not None for tier in tiers):
             self._last_uses = WeakKeyDictionary()
         self._drops: Drops = WeakKeyDictionary()
+        self._has_drops = False
+        """Whether a tier has ever dropped a write."""
         self._moving: dict[Node, list[tuple[int, int]]] = {}
 
     def publish(self, node: Node, start: int, end: int) -> None:
         """Blocks [start, end) of a path have become visible somewhere."""
         self._published.send(Prompt(node, end * self.block_tokens))
-        if not self._drops:
+        if not self._has_drops:
             return
         for owner, low, high in spans(node, start, end, self.block_tokens):
             drops = self._drops.pop(owner, None)
@@ -103,6 +114,7 @@ class Losses:
                 del self._moving[node]
             if dropped_by is not None:
                 self._drops.setdefault(node, []).append((start, end, dropped_by))
+                self._has_drops = True
 
     def split(
         self, match: Match, tiers: Sequence[Tier], ideal_tokens: int, limit_blocks: int, used_tokens: int

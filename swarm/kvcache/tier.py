@@ -84,18 +84,24 @@ class Tier:
 
     def expire(self, now_s: float) -> list[Piece]:
         """Let go of what has outlived the TTL."""
-        expired = self.runs.expire(now_s, self.ttl_s)
+        runs = self.runs
+        held = runs.held
+        expired = runs.expire(now_s, self.ttl_s)
         if expired:
-            self.counters.expired_blocks += sum(end - start for _, start, end, _ in expired)
+            self.counters.expired_blocks += held - runs.held
         return expired
 
     def make_room(self, blocks: int) -> list[Piece]:
         """Evict until `blocks` more fit, as far as there is anything to evict."""
-        short = blocks - self.free_blocks
+        capacity, runs = self.spec.capacity_blocks, self.runs
+        if capacity is None:
+            return []
+        held = runs.held
+        short = blocks - capacity + held + self.reserved
         if short <= 0:
             return []
-        evicted = self.runs.evict(int(short))
-        self.counters.evicted_blocks += sum(end - start for _, start, end, _ in evicted)
+        evicted = runs.evict(short)
+        self.counters.evicted_blocks += held - runs.held
         return evicted
 
     def take_in(self, pieces: list[Piece], blocks: int, bytes_count: int) -> None:

@@ -7,6 +7,7 @@ instant the fleet goes first, then agents in the order in which they were schedu
 
 from __future__ import annotations
 
+import math
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -24,11 +25,8 @@ class Fleet(Protocol):
     def cancel(self, request_id: int, now_s: float) -> None:
         """Give a request up."""
 
-    def next_event_s(self, tokens: bool = False) -> float | None:
-        """Return when the next event is due."""
-
-    def advance(self, now_s: float, tokens: bool = False) -> list[Event]:
-        """Return the events up to now."""
+    def advance_to_event(self, until_s: float) -> list[Event]:
+        """Return the next events up to a time, all of one time; none where nothing happens until then."""
 
 
 class Flight:
@@ -96,16 +94,13 @@ class Kernel:
         """Advance to the last thing due at or before `until_s`."""
         heap, fleet = self._heap, self._fleet
         while True:
-            agent_s = heap[0][0] if heap else None
-            fleet_s = fleet.next_event_s()
-            if fleet_s is not None and (agent_s is None or fleet_s <= agent_s):
-                if fleet_s > until_s:
-                    return
-                self.now_s = fleet_s
-                self._hear(fleet.advance(fleet_s))
-            elif agent_s is not None and agent_s <= until_s:
+            agent_s = heap[0][0] if heap else math.inf
+            events = fleet.advance_to_event(agent_s if agent_s < until_s else until_s)
+            if events:
+                self.now_s = events[0].at_s
+                self._hear(events)
+            elif heap and agent_s <= until_s:
                 self.now_s = agent_s
-                self._hear(fleet.advance(agent_s))
                 self._act(heappop(heap)[2])
             else:
                 return
@@ -113,9 +108,9 @@ class Kernel:
     def drain(self, until_s: float) -> None:
         """Let requests in flight end, up to `until_s`; agents do nothing more."""
         self._heap.clear()
-        while (at_s := self._fleet.next_event_s()) is not None and at_s <= until_s:
-            self.now_s = at_s
-            self._hear(self._fleet.advance(at_s))
+        while events := self._fleet.advance_to_event(until_s):
+            self.now_s = events[0].at_s
+            self._hear(events)
             self._heap.clear()
 
     def _schedule(self, runner: Runner, at_s: float) -> None:

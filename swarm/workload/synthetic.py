@@ -192,15 +192,12 @@ def _draw_turns(
     messages = lengths(config.human_message, generator, count)
     outputs = lengths(config.output, generator, count)
     summaries = lengths(config.summary, generator, count)
+    drawn = zip(think_s.tolist(), by_person.tolist(), messages, results, outputs, summaries, strict=True)
     return [
-        TurnDraw(
-            think_s=float(think_s[k]),
-            think="human" if by_person[k] else "tool",
-            appended=messages[k] if by_person[k] else results[k],
-            output=outputs[k],
-            summary=summaries[k],
-        )
-        for k in range(count)
+        TurnDraw(waited, "human", message, output, summary)
+        if is_person
+        else TurnDraw(waited, "tool", result, output, summary)
+        for waited, is_person, message, result, output, summary in drawn
     ]
 
 
@@ -221,8 +218,7 @@ def _draw_delegations(
             long_lived=int(expert[k]) if is_long[k] else None,
             report_tokens=reports[k],
         )
-        for k in range(turns_count)
-        if happens[k]
+        for k in np.flatnonzero(happens).tolist()
     }
 
 

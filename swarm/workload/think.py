@@ -9,14 +9,15 @@ from swarm.config.workload import HumanWaitConfig, LognormalConfig
 def lognormal(config: LognormalConfig, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
     """Draw `count` values; a value outside [least, most] is moved to the nearest bound."""
     logs = np.log(config.median) + config.sigma * generator.standard_normal(count)
-    values: NDArray[np.float64] = np.clip(np.exp(logs), config.least, config.most)
-    return values
+    values: NDArray[np.float64] = np.exp(logs, out=logs)
+    return np.minimum(np.maximum(values, config.least, out=values), config.most, out=values)
 
 
 def lengths(config: LognormalConfig, generator: np.random.Generator, count: int) -> list[int]:
     """Draw `count` whole numbers, at least 1."""
-    drawn = np.maximum(1, np.rint(lognormal(config, generator, count))).astype(np.int64)
-    return [int(value) for value in drawn]
+    drawn = np.rint(lognormal(config, generator, count))
+    whole: list[int] = np.maximum(1, drawn, out=drawn).astype(np.int64).tolist()
+    return whole
 
 
 def human_waits(config: HumanWaitConfig, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
