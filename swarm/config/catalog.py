@@ -148,6 +148,7 @@ class RooflineConstants(Strict):
     sequence_s: float = Field(ge=0, description="per decoding sequence and step")
     prompt_s: float = Field(ge=0, description="per chunk of a prompt")
     entry_s: dict[str, float] = Field(description="from a request's arrival to its queue, by backend")
+    entry_token_s: float = Field(ge=0, description="and so much for each token of the prompt, cached or not")
     entry_steps: dict[str, float] = Field(description="and so many steps more, by backend")
     activation_bytes: float = Field(ge=0, description="of a GPU's memory, for graphs and buffers")
     measured_tokens_max: int = Field(ge=1, description="longest input that was measured")

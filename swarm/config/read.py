@@ -74,9 +74,10 @@ def _experiment_data(path: Path, overrides: list[str], seed: int | None) -> dict
     _resolve_paths(data, path.parent)
     for override in overrides:
         _set(data, override)
+        # At once: the next override may change a key of the fleet's file.
+        _read_fleet_in(data, Path())
     if seed is not None:
         data["seed"] = seed
-    _read_fleet_in(data, Path())
     return data
 
 

@@ -151,7 +151,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         ),
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
-        Entry(cost.entry_s, 0.0),
+        Entry(cost.entry_s, 0.0, 0.0),
     )
 
 
@@ -180,7 +180,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         Roofline(terms_of(served, fitted)),
         kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
         capacity,
-        Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend]),
+        Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
     )
 
 

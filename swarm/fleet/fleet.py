@@ -83,7 +83,7 @@ class Fleet:
         sequence = Sequence(request, self._losses.ideal.send(request.prompt))
         self._sequences[request.request_id] = sequence
         rank = self._router.pick(self._entrances, request.session, request.prompt, now_s)
-        seconds = rank.entry_s()
+        seconds = rank.entry_s(request.prompt.length)
         if seconds:
             self.traffic.enter(rank, sequence, seconds, now_s)
         else:

@@ -140,9 +140,10 @@ class Rank:
             + self._assumed_reply_tokens * rounds * step_s
         )
 
-    def entry_s(self) -> float:
+    def entry_s(self, prompt_tokens: int) -> float:
         """Return the seconds that a request sent now spends before the queue."""
-        seconds, steps = self._entry
+        seconds, steps, token_s = self._entry
+        seconds += token_s * prompt_tokens
         batch = self.batch
         if not steps or not batch.members:
             return seconds

@@ -26,10 +26,12 @@ class Entry(NamedTuple):
     """What a request spends before its rank's queue: seconds, and the length of so many decode steps.
 
     The steps are those of a scheduler that looks for new requests every so often; an idle one looks at once.
+    A prompt's tokens are looked at one by one, whether they are cached or not: read, hashed, sent on.
     """
 
     seconds: float
     steps: float
+    token_s: float
 
 
 class Cost(Protocol):

@@ -77,6 +77,13 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
     }
 
 
+def longest_computed_tokens(table: pa.Table) -> int:
+    """Return the most tokens of one prompt that no cache held; 0 where that is not known."""
+    computed = floats(table, "prompt_tokens") - floats(table, "cached_tokens")
+    known = computed[~np.isnan(computed)]
+    return int(known.max()) if known.size else 0
+
+
 def exit_code(summary: dict[str, Any], signal_number: int | None) -> int:
     """Return the run's exit code: a signal is stronger than 1, and 1 than 99."""
     if signal_number is not None:

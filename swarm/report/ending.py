@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 from swarm.config.experiment import Experiment
+from swarm.fleet.caveats import caveats
 from swarm.kvcache.modelled import with_modelled
 from swarm.measure.series import series
 from swarm.measure.settle import Settled
 from swarm.measure.store import RunFolder
-from swarm.measure.summary import exit_code, summarize
+from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
 from swarm.measure.totals import RunFacts
 from swarm.report.drawing import draw
 from swarm.report.terminal import show_summary
@@ -30,6 +31,8 @@ def finish(
             rows, settled.places, experiment.cache_model, block_tokens=experiment.ideal_block_tokens
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
+    if facts.tiers is not None:
+        summary["notes"] = caveats(experiment.fleet, longest_computed_tokens(rows))
     folder.write_requests(rows)
     folder.write_windows(series(settled.windows))
     folder.write_summary(summary)

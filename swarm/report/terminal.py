@@ -147,6 +147,8 @@ def show_summary(summary: dict[str, Any]) -> None:
         console.print(Text("valid", "green"))
     for reason in summary["invalid_reasons"]:
         console.print(Text(f"INVALID: {reason}", "bold red"), soft_wrap=True)
+    for note in summary.get("notes", ()):
+        console.print(Text(f"note: {note}", "yellow"), soft_wrap=True)
 
 
 def _figures(summary: dict[str, Any]) -> Table:
