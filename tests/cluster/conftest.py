@@ -134,6 +134,18 @@ class Nodes:
 
 
 @pytest.fixture(scope="session")
+def settings() -> dict[str, str]:
+    """The environment of every process that has to do with a Ray of these tests."""
+    return {**os.environ, **SETTINGS, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def write_experiment() -> Callable[..., Path]:
+    """Write the tests' experiment into a folder, with changes."""
+    return experiment_file
+
+
+@pytest.fixture(scope="session")
 def nodes() -> Iterator[Nodes]:
     """A head and two more nodes."""
     from ray.cluster_utils import Cluster

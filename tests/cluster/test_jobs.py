@@ -1,0 +1,105 @@
+"""`ray job submit`, end to end: a head with its dashboard and job server, a job, a run folder."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+HEAD_S_MAX = 90.0
+JOB_S_MAX = 120.0
+KEY = "sk-never-to-be-seen-0123456789"
+
+
+@pytest.fixture(scope="module")
+def head(settings: dict[str, str]) -> Iterator[str]:
+    """A Ray head in a process of its own; the dashboard's address."""
+    temporary = tempfile.mkdtemp(prefix="swarm-head-")
+    port, dashboard, agent, client = free_ports(4)
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2",
+            f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}",
+            f"--ray-client-server-port={client}", "--include-dashboard=true",
+            "--object-store-memory=200000000", f"--temp-dir={temporary}",
+        ],
+        env={**settings, "SWARM_TEST_KEY": KEY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{dashboard}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def client_of(address: str, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a client of the job server, once it answers."""
+    from ray.job_submission import JobSubmissionClient
+
+    monkeypatch.setenv("RAY_AUTH_MODE", settings["RAY_AUTH_MODE"])
+    until_s = time.monotonic() + HEAD_S_MAX
+    while True:
+        try:
+            client = JobSubmissionClient(address)
+            client.list_jobs()
+            return client
+        except (ConnectionError, RuntimeError):
+            assert time.monotonic() < until_s, "the job server does not answer"
+            time.sleep(0.5)
+
+
+def test_a_job_runs_an_experiment_and_sends_its_folder(
+    head, settings, write_experiment, tmp_path, monkeypatch
+) -> None:
+    client = client_of(head, settings, monkeypatch)
+    project = tmp_path / "project"
+    project.mkdir()
+    write_experiment(project, load__duration_s=4, hosts__count=2, target={"api_key_env": "SWARM_TEST_KEY"})
+    there = tmp_path / "there"
+    entry = (
+        f"{sys.executable} -c 'from swarm.cli import main; main()' run experiment.yaml --out file://{there}"
+    )
+    job = client.submit_job(entrypoint=entry, runtime_env={"working_dir": str(project)})
+    until_s = time.monotonic() + JOB_S_MAX
+    while not (info := client.get_job_info(job)).status.is_terminal():
+        assert time.monotonic() < until_s, client.get_job_logs(job)[-3000:]
+        time.sleep(0.5)
+    logs = client.get_job_logs(job)
+    assert info.driver_exit_code == 0, logs[-3000:]
+    assert logs.strip().splitlines()[-1] == f"file://{there}"
+    summary = orjson.loads((there / "summary.json").read_bytes())
+    assert summary["requests"]["finished"] > 0
+    assert summary["valid"]
+    for text in (logs, str(info), *(_text(path) for path in there.rglob("*") if path.is_file())):
+        assert KEY not in text
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("latin-1")
