@@ -49,7 +49,7 @@ def _final(batch: Any) -> list[dict[str, Any]]:
 
 def test_a_run_outlives_its_hosts_its_coordinator_and_a_node(nodes, swarm_run) -> None:
     extra = nodes.add()
-    run = swarm_run(hosts__count=4, load__duration_s=24)
+    run = swarm_run(hosts__count=4, load__duration_s=20)
     for host in range(4):
         run.wait_for_batches(host, 3)
     (coordinator,) = nodes.processes("RemoteCoordinator")
@@ -76,7 +76,7 @@ def _first_after_loss(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_paused_host_is_replaced_and_what_it_says_later_does_not_count(nodes, swarm_run) -> None:
-    run = swarm_run(hosts__count=2, hosts__silent_max_s=3, load__duration_s=20)
+    run = swarm_run(hosts__count=2, hosts__silent_max_s=3, load__duration_s=14)
     for host in range(2):
         run.wait_for_batches(host, 3)
     paused = nodes.processes("RemoteHost")[0]
