@@ -65,12 +65,21 @@ def simulate(
     overrides: Overrides = None,
     seed: Seed = None,
     out: Out = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="Points of a sweep at once; none: as many as there are CPUs."),
+    ] = None,
 ) -> None:
-    """Run the same swarm against the emulated fleet in virtual time."""
-    from swarm.config.read import read_experiment
+    """Run the same swarm against the emulated fleet in virtual time; of a sweep, every point."""
+    from swarm.config.read import read_experiment, read_points
     from swarm.report.simulated import run_simulated
 
     config = read_experiment(experiment, list(overrides or ()), seed=seed)
+    if config.sweep is not None:
+        from swarm.cluster.sweep import run_sweep
+
+        points = read_points(experiment, list(overrides or ()), seed=seed)
+        raise typer.Exit(run_sweep(config, config.sweep, points, out=out, jobs=jobs))
     raise typer.Exit(run_simulated(config, out))
 
 

@@ -1,12 +1,53 @@
-"""A sweep: one experiment at many points of a grid."""
+"""A sweep: one experiment at many points of a grid, and the charts that compare them."""
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from swarm.config.prices import PricesConfig
 from swarm.config.strict import Strict
 
 POINTS_MAX = 10_000
+CHARTS_MAX = 16
+
+
+class SweepChartConfig(Strict):
+    """One comparison chart: a figure over one key of the grid, a curve for each value of another."""
+
+    y: str = Field(
+        description="dotted figure of summary.json, or one that `economics` adds: money.*, per_gpu.*"
+    )
+    x: str | None = Field(None, description="key of the grid; null: the sweep's x")
+    series: str | None = Field(
+        None, description="key of the grid; null: all that neither x nor columns takes"
+    )
+    columns: str | None = Field(
+        None, description="key of the grid: one chart beside the other for each value"
+    )
+    title: str = ""
+    x_title: str = ""
+    y_title: str = ""
+    note: str = Field("", description="what the chart asks, above it; what it answers is computed")
+    log_x: bool = False
+    log_y: bool = False
+    zones: bool = Field(False, description="each point's zone A, B or C, by `economics`, beside it")
+
+
+class EconomicsConfig(Strict):
+    """What a fleet costs and what its tokens are sold for: each point loses money, breaks even or earns."""
+
+    gpu_hour: float = Field(gt=0, description="price of one GPU for an hour")
+    prices: PricesConfig = Field(description="what a million tokens are sold for")
+    break_even: tuple[float, float] = Field(
+        (0.9, 1.1), description="revenue over cost: zone A below the first, C above the second, B between"
+    )
+    source: str = Field("", description="where these numbers are from; shown with them")
+
+    @model_validator(mode="after")
+    def _band_is_ordered(self) -> "EconomicsConfig":
+        if not 0 < self.break_even[0] <= self.break_even[1]:
+            raise ValueError("break_even: [LOW, HIGH] with 0 < LOW <= HIGH is expected")
+        return self
 
 
 class SweepConfig(Strict):
@@ -19,11 +60,23 @@ class SweepConfig(Strict):
         default_factory=dict, description="names for a key's values, in their order, for charts"
     )
     seeds: tuple[int, ...] = Field((), description="none: the experiment's own seed")
-    x: str | None = Field(None, description="key on the x axis of the comparison chart")
+    x: str | None = Field(None, description="key on the x axis of the charts; null: the grid's first")
     y: tuple[str, ...] = Field(
         ("throughput.output_tokens_per_s", "effective_ttft_s.p95", "cache.hit_rate"),
-        description="dotted figures of summary.json, a chart each",
+        description="dotted figures of summary.json, a chart each, where `charts` names none",
     )
+    charts: tuple[SweepChartConfig, ...] = Field((), max_length=CHARTS_MAX)
+    economics: EconomicsConfig | None = None
+
+    @property
+    def x_key(self) -> str:
+        """The key of the x axis."""
+        return self.x or next(iter(self.grid), "seed")
+
+    @property
+    def charts_wanted(self) -> tuple[SweepChartConfig, ...]:
+        """The charts that are named, or one for each figure of `y`."""
+        return self.charts or tuple(SweepChartConfig(y=figure) for figure in self.y)
 
     @field_validator("grid")
     @classmethod
@@ -32,3 +85,18 @@ class SweepConfig(Strict):
             if not values:
                 raise ValueError(f"{key}: at least one value is expected")
         return grid
+
+    @model_validator(mode="after")
+    def _names_are_of_the_grid(self) -> "SweepConfig":
+        for key, names in self.labels.items():
+            if len(names) != len(self.grid.get(key, ())):
+                raise ValueError(
+                    f"labels.{key}: {len(names)} names for {len(self.grid.get(key, ()))} values of the grid"
+                )
+        asked = [("x", self.x)]
+        for at, chart in enumerate(self.charts):
+            asked += [(f"charts.{at}.{name}", getattr(chart, name)) for name in ("x", "series", "columns")]
+        for name, asked_key in asked:
+            if asked_key is not None and asked_key not in self.grid:
+                raise ValueError(f"{name}: {asked_key} is not a key of the grid: {', '.join(self.grid)}")
+        return self

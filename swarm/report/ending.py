@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.fleet.caveats import caveats
@@ -16,15 +17,8 @@ from swarm.report.drawing import draw
 from swarm.report.terminal import show_summary
 
 
-def finish(
-    folder: RunFolder,
-    experiment: Experiment,
-    facts: RunFacts,
-    settled: Settled,
-    *,
-    signal_number: int | None,
-) -> int:
-    """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
+def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: Settled) -> dict[str, Any]:
+    """Write rows, windows and summary into the run folder; return the summary."""
     rows = settled.rows
     if experiment.cache_model is not None and settled.places:
         rows = with_modelled(
@@ -36,6 +30,19 @@ def finish(
     folder.write_requests(rows)
     folder.write_windows(series(settled.windows))
     folder.write_summary(summary)
+    return summary
+
+
+def finish(
+    folder: RunFolder,
+    experiment: Experiment,
+    facts: RunFacts,
+    settled: Settled,
+    *,
+    signal_number: int | None,
+) -> int:
+    """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
+    summary = record(folder, experiment, facts, settled)
     show_summary(summary)
     draw(folder)
     print(folder.path, file=sys.stdout, flush=True)

@@ -1,0 +1,127 @@
+"""Sweeps: one simulation for each point of a grid, as Ray tasks; a failed point does not lose the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from swarm.cluster.session import ray_session
+from swarm.config.experiment import Experiment
+from swarm.config.read import Point
+from swarm.config.sweep import SweepConfig
+from swarm.errors import UsageError
+from swarm.measure.store import RunFolder, simulated_run_id
+from swarm.report.simulated import simulate_into
+from swarm.report.sweep import SWEEP, draw_sweep, write_sweep
+from swarm.report.sweep_points import PointResult, derived
+
+POINTS = "points"
+NAME_MAX = 120
+Work = tuple[Experiment, Path]
+Ended = tuple[Path, str | None]
+
+
+def run_sweep(
+    experiment: Experiment, sweep: SweepConfig, points: list[Point], *, out: Path | None, jobs: int | None
+) -> int:
+    """Simulate all points, `jobs` at once; return 0, or 1 if a point failed or is invalid.
+
+    A folder that holds points of this very sweep is gone on with: what is there is not run again.
+    """
+    folder = out if out is not None else Path("results") / simulated_run_id(experiment)
+    folders = [folder / POINTS / name_of(number, point) for number, point in enumerate(points)]
+    _claim(folder)
+    missing = [(p.experiment, at) for p, at in zip(points, folders, strict=True) if not _is_done(at, p)]
+    if len(missing) < len(points):
+        _tell(f"{len(points) - len(missing)} of {len(points)} points are there already")
+    errors: dict[Path, str] = {}
+    for done, (at, error) in enumerate(_carry_out(missing, jobs), start=1):
+        if error is not None:
+            errors[at] = error
+        _tell(f"{done}/{len(missing)}  {at.name}  {'done' if error is None else f'FAILED: {error}'}")
+    results = [_result(point, at, errors.get(at), sweep) for point, at in zip(points, folders, strict=True)]
+    write_sweep(folder, experiment, sweep, results)
+    draw_sweep(folder, experiment, sweep, results)
+    print(folder, flush=True)
+    is_sound = all(result.summary is not None and result.summary["valid"] for result in results)
+    return 0 if is_sound else 1
+
+
+def simulate_point(experiment: Experiment, folder: Path) -> str | None:
+    """Simulate one point into its folder; return what went wrong, or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        simulate_into(experiment, RunFolder(folder))
+    except Exception as fault:  # noqa: BLE001 - one point's failure, of whatever kind, is that point's result
+        return f"{type(fault).__name__}: {fault}"
+    return None
+
+
+def name_of(number: int, point: Point) -> str:
+    """Return the name of a point's folder: its number, its changes, its seed."""
+    parts = [f"{key.rsplit('.', 1)[-1]}={label}" for key, label in point.labels.items()]
+    text = "-".join([f"{number:04d}", *parts, f"seed={point.changes['seed']}"])
+    return "".join(c if c.isalnum() or c in "=-._" else "_" for c in text)[:NAME_MAX]
+
+
+def _carry_out(missing: list[Work], jobs: int | None) -> Iterator[Ended]:
+    """Yield each point's folder and error as it ends; one at a time needs no Ray."""
+    if jobs == 1 or len(missing) <= 1:
+        for experiment, at in missing:
+            yield at, simulate_point(experiment, at)
+        return
+    with ray_session(name="sweep"):
+        yield from _as_tasks(missing, jobs or max(1, int(ray.cluster_resources().get("CPU", 1))))
+
+
+def _as_tasks(missing: list[Work], jobs: int) -> Iterator[Ended]:
+    """Yield as `_carry_out`; at most `jobs` tasks are under way, so that as many are asked for at once."""
+    task = ray.remote(num_cpus=1, max_retries=1)(simulate_point)
+    waiting = list(reversed(missing))
+    running: dict[Any, Path] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            experiment, at = waiting.pop()
+            running[task.remote(experiment, at.resolve())] = at
+        done, _ = ray.wait(list(running), num_returns=1)
+        for one in done:
+            at = running.pop(one)
+            try:
+                yield at, ray.get(one)
+            except ray.exceptions.RayError as fault:
+                yield at, f"the task was lost: {str(fault).strip().splitlines()[-1]}"
+
+
+def _result(point: Point, at: Path, error: str | None, sweep: SweepConfig) -> PointResult:
+    summary = RunFolder(at).summary() if error is None else None
+    return PointResult(
+        name=at.name,
+        changes=point.changes,
+        labels=point.labels,
+        summary=summary,
+        derived={} if summary is None else derived(point.experiment, summary, sweep.economics),
+        error=error,
+    )
+
+
+def _claim(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder}: a folder is expected, found a file")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / POINTS).is_dir():
+        raise UsageError(f"--out {folder}: the folder holds files already, and they are not of a sweep")
+    (folder / POINTS).mkdir(parents=True, exist_ok=True)
+    (folder / SWEEP).unlink(missing_ok=True)
+
+
+def _is_done(at: Path, point: Point) -> bool:
+    if not (at / "summary.json").is_file():
+        return False
+    return bool(RunFolder(at).summary()["run_id"] == simulated_run_id(point.experiment))
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,107 @@
+"""Sweeps: the same bytes from one process or eight workers; points fail alone; none is run twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+import ray
+import yaml
+
+from swarm.cluster.sweep import run_sweep
+from swarm.config.read import read_experiment, read_points
+from swarm.errors import ConfigError, UsageError
+
+EXPERIMENT = {
+    "name": "small",
+    "workload": {"kind": "synthetic", "warm_start": True, "idle_cap_s": 5},
+    "load": {"agents": 2, "ramp_s": 1, "duration_s": 12},
+    "sweep": {
+        "grid": {"load.agents": [2, 4], "fleet.router": ["round_robin", "prefix_aware"]},
+        "labels": {"fleet.router": ["in turn", "by prefix"]},
+    },
+}
+HALF_A_PAIR = [{"role": "decode"}]
+
+
+def _swept(folder: Path, data: dict, out: Path, jobs: int) -> int:
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(data))
+    experiment = read_experiment(path, [])
+    assert experiment.sweep is not None
+    return run_sweep(experiment, experiment.sweep, read_points(path, []), out=out, jobs=jobs)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    assert _swept(folder, EXPERIMENT, folder / "out", 1) == 0
+    return folder / "out"
+
+
+def test_eight_workers_give_the_bytes_of_one_process(alone: Path, tmp_path: Path) -> None:
+    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False)
+    try:
+        _swept(tmp_path, EXPERIMENT, tmp_path / "out", 8)
+    finally:
+        ray.shutdown()
+    assert _files(tmp_path / "out") == _files(alone)
+
+
+def test_the_report_and_its_pictures_are_there(alone: Path) -> None:
+    names = {str(p.relative_to(alone)) for p in alone.rglob("*") if p.parent.name != "points"}
+    assert {"report.html", "sweep.json", "charts/03-cache-hit_rate.png"} <= names
+
+
+def test_a_point_of_the_sweep_is_the_run_of_its_own_experiment(alone: Path, tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(EXPERIMENT))
+    data = orjson.loads((alone / "sweep.json").read_bytes())
+    ids = [point["summary"]["run_id"] for point in data["points"]]
+    assert len(set(ids)) == len(read_points(path, [])) == 4
+
+
+def test_a_failed_point_does_not_lose_the_others(tmp_path: Path) -> None:
+    grid = {"fleet.replicas": [[{"role": "aggregated"}], HALF_A_PAIR]}
+    code = _swept(tmp_path, {**EXPERIMENT, "sweep": {"grid": grid}}, tmp_path / "out", 1)
+    points = orjson.loads((tmp_path / "out" / "sweep.json").read_bytes())["points"]
+    assert (code, [point["summary"] is None for point in points]) == (1, [False, True])
+    assert "failed" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_points_that_are_there_are_not_run_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _swept(tmp_path, EXPERIMENT, out, 1)
+    before = {p: p.stat().st_mtime_ns for p in out.glob("points/*/summary.json")}
+    lost = sorted(before)[0]
+    lost.unlink()
+    _swept(tmp_path, EXPERIMENT, out, 1)
+    after = {p: p.stat().st_mtime_ns for p in out.glob("points/*/summary.json")}
+    assert {p for p in after if after[p] != before[p]} == {lost}
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("precious")
+    with pytest.raises(UsageError, match="not of a sweep"):
+        _swept(tmp_path, EXPERIMENT, tmp_path / "out", 1)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        ({"grid": {"load.agents": []}}, "at least one value"),
+        ({"grid": {"load.agents": [1]}, "x": "load.agent"}, "load.agent is not a key of the grid"),
+        ({"grid": {"load.agents": [1]}, "labels": {"load.agents": ["a", "b"]}}, "2 names for 1 values"),
+        ({"grid": {"load.agents": [1]}, "charts": [{"y": "x", "series": "no"}]}, "charts.0.series"),
+        ({"grid": {"load.agents": [0]}}, "load.agents: found 0"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_in_words(sweep: dict, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        _swept(tmp_path, {**EXPERIMENT, "sweep": sweep}, tmp_path / "out", 1)
