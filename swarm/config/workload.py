@@ -97,4 +97,28 @@ class ProfileConfig(Strict):
     replies: Literal["actual", "planned"] = "actual"
 
 
-Workload = SyntheticConfig | ReplayConfig | ProfileConfig
+class GrowthConfig(Strict):
+    """A set of prompts that grows in steps, by requests of the run."""
+
+    first: int = Field(ge=1, description="prompts in the set at the start")
+    step: int = Field(ge=1, description="prompts added at each step, up to the whole set")
+    every_requests: int = Field(ge=1)
+
+
+class PromptSetConfig(Strict):
+    """A fixed set of equally long prompts, asked in a cycle or at random."""
+
+    kind: Literal["prompt_set"] = "prompt_set"
+    prompts: int = Field(100, ge=1, le=10_000_000)
+    prompt_tokens: int = Field(32_000, ge=1)
+    order: Literal["sequential", "random"] = "sequential"
+    new_share: float = Field(
+        0.0, ge=0, le=1, description="share of a request's tokens that is new; the rest can hit"
+    )
+    output_tokens: int = Field(1, ge=1)
+    think_s: LognormalConfig = LognormalConfig(median=1.0, sigma=0.0)
+    turns: int = Field(1, ge=1, le=1_000_000, description="requests of one session: consecutive places")
+    grows: GrowthConfig | None = None
+
+
+Workload = SyntheticConfig | ReplayConfig | ProfileConfig | PromptSetConfig

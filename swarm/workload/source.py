@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from swarm.config.workload import ProfileConfig, ReplayConfig, SyntheticConfig, Workload
+from swarm.config.workload import ProfileConfig, PromptSetConfig, ReplayConfig, SyntheticConfig, Workload
 from swarm.errors import ConfigError
 from swarm.streams import stream
-from swarm.workload import replay, synthetic
+from swarm.workload import prompt_set, replay, synthetic
 from swarm.workload.effects import Agent
 from swarm.workload.formats import read_sessions
 from swarm.workload.recorded import RecordedSession
@@ -50,6 +50,21 @@ class SyntheticSource:
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
         return synthetic.session_agent(self._config, seed=self._seed, session=session_name(index))
+
+
+class PromptSetSource:
+    """Sessions that ask the prompts of a fixed set."""
+
+    count: int | None = None
+
+    def __init__(self, config: PromptSetConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+
+    def session(self, index: int) -> Agent:
+        """Return the agent that asks session `index`'s prompts."""
+        name = session_name(index)
+        return prompt_set.session_agent(self._config, seed=self._seed, session=name, index=index)
 
 
 class ReplaySource:
@@ -106,5 +121,7 @@ def open_source(config: Workload, seed: int, scripts: tuple[SessionScript, ...])
             return SyntheticSource(config, seed)
         case ReplayConfig():
             return ReplaySource(config, seed, scripts)
+        case PromptSetConfig():
+            return PromptSetSource(config, seed)
         case ProfileConfig():
             raise ConfigError("workload.kind: profile is not wired yet")

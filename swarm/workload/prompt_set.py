@@ -1,0 +1,61 @@
+"""A fixed set of prompts, asked again and again: in order, or drawn at random.
+
+Session `index` takes the set's next `turns` places: request `index * turns + j` of the run is its turn j. So
+a static load walks the set in one global order, whatever the number of agents or hosts, and a session is a
+name for a few requests. The think time follows each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+from swarm.config.workload import PromptSetConfig
+from swarm.context.tree import Prompt, root
+from swarm.streams import digest64, stream
+from swarm.workload.agent import shared
+from swarm.workload.effects import Agent, Effect, Infer, Think
+from swarm.workload.think import lognormal
+
+
+def session_agent(config: PromptSetConfig, *, seed: int, session: str, index: int) -> Agent:
+    """Return the agent that asks session `index`'s prompts."""
+    return Agent(session, session, None, "orchestrator", partial(asker, config, seed, session, index))
+
+
+def asker(config: PromptSetConfig, seed: int, session: str, index: int) -> Generator[Effect, Any, None]:
+    """Ask each prompt and wait."""
+    think_s = [config.think_s.median] * config.turns
+    if config.think_s.sigma > 0:
+        think_s = lognormal(config.think_s, stream(seed, "think", session), config.turns).tolist()
+    for turn in range(config.turns):
+        prompt = prompt_of(config, prompt_index(config, seed, index * config.turns + turn), session, turn)
+        yield Infer(prompt, config.output_tokens, False, opened_by="start" if turn == 0 else "tool")
+        yield Think(think_s[turn])
+
+
+def prompts_at(config: PromptSetConfig, request: int) -> int:
+    """Return how many prompts the set has at the run's request of that number: it grows in steps."""
+    growth = config.grows
+    if growth is None:
+        return config.prompts
+    return min(config.prompts, growth.first + growth.step * (request // growth.every_requests))
+
+
+def prompt_index(config: PromptSetConfig, seed: int, request: int) -> int:
+    """Return which prompt the run's request of that number asks."""
+    count = prompts_at(config, request)
+    if config.order == "sequential":
+        return request % count
+    return digest64(f"{seed}/prompt/{request}") % count
+
+
+def prompt_of(config: PromptSetConfig, number: int, session: str, turn: int) -> Prompt:
+    """Return prompt `number` of the set, its last `new_share` replaced by tokens that only this turn has."""
+    new_tokens = min(round(config.prompt_tokens * config.new_share), config.prompt_tokens)
+    kept_tokens = config.prompt_tokens - new_tokens
+    if not kept_tokens:
+        return root(f"{session}#{turn}").extend(new_tokens)
+    kept = Prompt(shared(root(f"prompt/{config.prompt_tokens}/{number}").node), kept_tokens)
+    return kept.branch(f"{session}#{turn}").extend(new_tokens) if new_tokens else kept
