@@ -1,0 +1,188 @@
+"""Sets of sessions that are alike: of several candidates for each place, the one that fits the rest best.
+
+Sessions differ so much that totals of a hundred drawn freely scatter by a tenth. So each session is chosen among
+candidates, all drawn from the profile, such that the sums so far lie closest to the profile's means. What is
+chosen depends on the seed and on the places before it in its group alone: session k is the same however many
+are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from swarm.config.profile import BalanceConfig, ProfileFile
+from swarm.streams import stream
+from swarm.workload.profile.sample import AgentPlan, Sampler, SessionPlan
+from swarm.workload.profile.tables import short
+from swarm.workload.profile.turns import Floats, Turns
+
+GROUP = 128
+"""Sessions that are balanced together."""
+CANDIDATES = 16
+EDGES_COUNT = 12
+TTLS_S = (60.0, 300.0, 3600.0)
+AGE_EDGES_S = (15.0, 30.0, 90.0, 600.0)
+TIME_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
+
+_SHARE_SCALE = 0.02
+"""A distribution function off by so much weighs as much as a rate off by _RATE_SCALE."""
+_RATE_SCALE = 0.01
+_TOTAL_SCALE = 0.03
+
+
+def rows_of(plan: SessionPlan) -> Turns:
+    """Return the requests of a sampled session as columns."""
+    agents = [(plan.main, 0.0), *((child.plan, child.start_s) for child in plan.children)]
+    sizes = [len(agent.input) for agent, _ in agents]
+    index = np.concatenate([np.arange(size) for size in sizes])
+
+    def joined(values: Iterable[np.ndarray]) -> np.ndarray:  # type: ignore[type-arg]
+        return np.concatenate(list(values))
+
+    return Turns(
+        session=np.zeros(len(index), dtype=np.int64),
+        agent=np.repeat(np.arange(len(agents)), sizes),
+        index=index,
+        at_s=joined(agent.at_s + start_s for agent, start_s in agents),
+        input=joined(agent.input for agent, _ in agents),
+        output=joined(agent.output for agent, _ in agents),
+        kept_tokens=joined(agent.kept for agent, _ in agents),
+        gap_s=joined(_gaps(agent) for agent, _ in agents),
+        think_s=joined(np.concatenate(([np.nan], agent.think_s[1:])) for agent, _ in agents),
+        service_s=joined(agent.service_s for agent, _ in agents),
+        is_human=joined(agent.is_human for agent, _ in agents),
+    )
+
+
+def _gaps(agent: AgentPlan) -> Floats:
+    return np.concatenate(([np.nan], np.diff(agent.at_s)))
+
+
+def measure(turns: Turns, balance: BalanceConfig, block_tokens: int, sessions: int) -> Floats:
+    """Return one row of sums for each session."""
+    later = turns.index > 0
+    whole = (turns.input // block_tokens) * block_tokens * 1.0
+    kept = (turns.kept_tokens // block_tokens) * block_tokens * 1.0
+    gap_s = np.where(later, turns.gap_s, np.inf)
+    columns = [np.ones(len(turns)), turns.input * 1.0, whole, whole - kept]
+    for values, edges in (
+        (turns.input * 1.0, balance.input_edges),
+        (turns.output * 1.0, balance.output_edges),
+        (gap_s, balance.gap_edges_s),
+        (np.where(later & ~np.isnan(turns.think_s), turns.think_s, np.inf), balance.think_edges_s),
+        (np.where(later, np.nan_to_num(turns.growth), np.inf), balance.growth_edges),
+    ):
+        columns += [(values <= edge) * 1.0 for edge in edges]
+    columns += [kept * (gap_s <= ttl_s) for ttl_s in balance.ttls_s]
+    for edge_s in balance.time_edges_s:
+        is_before = turns.at_s <= edge_s
+        columns.append(turns.input * is_before)
+        columns += [kept * (is_before & (gap_s <= age_s)) for age_s in balance.age_edges_s]
+    return np.array(
+        [np.bincount(turns.session, weights=column, minlength=sessions) for column in columns]
+    ).T
+
+
+def balance_of(turns: Turns, block_tokens: int, sessions: int) -> BalanceConfig:
+    """Return what sampled sessions are held close to: the means of recorded ones."""
+    later = turns.index > 0
+    order = np.argsort(turns.at_s, kind="stable")
+    sent = np.cumsum(turns.input[order])
+    places = np.searchsorted(sent, np.array(TIME_LEVELS) * sent[-1])
+    think_s = turns.think_s[later & ~np.isnan(turns.think_s)]
+    empty = BalanceConfig(
+        input_edges=_edges(turns.input, 2 * EDGES_COUNT),
+        output_edges=_edges(turns.output, EDGES_COUNT),
+        gap_edges_s=_edges(turns.gap_s[later], EDGES_COUNT),
+        think_edges_s=_edges(think_s, EDGES_COUNT) if len(think_s) else (),
+        growth_edges=_edges(turns.growth[later], EDGES_COUNT),
+        ttls_s=TTLS_S,
+        time_edges_s=tuple(sorted({short(turns.at_s[order][place]) for place in places})),
+        age_edges_s=AGE_EDGES_S,
+        targets=(),
+    )
+    means = measure(turns, empty, block_tokens, sessions).mean(axis=0)
+    return empty.model_copy(update={"targets": tuple(short(value) for value in means)})
+
+
+def _edges(values: np.ndarray, count: int) -> tuple[float, ...]:  # type: ignore[type-arg]
+    levels = (np.arange(count) + 1.0) / (count + 1.0)
+    return tuple(sorted({short(value) for value in np.quantile(values, levels)}))
+
+
+def scales(balance: BalanceConfig) -> Floats:
+    """Return what a mean's distance from its target is divided by."""
+    requests, tokens, whole, fresh = balance.targets[:4]
+    shares = sum(
+        len(edges)
+        for edges in (
+            balance.input_edges,
+            balance.output_edges,
+            balance.gap_edges_s,
+            balance.think_edges_s,
+            balance.growth_edges,
+        )
+    )
+    held = len(balance.ttls_s)
+    timed = len(balance.time_edges_s) * (1 + len(balance.age_edges_s))
+    return np.concatenate(
+        (
+            [requests * _TOTAL_SCALE, tokens * _TOTAL_SCALE, whole * _TOTAL_SCALE, fresh * _TOTAL_SCALE],
+            np.full(shares, requests * _SHARE_SCALE),
+            np.full(held, tokens * _RATE_SCALE),
+            np.full(timed, tokens * _TOTAL_SCALE),
+        )
+    )
+
+
+class Balanced:
+    """Sessions of a profile by number, each group of GROUP balanced in itself."""
+
+    def __init__(self, profile: ProfileFile, seed: int) -> None:
+        self._sampler = Sampler(profile)
+        self._profile = profile
+        self._seed = seed
+        self._group = -1
+        self._plans: list[SessionPlan] = []
+        self._sums = np.zeros(0)
+
+    def plan(self, index: int) -> SessionPlan:
+        """Return session `index`."""
+        group, place = divmod(index, GROUP)
+        if group != self._group:
+            self._group, self._plans = group, []
+            self._sums = np.zeros(len(self._profile.balance.targets) if self._profile.balance else 0)
+        while len(self._plans) <= place:
+            self._plans.append(self._next())
+        return self._plans[place]
+
+    def _next(self) -> SessionPlan:
+        place = len(self._plans)
+        seed = self._seed
+        shift = stream(seed, "profile-lengths", str(self._group)).random()
+        requests_p = (_reversed_bits(place) + shift) % 1.0
+        balance = self._profile.balance
+        candidates = [
+            self._sampler.session(requests_p, stream(seed, "profile", f"{self._group}/{place}/{k}"))
+            for k in range(CANDIDATES if balance is not None else 1)
+        ]
+        if balance is None:
+            return candidates[0]
+        block_tokens = self._profile.block_tokens
+        sums = [measure(rows_of(plan), balance, block_tokens, 1)[0] for plan in candidates]
+        off = ((self._sums + np.array(sums)) / (place + 1) - np.array(balance.targets)) / scales(balance)
+        best = int(np.argmin((off * off).sum(axis=1)))
+        self._sums += sums[best]
+        return candidates[best]
+
+
+def _reversed_bits(index: int) -> float:
+    """Return the van der Corput sequence: each prefix of it is spread evenly over [0, 1)."""
+    value, step = 0.0, 0.5
+    while index:
+        value += step * (index & 1)
+        index >>= 1
+        step /= 2.0
+    return value
