@@ -8,7 +8,7 @@ are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,41 +23,41 @@ GROUP = 128
 CANDIDATES = 16
 EDGES_COUNT = 12
 TTLS_S = (60.0, 300.0, 3600.0)
-AGE_EDGES_S = (15.0, 30.0, 90.0, 600.0)
+AGE_EDGES_S = (15.0, 30.0, 90.0, 600.0, 3600.0)
 TIME_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
 
-_SHARE_SCALE = 0.02
+_SHARE_SCALE = 0.015
 """A distribution function off by so much weighs as much as a rate off by _RATE_SCALE."""
 _RATE_SCALE = 0.01
 _TOTAL_SCALE = 0.03
+_HELD_SCALE = 0.08
 
 
-def rows_of(plan: SessionPlan) -> Turns:
-    """Return the requests of a sampled session as columns."""
-    agents = [(plan.main, 0.0), *((child.plan, child.start_s) for child in plan.children)]
-    sizes = [len(agent.input) for agent, _ in agents]
+def rows_of(plans: Sequence[SessionPlan]) -> Turns:
+    """Return the requests of sampled sessions as columns."""
+    agents: list[tuple[AgentPlan, float, int, int]] = []
+    for session, plan in enumerate(plans):
+        agents.append((plan.main, 0.0, session, 0))
+        agents += [(child.plan, child.start_s, session, k) for k, child in enumerate(plan.children, 1)]
+    sizes = [len(agent.input) for agent, _, _, _ in agents]
     index = np.concatenate([np.arange(size) for size in sizes])
-
-    def joined(values: Iterable[np.ndarray]) -> np.ndarray:  # type: ignore[type-arg]
-        return np.concatenate(list(values))
-
+    at_s = np.concatenate([agent.at_s for agent, _, _, _ in agents])
+    first = index == 0
+    gap_s = np.where(first, np.nan, at_s - np.concatenate(([0.0], at_s[:-1])))
+    think_s = np.concatenate([agent.think_s for agent, _, _, _ in agents])
     return Turns(
-        session=np.zeros(len(index), dtype=np.int64),
-        agent=np.repeat(np.arange(len(agents)), sizes),
+        session=np.repeat([session for _, _, session, _ in agents], sizes),
+        agent=np.repeat([number for _, _, _, number in agents], sizes),
         index=index,
-        at_s=joined(agent.at_s + start_s for agent, start_s in agents),
-        input=joined(agent.input for agent, _ in agents),
-        output=joined(agent.output for agent, _ in agents),
-        kept_tokens=joined(agent.kept for agent, _ in agents),
-        gap_s=joined(_gaps(agent) for agent, _ in agents),
-        think_s=joined(np.concatenate(([np.nan], agent.think_s[1:])) for agent, _ in agents),
-        service_s=joined(agent.service_s for agent, _ in agents),
-        is_human=joined(agent.is_human for agent, _ in agents),
+        at_s=at_s + np.repeat([start_s for _, start_s, _, _ in agents], sizes),
+        input=np.concatenate([agent.input for agent, _, _, _ in agents]),
+        output=np.concatenate([agent.output for agent, _, _, _ in agents]),
+        kept_tokens=np.concatenate([agent.kept for agent, _, _, _ in agents]),
+        gap_s=gap_s,
+        think_s=np.where(first, np.nan, think_s),
+        service_s=np.concatenate([agent.service_s for agent, _, _, _ in agents]),
+        is_human=np.concatenate([agent.is_human for agent, _, _, _ in agents]),
     )
-
-
-def _gaps(agent: AgentPlan) -> Floats:
-    return np.concatenate(([np.nan], np.diff(agent.at_s)))
 
 
 def measure(turns: Turns, balance: BalanceConfig, block_tokens: int, sessions: int) -> Floats:
@@ -80,9 +80,28 @@ def measure(turns: Turns, balance: BalanceConfig, block_tokens: int, sessions: i
         is_before = turns.at_s <= edge_s
         columns.append(turns.input * is_before)
         columns += [kept * (is_before & (gap_s <= age_s)) for age_s in balance.age_edges_s]
+    columns += _held(turns, balance)
     return np.array(
         [np.bincount(turns.session, weights=column, minlength=sessions) for column in columns]
     ).T
+
+
+def _held(turns: Turns, balance: BalanceConfig) -> list[Floats]:
+    """Return what each request adds to the tokens used within the last w seconds, for each w and time band.
+
+    How much other sessions use between two requests of one decides what a small cache still holds.
+    """
+    is_last = np.concatenate((turns.index[1:] == 0, [True]))
+    until_next = np.where(is_last, np.inf, np.concatenate((turns.at_s[1:] - turns.at_s[:-1], [np.inf])))
+    columns: list[Floats] = []
+    for window_s in balance.age_edges_s:
+        until = turns.at_s + np.minimum(until_next, window_s)
+        low = 0.0
+        for high in balance.time_edges_s:
+            inside = np.clip(until, low, high) - np.clip(turns.at_s, low, high)
+            columns.append(turns.input * inside / (high - low))
+            low = high
+    return columns
 
 
 def balance_of(turns: Turns, block_tokens: int, sessions: int) -> BalanceConfig:
@@ -133,6 +152,7 @@ def scales(balance: BalanceConfig) -> Floats:
             np.full(shares, requests * _SHARE_SCALE),
             np.full(held, tokens * _RATE_SCALE),
             np.full(timed, tokens * _TOTAL_SCALE),
+            np.maximum(np.array(balance.targets[4 + shares + held + timed :]) * _HELD_SCALE, 1e-9),
         )
     )
 
@@ -164,15 +184,12 @@ class Balanced:
         shift = stream(seed, "profile-lengths", str(self._group)).random()
         requests_p = (_reversed_bits(place) + shift) % 1.0
         balance = self._profile.balance
-        candidates = [
-            self._sampler.session(requests_p, stream(seed, "profile", f"{self._group}/{place}/{k}"))
-            for k in range(CANDIDATES if balance is not None else 1)
-        ]
+        generator = stream(seed, "profile", f"{self._group}/{place}")
+        candidates = self._sampler.sessions(requests_p, generator, 1 if balance is None else CANDIDATES)
         if balance is None:
             return candidates[0]
-        block_tokens = self._profile.block_tokens
-        sums = [measure(rows_of(plan), balance, block_tokens, 1)[0] for plan in candidates]
-        off = ((self._sums + np.array(sums)) / (place + 1) - np.array(balance.targets)) / scales(balance)
+        sums = measure(rows_of(candidates), balance, self._profile.block_tokens, len(candidates))
+        off = ((self._sums + sums) / (place + 1) - np.array(balance.targets)) / scales(balance)
         best = int(np.argmin((off * off).sum(axis=1)))
         self._sums += sums[best]
         return candidates[best]

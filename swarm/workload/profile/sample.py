@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm.config.profile import LATENTS, ProfileFile, Table
+from swarm.config.profile import LATENTS, ProfileFile, SubagentsConfig, Table
 from swarm.workload.profile.normal import cdf, ppf
 from swarm.workload.profile.turns import Floats, Ints
 
+Bools = NDArray[np.bool_]
 REQUESTS_MAX = 5_000
 """Most requests of one agent, whatever a profile says."""
 CHILDREN_MAX = 64
@@ -34,7 +34,7 @@ class AgentPlan:
     at_s: Floats
     think_s: Floats
     service_s: Floats
-    is_human: NDArray[np.bool_]
+    is_human: Bools
     tool_tokens: int
     system_tokens: int
 
@@ -60,59 +60,59 @@ class SessionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """What chance decided of an orchestrator's turns, as probabilities; row 0 is the first request."""
+    """What chance decided of orchestrators' turns, as probabilities: a row a session, a column a request."""
 
-    is_human: NDArray[np.bool_]
-    is_blind: NDArray[np.bool_]
+    is_human: Bools
+    is_blind: Bools
     output: Floats
     service: Floats
     wait: Floats
     growth: Floats
     breaks: Floats
-    """Four uniform columns: whether and how a prompt breaks with the one before."""
+    """Four uniforms for each turn: whether and how a prompt breaks with the one before."""
 
 
 class Sampler:
-    """Draws sessions of a profile."""
+    """Draws sessions of a profile, several of one length at once."""
 
     def __init__(self, profile: ProfileFile) -> None:
         self.profile = profile
         self._levels = np.array(profile.levels)
-        self._tables: dict[Table, Floats] = {}
+        self._bent: dict[Table, Floats] = {}
         self._root = _root_of(np.array(profile.sessions.correlation))
 
     def at(self, table: Table, p: Floats) -> Floats:
         """Return a table's values at probabilities."""
-        bent = self._tables.get(table)
+        bent = self._bent.get(table)
         if bent is None:
-            bent = self._tables[table] = np.arcsinh(np.array(table, dtype=np.float64))
+            bent = self._bent[table] = np.arcsinh(np.array(table, dtype=np.float64))
         return np.sinh(np.interp(p, self._levels, bent))
-
-    def latents(self, requests_p: float, generator: np.random.Generator) -> Floats:
-        """Return a session's own normals; the first is that of `requests_p`."""
-        drawn = generator.standard_normal(len(LATENTS))
-        drawn[0] = float(ppf(np.array(requests_p)))
-        latents: Floats = self._root @ drawn
-        return latents
 
     def count(self, requests_p: float) -> int:
         """Return the requests of an orchestrator."""
         drawn = float(self.at(self.profile.sessions.requests, np.array(requests_p)))
         return max(1, min(REQUESTS_MAX, round(drawn)))
 
+    def latents(self, requests_p: float, generator: np.random.Generator, sessions: int) -> Floats:
+        """Return the sessions' own normals, a row each; the first is that of `requests_p`."""
+        drawn = generator.standard_normal((sessions, len(LATENTS)))
+        drawn[:, 0] = ppf(np.array(requests_p))
+        latents: Floats = drawn @ self._root.T
+        return latents
+
     def draws(self, latents: Floats, count: int, generator: np.random.Generator) -> Draws:
-        """Return the chances of an orchestrator's turns."""
+        """Return the chances of orchestrators' turns."""
         turns = self.profile.turns
         spread, links = turns.spread, turns.links
-        own = dict(zip(LATENTS, latents.tolist(), strict=True))
-        normals = generator.standard_normal((4, count))
-        uniforms = generator.random((6, count))
-        human = cdf(_mixed(own["human_share"], normals[0] * 0 + ppf(uniforms[0]), spread.human_share))
+        own = {name: latents[:, k : k + 1] for k, name in enumerate(LATENTS)}
+        normals = generator.standard_normal((5, len(latents), count))
+        uniforms = generator.random((5, len(latents), count))
+        human = cdf(_mixed(own["human_share"], normals[4], spread.human_share))
         is_human = human > 1.0 - turns.human_share
         blind_share = np.where(is_human, turns.blind_share_human, turns.blind_share_tool)
         wait = _chained(normals[0], links.wait_wait)
         output = _linked(normals[1], wait, links.wait_output)
-        before = np.concatenate(([0.0], output[:-1]))
+        before = np.concatenate((np.zeros((len(latents), 1)), output[:, :-1]), axis=1)
         growth = _linked(_linked(normals[2], wait, links.wait_growth), before, links.output_growth)
         service = _linked(normals[3], output, links.output_service)
         waits = np.where(
@@ -122,87 +122,88 @@ class Sampler:
         )
         return Draws(
             is_human=is_human,
-            is_blind=uniforms[1] < blind_share,
+            is_blind=uniforms[0] < blind_share,
             output=cdf(_mixed(own["output"], output, spread.output)),
             service=cdf(service),
             wait=cdf(waits),
             growth=cdf(_mixed(own["growth"], growth, spread.growth)),
-            breaks=uniforms[2:],
+            breaks=uniforms[1:],
         )
 
-    def session(self, requests_p: float, generator: np.random.Generator) -> SessionPlan:
-        """Return a session; `requests_p` says where in the distribution of lengths it lies."""
+    def sessions(
+        self, requests_p: float, generator: np.random.Generator, sessions: int
+    ) -> list[SessionPlan]:
+        """Return sessions; `requests_p` says where in the distribution of lengths they lie."""
         count = self.count(requests_p)
-        latents = self.latents(requests_p, generator)
-        once = generator.random(8)
-        main = self._main(latents, once, self.draws(latents, count, generator))
-        children = self._children(latents, once[6], main, generator)
+        latents = self.latents(requests_p, generator, sessions)
+        once = generator.random((8, sessions))
+        mains = self._mains(latents, once, self.draws(latents, count, generator))
+        has_children = self._has_children(latents[:, 0], once[6])
         arrival = self.profile.sessions.arrival_s
-        arrival_s = 0.0 if arrival is None else float(self.at(arrival, once[7:8])[0])
-        return SessionPlan(main, children, arrival_s)
+        arrivals_s = np.zeros(sessions) if arrival is None else self.at(arrival, once[7])
+        return [
+            SessionPlan(main, self._children(main, generator) if has else (), float(arrival_s))
+            for main, has, arrival_s in zip(mains, has_children, arrivals_s, strict=True)
+        ]
 
-    def _main(self, latents: Floats, once: Floats, draws: Draws) -> AgentPlan:
-        profile = self.profile
-        sessions, turns, breaks = profile.sessions, profile.turns, profile.breaks
-        count = len(draws.output)
-        start = max(2, round(float(self.at(sessions.start_context, cdf(latents[1:2]))[0])))
-        tools, system = (
-            round(float(self.at(table, once[k : k + 1])[0]))
-            for k, table in enumerate((sessions.tool_tokens, sessions.system_tokens))
-        )
-        tools, system = _fitting(tools, system, start)
-        limit = float(self.at(breaks.watermark, once[2:3])[0])
-        if start > limit or once[3] < breaks.unlimited_share:
-            limit = float(breaks.unlimited_tokens)
-        output = np.where(
-            np.arange(count) == 0,
-            self.at(turns.first_output, draws.output),
-            self.at(turns.output, draws.output),
-        )
+    def _mains(self, latents: Floats, once: Floats, draws: Draws) -> list[AgentPlan]:
+        sessions, turns, breaks = self.profile.sessions, self.profile.turns, self.profile.breaks
+        count = draws.output.shape[1]
+        starts = np.maximum(2, np.rint(self.at(sessions.start_context, cdf(latents[:, 1])))).astype(np.int64)
+        tools = np.rint(self.at(sessions.tool_tokens, once[0])).astype(np.int64)
+        systems = np.rint(self.at(sessions.system_tokens, once[1])).astype(np.int64)
+        limits = self.at(breaks.watermark, once[2])
+        has_limit = (starts <= limits) & (once[3] >= breaks.unlimited_share)
+        limits = np.where(has_limit, limits, float(breaks.unlimited_tokens))
+        output = self.at(turns.output, draws.output)
+        output[:, 0] = self.at(turns.first_output, draws.output[:, 0])
         output = np.maximum(OUTPUT_AT_LEAST, np.rint(output)).astype(np.int64)
         service = np.maximum(0.01, np.round(self.at(turns.service_s, draws.service), 2))
         wait = np.where(
-            draws.is_blind,
-            self.at(turns.blind_wait_s, draws.wait),
-            np.where(
-                draws.is_human,
-                self.at(turns.human_wait_s, draws.wait),
-                self.at(turns.tool_wait_s, draws.wait),
-            ),
+            draws.is_human, self.at(turns.human_wait_s, draws.wait), self.at(turns.tool_wait_s, draws.wait)
         )
-        path = _Path(self, draws, limit=limit, prefix=tools + system)
-        path.walk(start, self._growth(draws), wait)
-        return _timed(draws, path, output, service, tools, system)
+        wait = np.where(draws.is_blind, self.at(turns.blind_wait_s, draws.wait), wait)
+        growth = np.maximum(GROWN_AT_LEAST, np.rint(self._growth(draws))).astype(np.int64)
+        plans = []
+        for k in range(len(starts)):
+            path = Path(self, draws.breaks[:, k], limit=float(limits[k]), count=count)
+            path.walk(int(starts[k]), growth[k].tolist(), wait[k])
+            prefix = _fitting(int(tools[k]), int(systems[k]), int(starts[k]))
+            plans.append(_timed(draws.is_human[k], draws.is_blind[k], path, output[k], service[k], prefix))
+        return plans
 
     def _growth(self, draws: Draws) -> Floats:
-        turns = self.profile.turns
-        p = draws.growth
-        late = np.where(draws.is_human, self.at(turns.growth_human, p), self.at(turns.growth_tool, p))
-        index = np.arange(len(p))
-        early = np.where(index == 1, self.at(turns.growth_second, p), self.at(turns.growth_early, p))
-        return np.where(index <= EARLY_LAST, early, late)
+        turns, p = self.profile.turns, draws.growth
+        growth = np.where(draws.is_human, self.at(turns.growth_human, p), self.at(turns.growth_tool, p))
+        early = slice(2, EARLY_LAST + 1)
+        growth[:, early] = self.at(turns.growth_early, p[:, early])
+        growth[:, 1:2] = self.at(turns.growth_second, p[:, 1:2])
+        return growth
 
-    def _children(
-        self, latents: Floats, chance: float, main: AgentPlan, generator: np.random.Generator
-    ) -> tuple[ChildPlan, ...]:
+    def _has_children(self, requests: Floats, chance: Floats) -> list[bool]:
         spec = self.profile.subagents
         if spec is None:
-            return ()
-        has = cdf(_linked(ppf(np.array([chance])), latents[:1], spec.requests_link))[0]
-        if has <= 1.0 - spec.session_share:
-            return ()
+            return [False] * len(requests)
+        has: list[bool] = (
+            cdf(_linked(ppf(chance), requests, spec.requests_link)) > 1.0 - spec.session_share
+        ).tolist()
+        return has
+
+    def _children(self, main: AgentPlan, generator: np.random.Generator) -> tuple[ChildPlan, ...]:
+        spec = self.profile.subagents
+        assert spec is not None
         count = min(CHILDREN_MAX, max(1, round(float(self.at(spec.count, generator.random(1))[0]))))
         children: list[ChildPlan] = []
         after = 0
         for _ in range(count):
             if not children or generator.random() >= spec.together_share:
                 after = int(generator.integers(0, len(main.input)))
-            children.append(self._child(main, after, generator))
+            children.append(self._child(spec, main, after, generator))
         return tuple(sorted(children, key=lambda child: (child.after, child.start_s)))
 
-    def _child(self, main: AgentPlan, after: int, generator: np.random.Generator) -> ChildPlan:
-        spec = self.profile.subagents
-        assert spec is not None
+    def _child(
+        self, spec: SubagentsConfig, main: AgentPlan, after: int, generator: np.random.Generator
+    ) -> ChildPlan:
         count = max(1, round(float(self.at(spec.requests, generator.random(1))[0])))
         u = generator.random((5, min(REQUESTS_MAX, count)))
         start = max(2, round(float(self.at(spec.start_context, u[4, :1])[0])))
@@ -238,69 +239,68 @@ EARLY_LAST = 5
 """The last request whose growth is that of a session's beginning; the first request is 0."""
 
 
-class _Path:
+class Path:
     """An orchestrator's inputs: growth up to a watermark, compactions, rewrites, small pull-backs."""
 
-    def __init__(self, sampler: Sampler, draws: Draws, *, limit: float, prefix: int) -> None:
+    def __init__(self, sampler: Sampler, chances: Floats, *, limit: float, count: int) -> None:
         self._sampler = sampler
         self._breaks = sampler.profile.breaks
-        self._u = draws.breaks
+        self._u = chances.tolist()
         self._limit = limit
-        self._prefix = prefix
-        count = len(draws.output)
         self.input = np.zeros(count, dtype=np.int64)
         self.kept = np.zeros(count, dtype=np.int64)
         self.wait = np.zeros(count)
         self.is_compaction = np.zeros(count, dtype=np.bool_)
 
-    def walk(self, start: int, growth: Floats, wait: Floats) -> None:
+    def walk(self, start: int, growth: list[int], wait: Floats) -> None:
         """Lay out all inputs."""
         breaks = self._breaks
-        shares = np.array(breaks.rewrite_share)[np.searchsorted(breaks.rewrite_wait_s, wait, "right")]
+        shares = np.array(breaks.rewrite_share)[np.searchsorted(breaks.rewrite_wait_s, wait, "right")].tolist()
         self.wait[:] = wait
-        self.input[0] = start
-        grown = np.maximum(GROWN_AT_LEAST, np.rint(growth)).astype(np.int64).tolist()
-        chances, tails = self._u[0].tolist(), self._u[1].tolist()
-        compacted = False
-        for k in range(1, len(self.input)):
-            before = int(self.input[k - 1])
-            share = breaks.rewrite_share_compacted if compacted else float(shares[k])
-            share = breaks.rewrite_share_second if k == 1 else share
-            compacted = before + grown[k] > self._limit
+        chances, tails = self._u[0], self._u[1]
+        if len(shares) > 1:
+            shares[1] = breaks.rewrite_share_second
+        inputs, kept = [start], [0]
+        before, compacted = start, False
+        for k in range(1, len(growth)):
+            share = breaks.rewrite_share_compacted if compacted else shares[k]
+            after, keeps = before + growth[k], before
+            compacted = after > self._limit
             if compacted:
-                self._compact(k, before)
+                after, keeps = self._compact(k, before)
             elif chances[k] < share:
-                self._rewrite(k, before)
-            else:
-                self.input[k] = before + grown[k]
-                self.kept[k] = before
-                if tails[k] < breaks.tail_share:
-                    cut = self._value(breaks.tail_tokens, tails[k] / breaks.tail_share)
-                    self.kept[k] = max(0, before - round(cut))
+                after, keeps = self._rewrite(k, before)
+            elif tails[k] < breaks.tail_share:
+                keeps = max(0, before - round(self._value(breaks.tail_tokens, tails[k] / breaks.tail_share)))
+            inputs.append(after)
+            kept.append(keeps)
+            before = after
+        self.input[:], self.kept[:] = inputs, kept
 
     def _value(self, table: Table, p: float) -> float:
         return float(self._sampler.at(table, np.array([p]))[0])
 
-    def _compact(self, k: int, before: int) -> None:
-        after = round(self._value(self._breaks.compacted_input, float(self._u[2, k])))
-        self.input[k] = min(max(2, after), before)
-        kept = self._value(self._breaks.compacted_kept, float(self._u[3, k]))
-        self.kept[k] = min(round(kept), int(self.input[k]) - 1, before)
-        self.wait[k] = self._value(self._breaks.compaction_wait_s, float(self._u[0, k]))
+    def _compact(self, k: int, before: int) -> tuple[int, int]:
+        breaks = self._breaks
+        after = min(before, max(2, round(self._value(breaks.compacted_input, self._u[2][k]))))
+        kept = round(self._value(breaks.compacted_kept, self._u[3][k]))
+        self.wait[k] = self._value(breaks.compaction_wait_s, self._u[0][k])
         self.is_compaction[k] = True
+        return after, min(kept, after - 1, before)
 
-    def _rewrite(self, k: int, before: int) -> None:
-        grown = self._value(self._breaks.rewrite_growth, float(self._u[2, k]))
-        self.input[k] = min(max(2, before + round(grown)), self._limit)
-        kept = self._value(self._breaks.rewrite_kept, float(self._u[3, k]))
-        self.kept[k] = min(round(kept), int(self.input[k]) - 1, before)
+    def _rewrite(self, k: int, before: int) -> tuple[int, int]:
+        breaks = self._breaks
+        after = before + round(self._value(breaks.rewrite_growth, self._u[2][k]))
+        after = min(max(2, after), max(before, int(self._limit)))
+        kept = round(self._value(breaks.rewrite_kept, self._u[3][k]))
+        return after, min(kept, after - 1, before)
 
 
 def _timed(
-    draws: Draws, path: _Path, output: Ints, service: Floats, tools: int, system: int
+    is_human: Bools, is_blind: Bools, path: Path, output: Ints, service: Floats, prefix: tuple[int, int]
 ) -> AgentPlan:
     """Return the plan with its clock, in whole seconds as recordings have them."""
-    is_blind = draws.is_blind & ~path.is_compaction
+    is_blind = is_blind & ~path.is_compaction
     is_blind[0] = False
     busy = np.concatenate(([0.0], np.where(is_blind[1:], 0.0, service[:-1])))
     wait = np.maximum(0.0, path.wait)
@@ -322,9 +322,9 @@ def _timed(
         at_s=at_s,
         think_s=think,
         service_s=service,
-        is_human=draws.is_human | path.is_compaction,
-        tool_tokens=tools,
-        system_tokens=system,
+        is_human=is_human | path.is_compaction,
+        tool_tokens=prefix[0],
+        system_tokens=prefix[1],
     )
 
 
@@ -337,7 +337,7 @@ def _root_of(correlation: Floats) -> Floats:
     return root
 
 
-def _mixed(own: float, turn: Floats, share: float) -> Floats:
+def _mixed(own: Floats, turn: Floats, share: float) -> Floats:
     return np.sqrt(share) * own + np.sqrt(1.0 - share) * turn
 
 
@@ -346,9 +346,12 @@ def _linked(free: Floats, other: Floats, link: float) -> Floats:
 
 
 def _chained(free: Floats, link: float) -> Floats:
-    """Return a first-order chain with unit variance."""
+    """Return first-order chains with unit variance along the last axis."""
     scale = float(np.sqrt(1.0 - link * link))
-    return np.array(list(accumulate(free.tolist(), lambda before, new: link * before + scale * new)))
+    chained = free.copy()
+    for k in range(1, free.shape[-1]):
+        chained[..., k] = link * chained[..., k - 1] + scale * free[..., k]
+    return chained
 
 
 def _fitting(tools: int, system: int, start: int) -> tuple[int, int]:

@@ -1,0 +1,43 @@
+"""From recorded sessions to a profile, whole; and the profile's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from swarm.config.profile import ProfileFile
+from swarm.errors import UsageError
+from swarm.workload.profile.balance import balance_of
+from swarm.workload.profile.fit import fit_parts
+from swarm.workload.profile.turns import observe
+from swarm.workload.recorded import RecordedSession
+
+_HEAD = "# A workload's profile, fitted by `swarm fit`: statistics alone. docs/workloads.md explains its keys.\n"
+
+
+def fit(sessions: Sequence[RecordedSession], *, name: str) -> ProfileFile:
+    """Return the profile of recorded sessions."""
+    sizes = {session.block_tokens for session in sessions}
+    if len(sizes) > 1:
+        raise UsageError(f"blocks of {sorted(sizes)} tokens: a profile needs sessions of one block size")
+    observed = observe(sessions)
+    profile = fit_parts(observed, name=name)
+    balance = balance_of(observed.turns, observed.block_tokens, len(observed.starts_s))
+    return profile.model_copy(update={"balance": balance})
+
+
+def dump(profile: ProfileFile) -> str:
+    """Return the profile as YAML."""
+    data = profile.model_dump(mode="json", exclude_none=True)
+    return _HEAD + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110)
+
+
+def write_profile(profile: ProfileFile, path: Path) -> None:
+    """Write the profile's file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dump(profile), encoding="utf-8")
+    except OSError as fault:
+        raise UsageError(f"--out {path}: cannot be written: {fault.strerror}") from None
