@@ -63,7 +63,9 @@ def _carry_out(
             # The load was over: all that is left to do is to add up.
             end = RunEnd(limit_s, (), None, None, {})
         else:
-            scripts = load_scripts(_with_local_traces(experiment).workload)
+            scripts = load_scripts(
+                _with_local_traces(experiment).workload, experiment.seed, experiment.load.agents
+            )
             with ray_session(name=run_id):
                 swarm = Swarm(experiment, scripts, folder, run_id=run_id, before=before)
                 try:

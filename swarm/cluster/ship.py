@@ -11,26 +11,26 @@ from typing import Any
 
 import ray
 
-from swarm.workload.script import SessionScript
+from swarm.workload.source import Material, Part
 
 PIECE_BYTES = 16 << 20
 """Size of a piece before it is stored; nodes fetch pieces side by side."""
 
 
-def ship(scripts: tuple[SessionScript, ...]) -> list[Any]:
+def ship(scripts: Material) -> list[Any]:
     """Put sessions into the object store; return the references of the pieces."""
     return [ray.put(piece) for piece in pieces_of(scripts, PIECE_BYTES)]
 
 
-def receive(pieces: Sequence[bytes]) -> tuple[SessionScript, ...]:
+def receive(pieces: Sequence[bytes]) -> Material:
     """Return the sessions again."""
     return tuple(script for piece in pieces for script in pickle.loads(piece))
 
 
-def pieces_of(scripts: tuple[SessionScript, ...], bytes_max: int) -> list[bytes]:
+def pieces_of(scripts: Material, bytes_max: int) -> list[bytes]:
     """Return sessions in pickled groups of about `bytes_max`, in their order."""
     pieces: list[bytes] = []
-    group: list[SessionScript] = []
+    group: list[Part] = []
     size = 0
     for script in scripts:
         size += len(pickle.dumps(script))

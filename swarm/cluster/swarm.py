@@ -35,8 +35,7 @@ from swarm.measure.settle import read_batches
 from swarm.measure.store import RunFolder
 from swarm.measure.totals import ServerCounters
 from swarm.report.terminal import Live
-from swarm.workload.script import SessionScript
-from swarm.workload.source import open_source, session_index
+from swarm.workload.source import Material, open_source, session_index
 
 START_DELAY_S = 0.5
 """Between the last host's readiness and the run's time 0, so that all clocks are set before it."""
@@ -78,7 +77,7 @@ class Swarm:
     def __init__(
         self,
         experiment: Experiment,
-        scripts: tuple[SessionScript, ...],
+        scripts: Material,
         folder: RunFolder,
         *,
         run_id: str,

@@ -1,12 +1,12 @@
 """A workload's profile: distributions and correlations of agent sessions, no content.
 
-A table holds a distribution's quantiles at the profile's `levels`; between them its inverse hyperbolic sine (a
-logarithm that small and negative values survive) is linear. Tokens and
-seconds throughout.
+A table holds a distribution's quantiles at the profile's `levels`; between them its inverse hyperbolic sine
+(a logarithm that small and negative values survive) is linear. Tokens and seconds throughout.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -72,10 +72,10 @@ class TurnsConfig(Strict):
     tool_wait_s: Table
     human_wait_s: Table
     blind_wait_s: Table
-    growth_second: Table = Field(description="from the first request to the second")
-    growth_early: Table = Field(description="up to the sixth request")
-    growth_tool: Table
-    growth_human: Table
+    growth_context: tuple[float, ...] = Field(description="upper ends of the contexts' classes but the last")
+    growth_tool: tuple[Table, ...] = Field(description="of turns that a tool opened, by class of context")
+    growth_human: Table = Field(description="of turns that a person opened")
+    growth_second: Table = Field(description="of second requests, contexts of the first two classes")
     spread: SpreadConfig
     links: LinksConfig
 
@@ -153,14 +153,18 @@ class ProfileFile(Strict):
 
     @model_validator(mode="after")
     def _tables_fit(self) -> Self:
-        steps = zip(self.levels, self.levels[1:], strict=False)
-        if self.levels[0] != 0 or self.levels[-1] != 1 or any(a >= b for a, b in steps):
+        is_rising = all(a < b for a, b in pairwise(self.levels))
+        if self.levels[0] != 0 or self.levels[-1] != 1 or not is_rising:
             raise ValueError("levels: must rise from 0 to 1")
         for section in (self.sessions, self.turns, self.breaks, self.subagents):
             for key, field in type(section).model_fields.items() if section is not None else ():
                 table = getattr(section, key)
                 if field.annotation in (Table, Table | None) and table is not None and key not in _LISTS:
                     self._check(f"{type(section).__name__}.{key}", table)
+        for table in self.turns.growth_tool:
+            self._check("turns.growth_tool", table)
+        if len(self.turns.growth_tool) != len(self.turns.growth_context) + 1:
+            raise ValueError("turns.growth_tool: must have one table more than growth_context has values")
         rows = self.sessions.correlation
         if len(rows) != len(LATENTS) or any(len(row) != len(LATENTS) for row in rows):
             raise ValueError(f"sessions.correlation: must have {len(LATENTS)} rows of {len(LATENTS)}")
@@ -171,8 +175,8 @@ class ProfileFile(Strict):
     def _check(self, key: str, table: Table) -> None:
         if len(table) != len(self.levels):
             raise ValueError(f"{key}: must have {len(self.levels)} quantiles, one a level, got {len(table)}")
-        if any(a > b for a, b in zip(table, table[1:], strict=False)):
+        if any(a > b for a, b in pairwise(table)):
             raise ValueError(f"{key}: quantiles must not fall")
 
 
-_LISTS = ("rewrite_wait_s", "rewrite_share")
+_LISTS = ("rewrite_wait_s", "rewrite_share", "growth_context")

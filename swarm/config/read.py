@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.config.prices import PricesConfig
+from swarm.config.profile import ProfileFile
 from swarm.config.strict import Strict
 from swarm.config.sweep import POINTS_MAX, SweepConfig
 from swarm.errors import ConfigError
@@ -89,6 +90,11 @@ def read_fleet(path: Path, overrides: list[str]) -> FleetConfig:
     for override in overrides:
         _set(data, override)
     return validate(FleetConfig, data, str(path))
+
+
+def read_profile(path: Path) -> ProfileFile:
+    """Return the profile of a workload."""
+    return validate(ProfileFile, read_mapping(path), str(path))
 
 
 def read_prices(path: Path) -> PricesConfig:

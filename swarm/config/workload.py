@@ -93,7 +93,10 @@ class ProfileConfig(Strict):
     kind: Literal["profile"] = "profile"
     path: Path
     idle_cap_s: float | None = Field(None, gt=0)
-    time_scale: float = Field(1.0, ge=0)
+    time_scale: float = Field(1.0, ge=0, description="factor on think times")
+    start: Literal["beginning", "staggered", "random"] = "beginning"
+    stagger_s: float = Field(0.0, ge=0)
+    shared_prefix: bool = Field(True, description="sessions share the system and tool prefix")
     replies: Literal["actual", "planned"] = "actual"
 
 

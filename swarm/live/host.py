@@ -22,8 +22,7 @@ from swarm.measure.past import Past
 from swarm.measure.rows import warm_up
 from swarm.measure.settle import windows_of
 from swarm.workload.effects import Agent, Ended
-from swarm.workload.script import SessionScript
-from swarm.workload.source import open_source, session_name
+from swarm.workload.source import Material, open_source, session_name
 
 SHED_LAG_S = 0.25
 """A host whose loop woke up this late starts no session until it is in time again."""
@@ -49,7 +48,7 @@ class HostPlan:
 class Host:
     """Runs slots of sessions, or single agents, on the running event loop."""
 
-    def __init__(self, plan: HostPlan, scripts: tuple[SessionScript, ...]) -> None:
+    def __init__(self, plan: HostPlan, scripts: Material) -> None:
         warm_up()
         self._plan = plan
         experiment = plan.experiment

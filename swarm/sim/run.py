@@ -19,13 +19,12 @@ from swarm.measure.totals import RunTotals
 from swarm.sim.kernel import Flight, Kernel
 from swarm.sim.observer import interrupted_row, row_of
 from swarm.workload.effects import Agent
-from swarm.workload.script import SessionScript
-from swarm.workload.source import Source, open_source
+from swarm.workload.source import Material, Source, open_source
 
 GC_THRESHOLDS = (100_000, 20, 20)
 
 
-def simulate(experiment: Experiment, scripts: tuple[SessionScript, ...]) -> Settled:
+def simulate(experiment: Experiment, scripts: Material) -> Settled:
     """Run an experiment in virtual time; the same experiment and seed give the same result to the byte."""
     source = open_source(experiment.workload, experiment.seed, scripts)
     pacing = pacing_of(experiment.load, source.count)

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from swarm.config.profile import ProfileFile
+from swarm.config.read import read_profile
 from swarm.config.workload import ProfileConfig, PromptSetConfig, ReplayConfig, SyntheticConfig, Workload
 from swarm.errors import ConfigError
 from swarm.streams import stream
 from swarm.workload import prompt_set, replay, synthetic
 from swarm.workload.effects import Agent
 from swarm.workload.formats import read_sessions
+from swarm.workload.profile.balance import GROUP, Balanced
+from swarm.workload.profile.script import script_of
 from swarm.workload.recorded import RecordedSession
 from swarm.workload.script import SessionScript, Trie, compile_session
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileMaterial:
+    """A profile, and which candidate its first sessions are, so that no host has to weigh them again."""
+
+    profile: ProfileFile
+    choices: tuple[int, ...]
+
+
+Part = SessionScript | ProfileMaterial
+Material = tuple[Part, ...]
+"""What a workload needs from files, read once and sent to every host: scripts, or the one profile."""
+CHOSEN_AHEAD_MAX = 8 * GROUP
+"""Sessions of a profile that are chosen before a run starts; hosts choose later ones themselves."""
 
 
 class Source(Protocol):
@@ -70,7 +89,8 @@ class PromptSetSource:
 class ReplaySource:
     """Recorded sessions in a drawn or the files' order, over again when `repeat` is set."""
 
-    def __init__(self, config: ReplayConfig, seed: int, scripts: tuple[SessionScript, ...]) -> None:
+    def __init__(self, config: ReplayConfig, seed: int, material: Material) -> None:
+        scripts = tuple(part for part in material if isinstance(part, SessionScript))
         self._config = config
         self._seed = seed
         self._scripts = scripts
@@ -84,6 +104,34 @@ class ReplaySource:
         """Return the orchestrator of session `index`."""
         script = self._scripts[self._order[index % len(self._order)]]
         return replay.session_agent(self._config, script, seed=self._seed, session=session_name(index))
+
+
+class ProfileSource:
+    """Sessions drawn from a profile, the ones that `swarm generate` writes for the same seed."""
+
+    count: int | None = None
+
+    def __init__(self, config: ProfileConfig, seed: int, material: ProfileMaterial) -> None:
+        shared = material.profile.subagents
+        self._child_shared_tokens = shared.shared_tokens if shared is not None else 0.0
+        self._balanced = Balanced(material.profile, seed, material.choices)
+        self._seed = seed
+        self._replay = ReplayConfig(
+            path=config.path,
+            idle_cap_s=config.idle_cap_s,
+            time_scale=config.time_scale,
+            replies=config.replies,
+            shared_prefix=config.shared_prefix,
+            start=config.start,
+            stagger_s=config.stagger_s,
+        )
+
+    def session(self, index: int) -> Agent:
+        """Return the orchestrator of session `index`."""
+        name = session_name(index)
+        plan = self._balanced.plan(index)
+        script = script_of(plan, name=name, child_shared_tokens=self._child_shared_tokens)
+        return replay.session_agent(self._replay, script, seed=self._seed, session=name)
 
 
 def compile_scripts(sessions: Iterable[RecordedSession]) -> tuple[SessionScript, ...]:
@@ -101,10 +149,24 @@ def compile_scripts(sessions: Iterable[RecordedSession]) -> tuple[SessionScript,
     )
 
 
-def load_scripts(config: Workload) -> tuple[SessionScript, ...]:
-    """Read what a workload needs from files, once, in the process that starts the run."""
-    if not isinstance(config, ReplayConfig):
-        return ()
+def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
+    """Read what a workload needs from files, once, in the process that starts the run.
+
+    `sessions` is how many sessions the run will surely start.
+    """
+    match config:
+        case SyntheticConfig() | PromptSetConfig():
+            return ()
+        case ProfileConfig():
+            profile = read_profile(config.path)
+            balanced = Balanced(profile, seed, ())
+            chosen = (balanced.choice(index) for index in range(min(sessions, CHOSEN_AHEAD_MAX)))
+            return (ProfileMaterial(profile, tuple(chosen)),)
+        case ReplayConfig():
+            return _recorded_scripts(config)
+
+
+def _recorded_scripts(config: ReplayConfig) -> tuple[SessionScript, ...]:
     sessions = read_sessions(config.path, config.format)
     if config.sessions_max is not None:
         sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
@@ -114,14 +176,16 @@ def load_scripts(config: Workload) -> tuple[SessionScript, ...]:
     return scripts
 
 
-def open_source(config: Workload, seed: int, scripts: tuple[SessionScript, ...]) -> Source:
+def open_source(config: Workload, seed: int, material: Material) -> Source:
     """Return the sessions of a workload."""
     match config:
         case SyntheticConfig():
             return SyntheticSource(config, seed)
         case ReplayConfig():
-            return ReplaySource(config, seed, scripts)
+            return ReplaySource(config, seed, material)
         case PromptSetConfig():
             return PromptSetSource(config, seed)
         case ProfileConfig():
-            raise ConfigError("workload.kind: profile is not wired yet")
+            (profile,) = material
+            assert isinstance(profile, ProfileMaterial)
+            return ProfileSource(config, seed, profile)

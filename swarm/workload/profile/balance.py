@@ -9,8 +9,11 @@ are asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swarm.config.profile import BalanceConfig, ProfileFile
 from swarm.streams import stream
@@ -30,7 +33,8 @@ _SHARE_SCALE = 0.015
 """A distribution function off by so much weighs as much as a rate off by _RATE_SCALE."""
 _RATE_SCALE = 0.01
 _TOTAL_SCALE = 0.03
-_HELD_SCALE = 0.08
+_HELD_SCALE = 0.06
+_FRESH_SCALE = 0.015
 
 
 def rows_of(plans: Sequence[SessionPlan]) -> Turns:
@@ -81,9 +85,7 @@ def measure(turns: Turns, balance: BalanceConfig, block_tokens: int, sessions: i
         columns.append(turns.input * is_before)
         columns += [kept * (is_before & (gap_s <= age_s)) for age_s in balance.age_edges_s]
     columns += _held(turns, balance)
-    return np.array(
-        [np.bincount(turns.session, weights=column, minlength=sessions) for column in columns]
-    ).T
+    return np.array([np.bincount(turns.session, weights=column, minlength=sessions) for column in columns]).T
 
 
 def _held(turns: Turns, balance: BalanceConfig) -> list[Floats]:
@@ -126,7 +128,7 @@ def balance_of(turns: Turns, block_tokens: int, sessions: int) -> BalanceConfig:
     return empty.model_copy(update={"targets": tuple(short(value) for value in means)})
 
 
-def _edges(values: np.ndarray, count: int) -> tuple[float, ...]:  # type: ignore[type-arg]
+def _edges(values: NDArray[Any], count: int) -> tuple[float, ...]:
     levels = (np.arange(count) + 1.0) / (count + 1.0)
     return tuple(sorted({short(value) for value in np.quantile(values, levels)}))
 
@@ -148,7 +150,7 @@ def scales(balance: BalanceConfig) -> Floats:
     timed = len(balance.time_edges_s) * (1 + len(balance.age_edges_s))
     return np.concatenate(
         (
-            [requests * _TOTAL_SCALE, tokens * _TOTAL_SCALE, whole * _TOTAL_SCALE, fresh * _TOTAL_SCALE],
+            [requests * _TOTAL_SCALE, tokens * _TOTAL_SCALE, whole * _TOTAL_SCALE, fresh * _FRESH_SCALE],
             np.full(shares, requests * _SHARE_SCALE),
             np.full(held, tokens * _RATE_SCALE),
             np.full(timed, tokens * _TOTAL_SCALE),
@@ -158,41 +160,62 @@ def scales(balance: BalanceConfig) -> Floats:
 
 
 class Balanced:
-    """Sessions of a profile by number, each group of GROUP balanced in itself."""
+    """Sessions of a profile by number, each group of GROUP balanced in itself.
 
-    def __init__(self, profile: ProfileFile, seed: int) -> None:
+    `choices` are those of the first sessions where they are known: they need not be weighed again.
+    """
+
+    def __init__(self, profile: ProfileFile, seed: int, choices: Sequence[int]) -> None:
         self._sampler = Sampler(profile)
         self._profile = profile
+        self._balance = profile.balance
+        self._candidates_count = CANDIDATES if profile.balance is not None else 1
         self._seed = seed
-        self._group = -1
-        self._plans: list[SessionPlan] = []
-        self._sums = np.zeros(0)
+        self._known = tuple(choices)
+        self._groups: dict[int, _Group] = {}
 
     def plan(self, index: int) -> SessionPlan:
         """Return session `index`."""
-        group, place = divmod(index, GROUP)
-        if group != self._group:
-            self._group, self._plans = group, []
-            self._sums = np.zeros(len(self._profile.balance.targets) if self._profile.balance else 0)
-        while len(self._plans) <= place:
-            self._plans.append(self._next())
-        return self._plans[place]
+        choice = self.choice(index)
+        return self._candidates(*divmod(index, GROUP))[choice]
 
-    def _next(self) -> SessionPlan:
-        place = len(self._plans)
-        seed = self._seed
-        shift = stream(seed, "profile-lengths", str(self._group)).random()
+    def choice(self, index: int) -> int:
+        """Return which of its candidates session `index` is."""
+        if index < len(self._known):
+            return self._known[index]
+        number, place = divmod(index, GROUP)
+        group = self._groups.get(number)
+        if group is None:
+            group = self._groups[number] = _Group([], 0.0)
+        while len(group.choices) <= place:
+            self._choose(number, group)
+        return group.choices[place]
+
+    def _candidates(self, group: int, place: int) -> list[SessionPlan]:
+        shift = stream(self._seed, "profile-lengths", str(group)).random()
         requests_p = (_reversed_bits(place) + shift) % 1.0
-        balance = self._profile.balance
-        generator = stream(seed, "profile", f"{self._group}/{place}")
-        candidates = self._sampler.sessions(requests_p, generator, 1 if balance is None else CANDIDATES)
+        generator = stream(self._seed, "profile", f"{group}/{place}")
+        return self._sampler.sessions(requests_p, generator, self._candidates_count)
+
+    def _choose(self, number: int, group: _Group) -> None:
+        balance, place = self._balance, len(group.choices)
         if balance is None:
-            return candidates[0]
+            group.choices.append(0)
+            return
+        candidates = self._candidates(number, place)
         sums = measure(rows_of(candidates), balance, self._profile.block_tokens, len(candidates))
-        off = ((self._sums + sums) / (place + 1) - np.array(balance.targets)) / scales(balance)
+        off = ((group.sums + sums) / (place + 1) - np.array(balance.targets)) / scales(balance)
         best = int(np.argmin((off * off).sum(axis=1)))
-        self._sums += sums[best]
-        return candidates[best]
+        group.sums = group.sums + sums[best]
+        group.choices.append(best)
+
+
+@dataclass(slots=True)
+class _Group:
+    """The choices of one group so far, and the sums of what was chosen."""
+
+    choices: list[int]
+    sums: Floats | float
 
 
 def _reversed_bits(index: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ from swarm.config.profile import (
 )
 from swarm.errors import UsageError
 from swarm.workload.profile.normal import ppf, scores
-from swarm.workload.profile.sample import EARLY_LAST
+from swarm.workload.profile.sample import SECOND_CLASSES
 from swarm.workload.profile.tables import LEVELS, short, table_of
 from swarm.workload.profile.turns import Floats, Observed, Turns
 
@@ -29,7 +31,10 @@ TAIL_TOKENS_MAX = 1024
 COMPACTED_BELOW = 0.75
 """A prompt that breaks with the previous one and has less than this share of its length is a compaction."""
 REWRITE_WAIT_S = (300.0, 1000.0)
-LATENT_PRIOR_TURNS = 5.0
+GROWTH_CONTEXT = (20_000.0, 40_000.0, 80_000.0, 120_000.0)
+"""Sessions read much while their context is small, and less and less as it grows."""
+STAGE_TURNS_MIN = 20
+"""A class with fewer turns borrows the distribution of all."""
 LINK_MAX = 0.9
 
 Mask = NDArray[np.bool_]
@@ -75,9 +80,7 @@ def fit_parts(observed: Observed, *, name: str) -> ProfileFile:
     spread, means = _spreads(turns, parts)
     return ProfileFile(
         name=name,
-        fitted=FittedConfig(
-            sessions=sessions_count, requests=len(turns), subagents=len(observed.children)
-        ),
+        fitted=FittedConfig(sessions=sessions_count, requests=len(turns), subagents=len(observed.children)),
         block_tokens=observed.block_tokens,
         levels=LEVELS,
         sessions=_sessions(observed, parts, means),
@@ -91,8 +94,8 @@ def _sessions(observed: Observed, parts: Parts, means: dict[str, tuple[Floats, F
     turns = observed.turns
     counts = np.bincount(turns.session[turns.agent == 0])
     starts = turns.input[parts.first]
-    columns = {"requests": (scores(counts * 1.0), np.ones(len(counts)))}
-    columns["start"] = (scores(starts * 1.0), np.ones(len(counts)))
+    columns = {"requests": (scores(counts), np.ones(len(counts)))}
+    columns["start"] = (scores(starts), np.ones(len(counts)))
     columns |= means
     matrix = [[_correlation(columns[one], columns[other]) for other in LATENTS] for one in LATENTS]
     begins = np.sort(observed.starts_s)
@@ -130,17 +133,15 @@ def _spreads(turns: Turns, parts: Parts) -> tuple[SpreadConfig, dict[str, tuple[
     count = int(turns.session.max()) + 1
     known = parts.goes_on & ~parts.blind
     human = known & turns.is_human
-    late = parts.goes_on & (turns.index > EARLY_LAST)
     of = {
         "growth": _between(_staged_scores(turns, parts), turns.session[parts.goes_on], count),
-        "output": _between(scores(turns.output[parts.later] * 1.0), turns.session[parts.later], count),
+        "output": _between(scores(turns.output[parts.later]), turns.session[parts.later], count),
         "tool_wait": _between(
             scores(parts.wait[known & ~turns.is_human]), turns.session[known & ~turns.is_human], count
         ),
         "human_wait": _between(scores(parts.wait[human]), turns.session[human], count),
         "human_share": _between_shares(turns.is_human[parts.goes_on], turns.session[parts.goes_on], count),
     }
-    del late
     spread = SpreadConfig(**{key: share for key, (share, _, _) in of.items()})
     return spread, {key: (mean, reliability) for key, (_, mean, reliability) in of.items()}
 
@@ -150,21 +151,21 @@ def _staged_scores(turns: Turns, parts: Parts) -> Floats:
     values = np.zeros(len(turns))
     for mask in growth_stages(turns, parts).values():
         values[mask] = scores(parts.growth[mask])
-    return values[parts.goes_on]
+    going_on: Floats = values[parts.goes_on]
+    return going_on
 
 
 def growth_stages(turns: Turns, parts: Parts) -> dict[str, Mask]:
     """Return the turns that each of the growth tables speaks of."""
-    late = parts.goes_on & (turns.index > EARLY_LAST)
-    return {
-        "growth_second": parts.goes_on & (turns.index == 1),
-        "growth_early": parts.goes_on & (turns.index > 1) & (turns.index <= EARLY_LAST),
-        "growth_tool": late & ~turns.is_human,
-        "growth_human": late & turns.is_human,
-    }
+    context = np.searchsorted(GROWTH_CONTEXT, np.nan_to_num(turns.previous(turns.input)), "right")
+    second = parts.goes_on & (turns.index == 1) & (context < SECOND_CLASSES)
+    tool = parts.goes_on & ~turns.is_human & ~second
+    by_class = {f"growth_tool/{k}": tool & (context == k) for k in range(len(GROWTH_CONTEXT) + 1)}
+    stages = {"growth_human": parts.goes_on & turns.is_human & ~second, "growth_second": second, **by_class}
+    return {key: mask if mask.sum() >= STAGE_TURNS_MIN else parts.goes_on for key, mask in stages.items()}
 
 
-def _between(values: Floats, session: NDArray[np.int64], count: int) -> tuple[float, Floats, Floats]:
+def _between(values: NDArray[Any], session: NDArray[np.int64], count: int) -> tuple[float, Floats, Floats]:
     """Return the share of variance between sessions (an analysis of variance), means and reliabilities."""
     sizes = np.bincount(session, minlength=count).astype(np.float64)
     sums = np.bincount(session, weights=values, minlength=count)
@@ -178,9 +179,7 @@ def _between(values: Floats, session: NDArray[np.int64], count: int) -> tuple[fl
     return round(share, 3), means, reliability
 
 
-def _between_shares(
-    happens: Mask, session: NDArray[np.int64], count: int
-) -> tuple[float, Floats, Floats]:
+def _between_shares(happens: Mask, session: NDArray[np.int64], count: int) -> tuple[float, Floats, Floats]:
     """Return the same of a yes or no: on the normal scale behind it."""
     share, means, reliability = _between(happens.astype(np.float64), session, count)
     p = float(np.clip(happens.mean(), 0.01, 0.99))
@@ -192,15 +191,14 @@ def _between_shares(
 
 def _turns(turns: Turns, parts: Parts, spread: SpreadConfig) -> TurnsConfig:
     human = turns.is_human
+    # Long waits bring rewrites about: rewritten turns' waits belong to the ones that they are drawn from.
+    waits = parts.goes_on | parts.rewrite
     wait = {
-        "tool_wait_s": parts.goes_on & ~parts.blind & ~human,
-        "human_wait_s": parts.goes_on & ~parts.blind & human,
-        "blind_wait_s": parts.goes_on & parts.blind,
+        "tool_wait_s": waits & ~parts.blind & ~human,
+        "human_wait_s": waits & ~parts.blind & human,
+        "blind_wait_s": waits & parts.blind,
     }
-    growth = growth_stages(turns, parts)
-    for key, mask in growth.items():
-        if not mask.any():
-            growth[key] = parts.goes_on
+    growth = {key: table_of(parts.growth[mask]) for key, mask in growth_stages(turns, parts).items()}
     if not wait["human_wait_s"].any():
         wait["human_wait_s"] = parts.goes_on & human if (parts.goes_on & human).any() else parts.goes_on
     if not wait["tool_wait_s"].any():
@@ -214,7 +212,10 @@ def _turns(turns: Turns, parts: Parts, spread: SpreadConfig) -> TurnsConfig:
         output=table_of(turns.output[parts.later]),
         service_s=table_of(turns.service_s[known]),
         **{key: table_of(parts.wait[mask]) for key, mask in wait.items()},
-        **{key: table_of(parts.growth[mask]) for key, mask in growth.items()},
+        growth_context=GROWTH_CONTEXT,
+        growth_tool=tuple(growth[f"growth_tool/{k}"] for k in range(len(GROWTH_CONTEXT) + 1)),
+        growth_human=growth["growth_human"],
+        growth_second=growth["growth_second"],
         spread=spread,
         links=_links(turns, parts),
     )
@@ -231,7 +232,7 @@ def _links(turns: Turns, parts: Parts) -> LinksConfig:
     full = {
         "wait": _residual(parts.wait, known, session),
         "growth": _residual(parts.growth, parts.goes_on, session),
-        "output": _residual(turns.output * 1.0, turns.agent == 0, session),
+        "output": _residual(turns.output, turns.agent == 0, session),
         "service": _residual(turns.service_s, (turns.agent == 0) & ~np.isnan(turns.service_s), session),
     }
     before = {key: turns.previous(values) for key, values in full.items()}
@@ -244,7 +245,7 @@ def _links(turns: Turns, parts: Parts) -> LinksConfig:
     )
 
 
-def _residual(values: Floats, mask: Mask, session: NDArray[np.int64]) -> Floats:
+def _residual(values: NDArray[Any], mask: Mask, session: NDArray[np.int64]) -> Floats:
     full = np.full(len(values), np.nan)
     z = scores(values[mask])
     sizes = np.maximum(1, np.bincount(session[mask], minlength=int(session.max()) + 1))
@@ -261,26 +262,15 @@ def _link(one: Floats, other: Floats) -> float:
 
 
 def _breaks(turns: Turns, parts: Parts) -> BreaksConfig:
-    before = np.nan_to_num(turns.previous(turns.input))
     main = turns.agent == 0
-    largest = np.zeros(int(turns.session.max()) + 1)
-    np.maximum.at(largest, turns.session[main], turns.input[main])
-    longest = float(largest.max())
-    # What a session compacts at is only seen where it does; a low one says more of a pull-back.
-    at = before[parts.compaction]
-    at = at[at >= np.median(at) * COMPACTED_BELOW] if len(at) else at
-    at = at[at <= np.median(at) / COMPACTED_BELOW] if len(at) else at
-    limits = table_of(at) if len(at) else tuple(longest + 1.0 for _ in LEVELS)
-    start = np.zeros(len(largest))
-    start[turns.session[parts.first]] = turns.input[parts.first]
-    beyond = largest > limits[-1]
-    could = start <= limits[-1]
+    longest = float(turns.input[main].max())
+    limits, unlimited_share = _watermark(turns, parts)
     ordinary = parts.later & ~parts.compaction & (turns.index > 1) & ~parts.after_compaction
     classes = np.searchsorted(REWRITE_WAIT_S, parts.wait, "right")
     rewritten = parts.growth[parts.rewrite]
     return BreaksConfig(
-        watermark=limits,
-        unlimited_share=_share(beyond, could) if len(at) else 1.0,
+        watermark=limits if limits else tuple(longest + 1.0 for _ in LEVELS),
+        unlimited_share=unlimited_share,
         unlimited_tokens=round(longest * 1.1),
         compacted_input=table_of(turns.input[parts.compaction]),
         compacted_kept=table_of(turns.kept_tokens[parts.compaction]),
@@ -296,6 +286,38 @@ def _breaks(turns: Turns, parts: Parts) -> BreaksConfig:
         tail_share=_share(parts.tail, parts.goes_on),
         tail_tokens=table_of(parts.lost[parts.tail]),
     )
+
+
+def _watermark(turns: Turns, parts: Parts) -> tuple[tuple[float, ...], float]:
+    """Return the watermarks of sessions that have one, and the share of those that have none.
+
+    Most sessions end before they compact: their last input only says that their watermark is higher. So this is
+    the Kaplan-Meier estimate over cycles, from a session's start or a compaction to the next one or the end.
+    """
+    before = np.nan_to_num(turns.previous(turns.input))
+    marks = before[parts.compaction]
+    if len(marks) == 0:
+        return (), 1.0
+    # A compaction far from the usual watermark says more of a pull-back.
+    middle = float(np.median(marks))
+    is_mark = parts.compaction & (before >= middle * COMPACTED_BELOW) & (before <= middle / COMPACTED_BELOW)
+    is_start = parts.first | parts.compaction
+    is_end = np.concatenate((is_start[1:] | (turns.agent[1:] > 0), [True])) & (turns.agent == 0)
+    starts, ends = turns.input[is_start], turns.input[is_end]
+    has_event = np.concatenate((is_mark[1:], [False]))[is_end]
+    could = starts < middle * COMPACTED_BELOW
+    ends, has_event = ends[could], has_event[could]
+    order = np.argsort(ends, kind="stable")
+    ends, has_event = ends[order], has_event[order]
+    at_risk = len(ends) - np.arange(len(ends))
+    alive = np.cumprod(np.where(has_event, 1.0 - 1.0 / at_risk, 1.0))
+    left = float(alive[-1])
+    if left >= 1.0:
+        return (), 1.0
+    died = (1.0 - alive[has_event]) / (1.0 - left)
+    places = np.concatenate(([0.0], died))
+    values = np.concatenate((ends[has_event][:1], ends[has_event])).astype(np.float64)
+    return tuple(short(value) for value in np.interp(LEVELS, places, values)), short(left)
 
 
 def _subagents(observed: Observed) -> SubagentsConfig | None:
@@ -315,7 +337,7 @@ def _subagents(observed: Observed) -> SubagentsConfig | None:
     agents = turns.session[sub] * 100_000 + turns.agent[sub]
     return SubagentsConfig(
         session_share=short(share),
-        requests_link=_biserial(scores(requests * 1.0), counts > 0),
+        requests_link=_biserial(scores(requests), counts > 0),
         count=table_of(counts[counts > 0]),
         requests=table_of(np.unique(agents, return_counts=True)[1]),
         start_context=table_of(turns.input[sub & (turns.index == 0)]),

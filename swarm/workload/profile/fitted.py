@@ -10,11 +10,14 @@ import yaml
 from swarm.config.profile import ProfileFile
 from swarm.errors import UsageError
 from swarm.workload.profile.balance import balance_of
+from swarm.workload.profile.calibrate import calibrated
 from swarm.workload.profile.fit import fit_parts
 from swarm.workload.profile.turns import observe
 from swarm.workload.recorded import RecordedSession
 
-_HEAD = "# A workload's profile, fitted by `swarm fit`: statistics alone. docs/workloads.md explains its keys.\n"
+_HEAD = (
+    "# A workload's profile, fitted by `swarm fit`: statistics alone. docs/workloads.md explains its keys.\n"
+)
 
 
 def fit(sessions: Sequence[RecordedSession], *, name: str) -> ProfileFile:
@@ -23,7 +26,7 @@ def fit(sessions: Sequence[RecordedSession], *, name: str) -> ProfileFile:
     if len(sizes) > 1:
         raise UsageError(f"blocks of {sorted(sizes)} tokens: a profile needs sessions of one block size")
     observed = observe(sessions)
-    profile = fit_parts(observed, name=name)
+    profile = calibrated(fit_parts(observed, name=name))
     balance = balance_of(observed.turns, observed.block_tokens, len(observed.starts_s))
     return profile.model_copy(update={"balance": balance})
 

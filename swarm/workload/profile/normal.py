@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,17 @@ _RANKS = np.concatenate(([0.0], _P, [1.0]))
 
 def cdf(z: Floats) -> Floats:
     """Return the probabilities below `z`."""
-    return np.interp(z, _Z, _P)
+    below: Floats = np.interp(z, _Z, _P)
+    return below
 
 
 def ppf(p: Floats) -> Floats:
     """Return the quantiles at `p`, within [-5, 5]."""
-    return np.interp(p, _P, _Z)
+    quantiles: Floats = np.interp(p, _P, _Z)
+    return quantiles
 
 
-def scores(values: Floats) -> Floats:
+def scores(values: NDArray[Any]) -> Floats:
     """Return normal scores of ranks; equal values get their middle rank's."""
     if len(values) == 0:
         return np.zeros(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,7 @@ class SessionPlan:
 class Draws:
     """What chance decided of orchestrators' turns, as probabilities: a row a session, a column a request."""
 
+    human: Floats
     is_human: Bools
     is_blind: Bools
     output: Floats
@@ -121,6 +123,7 @@ class Sampler:
             _mixed(own["tool_wait"], wait, spread.tool_wait),
         )
         return Draws(
+            human=human,
             is_human=is_human,
             is_blind=uniforms[0] < blind_share,
             output=cdf(_mixed(own["output"], output, spread.output)),
@@ -130,14 +133,12 @@ class Sampler:
             breaks=uniforms[1:],
         )
 
-    def sessions(
-        self, requests_p: float, generator: np.random.Generator, sessions: int
-    ) -> list[SessionPlan]:
+    def sessions(self, requests_p: float, generator: np.random.Generator, sessions: int) -> list[SessionPlan]:
         """Return sessions; `requests_p` says where in the distribution of lengths they lie."""
         count = self.count(requests_p)
         latents = self.latents(requests_p, generator, sessions)
         once = generator.random((8, sessions))
-        mains = self._mains(latents, once, self.draws(latents, count, generator))
+        mains = self.mains(latents, once, self.draws(latents, count, generator))
         has_children = self._has_children(latents[:, 0], once[6])
         arrival = self.profile.sessions.arrival_s
         arrivals_s = np.zeros(sessions) if arrival is None else self.at(arrival, once[7])
@@ -146,7 +147,8 @@ class Sampler:
             for main, has, arrival_s in zip(mains, has_children, arrivals_s, strict=True)
         ]
 
-    def _mains(self, latents: Floats, once: Floats, draws: Draws) -> list[AgentPlan]:
+    def mains(self, latents: Floats, once: Floats, draws: Draws) -> list[AgentPlan]:
+        """Return the orchestrators of sessions; `once` has four rows or more of chances."""
         sessions, turns, breaks = self.profile.sessions, self.profile.turns, self.profile.breaks
         count = draws.output.shape[1]
         starts = np.maximum(2, np.rint(self.at(sessions.start_context, cdf(latents[:, 1])))).astype(np.int64)
@@ -167,17 +169,19 @@ class Sampler:
         plans = []
         for k in range(len(starts)):
             path = Path(self, draws.breaks[:, k], limit=float(limits[k]), count=count)
-            path.walk(int(starts[k]), growth[k].tolist(), wait[k])
+            path.walk(int(starts[k]), growth[:, k], wait[k])
             prefix = _fitting(int(tools[k]), int(systems[k]), int(starts[k]))
             plans.append(_timed(draws.is_human[k], draws.is_blind[k], path, output[k], service[k], prefix))
         return plans
 
     def _growth(self, draws: Draws) -> Floats:
+        """Return what each turn adds, by class of the context before it."""
         turns, p = self.profile.turns, draws.growth
-        growth = np.where(draws.is_human, self.at(turns.growth_human, p), self.at(turns.growth_tool, p))
-        early = slice(2, EARLY_LAST + 1)
-        growth[:, early] = self.at(turns.growth_early, p[:, early])
-        growth[:, 1:2] = self.at(turns.growth_second, p[:, 1:2])
+        human = self.at(turns.growth_human, p)
+        growth = np.array(
+            [np.where(draws.is_human, human, self.at(table, p)) for table in turns.growth_tool]
+        )
+        growth[:SECOND_CLASSES, :, 1:2] = self.at(turns.growth_second, p[:, 1:2])
         return growth
 
     def _has_children(self, requests: Floats, chance: Floats) -> list[bool]:
@@ -235,8 +239,8 @@ class Sampler:
         return ChildPlan(plan, after, start_s, not is_last and end_s <= main.at_s[after + 1])
 
 
-EARLY_LAST = 5
-"""The last request whose growth is that of a session's beginning; the first request is 0."""
+SECOND_CLASSES = 2
+"""Second requests after so small a context, by class, grow unlike any later one: a session reads its files."""
 
 
 class Path:
@@ -252,19 +256,22 @@ class Path:
         self.wait = np.zeros(count)
         self.is_compaction = np.zeros(count, dtype=np.bool_)
 
-    def walk(self, start: int, growth: list[int], wait: Floats) -> None:
-        """Lay out all inputs."""
+    def walk(self, start: int, growth: Ints, wait: Floats) -> None:
+        """Lay out all inputs; `growth` has a row for each class of context."""
         breaks = self._breaks
-        shares = np.array(breaks.rewrite_share)[np.searchsorted(breaks.rewrite_wait_s, wait, "right")].tolist()
+        edges, grown = self._sampler.profile.turns.growth_context, growth.tolist()
+        shares = np.array(breaks.rewrite_share)[
+            np.searchsorted(breaks.rewrite_wait_s, wait, "right")
+        ].tolist()
         self.wait[:] = wait
         chances, tails = self._u[0], self._u[1]
         if len(shares) > 1:
             shares[1] = breaks.rewrite_share_second
         inputs, kept = [start], [0]
         before, compacted = start, False
-        for k in range(1, len(growth)):
+        for k in range(1, len(self.input)):
             share = breaks.rewrite_share_compacted if compacted else shares[k]
-            after, keeps = before + growth[k], before
+            after, keeps = before + grown[bisect_right(edges, before)][k], before
             compacted = after > self._limit
             if compacted:
                 after, keeps = self._compact(k, before)
@@ -338,11 +345,13 @@ def _root_of(correlation: Floats) -> Floats:
 
 
 def _mixed(own: Floats, turn: Floats, share: float) -> Floats:
-    return np.sqrt(share) * own + np.sqrt(1.0 - share) * turn
+    mixed: Floats = np.sqrt(share) * own + np.sqrt(1.0 - share) * turn
+    return mixed
 
 
 def _linked(free: Floats, other: Floats, link: float) -> Floats:
-    return link * other + np.sqrt(1.0 - link * link) * free
+    linked: Floats = link * other + np.sqrt(1.0 - link * link) * free
+    return linked
 
 
 def _chained(free: Floats, link: float) -> Floats:

@@ -75,9 +75,7 @@ def _agent(role: str, plan: AgentPlan, places: list[int], children: Sequence[Chi
                 node=places[k],
                 length=length,
                 output=outputs[k],
-                continues=k < last
-                and places[k + 1] == places[k]
-                and inputs[k + 1] >= length + outputs[k],
+                continues=k < last and places[k + 1] == places[k] and inputs[k + 1] >= length + outputs[k],
                 gap_s=gap_s,
                 think_s=None if service_before is None else think_s[k],
                 api_s=service_before,
@@ -89,16 +87,18 @@ def _agent(role: str, plan: AgentPlan, places: list[int], children: Sequence[Chi
     return AgentScript(role, tuple(turns), ())
 
 
-def recorded(plan: SessionPlan, script: SessionScript, *, block_tokens: int) -> RecordedSession:
+def recorded(
+    plan: SessionPlan, script: SessionScript, *, block_tokens: int, start_s: float
+) -> RecordedSession:
     """Return the session as a recorder would have written it; its ids are its own."""
     ids = _BlockIds(script, block_tokens)
-    main = _requests(plan.main, script.agents[0], ids)
+    main = _requests(plan.main, script.agents[0], ids, start_s)
     entries: list[tuple[float, RecordedRequest | RecordedSubagent]] = [(r.t_s, r) for r in main]
     for ordinal, child in enumerate(plan.children, 1):
-        requests = _requests(child.plan, script.agents[ordinal], ids)
+        requests = _requests(child.plan, script.agents[ordinal], ids, 0.0)
         duration_s = float(child.plan.at_s[-1] + np.nan_to_num(child.plan.service_s[-1]))
         sub = RecordedSubagent(
-            t_s=child.start_s,
+            t_s=start_s + child.start_s,
             agent_id=f"{script.id}-{ordinal}",
             kind="subagent",
             duration_s=round(duration_s, 3),
@@ -106,7 +106,7 @@ def recorded(plan: SessionPlan, script: SessionScript, *, block_tokens: int) -> 
             system_tokens=child.plan.system_tokens,
             requests=tuple(requests),
         )
-        entries.append((child.start_s, sub))
+        entries.append((sub.t_s, sub))
     entries.sort(key=lambda entry: entry[0])
     return RecordedSession(
         id=script.id,
@@ -120,14 +120,14 @@ def recorded(plan: SessionPlan, script: SessionScript, *, block_tokens: int) -> 
     )
 
 
-def _requests(plan: AgentPlan, agent: AgentScript, ids: _BlockIds) -> list[RecordedRequest]:
+def _requests(plan: AgentPlan, agent: AgentScript, ids: _BlockIds, start_s: float) -> list[RecordedRequest]:
     requests = []
     for k, turn in enumerate(agent.turns):
         is_end = k + 1 == len(agent.turns) or agent.turns[k + 1].opened_by == "human"
         service_s = float(plan.service_s[k])
         requests.append(
             RecordedRequest(
-                t_s=float(plan.at_s[k]),
+                t_s=start_s + float(plan.at_s[k]),
                 model="profile",
                 streaming=False,
                 input_tokens=turn.length,
@@ -154,9 +154,7 @@ class _BlockIds:
         for agent in script.agents:
             for turn in agent.turns:
                 ends[turn.node] = max(ends[turn.node], turn.length)
-        self._firsts = [
-            0 if node.parent < 0 else node.start // block_tokens for node in script.nodes
-        ]
+        self._firsts = [0 if node.parent < 0 else node.start // block_tokens for node in script.nodes]
         for index in range(len(ends) - 1, -1, -1):
             node = script.nodes[index]
             if node.parent >= 0:

@@ -129,13 +129,16 @@ def _in_order(requests: object) -> list[RecordedRequest]:
 def _agent_rows(
     session: int, agent: int, offset_s: float, requests: Sequence[RecordedRequest], block_tokens: int
 ) -> list[tuple[float, ...]]:
-    rows = []
+    rows: list[tuple[float, ...]] = []
     previous: RecordedRequest | None = None
     for index, request in enumerate(requests):
         kept, gap_s, is_human = 0, np.nan, False
         if previous is not None:
             kept = _leading(previous.hash_ids, request.hash_ids) * block_tokens
-            if kept // block_tokens >= len(previous.hash_ids) and request.input_tokens >= previous.input_tokens:
+            if (
+                kept // block_tokens >= len(previous.hash_ids)
+                and request.input_tokens >= previous.input_tokens
+            ):
                 kept = previous.input_tokens
             gap_s = request.t_s - previous.t_s
             is_human = _is_human(request, gap_s)

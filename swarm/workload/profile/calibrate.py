@@ -1,0 +1,98 @@
+"""A profile corrected for who draws from its tables.
+
+Tables are quantiles over turns, but the normals that place a session's turns in them are per session, and long
+sessions have other ones than short ones: their turns would not fill a table evenly. Each table is moved such
+that the turns of many sampled sessions, taken together, have the distribution that was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from swarm.config.profile import ProfileFile, Table
+from swarm.streams import stream
+from swarm.workload.profile.sample import SECOND_CLASSES, AgentPlan, Draws, Floats, Sampler
+from swarm.workload.profile.tables import short
+
+SAMPLES = 1024
+ROUNDS = 2
+"""Growth decides the context, and that the growth: the second round has the first one's contexts."""
+PLACES_MIN = 50
+_WAITS = ("blind_wait_s", "human_wait_s", "tool_wait_s")
+
+
+def calibrated(profile: ProfileFile) -> ProfileFile:
+    """Return the profile whose sampled turns have the distributions that this one's tables state."""
+    wanted = profile.turns
+    share = _human_share(profile)
+    moved = profile
+    for _ in range(ROUNDS):
+        now = moved.turns.model_copy(update={"human_share": share})
+        moved = moved.model_copy(update={"turns": now})
+        places = _places(moved)
+        tables: dict[str, object] = {
+            name: _moved(profile, getattr(wanted, name), places[name])
+            for name in ("output", "first_output", "service_s", *_WAITS, "growth_second", "growth_human")
+        }
+        tables["growth_tool"] = tuple(
+            _moved(profile, table, places[f"growth_tool/{k}"]) for k, table in enumerate(wanted.growth_tool)
+        )
+        moved = moved.model_copy(update={"turns": now.model_copy(update=tables)})
+    return moved
+
+
+def _sampled(profile: ProfileFile) -> Iterator[tuple[Draws, AgentPlan]]:
+    sampler = Sampler(profile)
+    generator = stream(0, "profile-calibration", profile.name)
+    for k in range(SAMPLES):
+        requests_p = (k + 0.5) / SAMPLES
+        latents = sampler.latents(requests_p, generator, 1)
+        draws = sampler.draws(latents, sampler.count(requests_p), generator)
+        yield draws, sampler.mains(latents, generator.random((8, 1)), draws)[0]
+
+
+def _human_share(profile: ProfileFile) -> float:
+    """Return the share to draw against, such that the recorded share of all turns is a person's."""
+    human = np.concatenate([draws.human[0, 1:] for draws, _ in _sampled(profile)])
+    wanted = profile.turns.human_share
+    return short(1.0 - float(np.quantile(human, 1.0 - wanted))) if 0 < wanted < 1 and len(human) else wanted
+
+
+def _places(profile: ProfileFile) -> dict[str, Floats]:
+    """Return, by table, the probabilities at which sampled turns look into it."""
+    found: dict[str, list[Floats]] = {}
+    for draws, plan in _sampled(profile):
+        index = np.arange(len(plan.input))
+        context = np.searchsorted(
+            profile.turns.growth_context, np.concatenate(([0], plan.input[:-1])), "right"
+        )
+        human, blind = draws.is_human[0], draws.is_blind[0]
+        later = index > 0
+        second = (index == 1) & (context < SECOND_CLASSES)
+        goes_on = later & ~second
+        masks = {
+            "output": (draws.output, later),
+            "first_output": (draws.output, ~later),
+            "service_s": (draws.service, later | ~later),
+            "blind_wait_s": (draws.wait, later & blind),
+            "human_wait_s": (draws.wait, later & human & ~blind),
+            "tool_wait_s": (draws.wait, later & ~human & ~blind),
+            "growth_second": (draws.growth, second),
+            "growth_human": (draws.growth, goes_on & human),
+        }
+        for k in range(len(profile.turns.growth_tool)):
+            masks[f"growth_tool/{k}"] = (draws.growth, goes_on & ~human & (context == k))
+        for name, (values, mask) in masks.items():
+            found.setdefault(name, []).append(values[0, mask])
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _moved(profile: ProfileFile, table: Table, places: Floats) -> Table:
+    levels = np.array(profile.levels)
+    if len(places) < PLACES_MIN:
+        return table
+    below = np.searchsorted(np.sort(places), levels, side="right") / len(places)
+    below[0], below[-1] = 0.0, 1.0
+    return tuple(short(value) for value in Sampler(profile).at(table, below))
