@@ -182,6 +182,28 @@ def analyze(
 
 
 @app.command()
+def fit(
+    traces: Annotated[
+        list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="PROFILE.yaml", help="The profile's file.")],
+    format: Annotated[
+        str, typer.Option("--format", help="Format of the traces: weka, mooncake, ... or NAME:KEY=VALUE,...")
+    ] = "weka",
+    on_broken: Annotated[
+        str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
+    ] = "fail",
+    name: Annotated[
+        str | None, typer.Option("--name", help="The profile's name; default: the file's.")
+    ] = None,
+) -> None:
+    """Learn a profile from recorded sessions: distributions and correlations, no content."""
+    from swarm.report.fit import fit_profile
+
+    raise typer.Exit(fit_profile(traces, format=format, on_broken=on_broken, out=out, name=name))
+
+
+@app.command()
 def validate(
     experiment: Annotated[Path, typer.Argument(help="The experiment's YAML file.")],
     overrides: Overrides = None,

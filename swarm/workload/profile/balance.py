@@ -1,9 +1,9 @@
 """Sets of sessions that are alike: of several candidates for each place, the one that fits the rest best.
 
-Sessions differ so much that totals of a hundred drawn freely scatter by a tenth. So each session is chosen among
-candidates, all drawn from the profile, such that the sums so far lie closest to the profile's means. What is
-chosen depends on the seed and on the places before it in its group alone: session k is the same however many
-are asked for.
+Sessions differ so much that totals of a hundred drawn freely scatter by a tenth. So each session is chosen
+among candidates, all drawn from the profile, such that the sums so far lie closest to the profile's means.
+What is chosen depends on the seed and on the places before it in its group alone: session k is the same
+however many are asked for.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _RATE_SCALE = 0.01
 _TOTAL_SCALE = 0.03
 _HELD_SCALE = 0.06
 _FRESH_SCALE = 0.015
+_DELEGATED_SCALE = 0.2
+_TIME_SCALE = 0.012
 
 
 def rows_of(plans: Sequence[SessionPlan]) -> Turns:
@@ -70,7 +72,7 @@ def measure(turns: Turns, balance: BalanceConfig, block_tokens: int, sessions: i
     whole = (turns.input // block_tokens) * block_tokens * 1.0
     kept = (turns.kept_tokens // block_tokens) * block_tokens * 1.0
     gap_s = np.where(later, turns.gap_s, np.inf)
-    columns = [np.ones(len(turns)), turns.input * 1.0, whole, whole - kept]
+    columns = [np.ones(len(turns)), turns.input * 1.0, whole, whole - kept, (turns.agent > 0) * 1.0]
     for values, edges in (
         (turns.input * 1.0, balance.input_edges),
         (turns.output * 1.0, balance.output_edges),
@@ -135,7 +137,7 @@ def _edges(values: NDArray[Any], count: int) -> tuple[float, ...]:
 
 def scales(balance: BalanceConfig) -> Floats:
     """Return what a mean's distance from its target is divided by."""
-    requests, tokens, whole, fresh = balance.targets[:4]
+    requests, tokens, whole, fresh, delegated = balance.targets[:5]
     shares = sum(
         len(edges)
         for edges in (
@@ -147,14 +149,16 @@ def scales(balance: BalanceConfig) -> Floats:
         )
     )
     held = len(balance.ttls_s)
-    timed = len(balance.time_edges_s) * (1 + len(balance.age_edges_s))
+    by_age = [_TIME_SCALE, *(_TOTAL_SCALE for _ in balance.age_edges_s)]
+    timed = by_age * len(balance.time_edges_s)
     return np.concatenate(
         (
             [requests * _TOTAL_SCALE, tokens * _TOTAL_SCALE, whole * _TOTAL_SCALE, fresh * _FRESH_SCALE],
+            [max(delegated, 1e-9) * _DELEGATED_SCALE],
             np.full(shares, requests * _SHARE_SCALE),
             np.full(held, tokens * _RATE_SCALE),
-            np.full(timed, tokens * _TOTAL_SCALE),
-            np.maximum(np.array(balance.targets[4 + shares + held + timed :]) * _HELD_SCALE, 1e-9),
+            np.array(timed) * tokens,
+            np.maximum(np.array(balance.targets[5 + shares + held + len(timed) :]) * _HELD_SCALE, 1e-9),
         )
     )
 

@@ -1,7 +1,7 @@
 """A profile corrected for who draws from its tables.
 
-Tables are quantiles over turns, but the normals that place a session's turns in them are per session, and long
-sessions have other ones than short ones: their turns would not fill a table evenly. Each table is moved such
+Tables are quantiles over turns, but the normals that place a session's turns in them are per session, and
+long sessions have other ones than short ones: their turns would not fill a table evenly. Each table is moved such
 that the turns of many sampled sessions, taken together, have the distribution that was recorded.
 """
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from swarm.config.profile import ProfileFile, Table
 from swarm.streams import stream
-from swarm.workload.profile.sample import SECOND_CLASSES, AgentPlan, Draws, Floats, Sampler
+from swarm.workload.profile.sample import SECOND_CLASSES, AgentPlan, Draws, Sampler
 from swarm.workload.profile.tables import short
+from swarm.workload.profile.turns import Floats
 
 SAMPLES = 1024
 ROUNDS = 2

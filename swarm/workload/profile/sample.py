@@ -178,9 +178,7 @@ class Sampler:
         """Return what each turn adds, by class of the context before it."""
         turns, p = self.profile.turns, draws.growth
         human = self.at(turns.growth_human, p)
-        growth = np.array(
-            [np.where(draws.is_human, human, self.at(table, p)) for table in turns.growth_tool]
-        )
+        growth = np.array([np.where(draws.is_human, human, self.at(table, p)) for table in turns.growth_tool])
         growth[:SECOND_CLASSES, :, 1:2] = self.at(turns.growth_second, p[:, 1:2])
         return growth
 
@@ -240,7 +238,7 @@ class Sampler:
 
 
 SECOND_CLASSES = 2
-"""Second requests after so small a context, by class, grow unlike any later one: a session reads its files."""
+"""Second requests after so small a context, by class, grow unlike later ones: a session reads its files."""
 
 
 class Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,12 +98,9 @@ def observe(sessions: Sequence[RecordedSession]) -> Observed:
             rows += _agent_rows(number, agent, sub.t_s - main[0].t_s, requests, session.block_tokens)
             children.append(_child(number, agent, sub, main))
         firsts = [_in_order(sub.requests)[0].hash_ids for sub in subs]
-        shared += [
-            float(_leading(one, other) * session.block_tokens)
-            for one, other in zip(firsts, firsts[1:], strict=False)
-        ]
+        shared += [float(_leading(one, other) * session.block_tokens) for one, other in pairwise(firsts)]
     columns = np.array(rows, dtype=np.float64).reshape(-1, 11).T
-    whole = [column.astype(np.int64) for column in columns]
+    whole = [column.astype(np.int64) for column in columns[:7]]
     turns = Turns(
         session=whole[0],
         agent=whole[1],

@@ -1,0 +1,44 @@
+"""`swarm fit`: traces to a profile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from swarm.errors import TraceError, UsageError
+from swarm.report.progress import Progress
+from swarm.workload.formats import fail, open_format
+from swarm.workload.profile.fitted import fit, write_profile
+from swarm.workload.recorded import RecordedSession
+
+
+def fit_profile(paths: Sequence[Path], *, format: str, on_broken: str, out: Path, name: str | None) -> int:
+    """Fit a profile on traces, write it, and print where; with a report of how well it fits, if asked."""
+    if out.is_dir():
+        raise UsageError(f"--out {out}: is a folder; name the profile's file, such as {out / 'profile.yaml'}")
+    sessions = read(paths, format=format, on_broken=on_broken)
+    profile = fit(sessions, name=name or out.stem)
+    write_profile(profile, out)
+    print(out, flush=True)
+    return 0
+
+
+def read(paths: Sequence[Path], *, format: str, on_broken: str) -> list[RecordedSession]:
+    """Return the sessions of traces; a broken part is named, and ends the reading unless skipped."""
+
+    def skip(error: TraceError) -> None:
+        print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
+
+    if on_broken not in ("fail", "skip"):
+        raise UsageError(f"--on-broken {on_broken}: must be fail or skip")
+    handle = skip if on_broken == "skip" else fail
+    opened = open_format(format)
+    files = opened.files(paths)
+    sessions: list[RecordedSession] = []
+    with Progress("read", [file.stat().st_size for file in files], sys.stderr) as progress:
+        for file in files:
+            sessions += opened.read(file, handle)
+            progress.step(f"{len(sessions)} sessions")
+        progress.note("fitting")
+    return sessions
