@@ -31,7 +31,7 @@ def simulate_into(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
 
 def _simulated(experiment: Experiment, folder: RunFolder) -> tuple[Settled, RunFacts]:
     run_id = simulated_run_id(experiment)
-    settled = simulate(experiment, load_scripts(experiment.workload))
+    settled = simulate(experiment, load_scripts(experiment.workload, experiment.seed, experiment.load.agents))
     folder.write_run(
         experiment, {"run_id": run_id, "mode": "simulate", "versions": {"swarm": version("swarm-emulator")}}
     )

@@ -1,8 +1,8 @@
 """A profile corrected for who draws from its tables.
 
 Tables are quantiles over turns, but the normals that place a session's turns in them are per session, and
-long sessions have other ones than short ones: their turns would not fill a table evenly. Each table is moved such
-that the turns of many sampled sessions, taken together, have the distribution that was recorded.
+long sessions have other ones than short ones: their turns would not fill a table evenly. Each table is moved
+such that the turns of many sampled sessions, taken together, have the distribution that was recorded.
 """
 
 from __future__ import annotations

@@ -292,7 +292,7 @@ def _watermark(turns: Turns, parts: Parts) -> tuple[tuple[float, ...], float]:
     """Return the watermarks of sessions that have one, and the share of those that have none.
 
     Most sessions end before they compact: their last input only says that their watermark is higher. So this
-    is the Kaplan-Meier estimate over cycles, from a session's start or a compaction to the next one or the end.
+    is the Kaplan-Meier estimate over cycles, from a start or a compaction to the next one or the end.
     """
     before = np.nan_to_num(turns.previous(turns.input))
     marks = before[parts.compaction]
