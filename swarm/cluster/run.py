@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from swarm.cluster.interrupts import Interrupts
 from swarm.cluster.session import ray_session
 from swarm.cluster.swarm import Before, RunEnd, Swarm, before_of
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
 from swarm.errors import RunError, UsageError
+from swarm.interrupts import Interrupts
+from swarm.measure.origin import command, origin_of
 from swarm.measure.settle import read_batches, settle
 from swarm.measure.store import RUN, RunFolder
 from swarm.measure.totals import facts_of
@@ -33,8 +31,8 @@ def run_live(experiment: Experiment, out: str | None) -> int:
         url, out = url_of(out), None
         check_writable(url)
     folder = RunFolder.create(Path(out) if out is not None else Path("results") / run_id)
-    facts = {"run_id": run_id, "mode": "live", "started": started.isoformat(), "out": url}
-    folder.write_run(experiment, {**facts, "versions": versions()})
+    origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
+    folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
     return _carry_out(experiment, folder, run_id=run_id, before=None, url=url)
 
 
@@ -105,13 +103,3 @@ def _with_local_traces(experiment: Experiment) -> Experiment:
         return experiment
     local = workload.model_copy(update={"path": fetched(workload.path)})
     return experiment.model_copy(update={"workload": local})
-
-
-def versions() -> dict[str, Any]:
-    """Return what a run was made with."""
-    return {
-        "swarm": version("swarm-emulator"),
-        "ray": version("ray"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }

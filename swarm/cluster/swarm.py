@@ -13,12 +13,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from swarm.cluster.actors import RemoteCoordinator, RemoteHost
 from swarm.cluster.clocks import clock_offsets
 from swarm.cluster.fronts import Fronts
-from swarm.cluster.interrupts import Interrupts
 from swarm.cluster.placement import host_count
 from swarm.cluster.salvage import fetch
 from swarm.cluster.ship import ship
 from swarm.config.experiment import Experiment
 from swarm.errors import RunError
+from swarm.interrupts import Interrupts
 from swarm.live.coordinator import CoordinatorPlan, Snapshot
 from swarm.live.host import HostPlan
 from swarm.live.roster import Roster

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import sys
 from pathlib import Path
 from typing import Any
 
 from swarm.config.experiment import Experiment
+from swarm.interrupts import Interrupts
+from swarm.measure.origin import command, origin_of
 from swarm.measure.settle import Settled
 from swarm.measure.store import RunFolder, simulated_run_id
 from swarm.measure.totals import RunFacts, facts_of
 from swarm.report.ending import finish, record
-from swarm.sim.run import simulate
+from swarm.report.watching import Watching
+from swarm.sim.run import Watch, simulate
 from swarm.workload.source import load_scripts
 
 
 def run_simulated(experiment: Experiment, out: Path | None) -> int:
-    """Carry out an experiment in virtual time; return the exit code."""
+    """Carry out an experiment in virtual time; return the exit code.
+
+    A signal ends it where it is: the folder then holds the run up to there.
+    """
     run_id = simulated_run_id(experiment)
     folder = RunFolder.create(out if out is not None else _unused(Path("results") / run_id))
-    settled, facts = _simulated(experiment, folder)
-    return finish(folder, experiment, facts, settled, signal_number=None)
+    with Interrupts() as interrupts:
+        watching = Watching(experiment, interrupts, sys.stderr)
+        settled, facts = _simulated(experiment, folder, watching, command())
+        watching.close()
+        return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
 
 
 def simulate_into(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
     """Carry out an experiment in virtual time, for its records alone; return the summary."""
-    settled, facts = _simulated(experiment, folder)
+    settled, facts = _simulated(experiment, folder, None, None)
     return record(folder, experiment, facts, settled)
 
 
-def _simulated(experiment: Experiment, folder: RunFolder) -> tuple[Settled, RunFacts]:
+def _simulated(
+    experiment: Experiment, folder: RunFolder, watch: Watch | None, by_command: str | None
+) -> tuple[Settled, RunFacts]:
     run_id = simulated_run_id(experiment)
-    settled = simulate(experiment, load_scripts(experiment.workload, experiment.seed, experiment.load.agents))
-    folder.write_run(
-        experiment, {"run_id": run_id, "mode": "simulate", "versions": {"swarm": version("swarm-emulator")}}
-    )
+    origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=by_command)
+    folder.write_run(experiment, origin)
+    material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
+    settled = simulate(experiment, material, watch)
     return settled, facts_of(experiment, run_id=run_id, mode="simulate", is_emulated=True)
 
 

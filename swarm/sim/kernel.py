@@ -85,6 +85,8 @@ class Kernel:
         self._requests_count = 0
         self.flights: dict[int, Flight] = {}
         self.now_s = 0.0
+        self.is_stopped = False
+        """Set from outside: nothing more happens."""
 
     def start(self, agent: Agent, at_s: float) -> None:
         """Let an agent start at a time that has not passed."""
@@ -93,7 +95,7 @@ class Kernel:
     def run(self, until_s: float) -> None:
         """Advance to the last thing due at or before `until_s`."""
         heap, fleet = self._heap, self._fleet
-        while True:
+        while not self.is_stopped:
             agent_s = heap[0][0] if heap else math.inf
             events = fleet.advance_to_event(agent_s if agent_s < until_s else until_s)
             if events:
@@ -108,7 +110,7 @@ class Kernel:
     def drain(self, until_s: float) -> None:
         """Let requests in flight end, up to `until_s`; agents do nothing more."""
         self._heap.clear()
-        while events := self._fleet.advance_to_event(until_s):
+        while not self.is_stopped and (events := self._fleet.advance_to_event(until_s)):
             self.now_s = events[0].at_s
             self._hear(events)
             self._heap.clear()

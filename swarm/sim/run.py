@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from swarm.config.experiment import Experiment
 from swarm.fleet.build import build_fleet
@@ -22,13 +23,21 @@ from swarm.workload.effects import Agent
 from swarm.workload.source import Material, Source, open_source
 
 GC_THRESHOLDS = (100_000, 20, 20)
+WATCH_REQUESTS = 256
 
 
-def simulate(experiment: Experiment, scripts: Material) -> Settled:
+class Watch(Protocol):
+    """Who looks on while a simulation runs, and may end it."""
+
+    def goes_on(self, now_s: float, ended_count: int, open_count: int) -> bool:
+        """Return False to end the run here; called once in `WATCH_REQUESTS` requests."""
+
+
+def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = None) -> Settled:
     """Run an experiment in virtual time; the same experiment and seed give the same result to the byte."""
     source = open_source(experiment.workload, experiment.seed, scripts)
     pacing = pacing_of(experiment.load, source.count)
-    book = Book(experiment, source, pacing)
+    book = Book(experiment, source, pacing, watch)
     fleet = build_fleet(experiment.fleet)
     kernel = Kernel(fleet, book)
     book.start_slots(kernel)
@@ -39,7 +48,7 @@ def simulate(experiment: Experiment, scripts: Material) -> Settled:
             ended_s = kernel.now_s
         else:
             kernel.run(load.duration_s)
-            ended_s = load.duration_s
+            ended_s = kernel.now_s if kernel.is_stopped else load.duration_s
             kernel.drain(load.duration_s + load.drain_s)
         fleet.audit()
         return book.settle(kernel, ended_s)
@@ -61,7 +70,9 @@ def _few_collections() -> Iterator[None]:
 class Book:
     """Notes what happens and starts the next session of a slot when one has ended."""
 
-    def __init__(self, experiment: Experiment, source: Source, pacing: Pacing) -> None:
+    def __init__(self, experiment: Experiment, source: Source, pacing: Pacing, watch: Watch | None) -> None:
+        self._watch = watch
+        self._ended_count = 0
         self._experiment = experiment
         self._source = source
         self._pacing = pacing
@@ -100,6 +111,12 @@ class Book:
 
     def request_ended(self, flight: Flight, end: Finished | Refused) -> None:
         """Note how a request ended."""
+        self._ended_count += 1
+        if self._watch is not None and self._ended_count % WATCH_REQUESTS == 0:
+            kernel = self._kernel
+            assert kernel is not None
+            if not self._watch.goes_on(kernel.now_s, self._ended_count, len(kernel.flights)):
+                kernel.is_stopped = True
         self._note(row_of(flight, end, measured_from_s=self._experiment.load.warmup_s))
 
     def settle(self, kernel: Kernel, ended_s: float) -> Settled:

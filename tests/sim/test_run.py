@@ -111,3 +111,22 @@ def test_an_echoed_reply_is_known_from_its_completion_less_its_last_token() -> N
 
     assert ideal(sent_s=0.4) == 64
     assert ideal(sent_s=0.6) == 96
+
+
+class StopsAt:
+    """Ends a simulation after so many requests."""
+
+    def __init__(self, requests: int) -> None:
+        self.requests = requests
+
+    def goes_on(self, now_s: float, ended_count: int, open_count: int) -> bool:
+        return ended_count < self.requests
+
+
+def test_a_run_that_is_ended_early_has_a_row_for_every_request_sent() -> None:
+    settled = simulate(experiment(), (), StopsAt(256))
+    outcomes = settled.rows.column("outcome").to_pylist()
+    assert outcomes.count("ok") == 256
+    assert outcomes.count("interrupted") == len(outcomes) - 256
+    assert len(outcomes) == settled.totals.sent
+    assert settled.totals.measured_to_s < 300
