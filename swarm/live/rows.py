@@ -73,8 +73,8 @@ def row_of(
         merged_reads=result.merged_reads,
         resumed=request.resumed,
         measured=request.measured,
-        by_tier=None,
-        lost_to=None,
+        by_tier=result.by_tier,
+        lost_to=result.lost_to,
         echo=effect.echo,
         prompt_node=effect.prompt.node.name,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from swarm.context.tree import Node, Prompt
 from swarm.measure.batch import Place
+from swarm.measure.columns import LOST
 from swarm.measure.ideal import Ideal
 
 
@@ -23,7 +25,17 @@ def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -
         if is_send:
             hits[row] = hit
     at = table.schema.get_field_index("ideal_tokens")
-    return table.set_column(at, table.schema.field(at), pa.array(hits, pa.int64()))
+    table = table.set_column(at, table.schema.field(at), pa.array(hits, pa.int64()))
+    return _with_remainder(table)
+
+
+def _with_remainder(table: pa.Table) -> pa.Table:
+    """Let the causes that a target told sum to ideal less cached: it saw the sends in an order of its own."""
+    gap = pc.subtract(table.column("ideal_tokens"), table.column("cached_tokens"))
+    for name in LOST:
+        gap = pc.subtract(gap, table.column(name))
+    at = table.schema.get_field_index(LOST[-1])
+    return table.set_column(at, table.schema.field(at), pc.add(table.column(at), gap))
 
 
 def sends(table: pa.Table, places: Iterable[Place]) -> Iterator[tuple[int, float, Prompt, bool]]:

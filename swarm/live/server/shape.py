@@ -117,7 +117,12 @@ def usage(cache: CacheUse, output_tokens: int) -> Json:
         "prompt_tokens": cache.prompt_tokens,
         "completion_tokens": output_tokens,
         "total_tokens": cache.prompt_tokens + output_tokens,
-        "prompt_tokens_details": {"cached_tokens": cache.cached_tokens},
+        "prompt_tokens_details": {
+            "cached_tokens": cache.cached_tokens,
+            # What no real server tells: hits by tier and losses by cause, in the order of the run folder.
+            "cached_tokens_by_tier": cache.by_tier,
+            "lost_tokens_by_cause": cache.lost_to,
+        },
     }
 
 

@@ -189,6 +189,8 @@ class Answer:
             result.cached_tokens = delta.cached_tokens
         if delta.output_tokens is not None:
             result.output_tokens = delta.output_tokens
+        if delta.by_tier is not None:
+            result.by_tier, result.lost_to = delta.by_tier, delta.lost_to
         if not delta.has_content:
             return False
         if delta.mark is not None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from swarm.config.target import FailureClass
+from swarm.measure.columns import LOST_TO, TIERS
 
 TEXT_FIELDS = ("content", "text", "reasoning_content", "reasoning")
 """Where servers put a delta's text; chat and completions, then two names for reasoning."""
@@ -38,6 +39,9 @@ class Delta(NamedTuple):
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
+    by_tier: tuple[int, ...] | None = None
+    """Cached tokens by memory tier, and lost ones by cause: the emulated provider alone tells them."""
+    lost_to: tuple[int, ...] | None = None
 
 
 DONE = Delta(done=True)
@@ -95,7 +99,19 @@ def _usage(usage: dict[str, Any], message: dict[str, Any]) -> Delta:
         prompt_tokens=_count(usage.get("prompt_tokens")),
         cached_tokens=_cached(usage, message),
         output_tokens=_count(usage.get("completion_tokens")),
+        by_tier=_counts(usage, "cached_tokens_by_tier", len(TIERS)),
+        lost_to=_counts(usage, "lost_tokens_by_cause", len(LOST_TO)),
     )
+
+
+def _counts(usage: dict[str, Any], name: str, length: int) -> tuple[int, ...] | None:
+    found = (usage.get("prompt_tokens_details") or {}).get(name)
+    if not found:
+        return None
+    counts = tuple(map(int, found))
+    if len(counts) != length:
+        raise ValueError(found)
+    return counts
 
 
 def _cached(usage: dict[str, Any], message: dict[str, Any]) -> int | None:

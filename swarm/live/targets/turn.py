@@ -46,6 +46,9 @@ class TurnResult:
     """When the response ended, or the failure was noticed."""
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    by_tier: tuple[int, ...] | None = None
+    """Cached tokens by tier, and lost ones by cause, where the target is an emulated fleet."""
+    lost_to: tuple[int, ...] | None = None
     output_tokens: int | None = None
     """The server's usage where it reports one, else the deltas counted."""
     output_counted: int = 0
