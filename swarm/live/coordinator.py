@@ -14,6 +14,8 @@ from swarm.measure.settle import read_batches, windows_of
 
 JOURNALS = "coordinator-*.journal"
 WINDOWS_SHOWN = 15
+WINDOWS_KEPT_MAX = 120
+"""Windows held before the old ones are dropped: they are for the eye, the run folder is made from rows."""
 HOSTS_ASIDE = 1_000_000
 """Numbers from here on are for actors that a host starts for its sub-agents."""
 
@@ -107,7 +109,9 @@ class Coordinator:
             self._refusal = f"{self._journal.path}: {fault.strerror}"
             return last
         self._refusal = None
-        self._windows.merge_bytes(batch.windows)
+        self._windows.merge_bytes(batch.windows, together=True)
+        if len(self._windows.cells) > WINDOWS_KEPT_MAX:
+            self._windows.forget(2 * WINDOWS_SHOWN)
         self._add(batch)
         return batch.sequence
 

@@ -17,6 +17,8 @@ from swarm.measure.columns import BY_TIER, LOST, PLAIN, SCHEMA
 from swarm.measure.record import RequestRow
 
 CHUNK_ROWS = 8192
+COMPRESSED_ROWS_LEAST = 64
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 FRAME_BYTES_MAX = 1 << 31
 _HEAD_BYTES = 12
 _plain_of = attrgetter(*PLAIN)
@@ -93,9 +95,10 @@ def rows_of(table: pa.Table) -> Iterator[RequestRow]:
 
 
 def to_message(table: pa.Table) -> bytes:
-    """Return a table as an Arrow IPC stream."""
+    """Return a table as an Arrow IPC stream, compressed where that is worth its cost for each column."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    options = _COMPRESSED if table.num_rows >= COMPRESSED_ROWS_LEAST else None
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 

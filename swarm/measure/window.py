@@ -173,8 +173,12 @@ class Windows:
             ]
         return to_message(pa.Table.from_pydict(columns, schema=CELL_SCHEMA))
 
-    def merge_bytes(self, data: bytes) -> None:
-        """Add the cells of a message."""
+    def forget(self, keep: int) -> None:
+        """Drop all windows but the last `keep`."""
+        self.cells = self.last(keep).cells
+
+    def merge_bytes(self, data: bytes, *, together: bool = False) -> None:
+        """Add the cells of a message; `together`: of all hosts and endpoints as one."""
         for record in from_message(data).to_pylist():
             cell = Cell(
                 counts=[record[name] for name in COUNTS],
@@ -183,7 +187,8 @@ class Windows:
                     name: Sketch.from_bytes(record[name]) for name in SKETCHES if record[name] is not None
                 },
             )
-            self.cell((record["window"], record["host"], record["endpoint"])).merge(cell)
+            part = (0, "") if together else (record["host"], record["endpoint"])
+            self.cell((record["window"], *part)).merge(cell)
 
     def _change(self, level: str, at_s: float, by: float, host: int) -> None:
         index = int((at_s - self.origin_s) // self.window_s)
