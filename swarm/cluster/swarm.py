@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from swarm.cluster.actors import RemoteCoordinator, RemoteHost
 from swarm.cluster.clocks import clock_offsets
 from swarm.cluster.fronts import Fronts
+from swarm.cluster.metrics import Metrics
 from swarm.cluster.placement import host_count
 from swarm.cluster.salvage import fetch
 from swarm.cluster.ship import ship
@@ -41,6 +42,8 @@ START_DELAY_S = 0.5
 """Between the last host's readiness and the run's time 0, so that all clocks are set before it."""
 POLL_S = 0.5
 READY_S_MAX = 300.0
+AHEAD_S = 20.0
+"""How long before its first session a host is made: a process has to start and import."""
 COORDINATOR_S_MAX = 60.0
 """How long a coordinator may be out of reach before the run is stopped."""
 COORDINATOR_RESTARTS_MAX = 3
@@ -107,10 +110,13 @@ class Swarm:
         self._roster = Roster(
             silent_max_s=experiment.hosts.silent_max_s, epoch=0 if before is None else before.epoch
         )
+        self._metrics = Metrics(run_id)
         self._hosts: dict[int, Any] = {}
         self._places: dict[int, Any] = {}
         self._running: dict[Any, int] = {}
         self._follows: dict[int, tuple[int, ...]] = {}
+        self._later: list[int] = []
+        """Hosts that a ramp will need, in order."""
         self._faults: list[str] = []
         self._stopped_s: float | None = None
         self._start_unix_s = 0.0
@@ -126,7 +132,10 @@ class Swarm:
         experiment, before = self._experiment, self._before
         with Live(experiment) as live:
             for number in range(self._hosts_count):
-                self._make(number, [] if before is None else before.batches)
+                if self._needed_s(number) > 0:
+                    self._later.append(number)
+                else:
+                    self._make(number, [] if before is None else before.batches)
             self._wait_until_ready(live)
             offsets_s = clock_offsets(list(self._hosts.values()))
             counted = asyncio.run(server_counters(experiment.target))
@@ -134,7 +143,8 @@ class Swarm:
             self._start_unix_s = time.time() + START_DELAY_S - begun_s
             for number in self._hosts:
                 self._begin(number)
-            while self._running:
+            while self._running or self._later:
+                self._start_due(live)
                 self._look(live)
                 if interrupts.received is not None:
                     self._stop()
@@ -199,7 +209,28 @@ class Swarm:
 
     def _owns(self, host: int, session: str) -> bool:
         slot = session_index(session) % self._pacing.slots
-        return slot in slots_of(host, self._hosts_count, self._pacing.slots)
+        return slot in self._slots_of(host)
+
+    def _slots_of(self, host: int) -> range:
+        in_turn = self._experiment.hosts.start == "in_turn"
+        return slots_of(host, self._hosts_count, self._pacing.slots, in_turn=in_turn)
+
+    def _needed_s(self, host: int) -> float:
+        """Return when a host's actor is to be made; 0 with the run."""
+        if self._experiment.hosts.start == "together" or self._before is not None:
+            return 0.0
+        return max(0.0, self._pacing.start_s(self._slots_of(host)[0]) - AHEAD_S)
+
+    def _start_due(self, live: Live) -> None:
+        """Start the hosts that the ramp will need soon, on the nodes that are there by then."""
+        if self._stopped_s is not None or self._is_over():
+            self._later.clear()
+        now_s = time.time() - self._start_unix_s
+        while self._later and self._needed_s(self._later[0]) <= now_s:
+            number = self._later.pop(0)
+            self._make(number, [])
+            self._begin(number)
+            live.note(f"host {number} is started: {len(self._hosts)} of {self._hosts_count}")
 
     def _begin(self, number: int) -> None:
         self._running[self._hosts[number].run.remote(self._start_unix_s)] = number
@@ -223,7 +254,11 @@ class Swarm:
 
     def _look(self, live: Live) -> None:
         """Take in what has happened since the last look."""
-        done, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=POLL_S)
+        done: list[Any] = []
+        if self._running:
+            done, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=POLL_S)
+        else:
+            time.sleep(POLL_S)
         for one in done:
             self._note_end(one, self._running.pop(one), live)
         snapshot = self._snapshot()
@@ -240,6 +275,7 @@ class Swarm:
                 live.note(f"reports cannot be stored: {snapshot.refusal}")
                 self._roster.excuse(now_s)
             live.show(snapshot)
+            self._metrics.show(snapshot)
         for number in self._roster.silent(now_s):
             self._lose(number, "it reported nothing", live)
         if self._is_overdue():

@@ -23,6 +23,10 @@ class HostsConfig(Strict):
     subagents: Literal["with_parent", "spread"] = Field(
         "with_parent", description="spread: each in an actor of its own, on any node"
     )
+    start: Literal["together", "in_turn"] = Field(
+        "together",
+        description="in_turn: a host is started when a ramp needs it, on nodes that have joined by then",
+    )
     report_every_s: float = Field(1.0, gt=0)
     silent_max_s: float = Field(
         30.0, gt=0, description="a host that reports nothing for this long is ended and replaced"

@@ -101,7 +101,12 @@ class Host:
 
     async def run(self, report: Report) -> None:
         """Play this host's slots until the load ends or the run is stopped, reporting on the way."""
-        slots = slots_of(self._plan.host, self._plan.hosts, self._pacing.slots)
+        slots = slots_of(
+            self._plan.host,
+            self._plan.hosts,
+            self._pacing.slots,
+            in_turn=self._plan.experiment.hosts.start == "in_turn",
+        )
         await self._until_done([asyncio.ensure_future(self._play(slot)) for slot in slots], report)
 
     async def run_agent(self, agent: Agent, start_s: float, report: Report) -> Ended:

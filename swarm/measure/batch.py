@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass, fields
 
 import orjson
 
@@ -47,6 +47,9 @@ class Gauges:
     """By how much sessions started late because the host was behind, summed over them."""
 
 
+GAUGES = tuple(field.name for field in fields(Gauges))
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One report of one host. (host, epoch, sequence) names it; a receiver takes each name once."""
@@ -83,10 +86,13 @@ class Batch:
                 "epoch": self.epoch,
                 "sequence": self.sequence,
                 "places": [(place.name, place.parent, place.start) for place in self.places],
-                "agents": [astuple(step) for step in self.agents],
+                "agents": [
+                    (step.at_s, step.change, step.is_orchestrator, step.agent, step.finished)
+                    for step in self.agents
+                ],
                 "itl": b64encode(self.itl).decode(),
                 "loop_lag": b64encode(self.loop_lag).decode(),
-                "gauges": asdict(self.gauges),
+                "gauges": {name: getattr(self.gauges, name) for name in GAUGES},
                 "open_rows": self.open_rows,
                 "sessions_ended": self.sessions_ended,
                 "follows": self.follows,

@@ -49,7 +49,9 @@ def _final(batch: Any) -> list[dict[str, Any]]:
 
 def test_a_run_outlives_its_hosts_its_coordinator_and_a_node(nodes, swarm_run) -> None:
     extra = nodes.add()
-    run = swarm_run(hosts__count=4, load__duration_s=20)
+    run = swarm_run(
+        hosts__count=4, hosts__provider_fronts=2, fleet__replicas=[{"count": 2}], load__duration_s=20
+    )
     for host in range(4):
         run.wait_for_batches(host, 3)
     (coordinator,) = nodes.processes("RemoteCoordinator")

@@ -157,7 +157,9 @@ class Local:
         batches = self.batches()
         return past_of(
             batches,
-            lambda name: session_index(name) % slots in slots_of(number, self.hosts_count, slots),
+            lambda name: (
+                session_index(name) % slots in slots_of(number, self.hosts_count, slots, in_turn=False)
+            ),
             heard_until_s=heard_until(batches, number),
         )
 

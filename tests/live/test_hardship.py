@@ -1,0 +1,105 @@
+"""A target that goes away and returns, and a store that refuses: nothing is lost unseen."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from swarms import aimed, experiment, provider
+
+from swarm.live.coordinator import Coordinator, CoordinatorPlan
+from swarm.live.host import Host, HostPlan
+from swarm.measure.batch import Batch
+from swarm.measure.settle import Settled, read_batches, settle
+
+
+def play(config, folder: Path, meanwhile, report=None) -> Settled:
+    """Run one host of the experiment in this process, with something that happens meanwhile."""
+    coordinator = Coordinator(CoordinatorPlan(config, str(folder), epoch=0))
+
+    async def receive(batch: Batch) -> int:
+        return coordinator.receive(batch)
+
+    async def go() -> None:
+        plan = HostPlan(config, host=0, hosts=1, epoch=0, journal=str(folder), follows=(), past=None)
+        host = Host(plan, ())
+        host.begin(time.time())
+        await asyncio.gather(host.run(report(coordinator) if report else receive), meanwhile())
+        await host.close()
+
+    asyncio.run(go())
+    return settle(
+        read_batches(sorted(folder.glob("*.journal"))),
+        config,
+        ended_s=config.load.duration_s,
+        faults=(),
+        counters=None,
+        sessions_asked_mean=None,
+        clock_offsets_s={},
+    )
+
+
+def test_a_target_that_goes_away_and_returns_costs_counted_failures(tmp_path: Path) -> None:
+    config = experiment(
+        load__duration_s=4.0,
+        load__sessions_max=None,
+        load__agents=12,
+        target={"retry": {"attempts_max": 2, "wait_first_s": 0.05}, "timeouts": {"connect_s": 1}},
+    )
+    server = provider(config)
+    port = server.__enter__()
+    config = aimed(config, port)
+    back: list[float] = []
+
+    async def away_and_back() -> None:
+        nonlocal server
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(1.0)
+        await loop.run_in_executor(None, server.__exit__, None, None, None)
+        await asyncio.sleep(1.0)
+        server = provider(config, port)
+        await loop.run_in_executor(None, server.__enter__)
+        back.append(loop.time())
+
+    settled = play(config, tmp_path, away_and_back)
+    server.__exit__(None, None, None)
+    rows = settled.rows.to_pylist()
+    failed = [row for row in rows if row["outcome"] == "failed"]
+    assert {row["error_class"] for row in failed} <= {"refused", "reset", "truncated"}
+    assert failed
+    last_failure_s = max(row["completed_s"] for row in failed)
+    assert any(row["outcome"] == "ok" and row["sent_s"] > last_failure_s for row in rows)
+    assert settled.totals.sent == len(rows)
+    assert settled.totals.unaccounted == 0
+
+
+def test_a_coordinator_whose_store_refuses_gets_every_batch_later_once(tmp_path: Path) -> None:
+    config = experiment(load__duration_s=2.0, load__sessions_max=None)
+
+    def refusing(coordinator: Coordinator):
+        """Let the journal refuse for a second; hosts notice no more than a missing acknowledgement."""
+        append = coordinator._journal.append
+        until_s = time.monotonic() + 1.0
+
+        def full(message: bytes) -> None:
+            if time.monotonic() < until_s:
+                raise OSError(28, "No space left on device")
+            append(message)
+
+        coordinator._journal.append = full  # type: ignore[method-assign]
+
+        async def receive(batch: Batch) -> int:
+            return coordinator.receive(batch)
+
+        return receive
+
+    async def nothing() -> None:
+        return
+
+    with provider(config) as port:
+        settled = play(aimed(config, port), tmp_path, nothing, refusing)
+    batches = read_batches([tmp_path / "coordinator-0.journal"])
+    assert [batch.sequence for batch in batches] == list(range(len(batches)))
+    assert len(batches) == len(read_batches([tmp_path / "host-00000-0.journal"]))
+    assert settled.totals.sent == settled.rows.num_rows
