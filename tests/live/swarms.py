@@ -155,6 +155,7 @@ class Local:
         """Return what the journals tell of a host's sessions."""
         slots = self.config.load.agents
         batches = self.batches()
+        mine = slots_of(number, self.hosts_count, slots, in_turn=False)
         return past_of(
             batches,
             lambda name: (

@@ -27,7 +27,8 @@ def test_slots_start_evenly_over_the_ramp() -> None:
     assert [pacing.start_s(slot) for slot in range(4)] == [0.0, 2.0, 4.0, 6.0]
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
 @pytest.mark.parametrize("hosts", [1, 2, 3, 7])
-def test_hosts_share_every_slot_once(hosts: int) -> None:
-    shares = [slot for host in range(hosts) for slot in slots_of(host, hosts, 20)]
+def test_hosts_share_every_slot_once(hosts: int, in_turn: bool) -> None:
+    shares = [slot for host in range(hosts) for slot in slots_of(host, hosts, 20, in_turn=in_turn)]
     assert sorted(shares) == list(range(20))
