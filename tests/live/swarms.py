@@ -158,9 +158,7 @@ class Local:
         mine = slots_of(number, self.hosts_count, slots, in_turn=False)
         return past_of(
             batches,
-            lambda name: (
-                session_index(name) % slots in slots_of(number, self.hosts_count, slots, in_turn=False)
-            ),
+            lambda name: session_index(name) % slots in mine,
             heard_until_s=heard_until(batches, number),
         )
 
