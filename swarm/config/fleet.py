@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from swarm.config.provider import ProviderConfig
 from swarm.config.strict import Strict
 
 TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
@@ -97,4 +98,5 @@ class FleetConfig(Strict):
     recompute_when_faster: bool = True
     max_model_len: int = Field(1_048_576, ge=1)
     max_waiting: int = Field(100_000, ge=1, description="requests waiting beyond this are refused")
+    provider: ProviderConfig | None = Field(None, description="limits on customers, prices; null: neither")
     retry_after_s: float = Field(1.0, ge=0, description="what a request refused for that is told to wait")

@@ -12,6 +12,7 @@ from swarm.fleet.cost import KV_BYTES, Roofline, Served, kv_capacity_tokens, ter
 from swarm.fleet.events import Event
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.model import kv_values_per_token
+from swarm.fleet.provider import provider_of
 from swarm.fleet.rank import Rank
 from swarm.fleet.rates import Cost, Entry
 from swarm.fleet.router import ROUTERS
@@ -125,8 +126,10 @@ def build_fleet(config: FleetConfig) -> Fleet:
             pool_tokens=min((hbm.spec.capacity_blocks or math.inf) for row in hbms for hbm in row)
             * config.block_tokens,
             max_waiting=config.max_waiting,
+            output_tokens_max=math.inf if traffic.decoders or not _prefills(places) else 1,
             retry_after_s=config.retry_after_s,
         ),
+        provider=provider_of(config.provider),
         sequences=sequences,
         due=due,
         events=events,
@@ -267,10 +270,8 @@ class Memories:
 
 def _places(config: FleetConfig) -> list[Place]:
     roles = {group.role for group in config.replicas}
-    if ("prefill" in roles) != ("decode" in roles):
-        raise ConfigError(
-            f"fleet.replicas: roles {sorted(roles)} asked; prefill instances need decode ones and the reverse"
-        )
+    if "decode" in roles and "prefill" not in roles:
+        raise ConfigError(f"fleet.replicas: roles {sorted(roles)} asked; decode instances need prefill ones")
     places: list[Place] = []
     node = 0
     for group in config.replicas:
@@ -280,6 +281,10 @@ def _places(config: FleetConfig) -> list[Place]:
             places.append(Place(len(places), node, group))
         node += 1
     return places
+
+
+def _prefills(places: list[Place]) -> bool:
+    return any(place.group.role == "prefill" for place in places)
 
 
 def _tier_configs(config: FleetConfig) -> list[TierConfig]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from swarm.context.tree import Node
 from swarm.errors import AuditError
 from swarm.fleet.events import Event, FleetRequest, Refused
+from swarm.fleet.provider import Provider
 from swarm.fleet.rank import Rank
 from swarm.fleet.router import Router
 from swarm.fleet.sequence import Sequence
@@ -25,6 +26,8 @@ class FleetLimits:
     pool_tokens: float
     """The most tokens that fit the smallest KV pool."""
     max_waiting: int
+    output_tokens_max: float
+    """1 where nothing decodes."""
     retry_after_s: float
 
 
@@ -49,6 +52,7 @@ class Fleet:
         traffic: Traffic,
         losses: Losses,
         limits: FleetLimits,
+        provider: Provider | None,
         sequences: dict[int, Sequence],
         due: list[float],
         events: list[Event],
@@ -61,6 +65,7 @@ class Fleet:
         self._router = router
         self._losses = losses
         self._limits = limits
+        self._provider = provider
         self._sequences = sequences
         self._due = due
         """When each is due: the network, then the ranks; at one time they run in this order."""
@@ -80,9 +85,22 @@ class Fleet:
             self.counts.refused += 1
             self._events.append(refusal)
             return
+        rank = self._router.pick(self._entrances, request.session, request.prompt, now_s)
+        if self._provider is not None:
+            wait_s = self._provider.ask(
+                request.session,
+                prompt_tokens=request.prompt.length,
+                cached_tokens=rank.hierarchy.peek(request.prompt, now_s),
+                output_tokens=request.output_tokens,
+                now_s=now_s,
+            )
+            if wait_s > 0.0:
+                self.counts.refused += 1
+                reason = f"the plan's tokens are used up for {wait_s:.3f} s"
+                self._events.append(Refused(now_s, request.request_id, reason, wait_s))
+                return
         sequence = Sequence(request, self._losses.ideal.send(request.prompt))
         self._sequences[request.request_id] = sequence
-        rank = self._router.pick(self._entrances, request.session, request.prompt, now_s)
         seconds = rank.entry_s(request.prompt.length)
         if seconds:
             self.traffic.enter(rank, sequence, seconds, now_s)
@@ -194,6 +212,9 @@ class Fleet:
     def _refusal(self, request: FleetRequest, now_s: float) -> Refused | None:
         tokens = request.prompt.length + request.output_tokens
         limits = self._limits
+        if request.output_tokens > limits.output_tokens_max:
+            reason = f"{request.output_tokens} output tokens asked of a fleet that only prefills; ask for 1"
+            return Refused(now_s, request.request_id, reason, None)
         if tokens > limits.max_model_len:
             reason = f"prompt and reply have {tokens} tokens, the model takes {limits.max_model_len}"
             return Refused(now_s, request.request_id, reason, None)

@@ -17,6 +17,7 @@ from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.sketch import Sketch
 from swarm.measure.slo import all_met, judge, within_all
+from swarm.measure.spending import cost_of, rate_limited
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import audit_counts, invalid_reasons
 
@@ -73,6 +74,16 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "slo": _slo(finished, ended, sketches, facts, duration_s),
         "hit_rates": reconcile(table, totals),
         "failures": _failures(table),
+        "cost": cost_of(
+            finished,
+            None if facts.provider is None else facts.provider.prices,
+            ttl_s=facts.cache_ttl_s,
+            block_tokens=facts.block_tokens,
+        ),
+        "rate_limited": rate_limited(
+            measured,
+            agent_s=None if totals.live_agents_mean is None else totals.live_agents_mean * duration_s,
+        ),
         "capacity": totals.capacity,
     }
 

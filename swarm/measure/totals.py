@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from swarm.config.experiment import AuditConfig, Experiment
+from swarm.config.fleet import FleetConfig
+from swarm.config.provider import ProviderConfig
 from swarm.config.slo import ObjectiveConfig
 from swarm.measure.hosts import HostLoad
 from swarm.measure.sketch import Sketch
@@ -28,6 +30,10 @@ class RunFacts:
     audit: AuditConfig
     endpoints: tuple[str, ...]
     """Servers that the run was to use; none in virtual time."""
+    provider: ProviderConfig | None
+    """Prices, where the target's are known."""
+    cache_ttl_s: float | None
+    """For how long kept tokens are billed."""
     exact_output: bool
     """Whether the target was asked for outputs of exact length."""
 
@@ -44,8 +50,18 @@ def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bo
         objectives=experiment.slo,
         audit=experiment.audit,
         endpoints=experiment.target.urls if mode == "live" else (),
+        provider=experiment.fleet.provider,
+        cache_ttl_s=billed_ttl_s(experiment.fleet),
         exact_output=experiment.target.exact_output,
     )
+
+
+def billed_ttl_s(fleet: FleetConfig) -> float | None:
+    """Return the TTL that cache writes are billed for; None where nothing is ever let go of for its age."""
+    if fleet.provider is not None and fleet.provider.cache_ttl_s is not None:
+        return fleet.provider.cache_ttl_s
+    ttls_s = [tier.ttl_s for tier in fleet.tiers]
+    return max((ttl_s for ttl_s in ttls_s if ttl_s is not None), default=None) if None not in ttls_s else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,11 @@ import math
 from heapq import heappop, heappush
 from typing import Protocol
 
+from numpy.random import Generator
+
+from swarm.config.target import RetryConfig
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
+from swarm.load.retry import retry_chance, wait_s
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
 
@@ -32,7 +36,17 @@ class Fleet(Protocol):
 class Flight:
     """One request between its submission and its end."""
 
-    __slots__ = ("effect", "first", "intended_s", "runner", "turn")
+    __slots__ = (
+        "attempts",
+        "chance",
+        "due_s",
+        "effect",
+        "first",
+        "intended_s",
+        "retry_wait_s",
+        "runner",
+        "turn",
+    )
 
     def __init__(self, runner: Runner, effect: Infer, intended_s: float, turn: int) -> None:
         self.runner = runner
@@ -40,12 +54,17 @@ class Flight:
         self.intended_s = intended_s
         self.turn = turn
         self.first: FirstToken | None = None
+        self.attempts = 1
+        self.retry_wait_s = 0.0
+        self.due_s = intended_s
+        """When it was last sent: as intended, or after a wait."""
+        self.chance: Generator | None = None
 
 
 class Runner:
     """One agent between its start and its end."""
 
-    __slots__ = ("agent", "children", "due", "effect", "parent", "program", "turn", "waits_for")
+    __slots__ = ("agent", "children", "due", "effect", "parent", "program", "retries", "turn", "waits_for")
 
     def __init__(self, agent: Agent, start_s: float, parent: Runner | None) -> None:
         self.agent = agent
@@ -53,6 +72,8 @@ class Runner:
         self.parent = parent
         self.program: Program | None = None
         self.effect: Infer | Spawn | None = None
+        self.retries: int | None = None
+        """The request that waits to be sent again."""
         self.turn = 0
         self.children: dict[str, Ended | None] = {}
         self.waits_for: tuple[str, ...] = ()
@@ -77,8 +98,10 @@ class Observer(Protocol):
 class Kernel:
     """Runs agents against a fleet in virtual time."""
 
-    def __init__(self, fleet: Fleet, observer: Observer) -> None:
+    def __init__(self, fleet: Fleet, observer: Observer, *, retry: RetryConfig, seed: int) -> None:
         self._fleet = fleet
+        self._retry = retry
+        self._seed = seed
         self._observer = observer
         self._heap: list[tuple[float, int, Runner]] = []
         self._scheduled_count = 0
@@ -126,6 +149,9 @@ class Kernel:
             runner.program = runner.agent.make()
             self._observer.agent_started(runner.agent, self.now_s)
             self._resume(runner, None)
+        elif runner.retries is not None:
+            request_id, runner.retries = runner.retries, None
+            self._send(request_id, self.flights[request_id])
         elif isinstance(effect, Infer):
             self._submit(runner, effect)
         else:
@@ -138,10 +164,13 @@ class Kernel:
     def _submit(self, runner: Runner, effect: Infer) -> None:
         self._requests_count += 1
         request_id = self._requests_count
-        agent = runner.agent
-        self.flights[request_id] = Flight(runner, effect, runner.due.intend(), runner.turn)
+        flight = self.flights[request_id] = Flight(runner, effect, runner.due.intend(), runner.turn)
         runner.turn += 1
         self._observer.request_sent(self.now_s)
+        self._send(request_id, flight)
+
+    def _send(self, request_id: int, flight: Flight) -> None:
+        agent, effect = flight.runner.agent, flight.effect
         self._fleet.submit(
             FleetRequest(
                 request_id=request_id,
@@ -158,8 +187,32 @@ class Kernel:
         for event in events:
             if isinstance(event, FirstToken):
                 self.flights[event.request_id].first = event
-            elif isinstance(event, Finished | Refused):
+            elif isinstance(event, Finished) or (
+                isinstance(event, Refused) and not self._waits_to_retry(event)
+            ):
                 self._finish(event)
+
+    def _waits_to_retry(self, event: Refused) -> bool:
+        """Let a refused request wait as a live client would; return False where it gives up."""
+        if event.retry_after_s is None:
+            return False
+        flight = self.flights[event.request_id]
+        runner = flight.runner
+        if flight.chance is None:
+            flight.chance = retry_chance(self._seed, f"{runner.agent.path}:{flight.turn}")
+        # The header that tells a live client has whole seconds.
+        asked_s = float(math.ceil(event.retry_after_s))
+        waited_s = wait_s(
+            self._retry, "http_429", attempt=flight.attempts, asked_s=asked_s, chance=flight.chance
+        )
+        if waited_s is None:
+            return False
+        flight.attempts += 1
+        flight.retry_wait_s += waited_s
+        flight.due_s = event.at_s + waited_s
+        runner.retries = event.request_id
+        self._schedule(runner, flight.due_s)
+        return True
 
     def _finish(self, event: Finished | Refused) -> None:
         flight = self.flights.pop(event.request_id)

@@ -23,7 +23,7 @@ def interrupted_row(flight: Flight, at_s: float, *, measured_from_s: float) -> R
 
 
 def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_from_s: float) -> RequestRow:
-    """Return the row of a request that ended; in virtual time a request is sent the moment it is intended."""
+    """Return the row of a request that ended; in virtual time a request is sent the moment it is due."""
     agent, effect, first = flight.runner.agent, flight.effect, flight.first
     finished = isinstance(end, Finished)
     cache = first.cache if first is not None else None
@@ -39,8 +39,8 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
         host=0,
         endpoint=f"replica-{first.replica}" if first is not None else "",
         intended_s=flight.intended_s,
-        due_s=flight.intended_s,
-        sent_s=flight.intended_s,
+        due_s=flight.due_s,
+        sent_s=flight.due_s,
         first_token_s=first_s,
         last_token_s=end.at_s if finished else None,
         completed_s=end.at_s,
@@ -53,10 +53,10 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
         planned_output_tokens=effect.output_tokens,
         rewritten_tokens=effect.rewritten_tokens,
         admission_wait_s=0.0,
-        retry_wait_s=0.0,
-        attempts=1,
+        retry_wait_s=flight.retry_wait_s,
+        attempts=flight.attempts,
         outcome=_OUTCOMES[type(end)],
-        error_class=None if isinstance(end, Finished) else end.reason,
+        error_class=_error_class(end),
         itl_mean_s=end.itl_mean_s if isinstance(end, Finished) and end.output_tokens > 1 else None,
         itl_max_s=end.itl_max_s if isinstance(end, Finished) and end.output_tokens > 1 else None,
         merged_reads=0,
@@ -67,6 +67,13 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
         echo=effect.echo,
         prompt_node=effect.prompt.node.name,
     )
+
+
+def _error_class(end: Finished | Refused | Interrupted) -> str | None:
+    """Return what a live client would have called it."""
+    if isinstance(end, Refused):
+        return "http_4xx" if end.retry_after_s is None else "http_429"
+    return end.reason if isinstance(end, Interrupted) else None
 
 
 _OUTCOMES: dict[type, Outcome] = {Finished: "ok", Refused: "failed", Interrupted: "interrupted"}

@@ -39,7 +39,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = No
     pacing = pacing_of(experiment.load, source.count)
     book = Book(experiment, source, pacing, watch)
     fleet = build_fleet(experiment.fleet)
-    kernel = Kernel(fleet, book)
+    kernel = Kernel(fleet, book, retry=experiment.target.retry, seed=experiment.seed)
     book.start_slots(kernel)
     load = experiment.load
     with _few_collections():

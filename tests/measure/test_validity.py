@@ -24,6 +24,8 @@ FACTS = RunFacts(
     objectives=(),
     audit=AuditConfig(),
     endpoints=("http://a", "http://b"),
+    provider=None,
+    cache_ttl_s=None,
     exact_output=True,
 )
 TOTALS = RunTotals(

@@ -18,11 +18,11 @@ from swarm.live.targets.endpoints import ROUTINGS, UNHEALTHY, Endpoints
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.pool import ConnectError, Origin, Pool
 from swarm.live.targets.readiness import readiness
-from swarm.live.targets.retry import retry_after_s, wait_s
+from swarm.live.targets.retry import retry_after_s
 from swarm.live.targets.tls import client_context
 from swarm.live.targets.turn import Turn, TurnResult
 from swarm.live.targets.watch import Watch
-from swarm.streams import stream
+from swarm.load.retry import retry_chance, wait_s
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -78,8 +78,8 @@ class OpenAITarget:
                 break
             result.outcome, result.error = failure.kind, self._redact(failure.detail)
             if chance is None:
-                chance = stream(self._seed, "retry", turn.request_id)
-            wait = wait_s(retry, failure, attempt=attempt, asked_s=asked, chance=chance)
+                chance = retry_chance(self._seed, turn.request_id)
+            wait = wait_s(retry, failure.kind, attempt=attempt, asked_s=asked, chance=chance)
             if wait is None or result.first_token_s is not None:
                 break
             if failure.kind in UNHEALTHY:

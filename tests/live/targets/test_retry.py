@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from swarm.config.target import RetryConfig
-from swarm.live.targets.failure import Failure
-from swarm.live.targets.retry import retry_after_s, wait_s
+from swarm.live.targets.retry import retry_after_s
+from swarm.load.retry import wait_s
 from swarm.streams import stream
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-BUSY = Failure("http_429", "")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ def test_retry_after_is_seconds_or_a_date(value: bytes, seconds: float | None) -
 
 def waits(config: RetryConfig, attempt: int, asked_s: float | None = None) -> list[float]:
     chance = stream(1, "retry", "x")
-    found = [wait_s(config, BUSY, attempt=attempt, asked_s=asked_s, chance=chance) for _ in range(200)]
+    found = [wait_s(config, "http_429", attempt=attempt, asked_s=asked_s, chance=chance) for _ in range(200)]
     assert None not in found
     return [wait for wait in found if wait is not None]
 
@@ -57,13 +56,13 @@ def test_waits_double_up_to_a_bound_and_half_of_each_is_chance(attempt: int, lon
 def test_a_server_that_names_a_time_is_not_asked_before_it() -> None:
     config = RetryConfig(wait_first_s=1.0, retry_after_max_s=60.0)
     assert 10.0 <= min(waits(config, 1, asked_s=10.0)) <= max(waits(config, 1, asked_s=10.0)) <= 10.5
-    assert wait_s(config, BUSY, attempt=1, asked_s=61.0, chance=stream(1, "retry", "x")) is None
+    assert wait_s(config, "http_429", attempt=1, asked_s=61.0, chance=stream(1, "retry", "x")) is None
 
 
 def test_attempts_and_classes_are_bounded() -> None:
     config, chance = RetryConfig(attempts_max=3), stream(1, "retry", "x")
-    assert wait_s(config, BUSY, attempt=3, asked_s=None, chance=chance) is None
-    assert wait_s(config, Failure("http_4xx", ""), attempt=1, asked_s=None, chance=chance) is None
+    assert wait_s(config, "http_429", attempt=3, asked_s=None, chance=chance) is None
+    assert wait_s(config, "http_4xx", attempt=1, asked_s=None, chance=chance) is None
 
 
 def busy(lab: SimpleNamespace, times: int, header: bytes = b"") -> Any:

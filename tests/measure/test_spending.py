@@ -1,0 +1,48 @@
+import pyarrow as pa
+import pytest
+
+from swarm.config.prices import PricesConfig
+from swarm.measure.spending import cost_of, rate_limited, write_price
+
+ROWS = pa.table(
+    {
+        "session": ["a", "a", "b"],
+        "prompt_tokens": [1000, 2010, 16],
+        "cached_tokens": [0, 992, 0],
+        "output_tokens": [100, 50, 0],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "per_mtok"), [(60, 1.25), (300, 1.25), (301, 2.0), (3600, 2.0), (3601, None), (None, 1.0)]
+)
+def test_a_write_costs_what_the_shortest_offer_that_keeps_it_costs(
+    ttl_s: float | None, per_mtok: float | None
+) -> None:
+    assert write_price(PricesConfig(), ttl_s) == per_mtok
+
+
+def test_cost_is_the_sum_over_hits_writes_rest_and_output() -> None:
+    cost = cost_of(ROWS, PricesConfig(), ttl_s=300.0, block_tokens=16)
+    assert cost is not None
+    written = 992 + (2000 - 992) + 16
+    plain = 8 + 10
+    assert cost["cache_write"] == pytest.approx(written * 1.25e-6)
+    assert cost["input"] == pytest.approx(plain * 1e-6)
+    assert cost["cache_read"] == pytest.approx(992 * 0.1e-6)
+    assert cost["output"] == pytest.approx(150 * 5e-6)
+    assert cost["per_session"] == pytest.approx(cost["total"] / 2)
+
+
+def test_cost_is_null_where_it_is_not_known() -> None:
+    unknown = ROWS.set_column(2, "cached_tokens", pa.array([0, None, 0], pa.int64()))
+    assert cost_of(unknown, PricesConfig(), ttl_s=300.0, block_tokens=16) is None
+    assert cost_of(ROWS, None, ttl_s=300.0, block_tokens=16) is None
+    assert cost_of(ROWS, PricesConfig(), ttl_s=1e6, block_tokens=16) is None
+
+
+def test_the_share_of_time_is_of_all_agents_lives() -> None:
+    rows = pa.table({"retry_wait_s": [0.0, 30.0, 0.0], "error_class": [None, None, "http_429"]})
+    found = rate_limited(rows, agent_s=300.0)
+    assert found == {"requests": 2, "gave_up": 1, "waited_s": 30.0, "share_of_time": 0.1}
