@@ -1,21 +1,134 @@
 """How much load, when."""
 
-from pydantic import Field
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from swarm.config.strict import Strict
 
+AGENTS_MAX = 1_000_000
+
+
+class RampShape(Strict):
+    """All sessions, started evenly over a time."""
+
+    kind: Literal["ramp"] = "ramp"
+    over_s: float = Field(ge=0)
+
+
+class StepsShape(Strict):
+    """Sessions added in equal steps, up to `load.agents`."""
+
+    kind: Literal["steps"] = "steps"
+    step: int = Field(ge=1, le=AGENTS_MAX)
+    every_s: float = Field(gt=0)
+
+
+class ScheduleShape(Strict):
+    """Sessions alive by time, up and down: (seconds, sessions), each up to the next."""
+
+    kind: Literal["schedule"] = "schedule"
+    points: tuple[tuple[float, int], ...] = Field(min_length=1, max_length=10_000)
+    between: Literal["constant", "linear"] = "constant"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        times = [at_s for at_s, _ in self.points]
+        if times != sorted(set(times)) or times[0] < 0:
+            raise ValueError("the points' times must rise, from 0 or later")
+        if any(not 0 <= agents <= AGENTS_MAX for _, agents in self.points):
+            raise ValueError(f"a point's sessions must be 0..{AGENTS_MAX}")
+        if not any(agents for _, agents in self.points):
+            raise ValueError("no point has a session")
+        return self
+
+
+class ArrivalsShape(Strict):
+    """Sessions that arrive by chance, whoever is there; none is replaced, and `load.agents` is no bound."""
+
+    kind: Literal["arrivals"] = "arrivals"
+    per_s: float = Field(gt=0, description="mean sessions per second, over bursts and the time between them")
+    burst: int = Field(1, ge=1, description="sessions that arrive at one time; 1: a Poisson process")
+
+
+Shape = Annotated[RampShape | StepsShape | ScheduleShape | ArrivalsShape, Field(discriminator="kind")]
+
+
+class SearchConfig(Strict):
+    """The most concurrent agents within the SLO: doubling, then bisection."""
+
+    agents_from: int = Field(1, ge=1, le=AGENTS_MAX, description="first level")
+    agents_max: int = Field(1024, ge=1, le=AGENTS_MAX, description="highest level tried")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of each level's verdict")
+    resolution: float = Field(
+        0.0, ge=0, lt=1, description="stop where the interval is no wider than this share; 0: at one agent"
+    )
+    hold_min_s: float = Field(
+        60.0, gt=0, description="first look at a level; later looks after 2, 4, 8 x this"
+    )
+    hold_max_s: float = Field(960.0, gt=0, description="a level not decided by then is reported undecided")
+    ttls_held: float = Field(1.0, ge=0, description="a level is held at least this many of the longest TTL")
+    requests_min: int = Field(30, ge=10, description="requests that a look needs")
+    stationary_within: float = Field(
+        0.02, gt=0, description="most that hit rate or occupancy may move between a look's halves"
+    )
+    confirmations: int = Field(
+        2, ge=1, le=5, description="passes in a row that a level needs after one above it has failed"
+    )
+    cache: Literal["warm", "cold"] = Field(
+        "warm", description="caches at a level's start: as the level before left them, or empty"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.agents_from > self.agents_max:
+            raise ValueError("agents_from is above agents_max")
+        if self.hold_max_s < self.hold_min_s:
+            raise ValueError("hold_max_s is below hold_min_s")
+        return self
+
+
+class AdmissionConfig(Strict):
+    """What the swarm itself holds back; the waiting is part of every effective latency."""
+
+    in_flight_max: int | None = Field(
+        None, ge=1, description="requests sent and unfinished, all hosts together"
+    )
+    prefill_max: int | None = Field(None, ge=1, description="requests sent that have no first token yet")
+    prompt_tokens_per_min: float | None = Field(None, gt=0)
+    output_tokens_per_min: float | None = Field(None, gt=0, description="as asked for, not as answered")
+    burst_s: float = Field(10.0, gt=0, description="how many seconds' tokens a budget may save up")
+    backoff_s: float = Field(
+        0.0, ge=0, description="an agent whose request failed waits this; doubled each time"
+    )
+    backoff_max_s: float = Field(60.0, ge=0)
+    waiting_max: int = Field(
+        100_000, ge=1, description="requests that may wait here; more are failed at once"
+    )
+
 
 class LoadConfig(Strict):
-    """A static number of sessions, each replaced by a new one when it ends."""
+    """Sessions over time, each replaced by a new one when it ends."""
 
-    agents: int = Field(10, ge=1, le=1_000_000, description="orchestrators (sessions) alive at once")
+    agents: int = Field(10, ge=1, le=AGENTS_MAX, description="orchestrators (sessions) alive at once")
+    shape: Shape | None = Field(None, description="null: a ramp over ramp_s")
+    search: SearchConfig | None = Field(None, description="find the most agents within the SLO instead")
+    admission: AdmissionConfig | None = None
     sessions_max: int | None = Field(
         None, ge=1, description="stop starting sessions after this many; null: no limit"
     )
     replace: bool = Field(True, description="start a new session when one ends, until the duration is over")
     ramp_s: float = Field(5.0, ge=0, description="sessions start evenly over this time")
     duration_s: float | None = Field(
-        60.0, gt=0, description="end of the run; null: when all sessions have ended"
+        60.0, gt=0, description="end of the run; null: when all sessions have ended; a bound of a search"
     )
     warmup_s: float = Field(0.0, ge=0, description="requests due before this are not measured")
     drain_s: float = Field(10.0, ge=0, description="how long requests in flight may finish after the end")
+
+    @model_validator(mode="after")
+    def _shaped(self) -> Self:
+        if self.search is not None and self.shape is not None:
+            raise ValueError("load.search sets the number of agents itself: remove load.shape")
+        if isinstance(self.shape, ArrivalsShape) and self.duration_s is None:
+            raise ValueError("load.shape arrivals never end by themselves: set load.duration_s")
+        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from swarm.live.ledger import HostLedger
 from swarm.live.outbox import ENDING_S_MAX, REPORT_S_MAX, Outbox, Report
 from swarm.live.targets.openai import OpenAITarget
 from swarm.load.pacing import pacing_of
+from swarm.load.shapes import Span
 from swarm.load.share import slots_of
 from swarm.measure.past import Past
 from swarm.measure.rows import warm_up
@@ -53,12 +54,14 @@ class Host:
         self._plan = plan
         experiment = plan.experiment
         self._source = open_source(experiment.workload, experiment.seed, scripts)
-        self._pacing = pacing_of(experiment.load, self._source.count)
+        self._pacing = pacing_of(experiment.load, self._source.count, experiment.seed)
         self._target = OpenAITarget(config=experiment.target, seed=experiment.seed)
         self._lag = LoopLag()
         self._ledger: HostLedger | None = None
         self._interpreter: Interpreter | None = None
         self._stop_requested = asyncio.Event()
+        self._session_in: dict[int, str] = {}
+        """The session that each slot plays."""
 
     def begin(self, start_unix_s: float) -> None:
         """Set the run's clock; rows and reports count from it."""
@@ -126,41 +129,72 @@ class Host:
         await self._target.close()
 
     async def _play(self, slot: int) -> None:
+        generation: int | None = 0
+        for span in self._pacing.spans(slot):
+            if generation is not None:
+                generation = await self._play_span(slot, generation, span)
+
+    async def _play_span(self, slot: int, generation: int, span: Span) -> int | None:
+        """Play a slot's sessions for a time; return the generation to go on with, None where none is left."""
+        end_s = math.inf if span.end_s is None else span.end_s
+        timer = None
+        if span.end_s is not None:
+            left_s = max(0.0, end_s - self._clock.now_s())
+            timer = asyncio.get_running_loop().call_later(left_s, self._close, slot)
+        try:
+            return await self._play_until(slot, generation, span.start_s, end_s)
+        finally:
+            self._session_in.pop(slot, None)
+            if timer is not None:
+                timer.cancel()
+
+    async def _play_until(self, slot: int, generation: int, at_s: float, end_s: float) -> int | None:
         interpreter, ledger, past = self._interpreter, self._ledger, self._plan.past
         assert interpreter is not None
         assert ledger is not None
-        at_s = self._pacing.start_s(slot)
-        for generation in itertools.count():
+        while True:
             index = self._pacing.session_index(slot, generation)
             if index is None or interpreter.is_stopping:
-                return
+                return None
             name = session_name(index)
+            is_known = past is not None and name in past.started
             if past is not None and name in past.sessions_ended:
                 at_s = past.sessions_ended[name]
+                generation += 1
                 continue
-            if past is None or name not in past.started:
+            if end_s <= max(at_s, self._clock.now_s()):
+                return generation + is_known
+            self._session_in[slot] = name
+            if not is_known:
                 try:
-                    at_s += await self._put_off(at_s)
+                    at_s += await self._put_off(at_s, name)
                 except Stopped:
-                    return
+                    return generation + 1
             ended = await interpreter.run(self._source.session(index), at_s)
+            generation += 1
             if not ended.ok:
-                return
+                return generation
             ledger.session_finished(name, ended.completed_s)
             at_s = ended.completed_s
 
-    async def _put_off(self, at_s: float) -> float:
+    def _close(self, slot: int) -> None:
+        """Let the slot's session start no more turns."""
+        session = self._session_in.get(slot)
+        if session is not None and self._interpreter is not None:
+            self._interpreter.retire(session)
+
+    async def _put_off(self, at_s: float, session: str) -> float:
         """Wait while this host is behind: it sheds the start of sessions, never what it measures.
 
         Return by how much the session starts later than at `at_s`, which may lie in the future.
         """
         assert self._interpreter is not None
-        await self._interpreter.wait_until(at_s)
+        await self._interpreter.wait_until(at_s, session)
         if self._lag.last_s < SHED_LAG_S:
             return 0.0
         assert self._ledger is not None
         while self._lag.last_s >= SHED_LAG_S:
-            await self._interpreter.wait_until(self._clock.now_s() + SHED_WAIT_S)
+            await self._interpreter.wait_until(self._clock.now_s() + SHED_WAIT_S, session)
         late_s = max(0.0, self._clock.now_s() - at_s)
         self._ledger.put_off(late_s)
         return late_s

@@ -74,7 +74,9 @@ class Interpreter:
         self._measured_from_s = measured_from_s
         self._takeover = takeover
         self._is_stopping = False
-        self._sleepers: dict[asyncio.Future[None], None] = {}
+        self._sleepers: dict[asyncio.Future[None], str] = {}
+        """Those who wait, with their session."""
+        self._retired: set[str] = set()
         self.spawn: Spawner = self.run
 
     def stop(self) -> None:
@@ -82,6 +84,17 @@ class Interpreter:
         self._is_stopping = True
         for sleeper in list(self._sleepers):
             _wake(sleeper)
+
+    def retire(self, session: str) -> None:
+        """Let a session's agents start no more turns; those in flight go on."""
+        self._retired.add(session)
+        for sleeper, sleeps in list(self._sleepers.items()):
+            if sleeps == session:
+                _wake(sleeper)
+
+    def is_over(self, session: str) -> bool:
+        """Whether a session's agents start no more turns."""
+        return self._is_stopping or session in self._retired
 
     @property
     def is_stopping(self) -> bool:
@@ -93,7 +106,7 @@ class Interpreter:
         due = DueClock(start_s)
         children: dict[str, asyncio.Future[Ended]] = {}
         try:
-            await self.wait_until(start_s)
+            await self.wait_until(start_s, agent.session)
         except Stopped:
             return Ended(agent.path, False, start_s, None)
         self._ledger.agent_started(agent, start_s)
@@ -140,12 +153,12 @@ class Interpreter:
                     else:
                         if takeover is not None:
                             self._resume(takeover, agent, turn, due)
-                        await self.wait_until(due.due_s)
+                        await self.wait_until(due.due_s, agent.session)
                         result = await self._infer(agent, turn, effect, due, resumed=takeover is not None)
                         takeover = None
                     turn += 1
                 case Spawn(child):
-                    await self.wait_until(due.due_s)
+                    await self.wait_until(due.due_s, agent.session)
                     children[child.path] = asyncio.ensure_future(self.spawn(child, due.due_s))
                     result = child.path
                 case Join(paths):
@@ -153,13 +166,13 @@ class Interpreter:
                     for one in ended:
                         due.join(one.completed_s)
                         del children[one.path]
-                    if self.is_stopping and not all(one.ok for one in ended):
+                    if self.is_over(agent.session) and not all(one.ok for one in ended):
                         raise Stopped
                     result = tuple(ended)
 
-    async def wait_until(self, at_s: float) -> None:
-        """Return at `at_s`; raise Stopped if the run stops before."""
-        if self._is_stopping:
+    async def wait_until(self, at_s: float, session: str) -> None:
+        """Return at `at_s`; raise Stopped if the run, or the session, stops before."""
+        if self.is_over(session):
             raise Stopped
         delay_s = at_s - self._clock.now_s()
         if delay_s <= 0:
@@ -167,13 +180,13 @@ class Interpreter:
         loop = asyncio.get_running_loop()
         sleeper: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(delay_s, _wake, sleeper)
-        self._sleepers[sleeper] = None
+        self._sleepers[sleeper] = session
         try:
             await sleeper
         finally:
             timer.cancel()
             del self._sleepers[sleeper]
-        if self._is_stopping:
+        if self.is_over(session):
             raise Stopped
 
     def _resume(self, takeover: Takeover, agent: Agent, turn: int, due: DueClock) -> None:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swarm.config.load import LoadConfig
+from swarm.config.load import ArrivalsShape, LoadConfig
+from swarm.load.shapes import Shape, Span, shape_of
 
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """A static number of slots; slot k plays sessions k, k + slots, k + 2 slots, ..."""
+    """Slots in a shape over time; slot k plays sessions k, k + slots, k + 2 slots, ..."""
 
-    slots: int
-    ramp_s: float
+    shape: Shape
     duration_s: float | None
     sessions_max: int | None
     replaces: bool
 
     @property
+    def slots(self) -> int:
+        """How many slots there are, at the most used at once."""
+        return self.shape.slots
+
+    @property
     def is_endless(self) -> bool:
-        """Whether every slot has a session at any time once it has begun."""
+        """Whether every slot has a session at any time of its spans."""
         return self.replaces and self.sessions_max is None
 
-    def start_s(self, slot: int) -> float:
-        """Return when the slot's first session starts."""
-        return self.ramp_s * slot / self.slots
+    def spans(self, slot: int) -> tuple[Span, ...]:
+        """Return when the slot has sessions; one that is at work at a span's end starts no more turns."""
+        return self.shape.spans(slot)
 
     def session_index(self, slot: int, generation: int) -> int | None:
         """Return the slot's session of that generation, or None where it has no more."""
@@ -36,15 +41,13 @@ class Pacing:
         return index
 
 
-def pacing_of(load: LoadConfig, sessions_count: int | None) -> Pacing:
+def pacing_of(load: LoadConfig, sessions_count: int | None, seed: int) -> Pacing:
     """Return the plan of a load over a workload of `sessions_count` sessions (None: unlimited)."""
     limits = [limit for limit in (load.sessions_max, sessions_count) if limit is not None]
     sessions_max = min(limits) if limits else None
-    slots = load.agents if sessions_max is None else min(load.agents, sessions_max)
     return Pacing(
-        slots=slots,
-        ramp_s=load.ramp_s,
+        shape=shape_of(load, sessions_max, seed),
         duration_s=load.duration_s,
         sessions_max=sessions_max,
-        replaces=load.replace,
+        replaces=load.replace and not isinstance(load.shape, ArrivalsShape),
     )

@@ -64,7 +64,18 @@ class Flight:
 class Runner:
     """One agent between its start and its end."""
 
-    __slots__ = ("agent", "children", "due", "effect", "parent", "program", "retries", "turn", "waits_for")
+    __slots__ = (
+        "agent",
+        "children",
+        "due",
+        "effect",
+        "is_retired",
+        "parent",
+        "program",
+        "retries",
+        "turn",
+        "waits_for",
+    )
 
     def __init__(self, agent: Agent, start_s: float, parent: Runner | None) -> None:
         self.agent = agent
@@ -77,6 +88,7 @@ class Runner:
         self.turn = 0
         self.children: dict[str, Ended | None] = {}
         self.waits_for: tuple[str, ...] = ()
+        self.is_retired = False
 
 
 class Observer(Protocol):
@@ -87,6 +99,9 @@ class Observer(Protocol):
 
     def agent_ended(self, agent: Agent, at_s: float) -> None:
         """An agent's program returned."""
+
+    def agent_stopped(self, agent: Agent, at_s: float) -> None:
+        """An agent's session was retired; what it has in flight still ends."""
 
     def request_sent(self, at_s: float) -> None:
         """A request was submitted."""
@@ -106,6 +121,8 @@ class Kernel:
         self._heap: list[tuple[float, int, Runner]] = []
         self._scheduled_count = 0
         self._requests_count = 0
+        self._sessions: dict[str, dict[Runner, None]] = {}
+        """The agents of each session that have not ended."""
         self.flights: dict[int, Flight] = {}
         self.now_s = 0.0
         self.is_stopped = False
@@ -113,7 +130,14 @@ class Kernel:
 
     def start(self, agent: Agent, at_s: float) -> None:
         """Let an agent start at a time that has not passed."""
-        self._schedule(Runner(agent, at_s, None), at_s)
+        self._enrol(Runner(agent, at_s, None), at_s)
+
+    def retire(self, session: str, at_s: float) -> None:
+        """Let a session's agents start no more turns; what they have in flight ends as it would."""
+        for runner in self._sessions.pop(session, ()):
+            runner.is_retired = True
+            if runner.program is not None:
+                self._observer.agent_stopped(runner.agent, at_s)
 
     def run(self, until_s: float) -> None:
         """Advance to the last thing due at or before `until_s`."""
@@ -138,12 +162,18 @@ class Kernel:
             self._hear(events)
             self._heap.clear()
 
+    def _enrol(self, runner: Runner, at_s: float) -> None:
+        self._sessions.setdefault(runner.agent.session, {})[runner] = None
+        self._schedule(runner, at_s)
+
     def _schedule(self, runner: Runner, at_s: float) -> None:
         self._scheduled_count += 1
         heappush(self._heap, (at_s, self._scheduled_count, runner))
 
     def _act(self, runner: Runner) -> None:
         """Carry out the effect that is now due and run the program on to its next one."""
+        if runner.is_retired and runner.retries is None:
+            return
         effect = runner.effect
         if runner.program is None:
             runner.program = runner.agent.make()
@@ -158,7 +188,7 @@ class Kernel:
             assert effect is not None
             child = Runner(effect.agent, self.now_s, runner)
             runner.children[effect.agent.path] = None
-            self._schedule(child, self.now_s)
+            self._enrol(child, self.now_s)
             self._resume(runner, effect.agent.path)
 
     def _submit(self, runner: Runner, effect: Infer) -> None:
@@ -218,6 +248,8 @@ class Kernel:
         flight = self.flights.pop(event.request_id)
         self._observer.request_ended(flight, event)
         runner = flight.runner
+        if runner.is_retired:
+            return
         runner.due.complete(event.at_s)
         ok = isinstance(event, Finished)
         tokens = event.output_tokens if isinstance(event, Finished) else 0
@@ -262,6 +294,10 @@ class Kernel:
         return tuple(outcomes)
 
     def _end(self, runner: Runner, returned: object) -> None:
+        peers = self._sessions[runner.agent.session]
+        del peers[runner]
+        if not peers:
+            del self._sessions[runner.agent.session]
         self._observer.agent_ended(runner.agent, runner.due.due_s)
         parent = runner.parent
         if parent is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from typing import Protocol
 
 from swarm.config.experiment import Experiment
@@ -36,18 +38,18 @@ class Watch(Protocol):
 def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = None) -> Settled:
     """Run an experiment in virtual time; the same experiment and seed give the same result to the byte."""
     source = open_source(experiment.workload, experiment.seed, scripts)
-    pacing = pacing_of(experiment.load, source.count)
+    pacing = pacing_of(experiment.load, source.count, experiment.seed)
     book = Book(experiment, source, pacing, watch)
     fleet = build_fleet(experiment.fleet)
     kernel = Kernel(fleet, book, retry=experiment.target.retry, seed=experiment.seed)
-    book.start_slots(kernel)
+    book.attach(kernel)
     load = experiment.load
     with _few_collections():
         if load.duration_s is None:
-            kernel.run(float("inf"))
+            book.run(math.inf)
             ended_s = kernel.now_s
         else:
-            kernel.run(load.duration_s)
+            book.run(load.duration_s)
             ended_s = kernel.now_s if kernel.is_stopped else load.duration_s
             kernel.drain(load.duration_s + load.drain_s)
         fleet.audit()
@@ -79,16 +81,57 @@ class Book:
         self._kernel: Kernel | None = None
         self._rows = RowTable()
         self._steps: list[AgentStep] = []
-        self._slot_of: dict[str, tuple[int, int]] = {}
+        self._slot_of: dict[str, int] = {}
+        """The slot of each session that has not ended."""
+        self._session_in: dict[int, str] = {}
+        self._generations: dict[int, int] = {}
+        self._until_s: dict[int, float] = {}
+        """When each slot's span ends, where it does."""
         self._sent_count = 0
         self._sessions_started = 0
         self._sessions_finished = 0
 
-    def start_slots(self, kernel: Kernel) -> None:
-        """Schedule each slot's first session."""
+    def attach(self, kernel: Kernel) -> None:
+        """Play sessions on a kernel."""
         self._kernel = kernel
+
+    def run(self, until_s: float) -> None:
+        """Play the slots in their spans."""
+        kernel = self._kernel
+        assert kernel is not None
+        ends: list[tuple[float, int, int]] = []
         for slot in range(self._pacing.slots):
-            self._start(slot, 0, self._pacing.start_s(slot))
+            self._enter(slot, 0, ends)
+        while ends and ends[0][0] <= until_s:
+            end_s, slot, index = heappop(ends)
+            kernel.run(end_s)
+            if kernel.is_stopped:
+                return
+            self.close(slot, end_s)
+            self._enter(slot, index + 1, ends)
+        kernel.run(until_s)
+
+    def open(self, slot: int, at_s: float) -> None:
+        """Let a slot play its next session from a time on, and those after it."""
+        generation = self._generations.get(slot, 0)
+        index = self._pacing.session_index(slot, generation)
+        if index is None:
+            return
+        agent = self._source.session(index)
+        self._generations[slot] = generation + 1
+        self._slot_of[agent.path] = slot
+        self._session_in[slot] = agent.path
+        assert self._kernel is not None
+        self._kernel.start(agent, at_s)
+
+    def close(self, slot: int, at_s: float) -> None:
+        """Let a slot's session start no more turns, and no other follow it."""
+        session = self._session_in.pop(slot, None)
+        if session is None:
+            return
+        del self._slot_of[session]
+        assert self._kernel is not None
+        self._kernel.retire(session, at_s)
 
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """Note an agent's start."""
@@ -102,8 +145,14 @@ class Book:
         self._steps.append(AgentStep(at_s, -1, is_orchestrator, None, True))
         if is_orchestrator:
             self._sessions_finished += 1
-            slot, generation = self._slot_of.pop(agent.path)
-            self._start(slot, generation + 1, at_s)
+            slot = self._slot_of.pop(agent.path)
+            del self._session_in[slot]
+            if at_s < self._until_s.get(slot, math.inf):
+                self.open(slot, at_s)
+
+    def agent_stopped(self, agent: Agent, at_s: float) -> None:
+        """Note that an agent's slot is no longer in use."""
+        self._steps.append(AgentStep(at_s, -1, agent.parent is None, None, False))
 
     def request_sent(self, at_s: float) -> None:
         """Note a request."""
@@ -158,11 +207,14 @@ class Book:
     def _note(self, row: RequestRow) -> None:
         self._rows.append(row)
 
-    def _start(self, slot: int, generation: int, at_s: float) -> None:
-        index = self._pacing.session_index(slot, generation)
-        if index is None:
+    def _enter(self, slot: int, index: int, ends: list[tuple[float, int, int]]) -> None:
+        """Begin a slot's span of that index, if it has one."""
+        spans = self._pacing.spans(slot)
+        if index >= len(spans):
             return
-        agent = self._source.session(index)
-        self._slot_of[agent.path] = (slot, generation)
-        assert self._kernel is not None
-        self._kernel.start(agent, at_s)
+        span = spans[index]
+        self._until_s[slot] = math.inf if span.end_s is None else span.end_s
+        if span.start_s < self._until_s[slot]:
+            self.open(slot, span.start_s)
+        if span.end_s is not None:
+            heappush(ends, (span.end_s, slot, index))

@@ -22,7 +22,7 @@ from swarm.load.pacing import pacing_of
 def test_mean_sessions_asked_for(
     load: dict[str, float], span: tuple[float, float], expected: float | None
 ) -> None:
-    pacing = pacing_of(LoadConfig.model_validate(load), None)
+    pacing = pacing_of(LoadConfig.model_validate(load), None, 1)
     assert asked_sessions_mean(pacing, from_s=span[0], to_s=span[1]) == (
         expected if expected is None else pytest.approx(expected)
     )

@@ -17,14 +17,14 @@ from swarm.load.share import slots_of
 def test_slots_play_every_session_once(
     load: LoadConfig, count: int | None, indices: list[list[int | None]]
 ) -> None:
-    pacing = pacing_of(load, count)
+    pacing = pacing_of(load, count, 1)
     played = [[pacing.session_index(slot, g) for g in range(3)] for slot in range(pacing.slots)]
     assert played == indices
 
 
 def test_slots_start_evenly_over_the_ramp() -> None:
-    pacing = pacing_of(LoadConfig(agents=4, ramp_s=8.0), None)
-    assert [pacing.start_s(slot) for slot in range(4)] == [0.0, 2.0, 4.0, 6.0]
+    pacing = pacing_of(LoadConfig(agents=4, ramp_s=8.0), None, 1)
+    assert [pacing.spans(slot)[0].start_s for slot in range(4)] == [0.0, 2.0, 4.0, 6.0]
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
