@@ -24,7 +24,9 @@ class Span(NamedTuple):
 class Shape(Protocol):
     """When each slot is in use."""
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """How many slots there are."""
 
     def spans(self, slot: int) -> tuple[Span, ...]:
         """Return when the slot has sessions, in order."""
