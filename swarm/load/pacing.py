@@ -31,6 +31,11 @@ class Pacing:
         """Return when the slot has sessions; one that is at work at a span's end starts no more turns."""
         return self.shape.spans(slot)
 
+    def start_s(self, slot: int) -> float:
+        """Return when the slot is first needed; 0 where that is not planned."""
+        spans = self.spans(slot)
+        return spans[0].start_s if spans else 0.0
+
     def session_index(self, slot: int, generation: int) -> int | None:
         """Return the slot's session of that generation, or None where it has no more."""
         if generation > 0 and not self.replaces:

@@ -64,3 +64,17 @@ def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> A
         live_orchestrators=tuple(orchestrators),
         live_subagents=tuple(subagents),
     )
+
+
+def completions_s(steps: Iterable[AgentStep], from_s: float, *, orchestrators: bool) -> tuple[float, ...]:
+    """Return how long agents took that came to their own end from `from_s` on, in order of their ends."""
+    started_s: dict[str, float] = {}
+    ended: list[tuple[float, float]] = []
+    for step in sorted(steps, key=lambda step: (step.at_s, -step.change)):
+        if step.agent is None or step.is_orchestrator is not orchestrators:
+            continue
+        if step.change > 0:
+            started_s.setdefault(step.agent, step.at_s)
+        elif step.finished and step.at_s >= from_s and step.agent in started_s:
+            ended.append((step.at_s, step.at_s - started_s[step.agent]))
+    return tuple(taken_s for _, taken_s in ended)

@@ -93,6 +93,12 @@ def itl_mean_s(table: Columns) -> Floats:
     return floats(table, "itl_mean_s")
 
 
+def output_tokens_per_s(table: Columns) -> Floats:
+    """Return a request's output tokens over all the time its agent waited: waits and prefill inside."""
+    waited_s = e2e_s(table)
+    return floats(table, "output_tokens") / np.where(waited_s > 0, waited_s, np.nan)
+
+
 LATENCIES = {
     "ttft_s": ttft_s,
     "effective_ttft_s": effective_ttft_s,
@@ -100,4 +106,6 @@ LATENCIES = {
     "itl_s": itl_mean_s,
     "e2e_s": e2e_s,
 }
-"""What an objective may bound, for one request; a request's `itl_s` is its mean gap."""
+RATES = {"output_tokens_per_s": output_tokens_per_s}
+VALUES = {**LATENCIES, **RATES}
+"""What an objective may bound of one request; a request's `itl_s` is its mean gap."""

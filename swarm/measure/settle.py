@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from swarm.config.experiment import Experiment
-from swarm.measure.agents import count_agents
+from swarm.measure.agents import completions_s, count_agents
 from swarm.measure.batch import AgentStep, Batch, Gauges, Place
 from swarm.measure.hosts import host_loads
 from swarm.measure.past import split
@@ -105,6 +105,8 @@ def settle(
         counters=counters,
         capacity=None,
         faults=faults,
+        session_s=completions_s(steps, measured_from_s, orchestrators=True),
+        subagent_s=completions_s(steps, measured_from_s, orchestrators=False),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     windows = windows_of(experiment)

@@ -1,33 +1,41 @@
-"""Objectives against what was measured: their values, and the requests that met all of them."""
+"""Objectives against what was measured: their values, how much of them is used up, and who kept them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from swarm.config.slo import ObjectiveConfig
-from swarm.measure.latency import LATENCIES, Flags, Selection
+from swarm.config.slo import COMPLETIONS, ObjectiveConfig
+from swarm.measure.latency import RATES, VALUES, Flags, Floats, Selection, flags, floats
 from swarm.measure.sketch import Sketch
 
 
-def judge(objectives: Sequence[ObjectiveConfig], sketches: Mapping[str, Sketch]) -> list[dict[str, Any]]:
-    """Return each objective with its value; `met` is None where nothing was observed."""
-    verdicts = []
-    for objective in objectives:
-        value = sketches[objective.metric].quantile(objective.quantile)
-        verdicts.append(
-            {
-                "name": objective.name,
-                "metric": objective.metric,
-                "quantile": objective.quantile,
-                "target": objective.at_most,
-                "value": value,
-                "met": None if value is None else value <= objective.at_most,
-            }
-        )
-    return verdicts
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What an objective is judged by: yes or no of each request, agent or window, and when it was."""
+
+    good: Flags
+    at_s: Floats
+    required: float
+    """The share that must be good."""
+
+
+def judge(
+    objectives: Sequence[ObjectiveConfig],
+    ended: Selection,
+    sketches: Mapping[str, Sketch],
+    completions: Mapping[str, Floats],
+) -> list[dict[str, Any]]:
+    """Return each objective with its value; `met` is None where nothing was observed.
+
+    `ended` are the measured requests that finished or failed. `completions` are the times of agents that
+    ended. `burn` is the share of the allowed misses that was used: above 1 the objective is missed.
+    """
+    return [_judged(each, ended, sketches, completions) for each in objectives]
 
 
 def all_met(verdicts: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -42,6 +50,118 @@ def all_met(verdicts: Sequence[Mapping[str, Any]]) -> bool | None:
 def within_all(objectives: Sequence[ObjectiveConfig], finished: Selection) -> Flags:
     """Return which finished requests are within every objective's bound; what a request lacks it meets."""
     within = np.ones(finished.num_rows, dtype=np.bool_)
-    for metric, at_most in {(each.metric, each.at_most) for each in objectives}:
-        within &= ~(LATENCIES[metric](finished) > at_most)
+    for objective in objectives:
+        if objective.metric not in COMPLETIONS:
+            within &= ~(_concerned(objective, finished) & ~_within(objective, _values(objective, finished)))
     return within
+
+
+def trials_of(objective: ObjectiveConfig, ended: Selection) -> Trials:
+    """Return what each request, agent or window says of an objective; one that failed is not good."""
+    at_s = floats(ended, "completed_s")
+    finished = flags(ended, "outcome", "ok")
+    values = _values(objective, ended)
+    keep = _concerned(objective, ended) & (~np.isnan(values) | ~finished)
+    good = (_within(objective, values) & finished)[keep]
+    at_s = at_s[keep]
+    if objective.of == "requests" or not len(good):
+        return Trials(good, at_s, objective.quantile if objective.of == "requests" else objective.share)
+    if objective.of == "agents":
+        names = np.asarray(ended.column("agent").to_pylist(), dtype=object)[keep]
+        groups = np.unique(names.astype(str), return_inverse=True)[1]
+    else:
+        groups = np.unique(at_s // objective.window_s, return_inverse=True)[1]
+    counts = np.bincount(groups)
+    # An agent of 3 requests cannot hold a p95 but with all of them: a share is compared, not a quantile.
+    share = np.bincount(groups, weights=good) / counts
+    complies = share >= objective.quantile - 1e-12
+    return Trials(complies, np.bincount(groups, weights=at_s) / counts, objective.share)
+
+
+def _judged(
+    objective: ObjectiveConfig,
+    ended: Selection,
+    sketches: Mapping[str, Sketch],
+    completions: Mapping[str, Floats],
+) -> dict[str, Any]:
+    known = completions.get(objective.metric)
+    if known is not None:
+        good = _within(objective, known)
+        trials = Trials(good, np.zeros(len(good)), objective.quantile)
+    else:
+        trials = trials_of(objective, ended)
+    count = len(trials.good)
+    good_share = float(trials.good.mean()) if count else None
+    if objective.of != "requests":
+        value, target, unit = good_share, objective.share, "share"
+        met = None if good_share is None else good_share >= objective.share
+    else:
+        value = _value(objective, ended, sketches, known)
+        target = objective.bound
+        unit = "tokens/s" if objective.metric in RATES else "s"
+        met = None if value is None else bool(_within(objective, np.array([value]))[0])
+    return {
+        "name": objective.name,
+        "metric": objective.metric,
+        "quantile": objective.quantile,
+        "of": objective.of,
+        "unit": unit,
+        "is_floor": objective.at_least is not None or objective.of != "requests",
+        "bound": objective.bound,
+        "target": target,
+        "value": value,
+        "met": met,
+        "good_share": good_share,
+        "required_share": trials.required,
+        "burn": _burn(good_share, trials.required),
+        "count": count,
+    }
+
+
+def _burn(good_share: float | None, required: float) -> float | None:
+    """Return the misses as a share of those allowed; None where none is allowed or nothing was seen."""
+    if good_share is None or required >= 1.0:
+        return None
+    return (1.0 - good_share) / (1.0 - required)
+
+
+def _value(
+    objective: ObjectiveConfig,
+    ended: Selection,
+    sketches: Mapping[str, Sketch],
+    known: Floats | None,
+) -> float | None:
+    """Return the quantile, counted from the good end."""
+    share = objective.quantile if objective.at_most is not None else 1.0 - objective.quantile
+    if known is not None:
+        return float(np.quantile(known, share)) if len(known) else None
+    is_whole = objective.role is None and not objective.context_from and objective.context_below is None
+    if is_whole and objective.metric in sketches:
+        return sketches[objective.metric].quantile(share)
+    values = _values(objective, ended)
+    kept = values[_concerned(objective, ended) & flags(ended, "outcome", "ok") & ~np.isnan(values)]
+    return float(np.quantile(kept, share)) if len(kept) else None
+
+
+def _values(objective: ObjectiveConfig, rows: Selection) -> Floats:
+    return VALUES[objective.metric](rows)
+
+
+def _within(objective: ObjectiveConfig, values: Floats) -> Flags:
+    """Return which values are within the bound; NaN is."""
+    if objective.at_most is not None:
+        return ~(values > objective.at_most)
+    return ~(values < objective.bound)
+
+
+def _concerned(objective: ObjectiveConfig, rows: Selection) -> Flags:
+    """Return which rows an objective is about."""
+    keep: npt.NDArray[np.bool_] = np.ones(rows.num_rows, dtype=np.bool_)
+    if objective.role is not None:
+        keep &= flags(rows, "role", objective.role)
+    if objective.context_from or objective.context_below is not None:
+        tokens = floats(rows, "prompt_tokens")
+        keep &= tokens >= objective.context_from
+        if objective.context_below is not None:
+            keep &= tokens < objective.context_below
+    return keep

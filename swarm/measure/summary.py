@@ -71,7 +71,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             "output_tokens_per_s": _rate(tokens["output"], duration_s),
         },
         "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts),
-        "slo": _slo(finished, ended, sketches, facts, duration_s),
+        "slo": _slo(finished, ended, sketches, facts, totals),
         "hit_rates": reconcile(table, totals),
         "failures": _failures(table),
         "cost": cost_of(
@@ -164,11 +164,13 @@ def _reprefill(everything: Selection, block_tokens: int) -> float | None:
 
 
 def _slo(
-    finished: Selection, ended: Selection, sketches: dict[str, Sketch], facts: RunFacts, duration_s: float
+    finished: Selection, ended: Selection, sketches: dict[str, Sketch], facts: RunFacts, totals: RunTotals
 ) -> dict[str, Any]:
     if not facts.objectives:
         return {"met": None, "objectives": [], "goodput_ratio": None, "goodput_requests_per_s": None}
-    verdicts = judge(facts.objectives, sketches)
+    duration_s = max(0.0, totals.measured_to_s - totals.measured_from_s)
+    completions = {"session_s": np.array(totals.session_s), "subagent_s": np.array(totals.subagent_s)}
+    verdicts = judge(facts.objectives, ended, sketches, completions)
     good = int(within_all(facts.objectives, finished).sum())
     return {
         "met": all_met(verdicts),

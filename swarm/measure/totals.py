@@ -109,3 +109,6 @@ class RunTotals:
     """The answer of a search for the most agents within the SLO."""
     faults: tuple[str, ...]
     """More reasons why the run is invalid, in words."""
+    session_s: tuple[float, ...] = ()
+    """How long sessions took that ended in the measured phase, from their start."""
+    subagent_s: tuple[float, ...] = ()

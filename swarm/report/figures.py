@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +91,34 @@ def latency_table(summary: Summary) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def burn(value: float | None, target: float) -> str:
-    """Return how much of an objective's bound is used."""
-    return UNKNOWN if value is None else f"{value / target * 100:.0f} %"
+def percent(value: float | None) -> str:
+    """Return a share in whole percent."""
+    return UNKNOWN if value is None or math.isinf(value) else f"{value * 100:.0f} %"
+
+
+def budget(objective: Summary) -> str:
+    """Return how much of the misses that an objective allows have happened: above 100 % it is missed."""
+    return f"{percent(objective.get('burn'))} of those allowed" if objective.get("burn") is not None else ""
+
+
+def amount(objective: Summary, value: float | None) -> str:
+    """Return an objective's value or bound in its unit."""
+    if value is None:
+        return UNKNOWN
+    match objective.get("unit", "s"):
+        case "s":
+            return seconds(value)
+        case "share":
+            return share(value)
+        case unit:
+            return f"{value:.4g} {unit}"
+
+
+def used(objective: Summary) -> float | None:
+    """Return how much of an objective's bound is used: 1 is all of it."""
+    value, target = objective["value"], objective["target"]
+    if value is None or not target:
+        return None
+    if objective.get("is_floor"):
+        return float(target / value) if value else math.inf
+    return float(value / target)

@@ -11,8 +11,8 @@ from swarm.measure.store import RunFolder
 from swarm.report.charts import write_picture
 from swarm.report.compare import compare, difference_row
 from swarm.report.document import page, place, section, table
-from swarm.report.figures import GROUPS, LATENCY_COLUMNS, burn, latency_table
-from swarm.report.numbers import UNKNOWN, count, seconds, share
+from swarm.report.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
+from swarm.report.numbers import UNKNOWN, count, share
 from swarm.report.run_charts import read_frames, run_charts
 
 Summary = Mapping[str, Any]
@@ -115,34 +115,25 @@ def _objectives(slo: Summary) -> str:
         rows.append(
             (
                 each["name"],
-                _amount(each, each["value"]),
-                _amount(each, each["target"]),
+                amount(each, each["value"]),
+                amount(each, each["target"]),
                 _burn(each),
+                budget(each),
                 met[each["met"]],
             )
         )
     goodput = slo["goodput_ratio"]
     note = f"Goodput, requests that met all: {share(goodput)}" if goodput is not None else ""
-    return section("Objectives", table(("", "value", "bound", "used", ""), rows), note)
-
-
-def _amount(objective: Summary, value: float | None) -> str:
-    return (
-        seconds(value)
-        if str(objective.get("metric", "")).endswith("_s")
-        else f"{value:.4g}"
-        if value
-        else UNKNOWN
-    )
+    return section("Objectives", table(("", "value", "bound", "used", "misses", ""), rows), note)
 
 
 def _burn(objective: Summary) -> str:
-    value, target = objective["value"], objective["target"]
-    if value is None or not target:
+    share_used = used(objective)
+    if share_used is None:
         return UNKNOWN
-    used = value / target
     over = " over" if objective["met"] is False else ""
-    return f"<span class='bar{over}' style='width:{min(1.0, used) * 90:.0f}px'></span> {burn(value, target)}"
+    width = min(1.0, share_used) * 90
+    return f"<span class='bar{over}' style='width:{width:.0f}px'></span> {percent(share_used)}"
 
 
 def _capacity(capacity: Summary) -> str:

@@ -19,7 +19,7 @@ from swarm.live.coordinator import Snapshot
 from swarm.measure.settle import windows_of
 from swarm.measure.window import COUNTS, SKETCHES, Windows
 from swarm.report.compare import Difference, difference_row
-from swarm.report.figures import GROUPS, LATENCY_COLUMNS, burn, latency_table
+from swarm.report.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
 from swarm.report.numbers import count, rate, seconds, share
 
 PLAIN_EVERY_S = 5.0
@@ -178,7 +178,7 @@ def _latencies(summary: dict[str, Any]) -> Table:
 
 def _objectives(summary: dict[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("objective", "value", "at most", "used", ""):
+    for column in ("objective", "value", "bound", "used", "misses", ""):
         table.add_column(column, justify="left" if column in ("objective", "") else "right")
     for each in summary["slo"]["objectives"]:
         met = {
@@ -188,12 +188,13 @@ def _objectives(summary: dict[str, Any]) -> Table:
         }
         table.add_row(
             each["name"],
-            seconds(each["value"]),
-            seconds(each["target"]),
-            burn(each["value"], each["target"]),
+            amount(each, each["value"]),
+            amount(each, each["target"]),
+            percent(used(each)),
+            budget(each),
             met[each["met"]],
         )
-    table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "")
+    table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "", "")
     return table
 
 

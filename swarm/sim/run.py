@@ -81,6 +81,10 @@ class Book:
         self._kernel: Kernel | None = None
         self._rows = RowTable()
         self._steps: list[AgentStep] = []
+        self._started_s: dict[str, float] = {}
+        """When each live agent started."""
+        self._taken_s: dict[bool, list[float]] = {True: [], False: []}
+        """How long agents took: orchestrators, others."""
         self._slot_of: dict[str, int] = {}
         """The slot of each session that has not ended."""
         self._session_in: dict[int, str] = {}
@@ -136,6 +140,7 @@ class Book:
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """Note an agent's start."""
         is_orchestrator = agent.parent is None
+        self._started_s[agent.path] = at_s
         self._sessions_started += is_orchestrator
         self._steps.append(AgentStep(at_s, 1, is_orchestrator, None, False))
 
@@ -143,6 +148,9 @@ class Book:
         """Note an agent's end; a session's end starts the slot's next one."""
         is_orchestrator = agent.parent is None
         self._steps.append(AgentStep(at_s, -1, is_orchestrator, None, True))
+        taken_s = at_s - self._started_s.pop(agent.path)
+        if at_s >= self._experiment.load.warmup_s:
+            self._taken_s[is_orchestrator].append(taken_s)
         if is_orchestrator:
             self._sessions_finished += 1
             slot = self._slot_of.pop(agent.path)
@@ -153,6 +161,7 @@ class Book:
     def agent_stopped(self, agent: Agent, at_s: float) -> None:
         """Note that an agent's slot is no longer in use."""
         self._steps.append(AgentStep(at_s, -1, agent.parent is None, None, False))
+        del self._started_s[agent.path]
 
     def request_sent(self, at_s: float) -> None:
         """Note a request."""
@@ -201,6 +210,8 @@ class Book:
             counters=None,
             capacity=None,
             faults=(),
+            session_s=tuple(self._taken_s[True]),
+            subagent_s=tuple(self._taken_s[False]),
         )
         return Settled(rows, totals, windows, ())
 
