@@ -10,6 +10,7 @@ all rows into the catalogue, and the tables of errors into docs/.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from swarm.config.catalog import RooflineConstants
 from swarm.config.fleet import ParallelismConfig
 from swarm.fleet.catalog.read import FOLDER, find_gpu, find_model
 from swarm.fleet.cost import Roofline, Served, terms_of
+from swarm.fleet.rates import Entry
 from swarm.fleet.steady import Loop, pace_of
 
 MAX_BATCHED_TOKENS = 8192
@@ -39,7 +41,7 @@ START = RooflineConstants(
     expert_compute_efficiency=0.3,
     expert_spread=0.7,
     attention_efficiency=0.4,
-    link_efficiency=0.6,
+    exchange_bytes_per_s=2.5e11,
     layer_s=1e-5,
     expert_layer_s=1e-5,
     reduce_s=5e-6,
@@ -57,6 +59,7 @@ CAPPED = 0.1
 """A TTFT beyond this share of the decode time, and of two seconds, is a wait for admission."""
 CAPPED_S = 2.0
 TTFT_CONCURRENCY_MAX = 8
+FIT_ROWS_MAX = 40
 KV = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
 FITTED = (
     "memory_efficiency",
@@ -66,7 +69,7 @@ FITTED = (
     "expert_compute_efficiency",
     "expert_spread",
     "attention_efficiency",
-    "link_efficiency",
+    "exchange_bytes_per_s",
     "layer_s",
     "expert_layer_s",
     "reduce_s",
@@ -175,14 +178,20 @@ def predict(rows: list[Row], base: RooflineConstants) -> np.ndarray:
         cost = known.get(key)
         if cost is None:
             cost = known[key] = Roofline(terms_of(served, base))
-        pace = pace_of(cost, row.loop)
-        entry_s = (
-            base.entry_s[served.backend]
-            + base.entry_steps[served.backend] * pace.tpot_s
-            + base.entry_token_s * row.loop.prompt_tokens
-        )
-        out[at] = pace.ttft_s + entry_s, pace.tpot_s
+        backend = served.backend
+        entry = Entry(base.entry_s[backend], base.entry_steps[backend], base.entry_token_s)
+        pace = pace_of(cost, entry, row.loop)
+        out[at] = pace.ttft_s, pace.tpot_s
     return out
+
+
+def sample(rows: list[Row]) -> list[Row]:
+    """Return rows to fit on: of a model on a GPU by a backend at most so many, evenly over the file."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        key = (row.served.model.name, row.served.gpu.name, row.served.backend)
+        groups.setdefault(key, []).append(row)
+    return [row for group in groups.values() for row in group[:: math.ceil(len(group) / FIT_ROWS_MAX)]]
 
 
 def weights_of_rows(rows: list[Row]) -> np.ndarray:
@@ -193,14 +202,16 @@ def weights_of_rows(rows: list[Row]) -> np.ndarray:
     return weight / weight.mean()
 
 
-def fit(rows: list[Row], base: RooflineConstants, rounds: int = 9, log: bool = False) -> RooflineConstants:
+def fit(rows: list[Row], base: RooflineConstants, rounds: int = 6, log: bool = False) -> RooflineConstants:
     """Return the constants of least absolute log error, by reweighted Levenberg-Marquardt steps."""
+    rows = sample(rows)
     truth = np.log([(row.ttft_s, row.tpot_s) for row in rows])
     low = np.array([row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in rows])
     weight = weights_of_rows(rows)
-    rank = np.stack([weight * np.where(low, 0.7, 0.1), weight], axis=1)
+    rank = np.stack([weight * np.where(low, TTFT_WEIGHT, 0.1), weight], axis=1)
     x = np.log([get(base, name) for name in FITTED])
     prior = x.copy()
+    pull = np.array([PRIOR_ENTRY if name.startswith("entry") else PRIOR for name in FITTED])
 
     def errors(at: np.ndarray) -> np.ndarray:
         return np.log(predict(rows, put(base, limited(at)))) - truth
@@ -214,7 +225,7 @@ def fit(rows: list[Row], base: RooflineConstants, rounds: int = 9, log: bool = F
         }
 
     def loss(error: np.ndarray, at: np.ndarray) -> float:
-        return float((rank * np.abs(error)).sum() + PRIOR * ((at - prior) ** 2).sum())
+        return float((rank * np.abs(error)).sum() + (pull * (at - prior) ** 2).sum())
 
     error, damping = errors(x), 1.0
     best = loss(error, x)
@@ -225,8 +236,8 @@ def fit(rows: list[Row], base: RooflineConstants, rounds: int = 9, log: bool = F
             moved[at] += 0.02
             jacobian[:, at] = (errors(moved) - error).ravel() / 0.02
         robust = (rank / np.maximum(np.abs(error), 0.05)).ravel()
-        normal = jacobian.T @ (robust[:, None] * jacobian) + PRIOR * np.eye(len(x))
-        gradient = jacobian.T @ (robust * error.ravel()) + PRIOR * (x - prior)
+        normal = jacobian.T @ (robust[:, None] * jacobian) + np.diag(pull)
+        gradient = jacobian.T @ (robust * error.ravel()) + pull * (x - prior)
         for _ in range(6):
             step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
             tried = x + np.clip(step, -0.7, 0.7)
@@ -245,7 +256,8 @@ def fit(rows: list[Row], base: RooflineConstants, rounds: int = 9, log: bool = F
     return put(base, limited(x))
 
 
-PRIOR = 20.0
+PRIOR, PRIOR_ENTRY = 20.0, 1.0
+TTFT_WEIGHT = 3.0
 """Pull of the starting values, in squared log units: what the rows say nothing of stays where it was."""
 
 

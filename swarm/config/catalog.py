@@ -140,7 +140,9 @@ class RooflineConstants(Strict):
         gt=0, le=1, description="share of a further token's choices that are independent of the others'"
     )
     attention_efficiency: float = Field(gt=0, le=1.2, description="of the bf16 peak, in attention")
-    link_efficiency: float = Field(gt=0, le=1.2)
+    exchange_bytes_per_s: float = Field(
+        gt=0, description="of one GPU in an exchange, where its links carry more"
+    )
     layer_s: float = Field(ge=0, description="per layer and step: kernels that no size makes shorter")
     expert_layer_s: float = Field(ge=0, description="more of it where a layer has experts")
     reduce_s: float = Field(ge=0, description="latency of one exchange between GPUs, per doubling of them")

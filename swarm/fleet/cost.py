@@ -153,11 +153,11 @@ def _exchange(served: Served, constants: RooflineConstants, layers: int) -> tupl
     per_token = latency = 0.0
     token_bytes = ACTIVATION_BYTES * model.hidden
     if spread.tp > 1:
-        rate = exchange_bytes_per_s(served.gpu, spread.tp) * constants.link_efficiency
+        rate = exchange_bytes_per_s(served.gpu, spread.tp, constants.exchange_bytes_per_s)
         per_token += layers * 2.0 * (spread.tp - 1) / spread.tp * token_bytes / rate
         latency += layers * constants.reduce_s * math.log2(spread.tp)
     if gpus > 1:
-        rate = exchange_bytes_per_s(served.gpu, gpus) * constants.link_efficiency
+        rate = exchange_bytes_per_s(served.gpu, gpus, constants.exchange_bytes_per_s)
         latency += layers * constants.reduce_s * math.log2(gpus)
         if spread.dp > 1 and spread.ep > 1:
             for layer in model.feed_forward:
@@ -169,7 +169,7 @@ def _exchange(served: Served, constants: RooflineConstants, layers: int) -> tupl
         else:
             per_token += layers * 2.0 * (gpus - 1) / gpus * spread.dp * token_bytes / rate
     if spread.pp > 1:
-        rate = served.gpu.link_bytes_per_s.value * constants.link_efficiency
+        rate = exchange_bytes_per_s(served.gpu, 2, constants.exchange_bytes_per_s)
         per_token += (spread.pp - 1) * token_bytes / rate
         latency += (spread.pp - 1) * constants.reduce_s
     return per_token, latency

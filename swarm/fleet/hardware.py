@@ -15,6 +15,10 @@ def peak_flops(gpu: GpuEntry, weight_precision: Precision) -> float:
     return (peak or gpu.bf16_flops).value
 
 
-def exchange_bytes_per_s(gpu: GpuEntry, gpus: int) -> float:
-    """Return what one GPU of a group sends per second: over links while the group fits their domain."""
-    return (gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s).value
+def exchange_bytes_per_s(gpu: GpuEntry, gpus: int, kernels_bytes_per_s: float) -> float:
+    """Return what one GPU of a group sends per second: over links while the group fits their domain.
+
+    The kernels that exchange have a rate of their own; in what was measured it did not grow with the links.
+    """
+    wire = gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s
+    return min(wire.value, kernels_bytes_per_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from swarm.fleet.rates import Chunk, Cost
+from swarm.fleet.rates import Chunk, Cost, Entry
 
 ROUNDS = 5
 """Of the iteration for the batch that decodes; it has settled to a few parts in 1,000 by then."""
@@ -35,14 +35,14 @@ class Pace:
     tpot_s: float
 
 
-def pace_of(cost: Cost, loop: Loop) -> Pace:
+def pace_of(cost: Cost, entry: Entry, loop: Loop) -> Pace:
     """Return the mean times of a closed loop."""
     count, steps = loop.concurrency, max(1, loop.output_tokens - 1)
     context = loop.prompt_tokens + 0.5 * loop.output_tokens
     chunks = _chunks(loop.prompt_tokens, loop.max_batched_tokens - count + 1)
     others = count - 1
     deciding = float(count)
-    tpot_s = prompt_s = 0.0
+    tpot_s = prompt_s = entry_s = 0.0
     for _ in range(ROUNDS):
         batch = max(1, round(deciding))
         line = cost.decode_line(batch, int(batch * context))
@@ -50,19 +50,23 @@ def pace_of(cost: Cost, loop: Loop) -> Pace:
         beside = max(0, batch - 1)
         prompt_s = sum(cost.step_s([chunk], beside, int(beside * context)) for chunk in chunks)
         # While one decodes, every other one prefills about once; prompts that meet share a step.
-        mixed = others * len(chunks) * steps / (steps + len(chunks))
-        extra_s = others * (prompt_s - len(chunks) * decode_s) * steps / (steps + len(chunks))
+        away = steps * tpot_s / (steps * tpot_s + prompt_s + entry_s) if tpot_s else 1.0
+        mixed = others * len(chunks) * away
+        extra_s = others * (prompt_s - len(chunks) * decode_s) * away
         if mixed > steps:
             extra_s = (mixed / len(chunks)) * sum(
                 cost.prefill_s(chunk.start, chunk.tokens) for chunk in chunks
             )
         tpot_s = decode_s + max(0.0, extra_s) / steps
-        cycle_s = tpot_s * steps + prompt_s
+        entry_s = (
+            entry.seconds + entry.token_s * loop.prompt_tokens + (entry.steps * decode_s if beside else 0.0)
+        )
+        cycle_s = tpot_s * steps + prompt_s + entry_s
         deciding = 1.0 + others * tpot_s * steps / cycle_s
-    wait_s = _wait_s(count, prompt_s, tpot_s * steps)
-    burst_s = _burst_s(cost, loop)
+    wait_s = _wait_s(count, prompt_s, tpot_s * steps + entry_s)
+    burst_s = _burst_s(cost, loop) + entry.seconds + entry.token_s * loop.prompt_tokens
     share = min(1.0, 1.0 / loop.requests_per_slot)
-    return Pace((1.0 - share) * (prompt_s + wait_s) + share * burst_s, tpot_s)
+    return Pace((1.0 - share) * (prompt_s + wait_s + entry_s) + share * burst_s, tpot_s)
 
 
 def _chunks(tokens: int, budget: int) -> list[Chunk]:

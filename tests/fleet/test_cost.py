@@ -158,7 +158,7 @@ def test_kv_room_is_what_weights_leave() -> None:
     one_gpu = 0.9 * find_gpu("B200").memory_bytes.value
     assert 0.1 * one_gpu < latent.kv_capacity_tokens * latent.kv_bytes_per_token < one_gpu
     with pytest.raises(ConfigError, match="leaves no HBM for KV on 1 x H100"):
-        served("Llama-3.3-70B", "H100", tp=1)
+        served("Llama-3.3-70B", "H100", "bf16", tp=1)
 
 
 def test_stages_work_at_the_same_time_on_a_prompt_but_one_after_another_on_a_token() -> None:

@@ -1,0 +1,153 @@
+"""Hold the fleet twin to published measurements of KV tiers, and print both side by side.
+
+    python scripts/validate_published.py TRACES published_tier_results.json [--agents 16 24] [--out FILE.md]
+
+TRACES is a folder of recorded coding sessions (the weka format). Nothing here is fitted: the twin is the
+catalogue's, and every case is one that the constants have not seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarm.config.experiment import Experiment
+from swarm.config.fleet import FleetConfig, ParallelismConfig, ReplicaGroupConfig, RooflineCostConfig
+from swarm.config.read import read_experiment
+from swarm.fleet.build import rank_cost
+from swarm.fleet.rates import Chunk
+from swarm.measure.summary import summarize
+from swarm.measure.totals import facts_of
+from swarm.sim.run import simulate
+from swarm.workload.source import load_scripts
+
+HERE = Path(__file__).parents[1] / "experiments"
+POOL_GIB = 41.83
+"""3,249,215 tokens of 13,824 bytes: what vLLM reported."""
+DRAM_GIB = 1759
+PCIE_GIB_PER_S = 50
+"""Of one GPU's PCIe 5 or 6 x16 in practice; every GPU copies its own replica of the latent vectors."""
+LAYER_GROUPS = 4
+"""24 layers with a latent vector and 3 x 23 with a state: a hybrid cache gives each group pages of its own."""
+TIERS = {
+    "HBM": f"[{{name: hbm, capacity_gib: {POOL_GIB}}}]",
+    "HBM / 4": f"[{{name: hbm, capacity_gib: {POOL_GIB / LAYER_GROUPS}}}]",
+    "HBM + DRAM": f"[{{name: hbm, capacity_gib: {POOL_GIB}}}, {{name: dram, capacity_gib: {DRAM_GIB}, "
+    f"read_gib_per_s: {PCIE_GIB_PER_S}, write_gib_per_s: {PCIE_GIB_PER_S}}}]",
+    "(HBM + DRAM) / 4": f"[{{name: hbm, capacity_gib: {POOL_GIB / LAYER_GROUPS}}}, {{name: dram, "
+    f"capacity_gib: {DRAM_GIB / LAYER_GROUPS}, read_gib_per_s: {PCIE_GIB_PER_S}, "
+    f"write_gib_per_s: {PCIE_GIB_PER_S}}}]",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a row of the table shows."""
+
+    ttft_p50_s: float | None
+    out_tok_s: float | None
+    hit: float | None
+    dram_hit: float | None = None
+
+
+def twin(experiment: Experiment, scripts: Any) -> Outcome:
+    """Run an experiment in virtual time."""
+    settled = simulate(experiment, scripts)
+    facts = facts_of(experiment, run_id="validate", mode="simulate", is_emulated=True)
+    summary = summarize(settled.rows, facts=facts, totals=settled.totals)
+    cache = summary["cache"]
+    return Outcome(
+        summary["ttft_s"]["p50"],
+        summary["throughput"]["output_tokens_per_s"],
+        cache["hit_rate"],
+        cache["hit_rate_by_tier"]["dram"],
+    )
+
+
+def kimi_k3(traces: Path, published: dict[str, Any], agents: list[int]) -> list[str]:
+    """Return the lines of the table: 8 x B300, 16 and 24 live sessions, with and without DRAM."""
+    points = {
+        point["conc"]: point
+        for point in next(t for t in published["targets"] if t["id"] == "inferencex_kimik3_b300_tp8")[
+            "points"
+        ]
+    }
+    scripts = None
+    lines = [
+        "| live sessions | memory | TTFT p50, s | published | output tok/s | published | hit rate | published |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for count in agents:
+        for name, tiers in TIERS.items():
+            experiment = read_experiment(
+                HERE / "kimi_k3.yaml",
+                [
+                    f"workload.path={traces}",
+                    f"load.agents={count}",
+                    f"fleet.replicas.0.max_sequences={2 * count}",
+                    f"fleet.tiers={tiers}",
+                ],
+            )
+            scripts = scripts or load_scripts(experiment.workload)
+            found = twin(experiment, scripts)
+            point = points.get(count, {}).get("hbm_dram" if "DRAM" in name else "hbm", {})
+            lines.append(
+                f"| {count} | {name} | {show(found.ttft_p50_s)} | {show(point.get('ttft_p50_s'))} | "
+                f"{show(found.out_tok_s)} | {show(point.get('out_tok_s'))} | {show(found.hit)} | "
+                f"{show(point.get('prefix_hit'))} |"
+            )
+            print(lines[-1], flush=True)
+    return lines
+
+
+def long_prompt(published: dict[str, Any]) -> list[str]:
+    """Return the lines of the 131,072-token case: the GPU is not stated, so several are shown."""
+    entry = next(t for t in published["targets"] if t["id"] == "sglang_26305_tiers")
+    case = entry["131072/512/conc1, 90% hit"]
+    recompute_s, hit_s = case["recompute"][1] / 1e3, case["hbm"][1] / 1e3
+    lines = [
+        "| | recompute, s | HBM hit, s | ratio |",
+        "| --- | --- | --- | --- |",
+        f"| published | {recompute_s:.2f} | {hit_s:.2f} | {recompute_s / hit_s:.2f} |",
+    ]
+    for gpu, tp in (("H100", 4), ("H100", 8), ("H200", 8), ("B200", 4)):
+        config = FleetConfig(
+            cost=RooflineCostConfig(model="MiniMax-M2.7", backend="sglang"),
+            replicas=(ReplicaGroupConfig(gpu=gpu, parallelism=ParallelismConfig(tp=tp)),),
+        )
+        rank = rank_cost(config, config.replicas[0])
+        times = []
+        for start in (0, 117_964):
+            chunks = [Chunk(at, min(8_192, 131_072 - at)) for at in range(start, 131_072, 8_192)]
+            entry_s = rank.entry.seconds + rank.entry.token_s * 131_072
+            times.append(entry_s + sum(rank.cost.step_s([chunk], 0, 0) for chunk in chunks))
+        lines.append(f"| twin, {tp} x {gpu} | {times[0]:.2f} | {times[1]:.2f} | {times[0] / times[1]:.2f} |")
+    return lines
+
+
+def show(value: float | None) -> str:
+    """Return three significant digits, or a dash."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("traces", type=Path)
+    parser.add_argument("published", type=Path)
+    parser.add_argument("--agents", type=int, nargs="*", default=[16, 24])
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    published = json.loads(options.published.read_text())
+    lines = [*long_prompt(published), ""]
+    print("\n".join(lines))
+    lines += kimi_k3(options.traces, published, options.agents)
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
