@@ -31,7 +31,7 @@ DRAM_GIB = 1759
 PCIE_GIB_PER_S = 50
 """Of one GPU's PCIe 5 or 6 x16 in practice; every GPU copies its own replica of the latent vectors."""
 LAYER_GROUPS = 4
-"""24 layers with a latent vector and 3 x 23 with a state: a hybrid cache gives each group pages of its own."""
+"""24 layers with a latent vector, 3 x 23 with a state: a hybrid cache gives each group its own pages."""
 TIERS = {
     "HBM": f"[{{name: hbm, capacity_gib: {POOL_GIB}}}]",
     "HBM / 4": f"[{{name: hbm, capacity_gib: {POOL_GIB / LAYER_GROUPS}}}]",
@@ -77,7 +77,7 @@ def kimi_k3(traces: Path, published: dict[str, Any], agents: list[int]) -> list[
     }
     scripts = None
     lines = [
-        "| live sessions | memory | TTFT p50, s | published | output tok/s | published | hit rate | published |",
+        "| sessions | memory | TTFT p50, s | published | output tok/s | published | hit rate | published |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for count in agents:
