@@ -174,7 +174,7 @@ def analyze(
             traces,
             question=question,
             format=analysis.stated(format, block_size, rows),
-            on_broken=analysis.on_broken(on_broken),
+            on_broken=on_broken,
             json_path=json,
             out=out,
         )
@@ -201,6 +201,26 @@ def fit(
     from swarm.report.fit import fit_profile
 
     raise typer.Exit(fit_profile(traces, format=format, on_broken=on_broken, out=out, name=name))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A trace file, or a folder of them.")],
+    dest: Annotated[Path, typer.Argument(help="A new file, or a new folder where a session is a file.")],
+    from_format: Annotated[
+        str, typer.Option("--from", help="Format: weka, mooncake, ... or NAME:KEY=VALUE,...")
+    ],
+    to_format: Annotated[str, typer.Option("--to", help="Format to write, as for --from.")],
+    on_broken: Annotated[
+        str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
+    ] = "fail",
+) -> None:
+    """Write recorded sessions in another format, and say what it cannot hold."""
+    from swarm.report.convert import convert as convert_traces
+
+    raise typer.Exit(
+        convert_traces(source, dest, from_format=from_format, to_format=to_format, on_broken=on_broken)
+    )
 
 
 @app.command()

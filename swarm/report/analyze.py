@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -15,14 +15,13 @@ from swarm.config.read import read_prices
 from swarm.errors import TraceError, UsageError
 from swarm.measure.curves import TtlResult, ttl_us
 from swarm.report.analysis import assemble
+from swarm.report.broken import handler
 from swarm.report.cost import cost_table
 from swarm.report.progress import Progress
 from swarm.report.sizing import sizing_table
-from swarm.workload.formats import Opened, fail, open_format
+from swarm.workload.formats import Opened, open_format
 from swarm.workload.survey import Survey, Surveyed
 
-OnBrokenPolicy = Literal["fail", "skip"]
-POLICIES: dict[str, OnBrokenPolicy] = {"fail": "fail", "skip": "skip"}
 TTLS_S: tuple[float | None, ...] = (60.0, 300.0, 3600.0, None)
 CAPACITIES: tuple[int | None, ...] = (
     500_000,
@@ -52,7 +51,7 @@ def analyze(
     *,
     question: Question,
     format: str,
-    on_broken: OnBrokenPolicy,
+    on_broken: str,
     json_path: Path | None,
     out: Path | None,
 ) -> int:
@@ -101,13 +100,6 @@ def stated(format: str, block_size: int | None, rows: str | None) -> str:
     return f"{name}:{','.join(said)}" if said else name
 
 
-def on_broken(text: str) -> OnBrokenPolicy:
-    """Return what a broken part does."""
-    if text in POLICIES:
-        return POLICIES[text]
-    raise UsageError(f"--on-broken {text}: must be fail or skip")
-
-
 def _check_out(out: Path | None) -> None:
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: must be absent or an empty folder")
@@ -134,16 +126,10 @@ def answer(
 
 
 def survey(
-    opened: Opened, paths: Sequence[Path], *, question: Question, on_broken: OnBrokenPolicy
+    opened: Opened, paths: Sequence[Path], *, question: Question, on_broken: str
 ) -> tuple[Surveyed, list[TraceError]]:
     """Read the traces once; each broken part is named on stderr, and ends the reading unless skipped."""
-    broken: list[TraceError] = []
-
-    def skip(error: TraceError) -> None:
-        broken.append(error)
-        print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
-
-    handle = skip if on_broken == "skip" else fail
+    handle, broken = handler(on_broken)
     finite = [ttl for ttl in map(ttl_us, question.ttls_s) if ttl is not None]
     survey = Survey(finite, handle)
     files = opened.files(paths)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -38,6 +38,9 @@ class RecordedSubagent:
     tool_tokens: int
     system_tokens: int
     requests: tuple[RecordedRequest, ...]
+    status: str = "completed"
+    total_tokens: int | None = None
+    tool_uses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,16 @@ class RecordedSession:
     system_tokens: int
     models: tuple[str, ...]
     entries: tuple[RecordedRequest | RecordedSubagent, ...]
+
+    @property
+    def shares_ids(self) -> bool:
+        """Whether the ids mean the same in all sessions of this namespace."""
+        return self.namespace.startswith("global")
+
+    def requests(self) -> Iterator[RecordedRequest]:
+        """Yield all requests, those of sub-agents included, in file order."""
+        for entry in self.entries:
+            if isinstance(entry, RecordedRequest):
+                yield entry
+            else:
+                yield from entry.requests

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.errors import TraceError
+from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import mooncake, weka
 from swarm.workload.formats.files import OnBroken, trace_files
 from swarm.workload.formats.options import Options, parse_format
+from swarm.workload.formats.output import Losses, claim
 from swarm.workload.recorded import RecordedSession
 
 
@@ -20,11 +21,14 @@ class Format:
     suffixes: tuple[str, ...]
     defaults: Options
     read: Callable[[Path, Options, OnBroken], Iterator[RecordedSession]]
+    writes: Options | None
+    write: Callable[[Iterable[RecordedSession], Path, Options, Losses], int] | None
+    """None where the format is only read."""
 
 
 FORMATS: dict[str, Format] = {
-    "weka": Format(weka.SUFFIXES, weka.DEFAULTS, weka.read),
-    "mooncake": Format(mooncake.SUFFIXES, mooncake.DEFAULTS, mooncake.read),
+    "weka": Format(weka.SUFFIXES, weka.DEFAULTS, weka.read, weka.WRITES, weka.write),
+    "mooncake": Format(mooncake.SUFFIXES, mooncake.DEFAULTS, mooncake.read, mooncake.WRITES, mooncake.write),
 }
 
 
@@ -55,6 +59,20 @@ def read_sessions(path: Path, format: str) -> Iterator[RecordedSession]:
     opened = open_format(format)
     for file in opened.files([path]):
         yield from opened.read(file, fail)
+
+
+def write_sessions(sessions: Iterable[RecordedSession], dest: Path, format: str) -> tuple[int, Losses]:
+    """Write sessions in a format; return how many, and what it could not hold."""
+    name = format.partition(":")[0]
+    writers = {name: entry for name, entry in FORMATS.items() if entry.write is not None}
+    if name in FORMATS and name not in writers:
+        raise UsageError(f"format {name!r} is read, not written; written are {', '.join(writers)}")
+    _, options = parse_format(format, {name: entry.writes for name, entry in writers.items() if entry.writes})
+    claim(dest)
+    losses = Losses()
+    write = writers[name].write
+    assert write is not None
+    return write(sessions, dest, options, losses), losses
 
 
 def fail(error: TraceError) -> None:

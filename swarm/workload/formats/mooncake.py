@@ -12,16 +12,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from swarm.errors import TraceError
+import orjson
+
+from swarm.errors import TraceError, UsageError
+from swarm.workload.formats.blocks import Renamed, factor
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, read_lines
 from swarm.workload.formats.options import Options
+from swarm.workload.formats.output import Losses, written
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SUFFIXES = (".jsonl", ".ndjson")
 DEFAULTS = Options(block_tokens=512, rows="", bytes_per_token=4.0)
 """The blocks of the published traces; how a session's rows relate has no default."""
+WRITES = Options(block_tokens=0, rows="cumulative", bytes_per_token=4.0)
+"""Blocks as long as the source's."""
 
 _CONTEXT_MODES = {"message_array_with_responses": "cumulative", "deltas_without_responses": "delta"}
 
@@ -145,3 +151,56 @@ def _start(fields: Fields, rows: list[RecordedRequest]) -> tuple[float, float | 
     if at_ms is not None:
         return at_ms / 1000, think_s
     return (rows[-1].t_s if rows else 0.0) + (think_s or 0.0), think_s
+
+
+def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, losses: Losses) -> int:
+    """Write one line a request, in order of time within an agent; return how many sessions."""
+    if options.rows != "cumulative":
+        raise UsageError("mooncake is written with rows=cumulative alone: a delta loses what a context drops")
+    renamed = Renamed()
+    count = 0
+    with written(dest) as file:
+        for session in sessions:
+            times = factor(session, options.block_tokens)
+            names = renamed.session(session)
+            for name, start_s, requests in _agents(session, losses):
+                for request in sorted(requests, key=lambda request: request.t_s):
+                    ids = renamed.ids(names, request, session.block_tokens, times)
+                    file.write(orjson.dumps(_row(name, start_s, request, ids)) + b"\n")
+                    _note_losses(request, losses)
+            count += 1
+    return count
+
+
+def _agents(session: RecordedSession, losses: Losses) -> Iterator[tuple[str, float, list[RecordedRequest]]]:
+    """Yield name, start and requests of the orchestrator and of each sub-agent."""
+    main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
+    subagents = [entry for entry in session.entries if not isinstance(entry, RecordedRequest)]
+    losses.note("sub-agent made a session of its own, without its parent", len(subagents))
+    yield session.id, 0.0, main
+    for number, entry in enumerate(subagents, 1):
+        yield f"{session.id}/{number}", entry.t_s, list(entry.requests)
+
+
+def _row(name: str, start_s: float, request: RecordedRequest, ids: list[int]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "session_id": name,
+        "timestamp": _ms(start_s + request.t_s),
+        "input_length": request.input_tokens,
+        "output_length": request.output_tokens,
+        "hash_ids": ids,
+    }
+    return row if request.think_s is None else row | {"delay": _ms(request.think_s)}
+
+
+def _ms(seconds: float) -> int | float:
+    """Return milliseconds, exact to the microsecond, whole where they are."""
+    value = round(seconds * 1e3, 3)
+    return int(value) if value.is_integer() else value
+
+
+def _note_losses(request: RecordedRequest, losses: Losses) -> None:
+    losses.note("name of the model", bool(request.model))
+    losses.note("kinds of input and output", bool(request.input_types or request.output_types))
+    losses.note("reason to stop", bool(request.stop))
+    losses.note("time that the request took", request.api_s is not None or request.ttft_s is not None)

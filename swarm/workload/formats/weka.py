@@ -6,19 +6,24 @@ conventions that need no switch: ids from 0 or 1, `in` with or without the parti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from swarm.errors import TraceError
+from swarm.workload.formats.blocks import whole_blocks
 from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.files import OnBroken, is_lines, read_json, read_lines
 from swarm.workload.formats.options import Options
+from swarm.workload.formats.output import FileNames, Losses, written
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".json", ".jsonl")
 DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0)
 """A session states its own block size."""
+WRITES = DEFAULTS
 
 _DEPTH_MAX = 64
 _STREAMING = {"s": True, "n": False}
@@ -111,8 +116,15 @@ def _subagents(
         tool_tokens=fields.count("tool_tokens", 0),
         system_tokens=fields.count("system_tokens", 0),
         requests=tuple(requests),
+        status=fields.text("status", "completed"),
+        total_tokens=_count_or_none(fields, "total_tokens"),
+        tool_uses=_count_or_none(fields, "tool_use_count"),
     )
     yield from nested
+
+
+def _count_or_none(fields: Fields, name: str) -> int | None:
+    return None if fields.values.get(name) is None else fields.count(name)
 
 
 def _request(source: str, place: str, value: Any, block_tokens: int) -> RecordedRequest:
@@ -140,3 +152,76 @@ def _request(source: str, place: str, value: Any, block_tokens: int) -> Recorded
         think_s=fields.seconds_or_none("think_time"),
         ttft_s=fields.seconds_or_none("ttft"),
     )
+
+
+def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, losses: Losses) -> int:
+    """Write one file a session into a folder, or one line a session into a .jsonl file; return how many."""
+    count = 0
+    if is_lines(dest):
+        with written(dest) as file:
+            for session in sessions:
+                file.write(_bytes_of(session, losses) + b"\n")
+                count += 1
+        return count
+    names = FileNames()
+    dest.mkdir(parents=True, exist_ok=True)
+    for session in sessions:
+        with written(dest / f"{names.name(session.id)}.json") as file:
+            file.write(_bytes_of(session, losses))
+        count += 1
+    return count
+
+
+def _bytes_of(session: RecordedSession, losses: Losses) -> bytes:
+    return orjson.dumps(
+        {
+            "id": session.id,
+            "models": list(session.models or dict.fromkeys(r.model for r in session.requests())),
+            "block_size": session.block_tokens,
+            "hash_id_scope": "global" if session.shares_ids else "local",
+            "tool_tokens": session.tool_tokens,
+            "system_tokens": session.system_tokens,
+            "requests": [_entry_out(entry, session.block_tokens, losses) for entry in session.entries],
+        }
+    )
+
+
+def _entry_out(
+    entry: RecordedRequest | RecordedSubagent, block_tokens: int, losses: Losses
+) -> dict[str, Any]:
+    if isinstance(entry, RecordedRequest):
+        return _request_out(entry, block_tokens, losses)
+    return {
+        "t": entry.t_s,
+        "type": "subagent",
+        "agent_id": entry.agent_id,
+        "subagent_type": entry.kind,
+        "duration_ms": None if entry.duration_s is None else round(entry.duration_s * 1000),
+        "total_tokens": entry.total_tokens,
+        "tool_use_count": entry.tool_uses,
+        "status": entry.status,
+        "requests": [_request_out(request, block_tokens, losses) for request in entry.requests],
+        "models": list(dict.fromkeys(request.model for request in entry.requests)),
+        "tool_tokens": entry.tool_tokens,
+        "system_tokens": entry.system_tokens,
+    }
+
+
+def _request_out(request: RecordedRequest, block_tokens: int, losses: Losses) -> dict[str, Any]:
+    ids = whole_blocks(request, block_tokens)
+    losses.note(
+        "partial last block without an id: this format names whole blocks", len(request.hash_ids) - len(ids)
+    )
+    row = {
+        "t": request.t_s,
+        "type": "s" if request.streaming else "n",
+        "model": request.model,
+        "in": request.input_tokens,
+        "out": request.output_tokens,
+        "hash_ids": list(ids),
+        "input_types": list(request.input_types),
+        "output_types": list(request.output_types),
+        "stop": request.stop or "",
+    }
+    times = {"api_time": request.api_s, "think_time": request.think_s, "ttft": request.ttft_s}
+    return row | {name: value for name, value in times.items() if value is not None}

@@ -1,0 +1,38 @@
+"""`swarm convert`: sessions of one format in, of another out, and what got lost in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from swarm.errors import UsageError
+from swarm.report.broken import handler
+from swarm.report.progress import Progress
+from swarm.workload.formats import Opened, open_format, write_sessions
+from swarm.workload.formats.files import OnBroken
+from swarm.workload.recorded import RecordedSession
+
+
+def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_broken: str) -> int:
+    """Convert, tell the losses on stderr and the destination on stdout."""
+    handle, _ = handler(on_broken)
+    opened = open_format(from_format)
+    count, losses = write_sessions(_sessions(opened, source, handle), dest, to_format)
+    if not count:
+        raise UsageError(f"{source}: no sessions in it; is the format {from_format!r} right?")
+    for line in losses.lines():
+        print(f"swarm: lost: {line}", file=sys.stderr)
+    print(dest, flush=True)
+    return 0
+
+
+def _sessions(opened: Opened, source: Path, handle: OnBroken) -> Iterator[RecordedSession]:
+    files = opened.files([source])
+    count = 0
+    with Progress("converted", [file.stat().st_size for file in files], sys.stderr) as progress:
+        for file in files:
+            for session in opened.read(file, handle):
+                count += 1
+                yield session
+            progress.step(f"{count} sessions")

@@ -1,0 +1,76 @@
+"""Where converted traces go: files that appear whole or not at all, and what was lost on the way."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from swarm.errors import UsageError
+
+_GZIP_LEVEL = 6
+
+
+class Losses:
+    """What a format could not hold, counted by kind."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something that was left out or changed."""
+        if count:
+            self._counts[what] += count
+
+    def lines(self) -> list[str]:
+        """Return one line for each kind, the most frequent first."""
+        return [f"{count:,} x {what}" for what, count in self._counts.most_common()]
+
+
+def claim(dest: Path) -> None:
+    """Refuse a destination that holds something."""
+    if dest.is_dir():
+        if any(dest.iterdir()):
+            raise UsageError(f"{dest}: is a folder that is not empty; name a new one")
+    elif dest.exists():
+        raise UsageError(f"{dest}: exists; name a new file")
+
+
+@contextmanager
+def written(dest: Path) -> Iterator[BinaryIO]:
+    """Open a file to write, gzipped where its name ends so; it takes its name when it is complete."""
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    partial = dest.with_name(f".{dest.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as raw:
+            if dest.name.endswith(".gz"):
+                # Without a time in the header the same sessions give the same bytes.
+                with gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed:
+                    yield cast(BinaryIO, packed)
+            else:
+                yield raw
+        partial.replace(dest)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class FileNames:
+    """A distinct and harmless file name for each session."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def name(self, session_id: str) -> str:
+        """Return a name without an ending; ids that repeat are numbered."""
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", session_id).strip("_")[:120] or "session"
+        self._taken[safe.lower()] += 1
+        count = self._taken[safe.lower()]
+        return safe if count == 1 else f"{safe}-{count}"
+
+
+Put = Callable[[bytes], object]

@@ -1,0 +1,112 @@
+"""What is written is read again, in each format as far as it goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from swarm.errors import UsageError
+from swarm.workload.formats import read_sessions, write_sessions
+from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
+from tests.workload.formats.recorded import request, session, subagent
+
+SESSIONS = [
+    session(
+        request(0.0, [1, 2], 3),
+        subagent(2.0, request(0.0, [7]), request(1.5, [7, 8], 15, streaming=False)),
+        request(20.25, [1, 2, 3], 1, think_s=4.5, ttft_s=0.25, stop="end_turn"),
+        request(30.0, [1, 4]),
+    ),
+    session(
+        request(0.5, [1, 2, 3]), request(1.0, []), id="two", source="two.json", namespace="local/two.json"
+    ),
+]
+
+
+def plain(entry: RecordedRequest) -> RecordedRequest:
+    return replace(entry, hash_ids=tuple(entry.hash_ids))
+
+
+def of_weka(recorded: RecordedSession) -> RecordedSession:
+    """Return what the format holds of a session: all but where it came from."""
+    entries = [
+        plain(entry)
+        if isinstance(entry, RecordedRequest)
+        else replace(entry, requests=tuple(map(plain, entry.requests)))
+        for entry in recorded.entries
+    ]
+    return replace(recorded, source="", namespace="", entries=tuple(entries))
+
+
+@pytest.mark.parametrize("name", ["folder", "file.jsonl", "file.jsonl.gz"])
+def test_agent_traces_are_read_as_they_were_written(tmp_path: Path, name: str) -> None:
+    write_sessions(SESSIONS, tmp_path / name, "weka")
+    assert list(map(of_weka, read_sessions(tmp_path / name, "weka"))) == list(map(of_weka, SESSIONS))
+
+
+def prefixes(sessions: list[RecordedSession]) -> list[tuple[float, int, int, int]]:
+    """Return each request with the number of whole blocks that it shares with those before it."""
+    rows = []
+    seen: set[tuple[str, tuple[int, ...]]] = set()
+    for recorded in sessions:
+        for entry in recorded.entries:
+            start_s = entry.t_s if isinstance(entry, RecordedSubagent) else 0.0
+            for each in entry.requests if isinstance(entry, RecordedSubagent) else (entry,):
+                ids = tuple(each.hash_ids)[: each.input_tokens // recorded.block_tokens]
+                paths = [(recorded.namespace, ids[:end]) for end in range(1, len(ids) + 1)]
+                rows.append(
+                    (start_s + each.t_s, each.input_tokens, each.output_tokens, sum(p in seen for p in paths))
+                )
+                seen.update(paths)
+    return sorted(rows)
+
+
+@pytest.mark.parametrize("name", ["file.jsonl", "file.jsonl.gz"])
+def test_mooncake_keeps_times_sizes_and_shared_prefixes(tmp_path: Path, name: str) -> None:
+    write_sessions(SESSIONS, tmp_path / name, "mooncake")
+    read = list(read_sessions(tmp_path / name, "mooncake:block_tokens=16,rows=cumulative"))
+    assert prefixes(read) == prefixes(SESSIONS)
+
+
+def test_mooncake_is_the_same_bytes_when_written_again(tmp_path: Path) -> None:
+    write_sessions(SESSIONS, tmp_path / "a.jsonl", "mooncake")
+    again = read_sessions(tmp_path / "a.jsonl", "mooncake:block_tokens=16,rows=cumulative")
+    write_sessions(again, tmp_path / "b.jsonl", "mooncake")
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_blocks_of_a_multiple_keep_the_prefixes_of_whole_blocks(tmp_path: Path) -> None:
+    recorded = [
+        session(request(0, [1, 2, 3, 4, 5]), request(1, [1, 2, 3, 4, 6, 7]), request(2, [1, 2, 9, 4]))
+    ]
+    write_sessions(recorded, tmp_path / "a.jsonl", "mooncake:block_tokens=32")
+    read = next(read_sessions(tmp_path / "a.jsonl", "mooncake:block_tokens=32,rows=cumulative"))
+    assert [list(each.hash_ids) for each in read.requests()] == [[0, 1, 2], [0, 1, 3], [0, 1]]
+
+
+def test_a_block_size_that_is_no_multiple_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot become blocks of 24"):
+        write_sessions(SESSIONS, tmp_path / "a.jsonl", "mooncake:block_tokens=24")
+
+
+def test_losses_are_counted_by_kind(tmp_path: Path) -> None:
+    _, losses = write_sessions(SESSIONS, tmp_path / "a.jsonl", "mooncake")
+    assert "1 x sub-agent made a session of its own, without its parent" in losses.lines()
+
+
+def test_an_existing_destination_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("mine")
+    with pytest.raises(UsageError, match="exists"):
+        write_sessions(SESSIONS, tmp_path / "a.jsonl", "mooncake")
+
+
+def test_a_conversion_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    def broken():
+        yield SESSIONS[0]
+        raise UsageError("stop")
+
+    with pytest.raises(UsageError):
+        write_sessions(broken(), tmp_path / "a.jsonl", "mooncake")
+    assert list(tmp_path.iterdir()) == []
