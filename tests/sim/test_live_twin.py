@@ -1,0 +1,152 @@
+"""Live equals simulated: the same experiment against a served fleet, on wall time, and in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from swarm.config.experiment import Experiment
+from swarm.live.host import Host, HostPlan
+from swarm.live.server import Provider
+from swarm.live.server.journal import recorded, replay
+from swarm.measure.batch import Batch
+from swarm.measure.settle import settle
+from swarm.sim.run import simulate
+
+SEEDS = 20
+"""Simulations with other starts that a live run under eviction must lie within."""
+
+
+def experiment(
+    *, agents: int, sessions: int, kv_capacity_tokens: int, replies: str, ramp_s: float
+) -> Experiment:
+    """Return agents that hardly think, on one small replica."""
+    return Experiment.model_validate(
+        {
+            "name": "twin",
+            "seed": 5,
+            "workload": {
+                "kind": "synthetic",
+                "replies": replies,
+                "tool_tokens": 90,
+                "system_tokens": 33,
+                "first_context": {"median": 200, "sigma": 0.5, "least": 50, "most": 600},
+                "turns": {"median": 9, "sigma": 0.2, "least": 6, "most": 12},
+                "tool_result": {"median": 50, "sigma": 0.8, "least": 5, "most": 200},
+                "human_message": {"median": 20, "sigma": 0.5},
+                "output": {"median": 12, "sigma": 0.5, "least": 2, "most": 40},
+                "tool_think_s": {"median": 0.01, "sigma": 0.3, "least": 0.004, "most": 0.03},
+                "idle_cap_s": 0.03,
+                "high_watermark": 1000,
+                "summary": {"median": 60, "sigma": 0.2, "least": 20, "most": 100},
+                "subagents": {
+                    "chance_per_turn": 0.2,
+                    "overlap_share": 0.0,
+                    "fan_out_max": 1,
+                    "brief_tokens": {"median": 60, "sigma": 0.5, "least": 10, "most": 200},
+                },
+            },
+            "load": {"agents": agents, "sessions_max": sessions, "ramp_s": ramp_s, "duration_s": None},
+            "target": {"api": "token_ids", "model": "twin", "timeouts": {"total_s": 60}},
+            "fleet": {
+                "block_tokens": 8,
+                "cost": {
+                    "kind": "simple",
+                    "prefill_tokens_per_s": 1e6,
+                    "decode_base_s": 2e-4,
+                    "kv_bytes_per_token": 1,
+                    "kv_capacity_tokens": kv_capacity_tokens,
+                },
+            },
+        }
+    )
+
+
+def live(config: Experiment, journal: Path) -> pa.Table:
+    """Run one host against one provider, both on this thread's loop."""
+
+    async def main() -> pa.Table:
+        provider = Provider(config.fleet, host="127.0.0.1", port=0, journal=journal)
+        await provider.start()
+        urls = (f"http://127.0.0.1:{provider.port}",)
+        resolved = config.model_copy(update={"target": config.target.model_copy(update={"urls": urls})})
+        plan = HostPlan(resolved, host=0, hosts=1, epoch=0, journal=None, follows=(), past=None)
+        host = Host(plan, ())
+        batches: list[Batch] = []
+        began_s = time.time()
+
+        async def report(batch: Batch) -> int:
+            batches.append(batch)
+            return batch.sequence
+
+        try:
+            host.begin(began_s)
+            await host.run(report)
+        finally:
+            await host.close()
+            await provider.close()
+        return settle(
+            batches,
+            resolved,
+            ended_s=time.time() - began_s,
+            faults=(),
+            counters=None,
+            sessions_asked_mean=None,
+            clock_offsets_s={},
+        ).rows
+
+    return asyncio.run(asyncio.wait_for(main(), 120))
+
+
+def hits(rows: pa.Table) -> dict[tuple[str, int], tuple[int, int, int]]:
+    """Return what each request was and hit, by agent and turn."""
+    assert set(rows.column("outcome").to_pylist()) == {"ok"}
+    names = ("prompt_tokens", "cached_tokens", "output_tokens")
+    values = zip(*(rows.column(name).to_pylist() for name in names), strict=True)
+    keys = zip(rows.column("agent").to_pylist(), rows.column("turn").to_pylist(), strict=True)
+    return dict(zip(keys, values, strict=True))
+
+
+def totals(rows: pa.Table) -> dict[str, int]:
+    """Return sums over all requests."""
+    return {
+        name: int(pa.compute.sum(rows.column(name)).as_py())
+        for name in ("prompt_tokens", "cached_tokens", "output_tokens")
+    }
+
+
+@pytest.mark.parametrize("replies", ["planned", "actual"])
+def test_one_at_a_time_every_request_hits_the_same_under_eviction(tmp_path: Path, replies: str) -> None:
+    config = experiment(agents=1, sessions=4, kv_capacity_tokens=1600, replies=replies, ramp_s=0)
+    found, expected = hits(live(config, tmp_path / "j")), hits(simulate(config, ()).rows)
+    assert found == expected
+    assert sum(cached for _, cached, _ in found.values()) > 0
+
+
+def test_many_at_once_hit_the_same_in_all_where_nothing_is_evicted(tmp_path: Path) -> None:
+    config = experiment(agents=12, sessions=24, kv_capacity_tokens=10_000_000, replies="planned", ramp_s=0.5)
+    found, expected = live(config, tmp_path / "j"), simulate(config, ()).rows
+    assert totals(found) == totals(expected)
+
+
+def test_many_under_eviction_follow_from_their_times_and_lie_among_simulations(tmp_path: Path) -> None:
+    def config(seed_s: float) -> Experiment:
+        return experiment(
+            agents=8, sessions=16, kv_capacity_tokens=4000, replies="planned", ramp_s=0.3 + seed_s
+        )
+
+    journal = tmp_path / "j"
+    found = totals(live(config(0.0), journal))
+    assert recorded(journal) == replay(journal)
+    spread: list[dict[str, Any]] = [
+        totals(simulate(config(0.005 * (k - SEEDS // 2)), ()).rows) for k in range(SEEDS)
+    ]
+    cached = [one["cached_tokens"] for one in spread]
+    slack = max(cached) - min(cached)
+    assert min(cached) - slack <= found["cached_tokens"] <= max(cached) + slack
+    assert {one["prompt_tokens"] for one in spread} == {found["prompt_tokens"]}
