@@ -80,7 +80,13 @@ def _carry_out(
             clock_offsets_s=end.clock_offsets_s,
         )
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
-        code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
+        try:
+            code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
+        except OSError as fault:
+            raise RunError(
+                f"{folder.path}: the results cannot be written: {fault.strerror}; the journals are there: "
+                f"make room, then swarm run --resume {folder.path}"
+            ) from None
     if url is not None:
         _send(folder, url)
     return code

@@ -22,8 +22,8 @@ KEY = "sk-never-to-be-seen-0123456789"
 
 
 @pytest.fixture(scope="module")
-def head(settings: dict[str, str]) -> Iterator[str]:
-    """A Ray head in a process of its own; the dashboard's address."""
+def head(settings: dict[str, str]) -> Iterator[tuple[str, Path]]:
+    """A Ray head in a process of its own; the dashboard's address, and where Ray writes."""
     temporary = tempfile.mkdtemp(prefix="swarm-head-")
     port, dashboard, agent, client = free_ports(4)
     process = subprocess.Popen(
@@ -38,7 +38,7 @@ def head(settings: dict[str, str]) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        yield f"http://127.0.0.1:{dashboard}"
+        yield f"http://127.0.0.1:{dashboard}", Path(temporary)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -78,7 +78,8 @@ def client_of(address: str, settings: dict[str, str], monkeypatch: pytest.Monkey
 def test_a_job_runs_an_experiment_and_sends_its_folder(
     head, settings, write_experiment, tmp_path, monkeypatch
 ) -> None:
-    client = client_of(head, settings, monkeypatch)
+    address, written = head
+    client = client_of(address, settings, monkeypatch)
     project = tmp_path / "project"
     project.mkdir()
     write_experiment(project, load__duration_s=4, hosts__count=2, target={"api_key_env": "SWARM_TEST_KEY"})
@@ -97,9 +98,12 @@ def test_a_job_runs_an_experiment_and_sends_its_folder(
     summary = orjson.loads((there / "summary.json").read_bytes())
     assert summary["requests"]["finished"] > 0
     assert summary["valid"]
-    for text in (logs, str(info), *(_text(path) for path in there.rglob("*") if path.is_file())):
+    for text in (logs, str(info), *texts(there), *texts(project), *texts(written)):
         assert KEY not in text
 
 
-def _text(path: Path) -> str:
-    return path.read_bytes().decode("latin-1")
+def texts(folder: Path) -> Iterator[str]:
+    """Yield what the files below a folder hold."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            yield path.read_bytes().decode("latin-1")
