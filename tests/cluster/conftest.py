@@ -28,7 +28,7 @@ SETTINGS = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "4",
 }
-WAIT_S_MAX = 90.0
+WAIT_S_MAX = 180.0
 FLEET = {
     "cost": {
         "kind": "simple",

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
+import pytest
+
+pytestmark = pytest.mark.timeout(400)
+"""Processes start slowly where a machine is busy; nothing here waits for a fixed time."""
 
 SMALL = {
     "load": {"agents": 2, "ramp_s": 0, "sessions_max": 2, "duration_s": None, "drain_s": 5},

@@ -10,8 +10,12 @@ from typing import Any
 
 import orjson
 import pyarrow.parquet
+import pytest
 
 from swarm.measure.settle import read_batches
+
+pytestmark = pytest.mark.timeout(400)
+"""Processes start slowly where a machine is busy; nothing here waits for a fixed time."""
 
 
 def summary(out: Path) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from typing import Any
 import orjson
 import pytest
 
+pytestmark = pytest.mark.timeout(400)
+"""Processes start slowly where a machine is busy; nothing here waits for a fixed time."""
+
 HEAD_S_MAX = 90.0
 JOB_S_MAX = 120.0
 KEY = "sk-never-to-be-seen-0123456789"
