@@ -20,6 +20,11 @@ class Interrupts:
             self._before[number] = signal.signal(number, self._note)
         return self
 
+    def listen(self) -> None:
+        """Listen again: Ray's start puts handlers of its own in place, and they end the process."""
+        for number in self._before:
+            signal.signal(number, self._note)
+
     def __exit__(self, *_: object) -> None:
         """Leave the signals as they were found."""
         for number, handler in self._before.items():

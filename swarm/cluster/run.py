@@ -65,6 +65,7 @@ def _carry_out(
                 _with_local_traces(experiment).workload, experiment.seed, experiment.load.agents
             )
             with ray_session(name=run_id):
+                interrupts.listen()
                 swarm = Swarm(experiment, scripts, folder, run_id=run_id, before=before)
                 try:
                     end = swarm.drive(interrupts)

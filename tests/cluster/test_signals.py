@@ -1,0 +1,38 @@
+"""A run that is told to stop: it ends within its drain time, and its folder is whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import orjson
+import pyarrow.parquet
+import pytest
+
+DRAIN_S = 2
+ENDING_S_MAX = 25
+"""For the reports, the settling and the page; far more than they take, on a machine that others use."""
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_a_usable_folder(swarm_run, number: int, expected: int) -> None:
+    run = swarm_run(hosts__count=2, load__duration_s=300, load__drain_s=DRAIN_S)
+    for host in range(2):
+        run.wait_for_batches(host, 4)
+    told_s = time.monotonic()
+    os.kill(run.process.pid, number)
+    code, text = run.end()
+    assert code == expected, text
+    assert time.monotonic() - told_s < DRAIN_S + ENDING_S_MAX
+    summary = orjson.loads((run.out / "summary.json").read_bytes())
+    requests = summary["requests"]
+    parts = ("finished", "failed", "interrupted", "in_flight", "unaccounted")
+    assert requests["sent"] == sum(requests[part] for part in parts) > 0
+    table = pyarrow.parquet.read_table(run.out / "requests.parquet").to_pylist()
+    assert len(table) == requests["sent"]
+    # No turn is started once the run was told to stop.
+    assert max(row["sent_s"] for row in table if row["sent_s"] is not None) < summary["duration_s"] + 1
+    assert summary["duration_s"] < 100
+    assert (run.out / "report.html").stat().st_size > 0
+    assert text.strip().splitlines()[-1] == str(run.out)
