@@ -32,6 +32,7 @@ SPREADS: dict[str, dict[str, Any]] = {
 SMALL = {
     "kind": "synthetic",
     "replies": "planned",
+    "idle_cap_s": 0.1,
     "tool_tokens": 300,
     "system_tokens": 100,
     "first_context": {"median": 200, "sigma": 0.3},
@@ -52,7 +53,7 @@ def plans() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("spread", SPREADS)
 def test_the_turns_are_the_same_bytes(swarm_run, plans: dict[str, bytes], spread: str) -> None:
-    load = {"agents": 4, "ramp_s": 0.2, "sessions_max": 6, "duration_s": None, "drain_s": 2}
+    load = {"agents": 4, "ramp_s": 0.2, "sessions_max": 5, "duration_s": None, "drain_s": 2}
     run = swarm_run(workload=SMALL, load=load, hosts={**SPREADS[spread], "report_every_s": 0.5})
     code, text = run.end()
     assert code == 0, text
