@@ -20,7 +20,7 @@ from swarm.load.share import slots_of
 from swarm.measure.batch import Batch
 from swarm.measure.past import Past, heard_until, past_of, split
 from swarm.measure.settle import Settled, read_batches, settle
-from swarm.workload.source import session_index
+from swarm.workload.source import load_scripts, session_index
 
 SPAWN = multiprocessing.get_context("spawn")
 FLEET = {
@@ -186,7 +186,7 @@ def run_host(plan: HostPlan, start_unix_s: float) -> None:
         return batch.sequence
 
     async def play() -> None:
-        host = Host(plan, ())
+        host = Host(plan, load_scripts(plan.experiment.workload))
         host.begin(start_unix_s)
         await host.run(acknowledge)
         await host.close()
