@@ -77,12 +77,12 @@ def turn(name: str, prompt: Prompt, tokens: int) -> Turn:
 
 
 async def turns(url: str, api: str, tokens: int, count: int) -> None:
-    """Send one agent's turns, each 200 tokens longer, with a reply of one token."""
+    """Send one agent's turns, each 16 tokens longer, with a reply of one token."""
     config = TargetConfig(urls=(url,), model="bench", api=api, bytes_per_token=4.0)
     target = OpenAITarget(config=config, seed=1)
     prompt = root(f"{api}/{tokens}/{os.urandom(8).hex()}").extend(tokens)
     for number in range(count):
-        prompt = prompt.extend(200)
+        prompt = prompt.extend(16)
         result = await target.send(turn(f"t{number}", prompt, 1))
         assert result.outcome == "ok", result
     await target.close()

@@ -40,6 +40,7 @@ class Answer:
         "_ask",
         "_cache",
         "_events",
+        "_head",
         "_identity",
         "_line",
         "_reply",
@@ -66,6 +67,8 @@ class Answer:
         self._events = Events(ask, reply, identity) if ask.streams else None
         self._cache = CacheUse(0, 0, 0, (), ())
         self._told = 0
+        self._head = b""
+        """Not sent yet."""
 
     def first(self, event: FirstToken) -> None:
         """Send the head and the first token."""
@@ -73,8 +76,12 @@ class Answer:
         events = self._events
         if events is not None:
             self._told = 1
-            head = STREAM_HEAD % self._line.connection_header
-            self._line.write(head + events.opening() + events.tokens(0, 1))
+            head = STREAM_HEAD % self._line.connection_header + events.opening() + events.tokens(0, 1)
+            if self._ask.output_tokens > 1:
+                self._line.write(head)
+            else:
+                # The end follows at the same moment, and goes along.
+                self._head = head
 
     def tokens(self, total: int) -> None:
         """Send the tokens up to `total`."""
@@ -88,7 +95,7 @@ class Answer:
         if events is None:
             self._line.answer(200, whole(self._ask, self._reply, self._identity, self._cache, total))
             return
-        self._line.write(events.tokens(self._told, total) + events.closing(self._cache, total))
+        self._line.write(self._head + events.tokens(self._told, total) + events.closing(self._cache, total))
         self._line.done()
 
     def refused(self, event: Refused) -> None:

@@ -196,5 +196,8 @@ class Provider:
 
 
 def _session(header: bytes | None, root: str) -> str:
-    """Return what a router keeps together: what the client says, else what its content begins with."""
-    return root if header is None else header[:SESSION_CHARACTERS_MAX].decode("latin-1")
+    """Return what a router keeps together: what the client says, else where its content is in the tree.
+
+    Of `session/child` only the session: sub-agents go where their session does, as in a simulation.
+    """
+    return root if header is None else header.partition(b"/")[0][:SESSION_CHARACTERS_MAX].decode("latin-1")
