@@ -40,6 +40,9 @@ SMALL = {
     "tool_think_s": {"median": 0.05, "sigma": 0.4},
     "human_wait": {"body": {"median": 0.1, "sigma": 0.3}, "tail_share": 0.0},
     "output": {"median": 10, "sigma": 0.4, "least": 4, "most": 20},
+    "tool_result": {"median": 40, "sigma": 0.4},
+    "human_message": {"median": 20, "sigma": 0.4},
+    "summary": {"median": 40, "sigma": 0.2, "least": 20, "most": 80},
     "high_watermark": 1000,
     "subagents": {"chance_per_turn": 0.3, "turns": {"median": 2, "sigma": 0.3, "least": 1, "most": 3}},
 }
