@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from swarm.config.fleet import FleetConfig
-from swarm.config.target import TargetConfig
+from swarm.config.target import RetryConfig, TargetConfig
 from swarm.context.tree import root
 from swarm.fleet.build import build_fleet
 from swarm.live.clock import RunClock
@@ -95,6 +95,9 @@ class SimBook:
     def agent_ended(self, agent: Agent, at_s: float) -> None:
         self._played.ended[agent.path] = at_s
 
+    def agent_stopped(self, agent: Agent, at_s: float) -> None:
+        raise AssertionError("nothing was retired")
+
     def request_sent(self, at_s: float) -> None:
         pass
 
@@ -136,7 +139,7 @@ def play_live(make: Callable[[Played], Agent]) -> Played:
 
 def play_simulated(make: Callable[[Played], Agent]) -> Played:
     played = Played()
-    kernel = Kernel(build_fleet(FLEET), SimBook(played))
+    kernel = Kernel(build_fleet(FLEET), SimBook(played), retry=RetryConfig(), seed=1)
 
     def outermost() -> Program:
         """A parent, whose Join tells what the program returned."""

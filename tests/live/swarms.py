@@ -186,7 +186,8 @@ def run_host(plan: HostPlan, start_unix_s: float) -> None:
         return batch.sequence
 
     async def play() -> None:
-        host = Host(plan, load_scripts(plan.experiment.workload))
+        config = plan.experiment
+        host = Host(plan, load_scripts(config.workload, config.seed, config.load.agents))
         host.begin(start_unix_s)
         await host.run(acknowledge)
         await host.close()
