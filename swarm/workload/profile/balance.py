@@ -29,11 +29,11 @@ TTLS_S = (60.0, 300.0, 3600.0)
 AGE_EDGES_S = (15.0, 30.0, 90.0, 600.0, 3600.0)
 TIME_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
 
-_SHARE_SCALE = 0.015
+_SHARE_SCALE = 0.012
 """A distribution function off by so much weighs as much as a rate off by _RATE_SCALE."""
-_RATE_SCALE = 0.01
+_RATE_SCALE = 0.006
 _TOTAL_SCALE = 0.03
-_HELD_SCALE = 0.06
+_HELD_SCALE = 0.05
 _FRESH_SCALE = 0.015
 _DELEGATED_SCALE = 0.2
 _TIME_SCALE = 0.012
@@ -135,32 +135,50 @@ def _edges(values: NDArray[Any], count: int) -> tuple[float, ...]:
     return tuple(sorted({short(value) for value in np.quantile(values, levels)}))
 
 
-def scales(balance: BalanceConfig) -> Floats:
-    """Return what a mean's distance from its target is divided by."""
-    requests, tokens, whole, fresh, delegated = balance.targets[:5]
-    shares = sum(
-        len(edges)
-        for edges in (
+class Yardstick:
+    """How far sums over sessions are from the targets.
+
+    Distributions are compared as shares of the requests there are, hits as shares of their tokens: the totals
+    are compared once, by themselves.
+    """
+
+    def __init__(self, balance: BalanceConfig) -> None:
+        requests, tokens, whole, fresh, delegated = balance.targets[:5]
+        edges = (
             balance.input_edges,
             balance.output_edges,
             balance.gap_edges_s,
             balance.think_edges_s,
             balance.growth_edges,
         )
-    )
-    held = len(balance.ttls_s)
-    by_age = [_TIME_SCALE, *(_TOTAL_SCALE for _ in balance.age_edges_s)]
-    timed = by_age * len(balance.time_edges_s)
-    return np.concatenate(
-        (
-            [requests * _TOTAL_SCALE, tokens * _TOTAL_SCALE, whole * _TOTAL_SCALE, fresh * _FRESH_SCALE],
-            [max(delegated, 1e-9) * _DELEGATED_SCALE],
-            np.full(shares, requests * _SHARE_SCALE),
-            np.full(held, tokens * _RATE_SCALE),
-            np.array(timed) * tokens,
-            np.maximum(np.array(balance.targets[5 + shares + held + len(timed) :]) * _HELD_SCALE, 1e-9),
+        totals = np.array(
+            [
+                requests * _TOTAL_SCALE,
+                tokens * _TOTAL_SCALE,
+                whole * _TOTAL_SCALE,
+                fresh * _FRESH_SCALE,
+                max(delegated, 1e-9) * _DELEGATED_SCALE,
+            ]
         )
-    )
+        shares = np.full(sum(map(len, edges)), requests * _SHARE_SCALE)
+        rates = np.full(len(balance.ttls_s), tokens * _RATE_SCALE)
+        by_age = [_TIME_SCALE, *(_TOTAL_SCALE for _ in balance.age_edges_s)]
+        timed = np.array(by_age * len(balance.time_edges_s)) * tokens
+        before_held = sum(map(len, (totals, shares, rates, timed)))
+        held = np.maximum(np.array(balance.targets[before_held:]) * _HELD_SCALE, 1e-9)
+        self._targets = np.array(balance.targets)
+        self._scales = np.concatenate((totals, shares, rates, timed, held))
+        self._shares = slice(len(totals), len(totals) + len(shares))
+        self._rates = slice(self._shares.stop, before_held)
+
+    def distances(self, sums: Floats, sessions: int) -> Floats:
+        """Return the squared distance of each row of sums over so many sessions."""
+        means = sums / sessions
+        means[:, self._shares] *= self._targets[0] / means[:, 0:1]
+        means[:, self._rates] *= self._targets[1] / means[:, 1:2]
+        off = (means - self._targets) / self._scales
+        squared: Floats = (off * off).sum(axis=1)
+        return squared
 
 
 class Balanced:
@@ -173,6 +191,7 @@ class Balanced:
         self._sampler = Sampler(profile)
         self._profile = profile
         self._balance = profile.balance
+        self._yardstick = Yardstick(profile.balance) if profile.balance is not None else None
         self._candidates_count = CANDIDATES if profile.balance is not None else 1
         self._seed = seed
         self._known = tuple(choices)
@@ -208,8 +227,8 @@ class Balanced:
             return
         candidates = self._candidates(number, place)
         sums = measure(rows_of(candidates), balance, self._profile.block_tokens, len(candidates))
-        off = ((group.sums + sums) / (place + 1) - np.array(balance.targets)) / scales(balance)
-        best = int(np.argmin((off * off).sum(axis=1)))
+        assert self._yardstick is not None
+        best = int(np.argmin(self._yardstick.distances(group.sums + sums, place + 1)))
         group.sums = group.sums + sums[best]
         group.choices.append(best)
 
