@@ -224,6 +224,20 @@ def convert(
 
 
 @app.command()
+def generate(
+    profile: Annotated[Path, typer.Argument(help="The profile's YAML file.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write: absent or empty.")],
+    sessions: Annotated[int, typer.Option("--sessions", help="How many sessions.")] = 120,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
+    format: Annotated[str, typer.Option("--format", help="weka or mooncake.")] = "weka",
+) -> None:
+    """Write sessions drawn from a profile as traces."""
+    from swarm.report.generate import generate_traces
+
+    raise typer.Exit(generate_traces(profile, sessions=sessions, seed=seed, out=out, format=format))
+
+
+@app.command()
 def validate(
     experiment: Annotated[Path, typer.Argument(help="The experiment's YAML file.")],
     overrides: Overrides = None,
