@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -11,11 +12,11 @@ import numpy as np
 from swarm.config.profile import ProfileFile
 from swarm.config.read import read_profile
 from swarm.config.workload import ProfileConfig, PromptSetConfig, ReplayConfig, SyntheticConfig, Workload
-from swarm.errors import ConfigError
+from swarm.errors import ConfigError, TraceError
 from swarm.streams import stream
 from swarm.workload import prompt_set, replay, synthetic
 from swarm.workload.effects import Agent
-from swarm.workload.formats import read_sessions
+from swarm.workload.formats import fail, read_sessions
 from swarm.workload.profile.balance import GROUP, Balanced
 from swarm.workload.profile.script import script_of
 from swarm.workload.recorded import RecordedSession
@@ -167,13 +168,17 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
 
 
 def _recorded_scripts(config: ReplayConfig) -> tuple[SessionScript, ...]:
-    sessions = read_sessions(config.path, config.format)
+    sessions = read_sessions(config.path, config.format, fail if config.on_broken == "fail" else _skip)
     if config.sessions_max is not None:
         sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
     scripts = compile_scripts(sessions)
     if not scripts:
         raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")
     return scripts
+
+
+def _skip(error: TraceError) -> None:
+    print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
 
 
 def open_source(config: Workload, seed: int, material: Material) -> Source:

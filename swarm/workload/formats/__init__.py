@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
-from swarm.workload.formats import mooncake, weka
+from swarm.workload.formats import dag, inputs_json, mooncake, multi_turn, weka
 from swarm.workload.formats.files import OnBroken, trace_files
 from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.formats.output import Losses, claim
@@ -29,6 +29,11 @@ class Format:
 FORMATS: dict[str, Format] = {
     "weka": Format(weka.SUFFIXES, weka.DEFAULTS, weka.read, weka.WRITES, weka.write),
     "mooncake": Format(mooncake.SUFFIXES, mooncake.DEFAULTS, mooncake.read, mooncake.WRITES, mooncake.write),
+    "multi_turn": Format(
+        multi_turn.SUFFIXES, multi_turn.DEFAULTS, multi_turn.read, multi_turn.WRITES, multi_turn.write
+    ),
+    "dag_jsonl": Format(dag.SUFFIXES, dag.DEFAULTS, dag.read, None, None),
+    "inputs_json": Format(inputs_json.SUFFIXES, inputs_json.DEFAULTS, inputs_json.read, None, None),
 }
 
 
@@ -54,11 +59,16 @@ def open_format(spec: str) -> Opened:
     return Opened(FORMATS[name], options)
 
 
-def read_sessions(path: Path, format: str) -> Iterator[RecordedSession]:
-    """Yield the sessions of a file or folder, by file name; the first broken part raises TraceError."""
+def fail(error: TraceError) -> None:
+    """End the reading at the first broken part."""
+    raise error
+
+
+def read_sessions(path: Path, format: str, on_broken: OnBroken = fail) -> Iterator[RecordedSession]:
+    """Yield the sessions of a file or folder, by file name; broken parts go to `on_broken`."""
     opened = open_format(format)
     for file in opened.files([path]):
-        yield from opened.read(file, fail)
+        yield from opened.read(file, on_broken)
 
 
 def write_sessions(sessions: Iterable[RecordedSession], dest: Path, format: str) -> tuple[int, Losses]:
@@ -73,8 +83,3 @@ def write_sessions(sessions: Iterable[RecordedSession], dest: Path, format: str)
     write = writers[name].write
     assert write is not None
     return write(sessions, dest, options, losses), losses
-
-
-def fail(error: TraceError) -> None:
-    """End the reading at the first broken part."""
-    raise error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from hashlib import blake2b
+from math import ceil
 from struct import pack
 
 
@@ -34,6 +35,26 @@ class Content:
             self.ids.append(_digest(self._chain, name, end - self.tokens))
         self.tokens += tokens
         self._chain = _digest(self._chain, name, tokens)
+
+    def mark(self, name: str) -> None:
+        """Tell what follows apart from the same text under another name; takes no tokens."""
+        self._chain = _digest(self._chain, name_of(name.encode()), 0)
+
+    def append_text(self, text: bytes, bytes_per_token: float) -> None:
+        """Append a text; another that starts as this one gives the same ids as far as they agree."""
+        tokens = ceil(len(text) / bytes_per_token)
+        size = self._block_tokens
+        hashed = blake2b(digest_size=8)
+        at = 0
+        for end in range((self.tokens // size + 1) * size, self.tokens + tokens + 1, size):
+            stop = min(len(text), round((end - self.tokens) * bytes_per_token))
+            hashed.update(text[at:stop])
+            at = stop
+            name = int.from_bytes(hashed.digest(), "little", signed=True)
+            self.ids.append(_digest(self._chain, name, end - self.tokens))
+        hashed.update(text[at:])
+        self.tokens += tokens
+        self._chain = _digest(self._chain, int.from_bytes(hashed.digest(), "little", signed=True), tokens)
 
 
 def name_of(content: bytes) -> int:

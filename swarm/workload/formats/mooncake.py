@@ -8,7 +8,7 @@ what a turn adds (delta): both are stated. Blocks include the partial last one, 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, read_lines
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, written
+from swarm.workload.formats.text import payload_content
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -29,6 +30,7 @@ DEFAULTS = Options(block_tokens=512, rows="", bytes_per_token=4.0)
 WRITES = Options(block_tokens=0, rows="cumulative", bytes_per_token=4.0)
 """Blocks as long as the source's."""
 
+_MODES = ("input_length", "text_input", "messages", "payload")
 _CONTEXT_MODES = {"message_array_with_responses": "cumulative", "deltas_without_responses": "delta"}
 
 
@@ -78,17 +80,22 @@ def _recorded(file: Path, options: Options, name: str, rows: Iterable[RecordedRe
 
 def _request(fields: Fields, options: Options, name: str, session: _Session) -> RecordedRequest:
     rows = _relation(fields, options)
-    if session.rows and not rows:
+    is_whole = any(fields.values.get(mode) is not None for mode in ("messages", "payload"))
+    if session.rows and not rows and not is_whole:
         raise fields.broken(
             "session_id",
             f"{name!r} has several rows; state what they hold as mooncake:rows=cumulative or rows=delta",
         )
-    input_tokens, ids = fields.count("input_length"), fields.ids("hash_ids")
-    _fit(fields, len(ids), input_tokens, options.block_tokens)
     output_tokens = fields.count("output_length", 0)
     start_s, think_s = _start(fields, session.rows)
-    if name and rows == "delta":
-        input_tokens, ids = _grown(session.content, name, input_tokens, output_tokens, ids, options)
+    words = _words(fields, options)
+    if words is not None:
+        input_tokens, ids = words
+    else:
+        input_tokens, ids = fields.count("input_length"), fields.ids("hash_ids")
+        _fit(fields, len(ids), input_tokens, options.block_tokens)
+        if name and rows == "delta":
+            input_tokens, ids = _grown(session.content, name, input_tokens, output_tokens, ids, options)
     return RecordedRequest(
         t_s=start_s,
         model=fields.text("model", ""),
@@ -103,6 +110,26 @@ def _request(fields: Fields, options: Options, name: str, session: _Session) -> 
         think_s=think_s,
         ttft_s=None,
     )
+
+
+def _words(fields: Fields, options: Options) -> tuple[int, Sequence[int]] | None:
+    """Return size and blocks of a row that gives words instead of a length: a prompt, messages, a body."""
+    modes = [name for name in _MODES if fields.values.get(name) is not None]
+    if len(modes) != 1:
+        raise fields.broken("", f"must hold one of {', '.join(_MODES)}, got {', '.join(modes) or 'none'}")
+    if modes[0] == "input_length":
+        return None
+    if options.rows == "delta" and modes[0] == "text_input":
+        raise fields.broken("text_input", "cannot be the new part of a session; state rows=cumulative")
+    content = Content(options.block_tokens)
+    if modes[0] == "text_input":
+        content.append_text(fields.text("text_input").encode(errors="replace"), options.bytes_per_token)
+    else:
+        body = fields
+        if modes[0] == "payload":
+            body = Fields(fields.source, f"{fields.place}: payload", fields.values["payload"])
+        content = payload_content(body, options)
+    return content.tokens, content.ids
 
 
 def _relation(fields: Fields, options: Options) -> str:
