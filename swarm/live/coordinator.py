@@ -47,7 +47,7 @@ class Snapshot:
     windows: bytes
     """The last `WINDOWS_SHOWN` windows."""
     heard: dict[int, tuple[int, int]]
-    """The last batch of each host, as (epoch, sequence)."""
+    """The last batch of each host that the driver has started, as (epoch, sequence)."""
     refusal: str | None
     """Why the last batch was not taken: the journal refused it; None when it was."""
 
@@ -133,7 +133,11 @@ class Coordinator:
             batches=self._batches_count,
             batches_doubled=self._doubled_count,
             windows=self._windows.last(WINDOWS_SHOWN).to_bytes(),
-            heard={host: (epoch, sequence) for (host, epoch), sequence in sorted(self._seen.items())},
+            heard={
+                host: (epoch, sequence)
+                for (host, epoch), sequence in sorted(self._seen.items())
+                if host < HOSTS_ASIDE
+            },
             refusal=self._refusal,
         )
 

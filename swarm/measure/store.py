@@ -46,6 +46,11 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """Open a folder that a run has left."""
+        if not (path / SUMMARY).is_file() and any(path.glob("journal/*.journal")):
+            raise UsageError(
+                f"{path}: this run was cut off and has no {SUMMARY}; go on with it, or add it up, by "
+                f"swarm run --resume {path}"
+            )
         if not (path / SUMMARY).is_file():
             raise UsageError(f"{path}: not a run folder: it has no {SUMMARY}")
         return cls(path)
