@@ -193,6 +193,9 @@ def fit(
     on_broken: Annotated[
         str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
     ] = "fail",
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write how well it fits: absent or empty.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The profile's name; default: the file's.")
     ] = None,
@@ -200,7 +203,9 @@ def fit(
     """Learn a profile from recorded sessions: distributions and correlations, no content."""
     from swarm.report.fit import fit_profile
 
-    raise typer.Exit(fit_profile(traces, format=format, on_broken=on_broken, out=out, name=name))
+    raise typer.Exit(
+        fit_profile(traces, format=format, on_broken=on_broken, out=out, report=report, name=name)
+    )
 
 
 @app.command()

@@ -10,16 +10,30 @@ from swarm.errors import TraceError, UsageError
 from swarm.report.progress import Progress
 from swarm.workload.formats import fail, open_format
 from swarm.workload.profile.fitted import fit, write_profile
+from swarm.workload.profile.generated import generate
 from swarm.workload.recorded import RecordedSession
 
+REPORT_SEED = 1
 
-def fit_profile(paths: Sequence[Path], *, format: str, on_broken: str, out: Path, name: str | None) -> int:
+
+def fit_profile(
+    paths: Sequence[Path], *, format: str, on_broken: str, out: Path, report: Path | None, name: str | None
+) -> int:
     """Fit a profile on traces, write it, and print where; with a report of how well it fits, if asked."""
     if out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name the profile's file, such as {out / 'profile.yaml'}")
+    if report is not None and report.exists() and (not report.is_dir() or any(report.iterdir())):
+        raise UsageError(f"--report {report}: must be absent or an empty folder")
     sessions = read(paths, format=format, on_broken=on_broken)
     profile = fit(sessions, name=name or out.stem)
     write_profile(profile, out)
+    if report is not None:
+        # The charts' library takes longer to import than the traces to read; only a report needs it.
+        from swarm.report.fit_page import write_fit_report
+
+        sampled = generate(profile, sessions=len(sessions), seed=REPORT_SEED)
+        write_fit_report(report, profile=profile, recorded=sessions, sampled=sampled, seed=REPORT_SEED)
+        print(report, flush=True)
     print(out, flush=True)
     return 0
 

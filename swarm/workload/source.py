@@ -17,7 +17,7 @@ from swarm.streams import stream
 from swarm.workload import prompt_set, replay, synthetic
 from swarm.workload.effects import Agent
 from swarm.workload.formats import fail, read_sessions
-from swarm.workload.profile.balance import GROUP, Balanced
+from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
 from swarm.workload.profile.script import script_of
 from swarm.workload.recorded import RecordedSession
 from swarm.workload.script import SessionScript, Trie, compile_session
@@ -34,8 +34,6 @@ class ProfileMaterial:
 Part = SessionScript | ProfileMaterial
 Material = tuple[Part, ...]
 """What a workload needs from files, read once and sent to every host: scripts, or the one profile."""
-CHOSEN_AHEAD_MAX = 8 * GROUP
-"""Sessions of a profile that are chosen before a run starts; hosts choose later ones themselves."""
 
 
 class Source(Protocol):
@@ -161,7 +159,8 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
         case ProfileConfig():
             profile = read_profile(config.path)
             balanced = Balanced(profile, seed, ())
-            chosen = (balanced.choice(index) for index in range(min(sessions, CHOSEN_AHEAD_MAX)))
+            ahead = min(-(-sessions // GROUP) * GROUP, BALANCED_MAX)
+            chosen = (balanced.choice(index) for index in range(ahead))
             return (ProfileMaterial(profile, tuple(chosen)),)
         case ReplayConfig():
             return _recorded_scripts(config)

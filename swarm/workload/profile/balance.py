@@ -24,6 +24,8 @@ from swarm.workload.profile.turns import Floats, Turns
 GROUP = 128
 """Sessions that are balanced together."""
 CANDIDATES = 16
+BALANCED_MAX = 8 * GROUP
+"""Sessions from this one on are drawn freely: so many together are alike in any case."""
 EDGES_COUNT = 12
 TTLS_S = (60.0, 300.0, 3600.0)
 AGE_EDGES_S = (15.0, 30.0, 90.0, 600.0, 3600.0)
@@ -206,6 +208,8 @@ class Balanced:
         """Return which of its candidates session `index` is."""
         if index < len(self._known):
             return self._known[index]
+        if index >= BALANCED_MAX:
+            return 0
         number, place = divmod(index, GROUP)
         group = self._groups.get(number)
         if group is None:
