@@ -25,10 +25,13 @@ import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httptools
 import numpy as np
+import pyarrow as pa
 import uvloop
+from floor import connect
 
 from swarm.config.target import TargetConfig
 from swarm.context.tree import Prompt, root
@@ -39,8 +42,11 @@ from swarm.live.ledger import HostLedger
 from swarm.live.targets import answer as answer_module
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.turn import Turn, TurnResult
+from swarm.measure.batch import Batch
+from swarm.measure.latency import effective_ttft_s
+from swarm.measure.rows import from_message, warm_up
 from swarm.measure.window import Windows
-from swarm.workload.effects import Agent, Infer, Program
+from swarm.workload.effects import Agent, Infer, Program, Think
 
 TRUTHS: dict[int, dict] = {}
 """What the mock reported, by the identity of the turn's result."""
@@ -92,6 +98,7 @@ def start_mock(path: Path) -> Mock:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen([path, "--port", str(port)], stderr=subprocess.DEVNULL)
+    warm_up()
     os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
     url = f"http://127.0.0.1:{port}"
     for _ in range(100):
@@ -156,6 +163,8 @@ class Floor:
             takeover=None,
         )
         self.batch_bytes = 0
+        self.batches: list[Batch] = []
+        self._keep = keep
         self._reporter: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Floor:
@@ -194,6 +203,8 @@ class Floor:
         while True:
             await asyncio.sleep(1.0)
             batch = self.ledger.take()
+            if self._keep:
+                self.batches.append(batch)
             self.batch_bytes += len(batch.rows) + len(batch.windows) + len(batch.itl)
 
 
@@ -325,6 +336,67 @@ async def long_prompt(mock: Mock, api: str) -> str:
     return f"{best[0] / 200 * 1e3:6.3f} ms CPU/turn  {best[1] / 200 * 1e3:6.3f} ms wall/turn"
 
 
+async def floor_burst(mock: Mock, streams: int, tokens: int, requests: int) -> str:
+    """The floor's cost of the same burst."""
+    mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
+    best = None
+    for _ in range(3):
+        more, _ = countdown(requests)
+        counters, done = await connect(urlsplit(mock.url).port, streams, tokens, more)
+        before = cpu_s()
+        for counter in counters:
+            counter.go()
+        await done
+        used = cpu_s() - before
+        best = used if best is None else min(best, used)
+    return f"{best / requests * 1e6:7.1f} us/request   (the least that asyncio and httptools can do)"
+
+
+async def floor_paced(mock: Mock, streams: int, seconds: float) -> str:
+    """The floor's cost of the same paced streams."""
+    mock.configure(itl_us=50_000, ttft_us=100_000, burst=0, stamp=0)
+    stop = time.monotonic() + 6.0 + seconds
+    counters, done = await connect(urlsplit(mock.url).port, streams, 100, lambda: time.monotonic() < stop)
+    for place, counter in enumerate(counters):
+        asyncio.get_running_loop().call_later(5.0 * place / streams, counter.go)
+    await asyncio.sleep(6.0)
+    before, wall, began = cpu_s(), time.monotonic(), sum(counter.events for counter in counters)
+    await asyncio.sleep(seconds)
+    used, wall = cpu_s() - before, time.monotonic() - wall
+    events = sum(counter.events for counter in counters) - began
+    await done
+    return f"{used / events * 1e6:6.2f} us/event  {used / wall * 100:5.1f} % of a core   (the floor)"
+
+
+async def agents(mock: Mock, count: int, think_s: float, seconds: float) -> str:
+    """Live agents that think between turns, against a server that takes 200 ms to its first token."""
+    ttft_us = 200_000
+    mock.configure(itl_us=20_000, ttft_us=ttft_us, burst=0, stamp=0)
+    async with Floor(mock, "completions", True) as floor:
+        stop = time.monotonic() + seconds
+
+        def program(prompt: Prompt) -> Program:
+            while time.monotonic() < stop:
+                yield Infer(prompt, 20, echo=False)
+                yield Think(think_s)
+
+        async def one(place: int, prompt: Prompt) -> None:
+            agent = Agent(f"s{place}", f"s{place}", None, "worker", lambda: program(prompt))
+            await floor.interpreter.run(agent, floor.clock.now_s() + think_s * place / count)
+
+        await asyncio.gather(*(one(place, prompt) for place, prompt in enumerate(prompts_of(count))))
+        batch = floor.ledger.take()
+        rows = [from_message(each.rows) for each in (*floor.batches, batch)]
+    everything = pa.concat_tables(rows)
+    # Batches hold provisional rows of open requests, too.
+    table = everything.filter(pa.compute.equal(everything.column("outcome"), "ok"))
+    added_ms = (effective_ttft_s(table) - ttft_us / 1e6) * 1e3
+    return (
+        f"{table.num_rows / seconds:5.1f} requests/s   added to a TTFT of {ttft_us / 1e3:.0f} ms: "
+        f"p50 {np.median(added_ms):.2f} ms, p99 {np.percentile(added_ms, 99):.2f} ms"
+    )
+
+
 CASES: dict[str, Callable[[Mock], Awaitable[str]]] = {
     "burst-16-64": lambda mock: burst(mock, 64, 16, 20_000),
     "burst-16-4096": lambda mock: burst(mock, 4096, 16, 40_000),
@@ -333,6 +405,11 @@ CASES: dict[str, Callable[[Mock], Awaitable[str]]] = {
     "burst-256-64": lambda mock: burst(mock, 64, 256, 3_000),
     "ids-128k": lambda mock: long_prompt(mock, "token_ids"),
     "chat-128k": lambda mock: long_prompt(mock, "chat"),
+    "floor-16-64": lambda mock: floor_burst(mock, 64, 16, 20_000),
+    "floor-64-64": lambda mock: floor_burst(mock, 64, 64, 10_000),
+    "floor-paced-512": lambda mock: floor_paced(mock, 512, 10),
+    "floor-paced-2000": lambda mock: floor_paced(mock, 2000, 10),
+    "agents-200": lambda mock: agents(mock, 200, 9.4, 40),
     "paced-64": lambda mock: paced(mock, 64, 10, True),
     "paced-512": lambda mock: paced(mock, 512, 10, True),
     "paced-2000": lambda mock: paced(mock, 2000, 10, True),
