@@ -11,7 +11,7 @@ from swarm.cluster.swarm import Before, RunEnd, Swarm, before_of
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
-from swarm.errors import RunError, UsageError
+from swarm.errors import ConfigError, RunError, UsageError
 from swarm.interrupts import Interrupts
 from swarm.measure.origin import command, origin_of
 from swarm.measure.settle import read_batches, settle
@@ -24,6 +24,11 @@ from swarm.workload.source import load_scripts
 
 def run_live(experiment: Experiment, out: str | None) -> int:
     """Carry out an experiment; return the exit code."""
+    if experiment.load.search is not None:
+        raise ConfigError(
+            "load.search: a search runs in virtual time: use `swarm simulate`, "
+            "or state load.agents, one level at a time"
+        )
     started = datetime.now(UTC)
     run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}"
     url = None

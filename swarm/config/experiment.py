@@ -1,13 +1,13 @@
 """One experiment: what a run does, in one frozen model."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from swarm.config.cache_model import CacheModelConfig
 from swarm.config.fleet import FleetConfig
 from swarm.config.load import LoadConfig
-from swarm.config.slo import ObjectiveConfig
+from swarm.config.slo import COMPLETIONS, ObjectiveConfig
 from swarm.config.strict import Strict
 from swarm.config.sweep import SweepConfig
 from swarm.config.target import TargetConfig
@@ -74,6 +74,17 @@ class Experiment(Strict):
     cache_model: CacheModelConfig | None = None
     window_s: float = Field(1.0, gt=0)
     charts: tuple[Literal["png", "svg"], ...] = ("png",)
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        if self.load.search is None:
+            return self
+        if not self.slo:
+            raise ValueError("load.search looks for the most agents within the SLO: add objectives under slo")
+        for objective in self.slo:
+            if objective.metric in COMPLETIONS:
+                raise ValueError(f"load.search judges requests: it cannot hold {objective.metric}")
+        return self
 
     @property
     def ideal_block_tokens(self) -> int:

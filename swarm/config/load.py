@@ -1,6 +1,6 @@
 """How much load, when."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -88,32 +88,12 @@ class SearchConfig(Strict):
         return self
 
 
-class AdmissionConfig(Strict):
-    """What the swarm itself holds back; the waiting is part of every effective latency."""
-
-    in_flight_max: int | None = Field(
-        None, ge=1, description="requests sent and unfinished, all hosts together"
-    )
-    prefill_max: int | None = Field(None, ge=1, description="requests sent that have no first token yet")
-    prompt_tokens_per_min: float | None = Field(None, gt=0)
-    output_tokens_per_min: float | None = Field(None, gt=0, description="as asked for, not as answered")
-    burst_s: float = Field(10.0, gt=0, description="how many seconds' tokens a budget may save up")
-    backoff_s: float = Field(
-        0.0, ge=0, description="an agent whose request failed waits this; doubled each time"
-    )
-    backoff_max_s: float = Field(60.0, ge=0)
-    waiting_max: int = Field(
-        100_000, ge=1, description="requests that may wait here; more are failed at once"
-    )
-
-
 class LoadConfig(Strict):
     """Sessions over time, each replaced by a new one when it ends."""
 
     agents: int = Field(10, ge=1, le=AGENTS_MAX, description="orchestrators (sessions) alive at once")
     shape: Shape | None = Field(None, description="null: a ramp over ramp_s")
     search: SearchConfig | None = Field(None, description="find the most agents within the SLO instead")
-    admission: AdmissionConfig | None = None
     sessions_max: int | None = Field(
         None, ge=1, description="stop starting sessions after this many; null: no limit"
     )
@@ -124,6 +104,14 @@ class LoadConfig(Strict):
     )
     warmup_s: float = Field(0.0, ge=0, description="requests due before this are not measured")
     drain_s: float = Field(10.0, ge=0, description="how long requests in flight may finish after the end")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _endless_search(cls, data: Any) -> Any:
+        """A search ends by itself: it has no default duration."""
+        if isinstance(data, dict) and data.get("search") is not None:
+            return {"duration_s": None, **data}
+        return data
 
     @model_validator(mode="after")
     def _shaped(self) -> Self:

@@ -122,6 +122,7 @@ class PromptSetConfig(Strict):
     think_s: LognormalConfig = LognormalConfig(median=1.0, sigma=0.0)
     turns: int = Field(1, ge=1, le=1_000_000, description="requests of one session: consecutive places")
     grows: GrowthConfig | None = None
+    own: bool = Field(False, description="each session has a set of its own: agents share no prompt")
 
 
 Workload = SyntheticConfig | ReplayConfig | ProfileConfig | PromptSetConfig

@@ -19,6 +19,9 @@ from swarm.load.retry import retry_chance, wait_s
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
 
+DRY_STEP_S = 10.0
+"""Pieces of time in which a fleet is run until nothing is in flight."""
+
 
 class Fleet(Protocol):
     """What the kernel needs of a fleet; see `swarm.fleet.events`."""
@@ -153,6 +156,17 @@ class Kernel:
                 self._act(heappop(heap)[2])
             else:
                 return
+
+    def run_dry(self) -> None:
+        """Let requests in flight end, however long it takes; every agent has been retired."""
+        while not self.is_stopped and self.flights:
+            self.run(self.now_s + DRY_STEP_S)
+            self.now_s += DRY_STEP_S
+
+    def move_to(self, fleet: Fleet) -> None:
+        """Send requests to another fleet from now on; none is in flight."""
+        assert not self.flights
+        self._fleet = fleet
 
     def drain(self, until_s: float) -> None:
         """Let requests in flight end, up to `until_s`; agents do nothing more."""

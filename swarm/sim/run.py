@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import Any, Protocol
 
 from swarm.config.experiment import Experiment
 from swarm.fleet.build import build_fleet
@@ -21,6 +21,7 @@ from swarm.measure.settle import Settled, windows_of
 from swarm.measure.totals import RunTotals
 from swarm.sim.kernel import Flight, Kernel
 from swarm.sim.observer import interrupted_row, row_of
+from swarm.sim.searching import Searching
 from swarm.workload.effects import Agent
 from swarm.workload.source import Material, Source, open_source
 
@@ -45,6 +46,11 @@ def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = No
     book.attach(kernel)
     load = experiment.load
     with _few_collections():
+        if load.search is not None:
+            capacity, ended_s = Searching(experiment, kernel, book, fleet, pacing.slots).run()
+            book.capacity = capacity
+            kernel.drain(ended_s + load.drain_s)
+            return book.settle(kernel, ended_s)
         if load.duration_s is None:
             book.run(math.inf)
             ended_s = kernel.now_s
@@ -81,6 +87,8 @@ class Book:
         self._kernel: Kernel | None = None
         self._rows = RowTable()
         self._steps: list[AgentStep] = []
+        self.fresh: list[RequestRow] | None = None
+        self.capacity: dict[str, Any] | None = None
         self._started_s: dict[str, float] = {}
         """When each live agent started."""
         self._taken_s: dict[bool, list[float]] = {True: [], False: []}
@@ -208,7 +216,7 @@ class Book:
             sessions_asked_mean=None,
             sessions_live_mean=None,
             counters=None,
-            capacity=None,
+            capacity=self.capacity,
             faults=(),
             session_s=tuple(self._taken_s[True]),
             subagent_s=tuple(self._taken_s[False]),
@@ -217,6 +225,8 @@ class Book:
 
     def _note(self, row: RequestRow) -> None:
         self._rows.append(row)
+        if self.fresh is not None:
+            self.fresh.append(row)
 
     def _enter(self, slot: int, index: int, ends: list[tuple[float, int, int]]) -> None:
         """Begin a slot's span of that index, if it has one."""

@@ -7,8 +7,9 @@ name for a few requests. The think time follows each request.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from swarm.config.workload import PromptSetConfig
@@ -18,6 +19,8 @@ from swarm.workload.agent import shared
 from swarm.workload.effects import Agent, Effect, Infer, Think
 from swarm.workload.think import lognormal
 
+DRAWN_AHEAD = 64
+
 
 def session_agent(config: PromptSetConfig, *, seed: int, session: str, index: int) -> Agent:
     """Return the agent that asks session `index`'s prompts."""
@@ -26,13 +29,20 @@ def session_agent(config: PromptSetConfig, *, seed: int, session: str, index: in
 
 def asker(config: PromptSetConfig, seed: int, session: str, index: int) -> Generator[Effect, Any, None]:
     """Ask each prompt and wait."""
-    think_s = [config.think_s.median] * config.turns
-    if config.think_s.sigma > 0:
-        think_s = lognormal(config.think_s, stream(seed, "think", session), config.turns).tolist()
+    thinks = _thinks(config, seed, session)
     for turn in range(config.turns):
         prompt = prompt_of(config, prompt_index(config, seed, index * config.turns + turn), session, turn)
         yield Infer(prompt, config.output_tokens, False, opened_by="start" if turn == 0 else "tool")
-        yield Think(think_s[turn])
+        yield Think(next(thinks))
+
+
+def _thinks(config: PromptSetConfig, seed: int, session: str) -> Iterator[float]:
+    """Yield think times without end."""
+    if config.think_s.sigma == 0:
+        yield from repeat(config.think_s.median)
+    generator = stream(seed, "think", session)
+    while True:
+        yield from lognormal(config.think_s, generator, min(config.turns, DRAWN_AHEAD)).tolist()
 
 
 def prompts_at(config: PromptSetConfig, request: int) -> int:
@@ -57,5 +67,6 @@ def prompt_of(config: PromptSetConfig, number: int, session: str, turn: int) -> 
     kept_tokens = config.prompt_tokens - new_tokens
     if not kept_tokens:
         return root(f"{session}#{turn}").extend(new_tokens)
-    kept = Prompt(shared(root(f"prompt/{config.prompt_tokens}/{number}").node), kept_tokens)
+    whose = f"{session}/" if config.own else ""
+    kept = Prompt(shared(root(f"prompt/{whose}{config.prompt_tokens}/{number}").node), kept_tokens)
     return kept.branch(f"{session}#{turn}").extend(new_tokens) if new_tokens else kept
