@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Protocol
 
 from swarm.fleet.events import CacheUse, Finished, FirstToken, Refused
@@ -43,6 +44,7 @@ class Answer:
         "_head",
         "_identity",
         "_line",
+        "_refusal_code",
         "_reply",
         "_told",
         "finish_reason",
@@ -57,6 +59,7 @@ class Answer:
         ask: Ask,
         reply: Reply,
         identity: Identity,
+        refusal_code: str | None,
     ) -> None:
         self.number = number
         self.finish_reason = finish_reason(ask)
@@ -64,6 +67,7 @@ class Answer:
         self._ask = ask
         self._reply = reply
         self._identity = identity
+        self._refusal_code = refusal_code
         self._events = Events(ask, reply, identity) if ask.streams else None
         self._cache = CacheUse(0, 0, 0, (), ())
         self._told = 0
@@ -100,8 +104,8 @@ class Answer:
 
     def refused(self, event: Refused) -> None:
         """Send the reason."""
-        if event.retry_after_s is None:
-            fault = Fault(400, event.reason, code="context_length_exceeded")
+        if event.retry_after_s is None or not isfinite(event.retry_after_s):
+            fault = Fault(400, event.reason, code=self._refusal_code)
         else:
             fault = Fault(429, event.reason, code="rate_limit_exceeded", retry_after_s=event.retry_after_s)
         self._line.answer(fault.status, fault.body(), fault.headers())

@@ -166,12 +166,21 @@ class Provider:
         prints = self._prints.of(b"".join((*ask.content, reply.content)))
         node = self._trie.place(b"ids" if ask.is_ids else b"text", prints)
         identity = Identity(f"{ask.shape}-{number}", int(time.time()), ask.model or self._config.name)
-        answer = Answer(number=number, line=connection, ask=ask, reply=reply, identity=identity)
+        prompt = Prompt(node, tokens_of(ask.content_bytes))
+        is_too_long = prompt.length + ask.output_tokens > self._config.max_model_len
+        answer = Answer(
+            number=number,
+            line=connection,
+            ask=ask,
+            reply=reply,
+            identity=identity,
+            refusal_code="context_length_exceeded" if is_too_long else None,
+        )
         request = FleetRequest(
             request_id=number,
             session=_session(session, node.name),
             agent="",
-            prompt=Prompt(node, tokens_of(ask.content_bytes)),
+            prompt=prompt,
             output_tokens=ask.output_tokens,
             echo=True,
         )
