@@ -1,0 +1,109 @@
+"""What the coordinator takes, refuses and remembers over its own death."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from swarm.config.experiment import Experiment
+from swarm.context.tree import root
+from swarm.live.clock import RunClock
+from swarm.live.coordinator import Coordinator, CoordinatorPlan
+from swarm.live.lag import LoopLag
+from swarm.live.ledger import HOST_LOST, HostLedger
+from swarm.live.outbox import RETIRED
+from swarm.live.rows import OpenRequest, row_of
+from swarm.live.targets.turn import TurnResult
+from swarm.measure.batch import Batch
+from swarm.measure.past import past_of
+from swarm.measure.rows import Journal
+from swarm.measure.settle import read_batches, rows_of_hosts, windows_of
+from swarm.workload.effects import Agent, Infer
+
+EXPERIMENT = Experiment.model_validate({"name": "x", "workload": {"kind": "synthetic"}})
+AGENT = Agent("s000000", "s000000", None, "orchestrator", dict)  # type: ignore[arg-type]
+
+
+def reports(folder: Path, host: int = 0, epoch: int = 0) -> list[Batch]:
+    """Return three batches of one agent: a turn ends, a turn is open, that turn ends."""
+    ledger = HostLedger(
+        clock=RunClock(time.time()), host=host, epoch=epoch, block_tokens=16, windows=windows_of(EXPERIMENT),
+        journal=str(folder), lag=LoopLag(), past=None, follows=(),
+    )  # fmt: skip
+    ledger.agent_started(AGENT, 0.0)
+    batches = []
+    for turn, ends_late in ((0, False), (1, True)):
+        infer = Infer(root("s000000#0").extend(100), 10, False)
+        request = OpenRequest(AGENT, turn, infer, turn, turn + 0.1, True, False)
+        ledger.sent(request)
+        if ends_late:
+            batches.append(ledger.take())
+        result = TurnResult(sent_s=turn + 0.1, completed_s=turn + 0.5, output_tokens=10, attempts=1)
+        row = row_of(request, result, gaps_s=(), origin_s=0.0, ideal_tokens=0, host=host)
+        ledger.ended(infer, row, ())
+        batches.append(ledger.take())
+    return batches
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> list[Batch]:
+    return reports(tmp_path / "host")
+
+
+def made(folder: Path) -> Coordinator:
+    folder.mkdir(exist_ok=True)
+    return Coordinator(CoordinatorPlan(EXPERIMENT, str(folder), epoch=0))
+
+
+def test_a_batch_that_comes_again_is_counted_once(tmp_path: Path, batches: list[Batch]) -> None:
+    coordinator = made(tmp_path)
+    assert [coordinator.receive(batch) for batch in (batches[0], batches[0], batches[1])] == [0, 0, 1]
+    assert (coordinator.snapshot().batches, coordinator.snapshot().batches_doubled) == (2, 1)
+    assert len(read_batches(sorted(tmp_path.glob("*.journal")))) == 2
+
+
+def test_a_coordinator_made_again_goes_on_where_the_other_died(tmp_path: Path, batches: list[Batch]) -> None:
+    first = made(tmp_path)
+    for batch in batches[:2]:
+        first.receive(batch)
+    again = made(tmp_path)
+    for name in ("sent", "live_orchestrators", "sessions_started", "heard"):
+        assert getattr(again.snapshot(), name) == getattr(first.snapshot(), name)
+    assert [again.receive(batch) for batch in batches] == [1, 1, 2]
+
+
+def test_a_replaced_host_is_refused(tmp_path: Path, batches: list[Batch]) -> None:
+    coordinator = made(tmp_path)
+    coordinator.receive(batches[0])
+    assert coordinator.retire(0, 0) == 0
+    assert coordinator.receive(batches[1]) == RETIRED
+    assert coordinator.receive(replace(batches[0], epoch=1, follows=(0,))) == 0
+
+
+def test_what_a_host_wrote_after_it_was_replaced_does_not_count(tmp_path: Path, batches: list[Batch]) -> None:
+    journal = Journal(tmp_path / "x.journal")
+    for batch in (*batches, replace(batches[0], epoch=1, follows=(1,))):
+        journal.append(batch.frame())
+    kept = [(batch.epoch, batch.sequence) for batch in read_batches([journal.path])]
+    assert kept == [(0, 0), (0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("taken", "outcomes"),
+    [(1, ["ok"]), (2, ["ok", "interrupted"]), (3, ["ok", "ok"])],
+)
+def test_a_request_that_was_open_when_its_host_was_lost_is_interrupted(
+    batches: list[Batch], taken: int, outcomes: list[str]
+) -> None:
+    rows = [row for table in rows_of_hosts(batches[:taken]) for row in table.to_pylist()]
+    assert [row["outcome"] for row in rows] == outcomes
+    assert {row["error_class"] for row in rows if row["outcome"] == "interrupted"} <= {HOST_LOST}
+
+
+def test_the_past_knows_answers_and_open_turns(batches: list[Batch]) -> None:
+    past = past_of(batches[:2], lambda name: True, heard_until_s=2.0)
+    assert [answer.completed_s for answer in past.answers["s000000"]] == [0.5]
+    assert past.open_turns == {("s000000", 1)}
+    assert past.live == {"s000000"}
+    assert past_of(batches[:2], lambda name: False, heard_until_s=2.0).answers == {}
