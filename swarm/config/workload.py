@@ -74,8 +74,10 @@ class ReplayConfig(Strict):
     api_scale: float = Field(1.0, ge=0)
     time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
     idle_cap_s: float | None = Field(None, gt=0)
-    start: Literal["beginning", "staggered", "random"] = "beginning"
-    stagger_s: float = Field(0.0, ge=0)
+    start: Literal["beginning", "staggered", "random"] = Field(
+        "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
+    )
+    stagger_s: float = Field(0.0, ge=0, description="longest wait of `start: staggered`")
     shared_prefix: bool = Field(
         True, description="sessions share the system and tool prefix, as real ones do"
     )
@@ -94,8 +96,10 @@ class ProfileConfig(Strict):
     path: Path
     idle_cap_s: float | None = Field(None, gt=0)
     time_scale: float = Field(1.0, ge=0, description="factor on think times")
-    start: Literal["beginning", "staggered", "random"] = "beginning"
-    stagger_s: float = Field(0.0, ge=0)
+    start: Literal["beginning", "staggered", "random"] = Field(
+        "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
+    )
+    stagger_s: float = Field(0.0, ge=0, description="longest wait of `start: staggered`")
     shared_prefix: bool = Field(True, description="sessions share the system and tool prefix")
     replies: Literal["actual", "planned"] = "actual"
 

@@ -11,7 +11,7 @@ from swarm.config.workload import ReplayConfig
 from swarm.context.tree import Node, Prompt
 from swarm.streams import stream
 from swarm.workload.agent import append_reply, shared, shared_prefix
-from swarm.workload.effects import Agent, Effect, Infer, Join, Program, Spawn, Think, ThinkKind
+from swarm.workload.effects import Agent, Effect, Infer, Join, Spawn, Think, ThinkKind
 from swarm.workload.script import NodeScript, SessionScript, SpawnScript, TurnScript
 
 
@@ -47,14 +47,21 @@ def session_agent(config: ReplayConfig, script: SessionScript, *, seed: int, ses
     turns = script.agents[0].turns
     if config.start == "random" and turns:
         first = int(stream(seed, "replay-start", session).integers(0, len(turns)))
-    make = partial(play_session, plan_of(config), script, session, first)
+    delay_s = 0.0
+    if config.start == "staggered":
+        delay_s = float(stream(seed, "replay-start", session).random()) * config.stagger_s
+    make = partial(play_session, plan_of(config), script, session, first, delay_s)
     return Agent(session, session, None, script.agents[0].role, make)
 
 
-def play_session(plan: ReplayPlan, script: SessionScript, session: str, first: int) -> Program:
-    """Play the orchestrator's turns from `first` on."""
+def play_session(
+    plan: ReplayPlan, script: SessionScript, session: str, first: int, delay_s: float
+) -> Generator[Effect, Any, None]:
+    """Play the orchestrator's turns from `first` on, the first one after `delay_s`."""
     tree = ReplayTree(script, session, plan.shared_prefix)
-    return play(plan, script, tree, session, 0, first)
+    if delay_s:
+        yield Think(delay_s, "start")
+    yield from play(plan, script, tree, session, 0, first)
 
 
 class ReplayTree:

@@ -183,7 +183,7 @@ def _compile_agent(
                 and placed[id(following)] == node
                 and following.input_tokens >= request.input_tokens + request.output_tokens,
                 gap_s=max(0.0, request.t_s - (previous.t_s if previous else 0.0)),
-                think_s=request.think_s,
+                think_s=_think_s(previous, request),
                 api_s=previous.api_s if previous else None,
                 opened_by=_opened_by(request, index),
                 rewritten=_rewritten(previous, request),
@@ -197,6 +197,16 @@ def _recorded_end_s(sub: RecordedSubagent) -> float:
     if sub.duration_s is not None:
         return sub.t_s + sub.duration_s
     return sub.t_s + max(((r.t_s + (r.api_s or 0.0)) for r in sub.requests), default=0.0)
+
+
+def _think_s(previous: RecordedRequest | None, request: RecordedRequest) -> float | None:
+    """Return the recorded think time, or None where it cannot be one since the previous request.
+
+    Where that one's end was not recorded, recorders count from the last end that they know, long before it.
+    """
+    if previous is None or request.think_s is None or request.think_s <= request.t_s - previous.t_s:
+        return request.think_s
+    return None
 
 
 def _opened_by(request: RecordedRequest, index: int) -> ThinkKind:

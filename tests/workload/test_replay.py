@@ -155,3 +155,20 @@ def _in_recorded_order(recorded, script, tree):  # type: ignore[no-untyped-def]
         in_order = sorted(requests, key=lambda r: r.t_s)
         rows += [(start_s + r.t_s, tree.prompt(t)) for r, t in zip(in_order, played_agent.turns, strict=True)]
     return [prompt for _, prompt in sorted(rows, key=lambda row: row[0])]
+
+
+def test_a_think_time_longer_than_the_gap_falls_back_to_the_recorded_difference() -> None:
+    script = compile_session(session(request(0.0, [1]), request(9.0, [1, 2], think_s=40.0)), None)
+    thinks = [e for e in played(config(timing="think-only"), script) if isinstance(e, Think)]
+    assert thinks == [Think(9.0, "tool", "intended")]
+
+
+@pytest.mark.parametrize(("start", "least", "most"), [("beginning", 0, 0), ("staggered", 1, 60)])
+def test_staggered_sessions_wait_at_their_start(start: str, least: int, most: int) -> None:
+    script = compile_session(session(request(0.0, [1])), None)
+    waits = []
+    for k in range(20):
+        agent = session_agent(config(start=start, stagger_s=60.0), script, seed=1, session=f"s{k}")
+        waits.append(sum(e.seconds for e in effects(agent.make()) if isinstance(e, Think)))
+    assert least <= max(waits) <= most
+    assert len(set(waits)) == (20 if start == "staggered" else 1)

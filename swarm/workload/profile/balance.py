@@ -105,7 +105,7 @@ def _held(turns: Turns, balance: BalanceConfig) -> list[Floats]:
         low = 0.0
         for high in balance.time_edges_s:
             inside = np.clip(until, low, high) - np.clip(turns.at_s, low, high)
-            columns.append(turns.input * inside / (high - low))
+            columns.append(turns.input * inside / max(high - low, 1e-9))
             low = high
     return columns
 
