@@ -247,11 +247,13 @@ def validate(
     experiment: Annotated[Path, typer.Argument(help="The experiment's YAML file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check an experiment without starting anything."""
-    from swarm.config.read import read_experiment
+    """Check an experiment, and every point of its sweep, without starting anything."""
+    from swarm.config.read import read_experiment, read_points
 
     config = read_experiment(experiment, list(overrides or ()))
-    typer.echo(f"{experiment}: valid ({config.name}, seed {config.seed})")
+    points = read_points(experiment, list(overrides or ()))
+    of = f", {len(points)} points" if points else ""
+    typer.echo(f"{experiment}: valid ({config.name}, seed {config.seed}{of})")
 
 
 @app.command()

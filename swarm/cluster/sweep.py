@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from swarm.config.experiment import Experiment
 from swarm.config.read import Point
 from swarm.config.sweep import SweepConfig
 from swarm.errors import UsageError
+from swarm.measure.origin import commit, versions
 from swarm.measure.store import RunFolder, simulated_run_id
 from swarm.report.simulated import simulate_into
 from swarm.report.sweep import SWEEP, draw_sweep, write_sweep
@@ -22,7 +25,8 @@ from swarm.report.sweep_points import PointResult, derived
 POINTS = "points"
 NAME_MAX = 120
 Work = tuple[Experiment, Path]
-Ended = tuple[Path, str | None]
+Files = dict[str, bytes]
+Ended = tuple[Path, Files, str | None]
 
 
 def run_sweep(
@@ -39,8 +43,10 @@ def run_sweep(
     if len(missing) < len(points):
         _tell(f"{len(points) - len(missing)} of {len(points)} points are there already")
     errors: dict[Path, str] = {}
-    for done, (at, error) in enumerate(_carry_out(missing, jobs), start=1):
-        if error is not None:
+    for done, (at, files, error) in enumerate(_carry_out(missing, jobs), start=1):
+        if error is None:
+            _keep(at, files)
+        else:
             errors[at] = error
         _tell(f"{done}/{len(missing)}  {at.name}  {'done' if error is None else f'FAILED: {error}'}")
     results = [_result(point, at, errors.get(at), sweep) for point, at in zip(points, folders, strict=True)]
@@ -51,14 +57,14 @@ def run_sweep(
     return 0 if is_sound else 1
 
 
-def simulate_point(experiment: Experiment, folder: Path) -> str | None:
-    """Simulate one point into its folder; return what went wrong, or None."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        simulate_into(experiment, RunFolder(folder))
-    except Exception as fault:  # noqa: BLE001 - one point's failure, of whatever kind, is that point's result
-        return f"{type(fault).__name__}: {fault}"
-    return None
+def simulate_point(experiment: Experiment, made_with: dict[str, Any]) -> tuple[Files, str | None]:
+    """Simulate one point, on whatever node; return its records by name, and what went wrong, or None."""
+    with tempfile.TemporaryDirectory(prefix="swarm-point-") as name:
+        try:
+            simulate_into(experiment, RunFolder(Path(name)), made_with)
+        except Exception as fault:  # noqa: BLE001 - a point's failure, of whatever kind, is that point's result
+            return {}, f"{type(fault).__name__}: {fault}"
+        return {path.name: path.read_bytes() for path in sorted(Path(name).iterdir())}, None
 
 
 def name_of(number: int, point: Point) -> str:
@@ -69,16 +75,17 @@ def name_of(number: int, point: Point) -> str:
 
 
 def _carry_out(missing: list[Work], jobs: int | None) -> Iterator[Ended]:
-    """Yield each point's folder and error as it ends; one at a time needs no Ray."""
+    """Yield each point's folder, records and error as it ends; one at a time needs no Ray."""
+    made_with = {"commit": commit(), "versions": versions()}
     if jobs == 1 or len(missing) <= 1:
         for experiment, at in missing:
-            yield at, simulate_point(experiment, at)
+            yield at, *simulate_point(experiment, made_with)
         return
     with ray_session(name="sweep"):
-        yield from _as_tasks(missing, jobs or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        yield from _as_tasks(missing, made_with, jobs or max(1, int(ray.cluster_resources().get("CPU", 1))))
 
 
-def _as_tasks(missing: list[Work], jobs: int) -> Iterator[Ended]:
+def _as_tasks(missing: list[Work], made_with: dict[str, Any], jobs: int) -> Iterator[Ended]:
     """Yield as `_carry_out`; at most `jobs` tasks are under way, so that as many are asked for at once."""
     task = ray.remote(num_cpus=1, max_retries=1)(simulate_point)
     waiting = list(reversed(missing))
@@ -86,14 +93,25 @@ def _as_tasks(missing: list[Work], jobs: int) -> Iterator[Ended]:
     while waiting or running:
         while waiting and len(running) < jobs:
             experiment, at = waiting.pop()
-            running[task.remote(experiment, at.resolve())] = at
+            running[task.remote(experiment, made_with)] = at
         done, _ = ray.wait(list(running), num_returns=1)
         for one in done:
             at = running.pop(one)
             try:
-                yield at, ray.get(one)
+                yield at, *ray.get(one)
             except ray.exceptions.RayError as fault:
-                yield at, f"the task was lost: {str(fault).strip().splitlines()[-1]}"
+                yield at, {}, f"the task was lost: {str(fault).strip().splitlines()[-1]}"
+
+
+def _keep(at: Path, files: Files) -> None:
+    """Write a point's records beside its folder and move them: a folder that is there is whole."""
+    beside = at.with_name(f".{at.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for name, data in files.items():
+        (beside / name).write_bytes(data)
+    shutil.rmtree(at, ignore_errors=True)
+    beside.rename(at)
 
 
 def _result(point: Point, at: Path, error: str | None, sweep: SweepConfig) -> PointResult:

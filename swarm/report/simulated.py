@@ -27,22 +27,24 @@ def run_simulated(experiment: Experiment, out: Path | None) -> int:
     folder = RunFolder.create(out if out is not None else _unused(Path("results") / run_id))
     with Interrupts() as interrupts:
         watching = Watching(experiment, interrupts, sys.stderr)
-        settled, facts = _simulated(experiment, folder, watching, command())
+        origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=command())
+        settled, facts = _simulated(experiment, folder, watching, origin)
         watching.close()
         return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
 
 
-def simulate_into(experiment: Experiment, folder: RunFolder) -> dict[str, Any]:
+def simulate_into(experiment: Experiment, folder: RunFolder, made_with: dict[str, Any]) -> dict[str, Any]:
     """Carry out an experiment in virtual time, for its records alone; return the summary."""
-    settled, facts = _simulated(experiment, folder, None, None)
+    run_id = simulated_run_id(experiment)
+    origin = {"run_id": run_id, "mode": "simulate", "seed": experiment.seed, **made_with}
+    settled, facts = _simulated(experiment, folder, None, origin)
     return record(folder, experiment, facts, settled)
 
 
 def _simulated(
-    experiment: Experiment, folder: RunFolder, watch: Watch | None, by_command: str | None
+    experiment: Experiment, folder: RunFolder, watch: Watch | None, origin: dict[str, Any]
 ) -> tuple[Settled, RunFacts]:
     run_id = simulated_run_id(experiment)
-    origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=by_command)
     folder.write_run(experiment, origin)
     material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
     settled = simulate(experiment, material, watch)

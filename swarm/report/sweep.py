@@ -16,7 +16,7 @@ from swarm.report.charts import write_picture
 from swarm.report.document import page, place, section, table
 from swarm.report.numbers import UNKNOWN, plain
 from swarm.report.sweep_charts import comparison, titles
-from swarm.report.sweep_points import ZONES, PointResult, figure, frame, is_cost
+from swarm.report.sweep_points import ZONES, PointResult, figure, frame
 from swarm.report.sweep_shape import sentences
 
 SWEEP, REPORT = "sweep.json", "report.html"
@@ -107,8 +107,8 @@ def _said(points: Sequence[PointResult], sweep: SweepConfig) -> list[tuple[str, 
             rows,
             x_title=x_title,
             y_title=y_title,
+            figure=chart.y,
             shows_zones=chart.zones,
-            more_is_better=not is_cost(chart.y),
         )
         found.append((title, said))
     return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from swarm.report.numbers import plain
-from swarm.report.sweep_points import ZONES
+from swarm.report.numbers import plain, seconds, share
+from swarm.report.sweep_points import ZONES, is_cost
 
+Show = Callable[[float | None], str]
 ALIKE = 0.10
 """Curves whose least is within this share of their greatest are called alike."""
 CLIFF = 0.20
@@ -30,7 +32,7 @@ class Shape:
     cliff_from: Any
     cliff_to: Any
     fall: float
-    """The greatest fall between neighbouring points, as a share of the peak; 0: the curve never falls."""
+    """The deepest fall, of one step or of steep steps in a row, as a share of the peak; 0: it never falls."""
 
     @property
     def has_cliff(self) -> bool:
@@ -44,8 +46,7 @@ def shapes(rows: pd.DataFrame) -> list[Shape]:
     for series, part in rows.groupby("series", sort=False):
         xs, ys = list(part["x"]), [float(y) for y in part["y"]]
         top = max(range(len(ys)), key=lambda at: ys[at])
-        steps = [(ys[at] - ys[at + 1], at) for at in range(len(ys) - 1)]
-        drop, at = max(steps, default=(0.0, 0))
+        start, end = _steepest(ys)
         found.append(
             Shape(
                 series=str(series),
@@ -53,12 +54,26 @@ def shapes(rows: pd.DataFrame) -> list[Shape]:
                 peak=ys[top],
                 last=ys[-1],
                 least=min(ys),
-                cliff_from=xs[at],
-                cliff_to=xs[min(at + 1, len(xs) - 1)],
-                fall=max(0.0, drop / ys[top]) if ys[top] > 0 else 0.0,
+                cliff_from=xs[start],
+                cliff_to=xs[end],
+                fall=(ys[start] - ys[end]) / ys[top] if ys[top] > 0 else 0.0,
             )
         )
     return found
+
+
+def _steepest(ys: list[float]) -> tuple[int, int]:
+    """Return the ends of the deepest fall: of one step, or of steep steps in a row."""
+    steep = CLIFF * max(ys)
+    best = (0, 0)
+    start = 0
+    for at in range(1, len(ys)):
+        drop = ys[at - 1] - ys[at]
+        if at == 1 or drop <= steep or ys[at - 2] - ys[at - 1] <= steep:
+            start = at - 1
+        if ys[start] - ys[at] > ys[best[0]] - ys[best[1]]:
+            best = (start, at)
+    return best
 
 
 def alike_until(rows: pd.DataFrame) -> Any:
@@ -72,62 +87,68 @@ def alike_until(rows: pd.DataFrame) -> Any:
     return last
 
 
-def sentences(
-    rows: pd.DataFrame, *, x_title: str, y_title: str, shows_zones: bool, more_is_better: bool
-) -> list[str]:
+def shower(figure: str) -> Show:
+    """Return how values of a figure are written."""
+    if figure.split(".")[0].endswith("_s"):
+        return seconds
+    return share if figure.endswith(("rate", "ratio")) or ".lost_to." in figure else plain
+
+
+def sentences(rows: pd.DataFrame, *, x_title: str, y_title: str, figure: str, shows_zones: bool) -> list[str]:
     """Return what the chart shows for these numbers, one column after the other."""
     said: list[str] = []
     for column, part in rows.groupby("column", sort=False):
         lead = f"{column!s}: " if column else ""
-        said += [lead + text for text in _of_column(part, x_title, y_title, more_is_better)]
+        said += [lead + text for text in _of_column(part, x_title, y_title, figure)]
         if shows_zones:
             said += [lead + text for text in _of_zones(part, x_title)]
     return said
 
 
-def _of_column(rows: pd.DataFrame, x_title: str, y_title: str, more_is_better: bool) -> list[str]:
+def _of_column(rows: pd.DataFrame, x_title: str, y_title: str, figure: str) -> list[str]:
+    show = shower(figure)
     every = shapes(rows)
     said = []
     if len(every) > 1:
-        said.append(_of_all(rows, every, x_title))
+        said.append(_of_all(rows, every, x_title, show))
     shown = every if len(every) <= NAMED_MAX else [every[0], every[-1]]
-    say = _of_curve if more_is_better else _of_cost
-    return said + [say(shape, x_title, y_title) for shape in shown]
+    say = _of_cost if is_cost(figure) else _of_curve
+    return said + [say(shape, x_title, y_title, show) for shape in shown]
 
 
-def _of_all(rows: pd.DataFrame, every: list[Shape], x_title: str) -> str:
+def _of_all(rows: pd.DataFrame, every: list[Shape], x_title: str, show: Show) -> str:
     until = alike_until(rows)
     xs = list(dict.fromkeys(rows["x"]))
     apart = (
-        f"all {len(every)} curves lie within {ALIKE:.0%} of each other everywhere"
+        f"the {len(every)} curves lie within {ALIKE:.0%} of each other everywhere"
         if until == xs[-1]
         else f"the {len(every)} curves part at once"
         if until is None
-        else f"all {len(every)} curves lie within {ALIKE:.0%} of each other up to {x_title} = {_name(until)}"
+        else f"the {len(every)} curves lie within {ALIKE:.0%} of each other up to {x_title} = {_name(until)}"
     )
     last = sorted(every, key=lambda shape: -shape.last)
-    order = " > ".join(f"{shape.series} {plain(shape.last)}" for shape in last[:NAMED_MAX])
+    order = " > ".join(f"{shape.series} {show(shape.last)}" for shape in last[:NAMED_MAX])
     return f"{apart}; at {x_title} = {_name(xs[-1])}: {order}."
 
 
-def _of_curve(shape: Shape, x_title: str, y_title: str) -> str:
-    text = f"{shape.series}: {y_title} is highest, {plain(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
+def _of_curve(shape: Shape, x_title: str, y_title: str, show: Show) -> str:
+    text = f"{shape.series}: {y_title} is highest, {show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
     if shape.has_cliff:
         return (
             f"{text}; its cliff lies between {_name(shape.cliff_from)} and {_name(shape.cliff_to)}, "
             f"where it loses {shape.fall:.0%} of that."
         )
     if shape.last < (1 - ALIKE) * shape.peak:
-        return f"{text}, and falls without a cliff to {plain(shape.last)}."
+        return f"{text}, and falls without a cliff to {show(shape.last)}."
     return f"{text}; it has no cliff."
 
 
-def _of_cost(shape: Shape, x_title: str, y_title: str) -> str:
+def _of_cost(shape: Shape, x_title: str, y_title: str, show: Show) -> str:
     """Say how a figure that should stay low grows."""
     times = (
-        f", {shape.peak / shape.least:.3g} times its least, {plain(shape.least)}" if shape.least > 0 else ""
+        f", {shape.peak / shape.least:.3g} times its least, {show(shape.least)}" if shape.least > 0 else ""
     )
-    highest = f"{plain(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
+    highest = f"{show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
     return f"{shape.series}: {y_title} is highest, {highest}{times}."
 
 
