@@ -7,6 +7,7 @@ in a list and go into the bins as arrays; a sketch that never fills the list ans
 from __future__ import annotations
 
 import math
+import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -33,6 +34,7 @@ _HEAD = np.dtype(
         ("most", "<f8"),
     ]
 )
+_HEAD_STRUCT = struct.Struct("<qqqddd")
 _BIN = np.dtype([("key", "<i4"), ("weight", "<i8")])
 _LOG_GAMMA = math.log(_MAPPING.gamma)
 
@@ -107,7 +109,8 @@ class Sketch:
         if not self.count:
             return [None for _ in shares]
         if self._bins is None and not self._zeros:
-            return [float(value) for value in np.quantile(self._pending, shares)]
+            values = sorted(self._pending)
+            return [_interpolated(values, share) for share in shares]
         self._fold()
         keys, weights = self._filled()
         ends = list(accumulate([self._zeros, *weights]))
@@ -127,11 +130,13 @@ class Sketch:
     def to_bytes(self) -> bytes:
         """Return a compact form for messages and files: counts and numbers, nothing that runs."""
         keys, weights = self._filled()
-        head = np.array(
-            [(self.count, self._zeros, len(self._pending), self.total, self.least, self.most)], dtype=_HEAD
+        head = _HEAD_STRUCT.pack(
+            self.count, self._zeros, len(self._pending), self.total, self.least, self.most
         )
-        bins = np.array(list(zip(keys, weights, strict=True)), dtype=_BIN)
-        return head.tobytes() + np.array(self._pending, dtype="<f8").tobytes() + bins.tobytes()
+        pending = struct.pack(f"<{len(self._pending)}d", *self._pending)
+        if not keys:
+            return head + pending
+        return head + pending + np.array(list(zip(keys, weights, strict=True)), dtype=_BIN).tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Sketch:
@@ -187,3 +192,13 @@ class Sketch:
         place = bisect_right(ends, rank)
         value = 0.0 if place == 0 else float(_MAPPING.value(keys[min(place, len(keys)) - 1]))
         return min(max(value, self.least), self.most)
+
+
+def _interpolated(values: Sequence[float], share: float) -> float:
+    """Return a quantile of sorted values as numpy does, which takes far longer for a few of them."""
+    rank = share * (len(values) - 1)
+    low = int(rank)
+    below, above = values[low], values[min(low + 1, len(values) - 1)]
+    part = rank - low
+    # numpy counts from the nearer end.
+    return above - (above - below) * (1.0 - part) if part >= 0.5 else below + (above - below) * part
