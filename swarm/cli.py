@@ -148,6 +148,12 @@ def analyze(
     kv_bytes_per_token: Annotated[
         float | None, typer.Option("--kv-bytes-per-token", min=1, help="Size of the model's KV cache.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Take that size from a model of the catalogue, or its YAML.")
+    ] = None,
+    kv_precision: Annotated[
+        str, typer.Option("--kv-precision", help="How the model keeps its KV cache: bf16 or fp8.")
+    ] = "bf16",
     target_hit_rate: Annotated[
         str, typer.Option("--target-hit-rate", help="Hit rates to size memory for.")
     ] = "0.5,0.8,0.9,0.95",
@@ -166,7 +172,7 @@ def analyze(
         ttls=ttl,
         capacities=capacity,
         targets=target_hit_rate,
-        kv_bytes_per_token=kv_bytes_per_token,
+        kv_bytes_per_token=analysis.kv_bytes(kv_bytes_per_token, model, kv_precision),
         prices=prices,
     )
     raise typer.Exit(

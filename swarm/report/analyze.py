@@ -91,6 +91,21 @@ def ask(
     )
 
 
+def kv_bytes(given: float | None, model: str | None, precision: str) -> float | None:
+    """Return the KV bytes of a token: as given, or those of a model, all GPUs together."""
+    if model is None:
+        return given
+    if given is not None:
+        raise UsageError("--kv-bytes-per-token and --model: give one of them")
+    from swarm.fleet.catalog.read import find_model
+    from swarm.fleet.cost import KV_BYTES
+    from swarm.fleet.model import kv_values_per_token
+
+    if precision not in KV_BYTES:
+        raise UsageError(f"--kv-precision {precision}: must be one of {', '.join(KV_BYTES)}")
+    return float(kv_values_per_token(find_model(model)) * KV_BYTES[precision])
+
+
 def stated(format: str, block_size: int | None, rows: str | None) -> str:
     """Return the format's specification with what single options state."""
     name, _, settings = format.partition(":")

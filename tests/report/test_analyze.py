@@ -68,3 +68,87 @@ def test_lru_curve_of_mooncake_equals_the_truth(shared_data: Path, tmp_path: Pat
     result = analyze(tmp_path, file, "--format", "mooncake", "--capacity", ",".join(sizes))
     rates = [round(row["hit_rate"], 4) for row in result["lru"]]
     assert rates == list(by_blocks.values())
+
+
+def session_file(folder: Path, name: str, requests: list[dict[str, Any]]) -> None:
+    content = {"id": name, "block_size": 100, "hash_id_scope": "local", "requests": requests}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def turn(t: float, tokens: int) -> dict[str, Any]:
+    ids = list(range(tokens // 100))
+    return {"t": t, "type": "s", "model": "m", "in": tokens, "out": 10, "hash_ids": ids}
+
+
+@pytest.fixture
+def two_turns(tmp_path: Path) -> Path:
+    """Return a folder with one session: 1,000 tokens, then a minute later the same and 1,050 more."""
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    session_file(folder, "a", [turn(0, 1000), turn(60, 2050)])
+    return folder
+
+
+def test_cost_follows_the_price_list(two_turns: Path, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(
+        "currency: EUR\ninput_per_mtok: 3\noutput_per_mtok: 15\ncache_read_per_mtok: 0.3\n"
+        "cache_writes: [{ttl_s: 300, per_mtok: 3.75}]\n"
+    )
+    cost = analyze(tmp_path, str(two_turns), "--ttl", "59,60,300,inf", "--prices", str(prices))["cost"]
+    written_all = (3000 * 3.75 + 50 * 3 + 20 * 15) / 1e6
+    read_once = (2000 * 3.75 + 1000 * 0.3 + 50 * 3 + 20 * 15) / 1e6
+    expected = [pytest.approx(written_all), pytest.approx(read_once), pytest.approx(read_once), None]
+    assert [row["cost"] for row in cost["ttl"]] == expected
+
+
+def test_memory_for_a_hit_rate_takes_the_models_kv_bytes(two_turns: Path, tmp_path: Path) -> None:
+    arguments = ("--model", "Llama-3.1-8B", "--target-hit-rate", "0.3,0.9")
+    sizing = analyze(tmp_path, str(two_turns), *arguments)["sizing"]
+    # 32 layers x keys and values x 8 heads x 128 x 2 bytes; 30 % of 3,050 tokens are 10 blocks of 100.
+    assert sizing["kv_bytes_per_token"] == 32 * 2 * 8 * 128 * 2
+    assert [row["capacity_tokens"] for row in sizing["targets"]] == [1000, None]
+
+
+@pytest.mark.parametrize(("policy", "code"), [("fail", 1), ("skip", 0)])
+def test_a_broken_file_is_named_and_fatal_or_skipped_as_asked(
+    two_turns: Path, tmp_path: Path, policy: str, code: int
+) -> None:
+    (two_turns / "b.json").write_text('{"id": "b", "block_size": 100, "requests": [{"type": "s", "in": -1}]}')
+    target = tmp_path / "result.json"
+    arguments = ["analyze", str(two_turns), "--json", str(target), "--on-broken", policy]
+    result = CliRunner().invoke(app, arguments)
+    text = f"{result.stderr}{result.exception}"
+    assert (result.exit_code, "b.json: requests[0]: in: must be an integer" in text) == (code, True)
+
+
+def test_without_a_file_the_answer_is_a_table(two_turns: Path) -> None:
+    result = CliRunner().invoke(app, ["analyze", str(two_turns)])
+    assert "1 sessions, 2 requests" in result.stdout
+
+
+def test_a_report_needs_no_network(two_turns: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    result = CliRunner().invoke(app, ["analyze", str(two_turns), "--out", str(out)])
+    page = (out / "report.html").read_text()
+    assert (result.stdout.splitlines()[-1], "<script src" in page, "<link" in page) == (
+        str(out),
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--ttl", "a"], "--ttl a"),
+        (["--capacity", "-5"], "--capacity -5"),
+        (["--target-hit-rate", "2"], "between 0 and 1"),
+        (["--format", "nope"], "is unknown"),
+        (["--on-broken", "maybe"], "fail or skip"),
+        (["--format", "weka:rows=sideways"], "is not understood"),
+    ],
+)
+def test_a_wrong_option_says_what_is_allowed(two_turns: Path, arguments: list[str], reason: str) -> None:
+    result = CliRunner().invoke(app, ["analyze", str(two_turns), *arguments])
+    assert reason in str(result.exception).replace("one of fail, skip", "fail or skip")
