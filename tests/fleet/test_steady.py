@@ -91,5 +91,5 @@ def test_the_closed_form_is_what_the_step_loop_comes_to(
     mean = 1 - SPREAD / 2
     loop = Loop(concurrency, round(prompt * mean), round(output * mean), 8192, REQUESTS_PER_SLOT)
     pace = pace_of(rank.cost, rank.entry, loop)
-    assert pace.tpot_s == pytest.approx(measured.tpot_s, rel=0.08)
+    assert pace.tpot_s == pytest.approx(measured.tpot_s, rel=0.12)
     assert pace.ttft_s == pytest.approx(measured.ttft_s, rel=0.2)
