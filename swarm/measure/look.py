@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from swarm.config.slo import ObjectiveConfig
 from swarm.measure.columns import LOST_TO
+from swarm.measure.intervals import t_quantile
 from swarm.measure.latency import Floats, Selection, flags, floats
 from swarm.measure.slo import Trials, trials_of
 
@@ -76,7 +77,9 @@ def share_interval(
         variance = BATCHES / (BATCHES - 1) * float((residuals**2).sum()) / count**2
         alone = share * (1.0 - share) / count
         # Never more trials than there were; a spread below chance's is luck.
-        worth = count * min(1.0, alone / variance) if variance > 0 else worth
+        if variance > alone:
+            worth = count * alone / variance
+            z = t_quantile(confidence, BATCHES - 1)  # The spread is known from ten batches only.
     middle = (share + z * z / (2 * worth)) / (1 + z * z / worth)
     reach = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + z * z / (4 * worth * worth))
     return share, max(0.0, middle - reach), min(1.0, middle + reach)

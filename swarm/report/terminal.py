@@ -143,6 +143,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     console.print(_latencies(summary))
     if summary["slo"]["objectives"]:
         console.print(_objectives(summary))
+    if summary.get("capacity"):
+        console.print(_capacity(summary["capacity"]))
     if summary["valid"]:
         console.print(Text("valid", "green"))
     for reason in summary["invalid_reasons"]:
@@ -195,6 +197,38 @@ def _objectives(summary: dict[str, Any]) -> Table:
             met[each["met"]],
         )
     table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "", "")
+    return table
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return two shares in percent."""
+    return "" if low is None or high is None else f"{low * 100:.1f}..{high * 100:.1f}"
+
+
+def _capacity(capacity: dict[str, Any]) -> Table:
+    """Return the levels that a search walked, and its answer."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("agents", "good", "interval", "of", "held", "hits", "", ""):
+        table.add_column(column, justify="left" if column == "" else "right")
+    styles = {"passed": "green", "failed": "red"}
+    for level in sorted(capacity["levels"], key=lambda each: each["agents"]):
+        table.add_row(
+            str(level["agents"]),
+            share(level["value"]),
+            interval(level["low"], level["high"]),
+            share(level["required"]),
+            seconds(level["hold_s"]),
+            share(level["hit_rate"]),
+            Text(level["verdict"], styles.get(level["verdict"], "yellow")),
+            level["objective"] or "",
+        )
+    low, high = capacity["agents_low"], capacity["agents_high"]
+    found = "at least " + str(low) if high is None else str(low) if low == high else f"{low} to {high}"
+    limit = capacity["limiting_objective"]
+    table.title = f"{found} agents within the SLO" + (f": {limit}" if limit else "")
+    if capacity["bound_by"]:
+        table.title += f", bound by {capacity['bound_by'].replace('_', ' ')}"
+    table.title_style, table.title_justify = "bold", "left"
     return table
 
 
