@@ -35,7 +35,7 @@ _SHARE_SCALE = 0.012
 """A distribution function off by so much weighs as much as a rate off by _RATE_SCALE."""
 _RATE_SCALE = 0.006
 _TOTAL_SCALE = 0.03
-_HELD_SCALE = 0.05
+_HELD_SCALE = 0.035
 _FRESH_SCALE = 0.015
 _DELEGATED_SCALE = 0.2
 _TIME_SCALE = 0.012
