@@ -119,7 +119,7 @@ def _words(fields: Fields, options: Options) -> tuple[int, Sequence[int]] | None
         raise fields.broken("", f"must hold one of {', '.join(_MODES)}, got {', '.join(modes) or 'none'}")
     if modes[0] == "input_length":
         return None
-    if options.rows == "delta" and modes[0] == "text_input":
+    if options.rows == "delta" and modes[0] == "text_input" and fields.values.get("session_id"):
         raise fields.broken("text_input", "cannot be the new part of a session; state rows=cumulative")
     content = Content(options.block_tokens)
     if modes[0] == "text_input":
