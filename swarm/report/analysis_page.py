@@ -15,6 +15,7 @@ import vl_convert
 from swarm.measure.curves import TtlResult
 from swarm.report import analysis_charts as charts
 from swarm.report import analysis_frames as frames
+from swarm.report.analysis_terminal import DISTRIBUTIONS
 from swarm.units import US_PER_S
 from swarm.workload.survey import Surveyed
 
@@ -129,9 +130,12 @@ def _summary(analysis: dict[str, Any]) -> str:
     parts = [_table(("", ""), [(name, f"{value:,}") for name, value in facts])]
     parts.append(_broken(analysis["broken"]))
     parts.append("<h2>Distributions</h2>")
-    names = [name for name, value in analysis.items() if isinstance(value, dict) and "p50" in value]
     columns = ("mean", "p5", "p25", "p50", "p75", "p95", "p99", "max")
-    rows = [(name, *(_number(analysis[name][column]) for column in columns)) for name in names]
+    rows = [
+        (label, *(show(analysis[key][column]) for column in columns))
+        for key, (label, show) in DISTRIBUTIONS.items()
+        if analysis[key]["n"]
+    ]
     parts.append(_table(("", *columns), rows))
     if analysis["sizing"] is not None:
         parts.append(_sizing(analysis["sizing"]))

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from swarm.report.numbers import UNKNOWN, count, plain, seconds, share
 
-_DISTRIBUTIONS = {
+DISTRIBUTIONS = {
     "think_time_s": ("Think time", seconds),
     "inter_arrival_s": ("Between requests", seconds),
     "api_time_s": ("Request time", seconds),
@@ -88,7 +88,7 @@ def _by_capacity(analysis: dict[str, Any]) -> Table | None:
 
 def _distributions(analysis: dict[str, Any]) -> Table:
     table = _table("", *_COLUMNS)
-    for key, (label, show) in _DISTRIBUTIONS.items():
+    for key, (label, show) in DISTRIBUTIONS.items():
         if analysis[key]["n"]:
             table.add_row(label, *(show(analysis[key][column]) for column in _COLUMNS))
     return table
