@@ -116,6 +116,9 @@ def tiers(summary: Summary) -> Any:
     return _shares(parts, "share of prompt tokens") if len(parts) > 1 else None
 
 
+VERDICTS = {"passed": "#3b9c5a", "undecided": "#d9a441", "failed": "#d64545"}
+
+
 def capacity(summary: Summary) -> Any:
     """Return the levels that a search walked, with their intervals; None without a search."""
     found = summary.get("capacity")
@@ -128,11 +131,15 @@ def capacity(summary: Summary) -> Any:
         return None
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("agents:Q", title="concurrent agents", scale=alt.Scale(zero=False)),
-        color=alt.Color("verdict:N", legend=alt.Legend(title=None)),
+        color=alt.Color(
+            "verdict:N",
+            legend=alt.Legend(title=None),
+            scale=alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values())),
+        ),
     )
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
     points = base.mark_point(filled=True, size=70).encode(
-        y=alt.Y("value:Q", title="objective's value"), tooltip=["agents:Q", "value:Q", "verdict:N"]
+        y=alt.Y("value:Q", title="share within the objective"), tooltip=["agents:Q", "value:Q", "verdict:N"]
     )
     return (bars + points).properties(width=PLOT_PX, height=HEIGHT_PX)
 
