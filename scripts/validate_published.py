@@ -91,7 +91,7 @@ def kimi_k3(traces: Path, published: dict[str, Any], agents: list[int]) -> list[
                     f"fleet.tiers={tiers}",
                 ],
             )
-            scripts = scripts or load_scripts(experiment.workload)
+            scripts = scripts or load_scripts(experiment.workload, experiment.seed, count)
             found = twin(experiment, scripts)
             point = points.get(count, {}).get("hbm_dram" if "DRAM" in name else "hbm", {})
             lines.append(
