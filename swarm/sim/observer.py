@@ -28,6 +28,8 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
     finished = isinstance(end, Finished)
     cache = first.cache if first is not None else None
     first_s = first.at_s if first is not None else None
+    # The run may end while a refused request still waits to be sent again.
+    unwaited_s = max(0.0, flight.due_s - end.at_s)
     return RequestRow(
         session=agent.session,
         agent=agent.path,
@@ -40,7 +42,7 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
         endpoint=f"replica-{first.replica}" if first is not None else "",
         intended_s=flight.intended_s,
         due_s=flight.due_s,
-        sent_s=flight.due_s,
+        sent_s=None if unwaited_s else flight.due_s,
         first_token_s=first_s,
         last_token_s=end.at_s if finished else None,
         completed_s=end.at_s,
@@ -53,8 +55,8 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
         planned_output_tokens=effect.output_tokens,
         rewritten_tokens=effect.rewritten_tokens,
         admission_wait_s=0.0,
-        retry_wait_s=flight.retry_wait_s,
-        attempts=flight.attempts,
+        retry_wait_s=flight.retry_wait_s - unwaited_s,
+        attempts=flight.attempts - (unwaited_s > 0.0),
         outcome=_OUTCOMES[type(end)],
         error_class=_error_class(end),
         itl_mean_s=end.itl_mean_s if isinstance(end, Finished) and end.output_tokens > 1 else None,

@@ -87,6 +87,7 @@ def test_the_runs_ideal_counts_what_other_hosts_sent_before() -> None:
             "outcome": ["ok", "ok"],
             "output_tokens": [33, 1],
             "ideal_tokens": [0, 0],
+            "cached_tokens": [0, 0],
         }
     )
     places = [Place("a", None, 0), Place("b", "a", 48)]
@@ -105,6 +106,7 @@ def test_an_echoed_reply_is_known_from_its_completion_less_its_last_token() -> N
                 "outcome": ["ok", "ok"],
                 "output_tokens": [33, 1],
                 "ideal_tokens": [0, 0],
+                "cached_tokens": [0, 0],
             }
         )
         return with_ideal(rows, [Place("a", None, 0)], block_tokens=16)["ideal_tokens"][1].as_py()
