@@ -5,6 +5,7 @@ import pytest
 
 from swarm.config.experiment import Experiment
 from swarm.measure.batch import Place
+from swarm.measure.columns import LOST
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.settle import Settled
 from swarm.sim.run import simulate
@@ -88,6 +89,7 @@ def test_the_runs_ideal_counts_what_other_hosts_sent_before() -> None:
             "output_tokens": [33, 1],
             "ideal_tokens": [0, 0],
             "cached_tokens": [0, 0],
+            **{name: [0, 0] for name in LOST},
         }
     )
     places = [Place("a", None, 0), Place("b", "a", 48)]
@@ -107,6 +109,7 @@ def test_an_echoed_reply_is_known_from_its_completion_less_its_last_token() -> N
                 "output_tokens": [33, 1],
                 "ideal_tokens": [0, 0],
                 "cached_tokens": [0, 0],
+                **{name: [0, 0] for name in LOST},
             }
         )
         return with_ideal(rows, [Place("a", None, 0)], block_tokens=16)["ideal_tokens"][1].as_py()
