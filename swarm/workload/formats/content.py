@@ -30,6 +30,8 @@ class Content:
 
     def append(self, name: int, tokens: int) -> None:
         """Append a content known by its 64-bit name; a block's id covers all before its end."""
+        if name >= 1 << 63:
+            name -= 1 << 64
         size = self._block_tokens
         for end in range((self.tokens // size + 1) * size, self.tokens + tokens + 1, size):
             self.ids.append(_digest(self._chain, name, end - self.tokens))

@@ -180,7 +180,7 @@ class _Walk:
             if index == 0 or mode == _MODES[2]:
                 append_tools(content, turn, self.options)
             append_messages(content, turn, self.options)
-            output_tokens = turn.count("max_tokens", 0)
+            output_tokens = turn.length("max_tokens", 0)
             requests.append(
                 request_of(
                     content,

@@ -9,6 +9,8 @@ from typing import Any
 from swarm.errors import TraceError
 
 TOKENS_MAX = 1 << 48
+LENGTH_MAX = 1 << 24
+"""Of a text that is laid out block by block: a number in a file must not cost hours."""
 SECONDS_MAX = 1e10
 """Times beyond 317 years are no times; the bound keeps microseconds exact in 64 bits."""
 
@@ -39,6 +41,13 @@ class Fields:
         if type(value) is float and value.is_integer() and 0 <= value <= TOKENS_MAX:
             return int(value)
         raise self.broken(name, f"must be an integer from 0 to {TOKENS_MAX}, got {shown(value)}")
+
+    def length(self, name: str, default: int | None = None) -> int:
+        """Return a count of tokens that will be laid out in blocks."""
+        value = self.count(name, default)
+        if value > LENGTH_MAX:
+            raise self.broken(name, f"must be at most {LENGTH_MAX} tokens here, got {value}")
+        return value
 
     def seconds(self, name: str) -> float:
         """Return a time that must be there."""

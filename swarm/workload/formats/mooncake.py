@@ -95,6 +95,7 @@ def _request(fields: Fields, options: Options, name: str, session: _Session) -> 
         input_tokens, ids = fields.count("input_length"), fields.ids("hash_ids")
         _fit(fields, len(ids), input_tokens, options.block_tokens)
         if name and rows == "delta":
+            fields.length("input_length"), fields.length("output_length", 0)
             input_tokens, ids = _grown(session.content, name, input_tokens, output_tokens, ids, options)
     return RecordedRequest(
         t_s=start_s,

@@ -38,7 +38,7 @@ class _Conversation:
     def take(self, fields: Fields, options: Options) -> None:
         """Add a turn to the context and send it."""
         at_s, wait_s = delay_s(fields, "timestamp"), delay_s(fields)
-        text, output_tokens = turn_text(fields), fields.count("output_length", 0)
+        text, output_tokens = turn_text(fields), fields.length("output_length", 0)
         if at_s is None:
             at_s = (self.requests[-1].t_s if self.requests else 0.0) + (wait_s or 0.0)
         self.content.mark(fields.text("role", "user"))

@@ -56,6 +56,8 @@ def _values(file: Path, on_broken: OnBroken) -> Iterator[tuple[str, Any]]:
 def _session(source: str, value: Any) -> RecordedSession:
     fields = Fields(source, "session", value)
     name = fields.text("id", "") or source
+    if "block_size" not in fields.values and "requests" not in fields.values:
+        raise fields.broken("", "is no agent trace: it has neither block_size nor requests; state the format")
     block_tokens = fields.count("block_size")
     if block_tokens == 0:
         raise fields.broken("block_size", "must be positive, got 0")

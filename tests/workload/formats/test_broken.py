@@ -163,3 +163,32 @@ def test_lines_in_any_order_and_twice_give_an_answer_or_a_clear_error(
 
 def test_every_format_is_held_to_this() -> None:
     assert {format.partition(":")[0] for format in VALID} == set(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("format", "row", "field"),
+    [
+        (
+            "mooncake:rows=delta",
+            {"session_id": "s", "input_length": 1, "output_length": 1 << 40},
+            "output_length",
+        ),
+        ("mooncake:rows=delta", {"session_id": "s", "input_length": 1 << 40}, "input_length"),
+        ("multi_turn", {"turns": [{"text": "a", "output_length": 1 << 40}]}, "output_length"),
+    ],
+)
+def test_a_length_that_would_take_hours_to_lay_out_is_refused(
+    tmp_path: Path, format: str, row: dict[str, Any], field: str
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(json.dumps(row))
+    errors: list[TraceError] = []
+    list(open_format(format).read(path, errors.append))
+    assert [field in error.place for error in errors] == [True]
+
+
+def test_an_unsigned_id_of_a_delta_row_is_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(json.dumps({"session_id": "s", "input_length": 512, "hash_ids": [(1 << 64) - 1]}))
+    (session,) = open_format("mooncake:rows=delta").read(path, lambda error: pytest.fail(str(error)))
+    assert [len(request.hash_ids) for request in session.requests()] == [1]
