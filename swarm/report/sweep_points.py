@@ -92,7 +92,8 @@ def figure(point: PointResult, dotted: str) -> Any:
 def is_cost(dotted: str) -> bool:
     """Return whether a figure is better when it is low: a latency, a price, a loss."""
     first = dotted.split(".")[0]
-    return first.endswith("_s") or dotted.startswith("money.cost") or ".lost_to." in dotted
+    is_waste = ".lost_to." in dotted or dotted.startswith(("money.cost", "cache.reprefill"))
+    return first.endswith("_s") or is_waste
 
 
 def frame(points: Sequence[PointResult], sweep: SweepConfig, chart: SweepChartConfig) -> pd.DataFrame:
