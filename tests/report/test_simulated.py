@@ -26,7 +26,7 @@ def experiment(**load: object) -> Experiment:
 
 def test_the_same_experiment_leaves_the_same_bytes_and_says_what_ran(tmp_path: Path) -> None:
     assert run_simulated(experiment(), tmp_path / "a") == 0
-    simulate_into(experiment(), RunFolder.create(tmp_path / "b"))
+    simulate_into(experiment(), RunFolder.create(tmp_path / "b"), {})
     for file in ("summary.json", "requests.parquet", "windows.parquet"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
     run = RunFolder.open(tmp_path / "a").run()
