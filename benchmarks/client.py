@@ -161,6 +161,7 @@ class Floor:
             host=0,
             measured_from_s=0.0,
             takeover=None,
+            gate=None,
         )
         self.batch_bytes = 0
         self.batches: list[Batch] = []

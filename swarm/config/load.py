@@ -88,12 +88,26 @@ class SearchConfig(Strict):
         return self
 
 
+class AdmissionConfig(Strict):
+    """What the swarm holds back by itself; the waiting counts in the effective TTFT."""
+
+    max_in_flight: int | None = Field(None, ge=1, description="requests sent and not ended")
+    max_in_prefill: int | None = Field(None, ge=1, description="requests sent and without a first token")
+    input_tokens_per_minute: float | None = Field(None, gt=0)
+    output_tokens_per_minute: float | None = Field(None, gt=0, description="as planned")
+    backoff_first_s: float = Field(
+        0.0, ge=0, description="an agent whose request failed waits so long before its next; 0: not at all"
+    )
+    backoff_max_s: float = Field(60.0, gt=0, description="doubles with each failure in a row up to this")
+
+
 class LoadConfig(Strict):
     """Sessions over time, each replaced by a new one when it ends."""
 
     agents: int = Field(10, ge=1, le=AGENTS_MAX, description="orchestrators (sessions) alive at once")
     shape: Shape | None = Field(None, description="null: a ramp over ramp_s")
     search: SearchConfig | None = Field(None, description="find the most agents within the SLO instead")
+    admission: AdmissionConfig | None = Field(None, description="client-side limits; null: none")
     sessions_max: int | None = Field(
         None, ge=1, description="stop starting sessions after this many; null: no limit"
     )

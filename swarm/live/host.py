@@ -11,11 +11,13 @@ from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.live.clock import RunClock
+from swarm.live.gate import Gate
 from swarm.live.interpreter import Interpreter, Stopped, Takeover
 from swarm.live.lag import LoopLag
 from swarm.live.ledger import HostLedger
 from swarm.live.outbox import ENDING_S_MAX, REPORT_S_MAX, Outbox, Report
 from swarm.live.targets.openai import OpenAITarget
+from swarm.load.admission import Admission
 from swarm.load.pacing import pacing_of
 from swarm.load.shapes import Span
 from swarm.load.share import slots_of
@@ -90,12 +92,17 @@ class Host:
             host=self._plan.host,
             measured_from_s=experiment.load.warmup_s,
             takeover=takeover,
+            gate=self._gate(clock),
         )
         self._clock = clock
         self._lag.start()
         # The plan, the scripts and the imports live as long as the process: no collection needs to look.
         gc.collect()
         gc.freeze()
+
+    def _gate(self, clock: RunClock) -> Gate | None:
+        admission = self._plan.experiment.load.admission
+        return None if admission is None else Gate(Admission(admission, hosts=self._plan.hosts), clock)
 
     def spawn_with(self, spawn: Callable[[Agent, float], Awaitable[Ended]]) -> None:
         """Start sub-agents elsewhere."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import sub
 from typing import Protocol
 
 from swarm.live.clock import RunClock
+from swarm.live.gate import Gate
 from swarm.live.rows import OpenRequest, row_of
 from swarm.live.targets.turn import Target, Turn, TurnResult
 from swarm.measure.past import Answer, Past
@@ -66,7 +68,9 @@ class Interpreter:
         host: int,
         measured_from_s: float,
         takeover: Takeover | None,
+        gate: Gate | None,
     ) -> None:
+        self._gate = gate
         self._clock = clock
         self._target = target
         self._ledger = ledger
@@ -199,6 +203,10 @@ class Interpreter:
         self, agent: Agent, turn: int, effect: Infer, due: DueClock, *, resumed: bool
     ) -> Inferred:
         intended_s = due.intend()
+        gate, number, waited_s = self._gate, 0, 0.0
+        if gate is not None:
+            number = await self._pass(gate, agent, effect)
+            waited_s = gate.waited_s(number)
         request = Turn(
             prompt=effect.prompt,
             output_tokens=effect.output_tokens,
@@ -207,6 +215,7 @@ class Interpreter:
             parent=agent.parent,
             request_id=f"{agent.path}:{turn}",
             keep_reply=effect.echo or effect.keep_reply,
+            on_first_token=None if gate is None else partial(gate.first_token, number),
         )
         sent = OpenRequest(
             agent=agent,
@@ -223,12 +232,34 @@ class Interpreter:
         except asyncio.CancelledError:
             result = TurnResult(outcome="interrupted")
             result.completed_s = self._clock.origin_s + self._clock.now_s()
+            result.admission_wait_s = waited_s
             self._note(sent, ideal, result)
             raise
+        result.admission_wait_s = waited_s
         row = self._note(sent, ideal, result)
+        if gate is not None:
+            gate.ended(number, ok=row.outcome == "ok")
         due.complete(row.completed_s)
         reply = result.reply if row.outcome == "ok" else None
         return Inferred(row.outcome == "ok", row.output_tokens, row.completed_s, reply)
+
+    async def _pass(self, gate: Gate, agent: Agent, effect: Infer) -> int:
+        """Wait until a request may be sent; raise Stopped if the run, or the session, stops before."""
+        number, wait = gate.ask(agent.path, effect.prompt.length, effect.output_tokens)
+        if wait is None:
+            return number
+        self._sleepers[wait] = agent.session
+        try:
+            await wait
+        except asyncio.CancelledError:
+            gate.leave(number)
+            raise
+        finally:
+            del self._sleepers[wait]
+        if self.is_over(agent.session):
+            gate.leave(number)
+            raise Stopped
+        return number
 
     def _note(self, sent: OpenRequest, ideal: int, result: TurnResult) -> RequestRow:
         times = result.token_times

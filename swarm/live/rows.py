@@ -37,6 +37,8 @@ def row_of(
     if result.outcome == "interrupted":
         outcome = "interrupted"
     due_s = intended_s
+    if result.admission_wait_s:
+        due_s = request.sent_s
     if result.retry_due_s is not None:
         due_s = max(intended_s, result.retry_due_s - origin_s)
     return RequestRow(
@@ -63,7 +65,7 @@ def row_of(
         output_tokens=result.output_tokens or 0,
         planned_output_tokens=effect.output_tokens,
         rewritten_tokens=effect.rewritten_tokens,
-        admission_wait_s=0.0,
+        admission_wait_s=result.admission_wait_s,
         retry_wait_s=result.retry_wait_s,
         attempts=max(1, result.attempts),
         outcome=outcome,

@@ -15,6 +15,7 @@ from numpy.random import Generator
 
 from swarm.config.target import RetryConfig
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
+from swarm.load.admission import Admission
 from swarm.load.retry import retry_chance, wait_s
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
@@ -40,6 +41,7 @@ class Flight:
     """One request between its submission and its end."""
 
     __slots__ = (
+        "admission_wait_s",
         "attempts",
         "chance",
         "due_s",
@@ -59,6 +61,7 @@ class Flight:
         self.first: FirstToken | None = None
         self.attempts = 1
         self.retry_wait_s = 0.0
+        self.admission_wait_s = 0.0
         self.due_s = intended_s
         """When it was last sent: as intended, or after a wait."""
         self.chance: Generator | None = None
@@ -94,6 +97,10 @@ class Runner:
         self.is_retired = False
 
 
+GATEKEEPER = Agent("", "", None, "", iter)  # type: ignore[arg-type]
+"""No agent: it stands for the gate."""
+
+
 class Observer(Protocol):
     """Who is told what happened, in the order of virtual time."""
 
@@ -116,8 +123,16 @@ class Observer(Protocol):
 class Kernel:
     """Runs agents against a fleet in virtual time."""
 
-    def __init__(self, fleet: Fleet, observer: Observer, *, retry: RetryConfig, seed: int) -> None:
+    def __init__(
+        self, fleet: Fleet, observer: Observer, *, retry: RetryConfig, seed: int, admission: Admission | None
+    ) -> None:
         self._fleet = fleet
+        self._admission = admission
+        self._queued: dict[int, Flight] = {}
+        """Requests that wait for admission; they have not been sent."""
+        self._gate_at_s = math.inf
+        self._gatekeeper = Runner(GATEKEEPER, 0.0, None)
+        """Whose place on the heap is when somebody may be admitted though nothing has ended."""
         self._retry = retry
         self._seed = seed
         self._observer = observer
@@ -171,6 +186,8 @@ class Kernel:
     def drain(self, until_s: float) -> None:
         """Let requests in flight end, up to `until_s`; agents do nothing more."""
         self._heap.clear()
+        self._queued.clear()
+        self._admission = None
         while not self.is_stopped and (events := self._fleet.advance_to_event(until_s)):
             self.now_s = events[0].at_s
             self._hear(events)
@@ -186,6 +203,10 @@ class Kernel:
 
     def _act(self, runner: Runner) -> None:
         """Carry out the effect that is now due and run the program on to its next one."""
+        if runner is self._gatekeeper:
+            self._gate_at_s = math.inf
+            self._admit()
+            return
         if runner.is_retired and runner.retries is None:
             return
         effect = runner.effect
@@ -208,10 +229,38 @@ class Kernel:
     def _submit(self, runner: Runner, effect: Infer) -> None:
         self._requests_count += 1
         request_id = self._requests_count
-        flight = self.flights[request_id] = Flight(runner, effect, runner.due.intend(), runner.turn)
+        flight = Flight(runner, effect, runner.due.intend(), runner.turn)
         runner.turn += 1
+        if self._admission is None:
+            self._launch(request_id, flight)
+            return
+        prompt = effect.prompt.length
+        self._admission.ask(request_id, runner.agent.path, prompt, effect.output_tokens, self.now_s)
+        self._queued[request_id] = flight
+        self._admit()
+
+    def _launch(self, request_id: int, flight: Flight) -> None:
+        self.flights[request_id] = flight
         self._observer.request_sent(self.now_s)
         self._send(request_id, flight)
+
+    def _admit(self) -> None:
+        """Send what may be sent now, and look again when more may be."""
+        admission, now_s = self._admission, self.now_s
+        if admission is None or not self._queued:
+            return
+        for request_id, waited_s in admission.admitted(now_s):
+            flight = self._queued.pop(request_id)
+            if flight.runner.is_retired:
+                admission.ended(request_id, now_s, ok=True)
+                continue
+            if waited_s:
+                flight.admission_wait_s, flight.due_s = waited_s, now_s
+            self._launch(request_id, flight)
+        next_s = max(admission.next_s(now_s), math.nextafter(now_s, math.inf))
+        if next_s < self._gate_at_s:
+            self._gate_at_s = next_s
+            self._schedule(self._gatekeeper, next_s)
 
     def _send(self, request_id: int, flight: Flight) -> None:
         agent, effect = flight.runner.agent, flight.effect
@@ -231,6 +280,9 @@ class Kernel:
         for event in events:
             if isinstance(event, FirstToken):
                 self.flights[event.request_id].first = event
+                if self._admission is not None:
+                    self._admission.first_token(event.request_id)
+                    self._admit()
             elif isinstance(event, Finished) or (
                 isinstance(event, Refused) and not self._waits_to_retry(event)
             ):
@@ -261,6 +313,9 @@ class Kernel:
     def _finish(self, event: Finished | Refused) -> None:
         flight = self.flights.pop(event.request_id)
         self._observer.request_ended(flight, event)
+        if self._admission is not None:
+            self._admission.ended(event.request_id, event.at_s, ok=isinstance(event, Finished))
+            self._admit()
         runner = flight.runner
         if runner.is_retired:
             return

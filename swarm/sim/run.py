@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from swarm.config.experiment import Experiment
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Finished, Refused
+from swarm.load.admission import Admission
 from swarm.load.pacing import Pacing, pacing_of
 from swarm.measure.agents import count_agents
 from swarm.measure.batch import AgentStep
@@ -42,7 +43,14 @@ def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = No
     pacing = pacing_of(experiment.load, source.count, experiment.seed)
     book = Book(experiment, source, pacing, watch)
     fleet = build_fleet(experiment.fleet)
-    kernel = Kernel(fleet, book, retry=experiment.target.retry, seed=experiment.seed)
+    gate = experiment.load.admission
+    kernel = Kernel(
+        fleet,
+        book,
+        retry=experiment.target.retry,
+        seed=experiment.seed,
+        admission=None if gate is None else Admission(gate, hosts=1),
+    )
     book.attach(kernel)
     load = experiment.load
     with _few_collections():

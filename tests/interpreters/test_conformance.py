@@ -126,6 +126,7 @@ def play_live(make: Callable[[Played], Agent]) -> Played:
             host=0,
             measured_from_s=0.0,
             takeover=None,
+            gate=None,
         )
         ended = await asyncio.wait_for(interpreter.run(make(played), 0.0), 60)
         assert ended.ok
@@ -139,7 +140,7 @@ def play_live(make: Callable[[Played], Agent]) -> Played:
 
 def play_simulated(make: Callable[[Played], Agent]) -> Played:
     played = Played()
-    kernel = Kernel(build_fleet(FLEET), SimBook(played), retry=RetryConfig(), seed=1)
+    kernel = Kernel(build_fleet(FLEET), SimBook(played), retry=RetryConfig(), seed=1, admission=None)
 
     def outermost() -> Program:
         """A parent, whose Join tells what the program returned."""

@@ -121,7 +121,13 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
     try:
         source = open_source(config.workload, config.seed, ())
         book = Book(config, source, pacing_of(config.load, source.count, config.seed), None)
-        kernel = Kernel(Audited(build_fleet(config.fleet)), book, retry=config.target.retry, seed=config.seed)
+        kernel = Kernel(
+            Audited(build_fleet(config.fleet)),
+            book,
+            retry=config.target.retry,
+            seed=config.seed,
+            admission=None,
+        )
         book.attach(kernel)
         book.run(60.0)
         kernel.drain(65.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from time import monotonic
 
 from swarm.config.target import Api, FailureClass, TimeoutConfig
@@ -41,6 +42,7 @@ class Answer:
         "_error_body",
         "_last_delta",
         "_mark",
+        "_on_first_token",
         "_problem",
         "_reply",
         "_timeouts",
@@ -59,7 +61,9 @@ class Answer:
         event_bytes_max: int,
         api: Api,
         keep_reply: bool,
+        on_first_token: Callable[[], None] | None = None,
     ) -> None:
+        self._on_first_token = on_first_token
         self._connection = connection
         self._timeouts = timeouts
         self._decoder = EventDecoder(event_bytes_max)
@@ -149,6 +153,8 @@ class Answer:
         result.last_token_s = at
         if result.first_token_s is None:
             result.first_token_s = at
+            if self._on_first_token is not None:
+                self._on_first_token()
         if deltas == 1:
             result.token_times.append(at)
         else:

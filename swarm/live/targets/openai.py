@@ -136,6 +136,7 @@ class OpenAITarget:
             event_bytes_max=self._config.limits.event_bytes_max,
             api=self._config.api,
             keep_reply=turn.keep_reply,
+            on_first_token=turn.on_first_token,
         )
         body = self._writer.write(turn.prompt, turn.output_tokens)
         size = sum(map(len, body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,8 @@ class Turn(NamedTuple):
     request_id: str
     """Unique in the run and the same in every run of a seed; names the retries' stream of chance."""
     keep_reply: bool
+    on_first_token: Callable[[], None] | None = None
+    """Called once, when the first token of an attempt arrives."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class TurnResult:
     """Time spent opening connections for the final attempt; 0 on a reused one."""
     reconnects: int = 0
     """Reused connections found closed before a byte of response; not counted as attempts."""
+    admission_wait_s: float = 0.0
+    """Deliberate waiting before the first attempt."""
     retry_wait_s: float = 0.0
     """Deliberate waiting between attempts, summed."""
     retry_due_s: float | None = None
