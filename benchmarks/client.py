@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import platform
@@ -35,6 +34,7 @@ from floor import connect
 
 from swarm.config.target import TargetConfig
 from swarm.context.tree import Prompt, root
+from swarm.live import collector
 from swarm.live.clock import RunClock
 from swarm.live.interpreter import Interpreter
 from swarm.live.lag import LoopLag
@@ -48,6 +48,9 @@ from swarm.measure.rows import from_message, warm_up
 from swarm.measure.window import Windows
 from swarm.workload.effects import Agent, Infer, Program, Think
 
+PROMPT_GROWS_TOKENS = 1000
+"""By so much a prompt grows before its agent starts again: bodies of 2 to 6 KB, as in peers' benchmarks."""
+
 TRUTHS: dict[int, dict] = {}
 """What the mock reported, by the identity of the turn's result."""
 
@@ -55,6 +58,8 @@ TRUTHS: dict[int, dict] = {}
 def listen_to_the_mock() -> None:
     """Let decoded usage events leave their `mock` member in TRUTHS."""
     decode, take_other = answer_module.decode, answer_module.Answer._take_other
+    if decode.__name__ == "decode_and_look":
+        return
     latest: list[dict] = []
 
     def decode_and_look(event: bytes) -> answer_module.Delta:
@@ -146,6 +151,8 @@ class Floor:
     """A host's hot path as a run has it: programs, interpreter, target, rows, sketches, a batch a second."""
 
     def __init__(self, mock: Mock, api: str, keep: bool) -> None:
+        if keep:
+            listen_to_the_mock()
         config = TargetConfig(urls=(mock.url,), model="mock", api=api)
         self.target = Watcher(OpenAITarget(config=config, seed=1), keep)
         self.clock = RunClock(time.time())
@@ -197,6 +204,8 @@ class Floor:
                 if inferred.reply is not None:
                     place.node.echo(place.length, place.length + tokens, inferred.reply)
                 place = place.extend(tokens + 20)
+                if place.length > prompt.length + PROMPT_GROWS_TOKENS:
+                    place = prompt.branch(f"{name}/{inferred.completed_s}")
 
         await self.interpreter.run(Agent(name, name, None, "worker", program), self.clock.now_s() + start_s)
 
@@ -231,8 +240,7 @@ async def burst(mock: Mock, streams: int, tokens: int, requests: int, echo: bool
         async with Floor(mock, "completions", False) as floor:
             for count in (streams * 2, requests):
                 more, _ = countdown(count)
-                gc.collect()
-                gc.freeze()
+                collector.settle()
                 before, wall = cpu_s(), time.monotonic()
                 await asyncio.gather(
                     *(
@@ -267,8 +275,7 @@ async def paced(mock: Mock, streams: int, seconds: float, errors: bool) -> str:
         await asyncio.sleep(6.0)
         memory = (resident_bytes() - base) / streams
         mock.reset()
-        gc.collect()
-        gc.freeze()
+        collector.settle()
         started = (await asyncio.to_thread(mock.stats))["tokens"]
         before, wall = cpu_s(), time.monotonic()
         await asyncio.sleep(seconds)
@@ -428,7 +435,6 @@ def main() -> None:
     options = parser.parse_args()
     mock = start_mock(options.mock)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    listen_to_the_mock()
     print(
         f"Python {platform.python_version()}, uvloop {uvloop.__version__}, "
         f"httptools {httptools.__version__}, "

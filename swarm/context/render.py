@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from hashlib import shake_256
 
@@ -42,6 +43,18 @@ WORDS = (
     b" bow cab cam dim dip dot dub elf era eve fan fee fig fin fog fox fur gel gem gum gym ham hat hay"
     b" hen hip hub hug ink inn jam jar jaw jet jug ads aha ale ant ape"
 )
+
+
+@dataclass(slots=True)
+class Begun:
+    """The start of a node as an alphabet writes it: its name, then a slice for each chunk asked for."""
+
+    alphabet: Alphabet
+    named: int
+    """Bytes before the end of the name, counted from the root."""
+    first: int
+    """The chunk in which the name ends."""
+    slices: list[Buffer]
 
 
 class Alphabet(ABC):
@@ -79,13 +92,13 @@ class Alphabet(ABC):
     def render(self, prompt: Prompt) -> list[Buffer]:
         """Return the content of a whole prompt."""
         out: list[Buffer] = []
-        for node, start, end in prompt.path():
+        for node, _, end in prompt.path():
             if node.echoes:
                 out.clear()
                 for _, buffers in self.segments(prompt):
                     out += buffers
                 return out
-            self._planned(node, start, end, out)
+            self._from_its_start(node, end, out)
         return out
 
     def segments(self, prompt: Prompt) -> Iterator[tuple[bool, list[Buffer]]]:
@@ -122,15 +135,45 @@ class Alphabet(ABC):
         if out:
             yield replied, out
 
+    def _from_its_start(self, node: Node, end: int, out: list[Buffer]) -> None:
+        """Append the planned content of `node` up to `end`; whole chunks are sliced once for all turns."""
+        begun = node.begun
+        if begun is None or begun.alphabet is not self:
+            begun = node.begun = self._begin(node)
+        stop, chunk_bytes = int(end * self._scale), self._chunk_bytes
+        if stop <= begun.named:
+            out.append(begun.slices[0][: stop - int(node.start * self._scale)])
+            return
+        chunk = stop // chunk_bytes
+        slices, whole = begun.slices, chunk - begun.first + 1
+        while len(slices) < whole:
+            slices.append(self._slice(node.key, begun.first + len(slices) - 1, 0, chunk_bytes))
+        out += slices[:whole] if len(slices) > whole else slices
+        at = max(begun.named, chunk * chunk_bytes)
+        if at < stop:
+            out.append(self._slice(node.key, chunk, at - chunk * chunk_bytes, stop - at))
+
+    def _begin(self, node: Node) -> Begun:
+        """Return the start of a node: its name, and what is left of the chunk in which that ends."""
+        name, chunk_bytes = self.name(node.key), self._chunk_bytes
+        named = int(node.start * self._scale) + len(name)
+        first, offset = divmod(named, chunk_bytes)
+        return Begun(self, named, first, [name, self._slice(node.key, first, offset, chunk_bytes - offset)])
+
+    def _slice(self, key: int, chunk: int, offset: int, size: int) -> memoryview:
+        """Return `size` bytes from `offset` on of a node's chunk."""
+        # SplitMix64's finalizer, cut short: cheap, and neighbours come out far apart.
+        mixed = ((key ^ chunk) * 0x9E37_79B9_7F4A_7C15) & _MASK
+        mixed = ((mixed ^ (mixed >> 29)) * 0xBF58_476D_1CE4_E5B9) & _MASK
+        place = (mixed >> 20) % self._places * self._grain + offset
+        return self._corpus[place : place + size]
+
     def _planned(self, node: Node, start: int, end: int, out: list[Buffer]) -> None:
         """Append the planned content of `node` on [start, end)."""
-        scale, grain, chunk_bytes, corpus, key = (
-            self._scale,
-            self._grain,
-            self._chunk_bytes,
-            self._corpus,
-            node.key,
-        )
+        if start == node.start:
+            self._from_its_start(node, end, out)
+            return
+        scale, chunk_bytes, key = self._scale, self._chunk_bytes, node.key
         at, stop, origin = int(start * scale), int(end * scale), int(node.start * scale)
         name = self.name(key)
         if at < origin + len(name):
@@ -139,11 +182,7 @@ class Alphabet(ABC):
         while at < stop:
             chunk, offset = divmod(at, chunk_bytes)
             step = min(chunk_bytes - offset, stop - at)
-            # SplitMix64's finalizer, cut short: cheap, and neighbours come out far apart.
-            mixed = ((key ^ chunk) * 0x9E37_79B9_7F4A_7C15) & _MASK
-            mixed = ((mixed ^ (mixed >> 29)) * 0xBF58_476D_1CE4_E5B9) & _MASK
-            place = (mixed >> 20) % self._places * grain + offset
-            out.append(corpus[place : place + step])
+            out.append(self._slice(key, chunk, offset, step))
             at += step
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from swarm.config.experiment import Experiment
+from swarm.live import collector
 from swarm.live.clock import RunClock
 from swarm.live.gate import Gate
 from swarm.live.interpreter import Interpreter, Stopped, Takeover
@@ -96,9 +96,7 @@ class Host:
         )
         self._clock = clock
         self._lag.start()
-        # The plan, the scripts and the imports live as long as the process: no collection needs to look.
-        gc.collect()
-        gc.freeze()
+        collector.settle()
 
     def _gate(self, clock: RunClock) -> Gate | None:
         admission = self._plan.experiment.load.admission

@@ -1,15 +1,14 @@
 """A turn's result as a row of the run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swarm.live.targets.turn import TurnResult
 from swarm.measure.record import Outcome, RequestRow
 from swarm.workload.effects import Agent, Infer
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRequest:
+class OpenRequest(NamedTuple):
     """A request as it is known when it is sent; times are of the run's clock."""
 
     agent: Agent

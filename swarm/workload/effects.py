@@ -16,7 +16,7 @@ resumes by running its program from the start, answered from its rows.
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from swarm.context.tree import Prompt
 
@@ -24,8 +24,7 @@ ThinkKind = Literal["start", "tool", "human"]
 TurnKind = Literal["work", "compact"]
 
 
-@dataclass(frozen=True, slots=True)
-class Think:
+class Think(NamedTuple):
     """Client-side time: a tool's run or a person's wait."""
 
     seconds: float
@@ -33,8 +32,7 @@ class Think:
     since: Literal["now", "completed", "intended"] = "now"
 
 
-@dataclass(frozen=True, slots=True)
-class Infer:
+class Infer(NamedTuple):
     """One model request.
 
     `echo` says that the reply continues the prompt's own node (the next prompt holds what was answered);
@@ -52,22 +50,19 @@ class Infer:
     keep_reply: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(NamedTuple):
     """Start a child agent at the parent's due time."""
 
     agent: "Agent"
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(NamedTuple):
     """Wait until the agents at these paths have ended."""
 
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Inferred:
+class Inferred(NamedTuple):
     """What a program is told of its request; `reply` is None where planned text stands in for it."""
 
     ok: bool
@@ -76,8 +71,7 @@ class Inferred:
     reply: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """What a program is told of a child that has ended."""
 
     path: str

@@ -45,6 +45,9 @@ class Outbox:
         try:
             while unsent:
                 sent = self._sock.sendmsg(unsent[:BUFFERS_PER_SEND])
+                if sent == sum(map(len, unsent)):
+                    unsent.clear()
+                    break
                 whole = 0
                 while whole < len(unsent) and sent >= len(unsent[whole]):
                     sent -= len(unsent[whole])
