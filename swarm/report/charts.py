@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,8 +37,25 @@ def write_picture(chart: Any, path: Path, kind: Literal["png", "svg"]) -> None:
 
 
 def library() -> str:
-    """Return the script that draws specifications in a browser, whole: a page with it needs no network."""
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
+    """Return the script that draws specifications in a browser, whole: a page with it needs no network.
+
+    To make it takes as much CPU as all pictures of a run, so it is kept in the user's cache.
+    """
+    kept = _cache() / f"vega-lite-{VEGA_LITE}-by-{version('vl-convert-python')}.js"
+    with suppress(OSError):
+        return kept.read_text(encoding="utf-8")
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        whole = kept.with_suffix(f".{os.getpid()}")
+        whole.write_text(script, encoding="utf-8")
+        whole.replace(kept)
+    return script
+
+
+def _cache() -> Path:
+    """Return the user's folder for what can be made again (XDG base directories)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "swarm-emulator"
 
 
 def time_axis(title: str | None = None) -> alt.X:
