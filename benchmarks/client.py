@@ -80,7 +80,7 @@ def listen_to_the_mock() -> None:
 class Mock:
     """The mock server's process."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
     url: str
 
     def configure(self, **settings: int) -> None:
@@ -232,6 +232,21 @@ def prompts_of(streams: int) -> list[Prompt]:
     return [root("shared").extend(500).branch(f"s{k}").extend(100) for k in range(streams)]
 
 
+async def ask(floor: Floor, streams: int, tokens: int, requests: int, echo: bool) -> None:
+    """Let `streams` agents send `requests` in all, each as soon as its last one is answered."""
+    more, _ = countdown(requests)
+    prompts = enumerate(prompts_of(streams))
+    await asyncio.gather(*(floor.run(prompt, f"s{k}", tokens, more, echo) for k, prompt in prompts))
+
+
+async def work(url: str, streams: int, tokens: int, requests: int) -> None:
+    """The work of `peers.py`, in a process of its own."""
+    async with Floor(Mock(None, url), "completions", False) as floor:
+        collector.settle()
+        await ask(floor, streams, tokens, requests, False)
+        assert not floor.target.failed
+
+
 async def burst(mock: Mock, streams: int, tokens: int, requests: int, echo: bool = False) -> str:
     """All tokens at once, `streams` agents that ask without thinking."""
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
@@ -239,15 +254,9 @@ async def burst(mock: Mock, streams: int, tokens: int, requests: int, echo: bool
     for _ in range(3):
         async with Floor(mock, "completions", False) as floor:
             for count in (streams * 2, requests):
-                more, _ = countdown(count)
                 collector.settle()
                 before, wall = cpu_s(), time.monotonic()
-                await asyncio.gather(
-                    *(
-                        floor.run(prompt, f"s{k}", tokens, more, echo)
-                        for k, prompt in enumerate(prompts_of(streams))
-                    )
-                )
+                await ask(floor, streams, tokens, count, echo)
                 used, wall = cpu_s() - before, time.monotonic() - wall
             assert not floor.target.failed
         if best is None or used < best[0]:
