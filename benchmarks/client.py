@@ -273,6 +273,7 @@ async def paced(mock: Mock, streams: int, seconds: float, errors: bool) -> str:
     tokens, ttft_us, itl_us = 100, 100_000, 50_000
     mock.configure(itl_us=itl_us, ttft_us=ttft_us, burst=0, stamp=int(errors))
     async with Floor(mock, "completions", errors) as floor:
+        collector.settle()
         stop = time.monotonic() + 6.0 + seconds
         base = resident_bytes()
         tasks = [
@@ -284,7 +285,6 @@ async def paced(mock: Mock, streams: int, seconds: float, errors: bool) -> str:
         await asyncio.sleep(6.0)
         memory = (resident_bytes() - base) / streams
         mock.reset()
-        collector.settle()
         started = (await asyncio.to_thread(mock.stats))["tokens"]
         before, wall = cpu_s(), time.monotonic()
         await asyncio.sleep(seconds)
