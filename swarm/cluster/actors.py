@@ -15,6 +15,7 @@ from swarm.cluster.salvage import Whereabouts, journal_folder
 from swarm.cluster.ship import receive
 from swarm.config.fleet import FleetConfig
 from swarm.live.coordinator import Coordinator, CoordinatorPlan, Snapshot
+from swarm.live.directed import Order
 from swarm.live.host import Host, HostPlan
 from swarm.live.outbox import ReportError
 from swarm.measure.batch import Batch
@@ -113,6 +114,11 @@ class RemoteHost:
         ended = await self._host.run_agent(agent, at_s, self._report)
         await self._host.close()
         return ended
+
+    @ray.method(concurrency_group="control")
+    async def direct(self, order: Order) -> None:
+        """Open and close the slots of a search."""
+        self._host.direct(order)
 
     @ray.method(concurrency_group="control")
     async def stop(self) -> None:

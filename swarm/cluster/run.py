@@ -11,7 +11,7 @@ from swarm.cluster.swarm import Before, RunEnd, Swarm, before_of
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
-from swarm.errors import ConfigError, RunError, UsageError
+from swarm.errors import RunError, UsageError
 from swarm.interrupts import Interrupts
 from swarm.measure.origin import command, origin_of
 from swarm.measure.settle import read_batches, settle
@@ -24,11 +24,6 @@ from swarm.workload.source import load_scripts
 
 def run_live(experiment: Experiment, out: str | None) -> int:
     """Carry out an experiment; return the exit code."""
-    if experiment.load.search is not None:
-        raise ConfigError(
-            "load.search: a search runs in virtual time: use `swarm simulate`, "
-            "or state load.agents, one level at a time"
-        )
     started = datetime.now(UTC)
     run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}"
     url = None
@@ -65,6 +60,9 @@ def _carry_out(
         if before is not None and limit_s is not None and before.stopped_s >= limit_s:
             # The load was over: all that is left to do is to add up.
             end = RunEnd(limit_s, (), None, None, {})
+        elif before is not None and experiment.load.search is not None:
+            print(f"{folder.path}: a search is not gone on with; what it left is added up", file=sys.stderr)
+            end = RunEnd(before.stopped_s, (), None, None, {})
         else:
             scripts = load_scripts(
                 _with_local_traces(experiment).workload, experiment.seed, experiment.load.agents
@@ -84,6 +82,7 @@ def _carry_out(
             counters=end.counters,
             sessions_asked_mean=end.sessions_asked_mean,
             clock_offsets_s=end.clock_offsets_s,
+            capacity=end.capacity,
         )
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:

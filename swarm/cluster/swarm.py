@@ -16,11 +16,13 @@ from swarm.cluster.fronts import Fronts
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.placement import host_count
 from swarm.cluster.salvage import fetch
+from swarm.cluster.searching import Searching
 from swarm.cluster.ship import ship
 from swarm.config.experiment import Experiment
 from swarm.errors import RunError
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import CoordinatorPlan, Snapshot
+from swarm.live.directed import Order
 from swarm.live.host import HostPlan
 from swarm.live.roster import Roster
 from swarm.live.targets.body import BYTES_PER_TOKEN
@@ -72,6 +74,8 @@ class RunEnd:
     counters: ServerCounters | None
     sessions_asked_mean: float | None
     clock_offsets_s: dict[int, float]
+    capacity: dict[str, Any] | None = None
+    """What a search has found."""
 
 
 class Swarm:
@@ -121,6 +125,7 @@ class Swarm:
         self._stopped_s: float | None = None
         self._start_unix_s = 0.0
         self._reached_s = time.monotonic()
+        self._searching: Searching | None = None
 
     @property
     def experiment(self) -> Experiment:
@@ -143,6 +148,7 @@ class Swarm:
             self._start_unix_s = time.time() + START_DELAY_S - begun_s
             for number in self._hosts:
                 self._begin(number)
+            self._searching = self._search(live)
             while self._running or self._later:
                 self._start_due(live)
                 self._look(live)
@@ -151,11 +157,28 @@ class Swarm:
         ended_s = self._ended_s()
         counters = difference(counted, asyncio.run(server_counters(experiment.target)))
         asked = asked_sessions_mean(self._pacing, from_s=experiment.load.warmup_s, to_s=ended_s)
-        return RunEnd(ended_s, tuple(self._faults), counters, asked, offsets_s)
+        capacity = None if self._searching is None else self._searching.answer()
+        return RunEnd(ended_s, tuple(self._faults), counters, asked, offsets_s, capacity)
 
     def close(self) -> None:
         """End the provider, if it is ours."""
         self._fronts.close()
+
+    def _search(self, live: Live) -> Searching | None:
+        """Return what directs the hosts, where a search does."""
+        if self._experiment.load.search is None:
+            return None
+        return Searching(
+            self._experiment,
+            self._journals / "coordinator-0.journal",
+            most=self._pacing.slots,
+            direct=self._direct,
+            note=live.note,
+        )
+
+    def _direct(self, order: Order) -> None:
+        for host in self._hosts.values():
+            host.direct.remote(order)
 
     def _with_target(self, experiment: Experiment) -> Experiment:
         """Return the experiment with a server to drive: its own, started here, where it names none."""
@@ -234,6 +257,11 @@ class Swarm:
 
     def _begin(self, number: int) -> None:
         self._running[self._hosts[number].run.remote(self._start_unix_s)] = number
+        if self._searching is not None:
+            # One that takes over begins with what the others are at, and at once.
+            agents = self._searching.order.agents
+            now_s = time.time() - self._start_unix_s
+            self._hosts[number].direct.remote(Order(agents, agents, now_s, 0.0))
 
     def _wait_until_ready(self, live: Live) -> None:
         waiting = [host.clock.remote() for host in self._hosts.values()]
@@ -276,6 +304,7 @@ class Swarm:
                 self._roster.excuse(now_s)
             live.show(snapshot)
             self._metrics.show(snapshot)
+            self._step_search(snapshot)
         for number in self._roster.silent(now_s):
             self._lose(number, "it reported nothing", live)
         if self._is_overdue():
@@ -284,6 +313,14 @@ class Swarm:
                     f"host {number} did not end within {ENDING_S_MAX:.0f} s of the load's end"
                 )
                 self._lose(number, "it did not end", live)
+
+    def _step_search(self, snapshot: Snapshot) -> None:
+        searching = self._searching
+        if searching is None or self._stopped_s is not None:
+            return
+        searching.step(time.time() - self._start_unix_s, snapshot.open_requests)
+        if searching.is_done:
+            self._stop()
 
     def _note_end(self, one: Any, number: int, live: Live) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from swarm.config.experiment import Experiment
 from swarm.live import collector
 from swarm.live.clock import RunClock
+from swarm.live.directed import DirectedSlots, Order
 from swarm.live.gate import Gate
 from swarm.live.interpreter import Interpreter, Stopped, Takeover
 from swarm.live.lag import LoopLag
@@ -62,8 +63,14 @@ class Host:
         self._ledger: HostLedger | None = None
         self._interpreter: Interpreter | None = None
         self._stop_requested = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop that the host runs on; orders may come from other threads."""
         self._session_in: dict[int, str] = {}
         """The session that each slot plays."""
+        self._directed: DirectedSlots | None = None
+        """The slots, where a search directs them; from `run` on."""
+        self._order: Order | None = None
+        """The last order."""
 
     def begin(self, start_unix_s: float) -> None:
         """Set the run's clock; rows and reports count from it."""
@@ -95,6 +102,7 @@ class Host:
             gate=self._gate(clock),
         )
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._lag.start()
         collector.settle()
 
@@ -115,7 +123,18 @@ class Host:
             self._pacing.slots,
             in_turn=self._plan.experiment.hosts.start == "in_turn",
         )
-        await self._until_done([asyncio.ensure_future(self._play(slot)) for slot in slots], report)
+        if self._plan.experiment.load.search is None:
+            tasks = [asyncio.ensure_future(self._play(slot)) for slot in slots]
+        else:
+            self._directed = DirectedSlots(slots, self._play_directed, self._close)
+            self._follow()
+            tasks = [asyncio.ensure_future(self._directed.until(self._stop_requested))]
+        await self._until_done(tasks, report)
+
+    def direct(self, order: Order) -> None:
+        """Open and close slots of a search, now or when the host begins to run; from any thread."""
+        self._order = order
+        self._in_loop(self._follow)
 
     async def run_agent(self, agent: Agent, start_s: float, report: Report) -> Ended:
         """Run one agent to its end, or until the run ends."""
@@ -125,13 +144,29 @@ class Host:
         return Ended(agent.path, False, self._clock.now_s(), None) if task.cancelled() else task.result()
 
     def stop(self) -> None:
-        """Start no more turns; what is in flight may end within the drain time."""
-        self._stop_requested.set()
+        """Start no more turns; what is in flight may end within the drain time; from any thread."""
+        self._in_loop(self._stop_requested.set)
 
     async def close(self) -> None:
         """Close every connection."""
         self._lag.stop()
         await self._target.close()
+
+    def _in_loop(self, act: Callable[[], None]) -> None:
+        """Do something in the loop that the host runs on, or at once where it does not run yet."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            act()
+        else:
+            loop.call_soon_threadsafe(act)
+
+    def _follow(self) -> None:
+        """Do as last ordered."""
+        if self._directed is not None and self._order is not None and not self._stop_requested.is_set():
+            self._directed.direct(self._order)
+
+    async def _play_directed(self, slot: int, generation: int, start_s: float) -> int | None:
+        return await self._play_span(slot, generation, Span(start_s, None))
 
     async def _play(self, slot: int) -> None:
         generation: int | None = 0
@@ -161,6 +196,8 @@ class Host:
             index = self._pacing.session_index(slot, generation)
             if index is None or interpreter.is_stopping:
                 return None
+            if self._directed is not None and not self._directed.is_open(slot):
+                return generation
             name = session_name(index)
             is_known = past is not None and name in past.started
             if past is not None and name in past.sessions_ended:
@@ -217,6 +254,7 @@ class Host:
         left_s = None if load.duration_s is None else max(0.0, load.duration_s - self._clock.now_s())
         await asyncio.wait((done, stop), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         interpreter.stop()
+        self._stop_requested.set()
         await asyncio.wait((done,), timeout=load.drain_s)
         for task in tasks:
             task.cancel()

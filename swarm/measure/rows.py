@@ -157,12 +157,18 @@ class Journal:
 
 def whole_bytes(path: Path) -> int:
     """Return how many bytes of a journal are whole frames."""
-    return sum(_HEAD_BYTES + len(message) for message in read_journal(path))
+    return sum(map(frame_bytes, read_journal(path)))
 
 
-def read_journal(path: Path) -> Iterator[bytes]:
-    """Return the whole messages of a journal, up to where it was cut off."""
+def frame_bytes(message: bytes) -> int:
+    """Return how many bytes of a journal a message takes."""
+    return _HEAD_BYTES + len(message)
+
+
+def read_journal(path: Path, *, start: int = 0) -> Iterator[bytes]:
+    """Return the whole messages of a journal from a byte on, up to where it was cut off."""
     with path.open("rb") as file:
+        file.seek(start)
         while len(head := file.read(_HEAD_BYTES)) == _HEAD_BYTES:
             length = int.from_bytes(head[:8], "little")
             if length > FRAME_BYTES_MAX:

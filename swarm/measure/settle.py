@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -67,6 +68,7 @@ def settle(
     counters: ServerCounters | None,
     sessions_asked_mean: float | None,
     clock_offsets_s: dict[int, float],
+    capacity: dict[str, Any] | None = None,
 ) -> Settled:
     """Add up; requests that were open when their host was lost are interrupted.
 
@@ -103,7 +105,7 @@ def settle(
         sessions_asked_mean=sessions_asked_mean,
         sessions_live_mean=agents.live_orchestrators_mean,
         counters=counters,
-        capacity=None,
+        capacity=capacity,
         faults=faults,
         session_s=completions_s(steps, measured_from_s, orchestrators=True),
         subagent_s=completions_s(steps, measured_from_s, orchestrators=False),

@@ -10,13 +10,15 @@ import httpx
 
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError
-from swarm.live.targets.counters import read_counters
+from swarm.live.targets.counters import read_counters, read_occupancy
 from swarm.live.targets.openai import api_key
 from swarm.live.targets.tls import client_context
 from swarm.measure.totals import ServerCounters
 
 TIMEOUT_S = 10.0
 PROBE_EVERY_S = 0.1
+RESETS = ("/reset_prefix_cache", "/flush_cache")
+"""Where servers empty their prefix caches: vLLM in its development mode, SGLang."""
 
 
 class ControlPlane:
@@ -79,6 +81,20 @@ class ControlPlane:
             return [(await self._get(url, "")).text for url in self._metrics_urls]
         return [(await self._get(url, "/metrics")).text for url in self._urls]
 
+    async def forget(self) -> bool:
+        """Let every server empty its prefix cache; False where one of them cannot."""
+        for url in self._urls:
+            for path in RESETS:
+                try:
+                    response = await self._client.post(url + path)
+                except httpx.HTTPError:
+                    return False
+                if response.is_success:
+                    break
+            else:
+                return False
+        return True
+
     async def _get(self, url: str, path: str) -> httpx.Response:
         try:
             response = await self._client.get(url + path)
@@ -109,3 +125,18 @@ async def server_counters(config: TargetConfig) -> ServerCounters | None:
             return read_counters(await control.metrics())
         except RunError:
             return None
+
+
+async def occupancy(config: TargetConfig) -> float | None:
+    """Return the share of the servers' KV memory that requests are using; None where it cannot be read."""
+    async with ControlPlane(config) as control:
+        try:
+            return read_occupancy(await control.metrics())
+        except RunError:
+            return None
+
+
+async def forgets(config: TargetConfig) -> bool:
+    """Let the target empty its prefix caches; False where it cannot."""
+    async with ControlPlane(config) as control:
+        return await control.forget()

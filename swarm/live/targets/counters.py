@@ -63,6 +63,20 @@ def read_counters(texts: Sequence[str]) -> ServerCounters | None:
     )
 
 
+GAUGES = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
+"""Names under which engines tell the share of their KV memory that requests are using."""
+
+
+def read_occupancy(texts: Sequence[str]) -> float | None:
+    """Return the mean share of KV memory in use, over engines; None where no server tells it."""
+    values = [float(value) for text in texts for value in _USAGE.findall(text[:TEXT_BYTES_MAX])]
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else None
+
+
+_USAGE = re.compile(rf"^(?:{'|'.join(GAUGES)})(?:\{{.*\}})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
+
+
 def difference(before: ServerCounters | None, after: ServerCounters | None) -> ServerCounters | None:
     """Return what was counted in between; None where it is not known, or a server began anew."""
     if before is None or after is None or before.family != after.family:
