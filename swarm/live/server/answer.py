@@ -109,3 +109,13 @@ class Answer:
         else:
             fault = Fault(429, event.reason, code="rate_limit_exceeded", retry_after_s=event.retry_after_s)
         self._line.answer(fault.status, fault.body(), fault.headers())
+
+    def failed(self, reason: str) -> None:
+        """Send an error: as the whole answer, or as the last event of a stream that has begun."""
+        body = Fault(500, reason, code="fleet_broken").body()
+        if self._events is None or not self._told or self._head:
+            self._line.answer(500, body)
+            return
+        event = b"data: %b\n\n" % body
+        self._line.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event))
+        self._line.done()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Protocol
 
@@ -30,6 +34,9 @@ class Listener(Protocol):
     def refused(self, event: Refused) -> None:
         """There will be none; the only call."""
 
+    def failed(self, reason: str) -> None:
+        """The fleet has broken down: there will be no more; the last call."""
+
 
 class Flight:
     """A request under way."""
@@ -57,6 +64,8 @@ class Driver:
         self._alarm = alarm(self._ring)
         self._alarm_s: float | None = None
         self._numbers_count = 0
+        self.failure: str | None = None
+        """Why the fleet has broken down: it serves nothing any more."""
 
     @property
     def open_count(self) -> int:
@@ -70,30 +79,35 @@ class Driver:
 
     def submit(self, request: FleetRequest, listener: Listener) -> None:
         """Give the fleet a request; its events go to `listener`, a refusal before this returns."""
+        if self.failure is not None:
+            listener.failed(self.failure)
+            return
         now_s = self._now_s()
-        self._hear(now_s)
-        if self._journal is not None:
-            self._journal.submit(request, now_s)
         self._flights[request.request_id] = Flight(request, listener, now_s)
         node, length = request.prompt
         self._claims.setdefault(node, []).append(length + request.output_tokens)
-        self._fleet.submit(request, now_s)
-        self._hear(now_s)
-        self._set_alarm()
+        with self._breakdown():
+            self._hear(now_s)
+            if self._journal is not None:
+                self._journal.submit(request, now_s)
+            self._fleet.submit(request, now_s)
+            self._hear(now_s)
+            self._set_alarm()
 
     def cancel(self, request_id: int) -> None:
         """Give a request up; its listener hears no more."""
         if request_id not in self._flights:
             return
         now_s = self._now_s()
-        self._hear(now_s)
-        if request_id in self._flights:
-            self._land(request_id)
-            self._meter.finished["abort"] += 1
-            if self._journal is not None:
-                self._journal.cancel(request_id, now_s)
-            self._fleet.cancel(request_id, now_s)
-        self._set_alarm()
+        with self._breakdown():
+            self._hear(now_s)
+            if request_id in self._flights:
+                self._land(request_id)
+                self._meter.finished["abort"] += 1
+                if self._journal is not None:
+                    self._journal.cancel(request_id, now_s)
+                self._fleet.cancel(request_id, now_s)
+            self._set_alarm()
 
     def held_tokens(self, node: Node) -> int:
         """Return up to where somebody holds a node's content: a memory, or a request under way."""
@@ -166,5 +180,21 @@ class Driver:
 
     def _ring(self) -> None:
         self._alarm_s = None
-        self._hear(self._now_s())
-        self._set_alarm()
+        with self._breakdown():
+            self._hear(self._now_s())
+            self._set_alarm()
+
+    @contextmanager
+    def _breakdown(self) -> Iterator[None]:
+        """Let whatever the fleet trips over end every request, instead of leaving all of them waiting."""
+        try:
+            yield
+        except Exception as fault:  # noqa: BLE001 - the fleet's state is not to be trusted any more
+            traceback.print_exception(fault, file=sys.stderr)
+            self.failure = f"the emulated fleet has broken down: {type(fault).__name__}: {fault}"
+            self._alarm.set(None)
+            flights, self._flights = self._flights, {}
+            self._claims.clear()
+            for flight in flights.values():
+                self._meter.finished["error"] += 1
+                flight.listener.failed(self.failure)

@@ -50,6 +50,7 @@ TYPES = {
     401: "authentication_error",
     404: "not_found_error",
     429: "rate_limit_error",
+    500: "server_error",
     503: "server_overloaded",
 }
 

@@ -66,7 +66,7 @@ class Provider:
         self._watch_s = min(WATCH_S_MAX, min(limits.head_s, limits.body_s) / WATCHES_A_TIMEOUT)
         self._started_unix_s = int(time.time())
         self._pages: dict[bytes, Callable[[Connection], None]] = {
-            b"/health": lambda connection: connection.answer(200, b"{}"),
+            b"/health": self._tell_health,
             b"/metrics": lambda connection: connection.answer(
                 200, self._meter.text(self._fleet, config.name), kind=METRICS_TYPE
             ),
@@ -187,6 +187,13 @@ class Provider:
         driver.submit(request, answer)
         self._trie.forget(driver.held_tokens, BRANCHES_A_REQUEST)
         return number
+
+    def _tell_health(self, connection: Connection) -> None:
+        failure = None if self._driver is None else self._driver.failure
+        if failure is None:
+            connection.answer(200, b"{}")
+        else:
+            connection.answer(503, Fault(503, failure, code="fleet_broken").body())
 
     def _check_key(self, request: Request) -> None:
         given = request.headers.get(b"authorization", b"")
