@@ -29,8 +29,14 @@ th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 """
 
 
+class Markup(str):
+    """HTML of our own; every other string is text."""
+
+    __slots__ = ()
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; a cell that begins with `<` is markup of our own, all others are text."""
+    """Return a table; cells are text, unless they are `Markup`."""
     cells = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>{f'<tr>{cells}</tr>' if any(head) else ''}{body}</table>"
@@ -68,4 +74,4 @@ def page(title: str, parts: Sequence[str], charts: Mapping[str, Any]) -> str:
 
 
 def _cell(cell: str) -> str:
-    return cell if cell.startswith("<") else escape(cell)
+    return cell if isinstance(cell, Markup) else escape(cell)

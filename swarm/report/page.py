@@ -10,7 +10,7 @@ from typing import Any
 from swarm.measure.store import RunFolder
 from swarm.report.charts import write_picture
 from swarm.report.compare import compare, difference_row
-from swarm.report.document import page, place, section, table
+from swarm.report.document import Markup, page, place, section, table
 from swarm.report.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
 from swarm.report.numbers import UNKNOWN, count, share
 from swarm.report.run_charts import read_frames, run_charts
@@ -108,8 +108,8 @@ def _objectives(slo: Summary) -> str:
     rows = []
     for each in slo["objectives"]:
         met = {
-            True: "<span class=good>met</span>",
-            False: "<span class=missed>missed</span>",
+            True: Markup("<span class=good>met</span>"),
+            False: Markup("<span class=missed>missed</span>"),
             None: "not observed",
         }
         rows.append(
@@ -133,7 +133,7 @@ def _burn(objective: Summary) -> str:
         return UNKNOWN
     over = " over" if objective["met"] is False else ""
     width = min(1.0, share_used) * 90
-    return f"<span class='bar{over}' style='width:{width:.0f}px'></span> {percent(share_used)}"
+    return Markup(f"<span class='bar{over}' style='width:{width:.0f}px'></span> {percent(share_used)}")
 
 
 def _capacity(capacity: Summary) -> str:
