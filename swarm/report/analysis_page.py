@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import numpy as np
-import orjson
-import vl_convert
 
 from swarm.measure.curves import TtlResult
 from swarm.report import analysis_charts as charts
 from swarm.report import analysis_frames as frames
 from swarm.report.analysis_terminal import DISTRIBUTIONS
+from swarm.report.charts import write_picture
+from swarm.report.document import page, place, section, table
 from swarm.units import US_PER_S
 from swarm.workload.survey import Surveyed
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#222}"
-    "h2{margin-top:2.5rem}table{border-collapse:collapse}td,th{padding:.2rem .9rem .2rem 0;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}th{border-bottom:1px solid #999}.note{color:#666}"
-    ".vega-bindings{margin:.5rem 0}select{max-width:30rem}"
-)
-_SCALE_PNG = 2.0
 
 
 def write_analysis(
@@ -40,12 +31,12 @@ def write_analysis(
     folder = out / "charts"
     folder.mkdir(exist_ok=True)
     for name, chart in static.items():
-        spec = chart.to_json()
-        (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(spec))
-        (folder / f"{name}.png").write_bytes(vl_convert.vegalite_to_png(spec, scale=_SCALE_PNG))
+        write_picture(chart, folder / f"{name}.svg", "svg")
+        write_picture(chart, folder / f"{name}.png", "png")
     note = f"{len(sessions)} of {analysis['sessions']} sessions to choose from, the longest first."
     drawn["session_timeline"] = timeline
-    (out / "report.html").write_text(_page(analysis, drawn, note), encoding="utf-8")
+    parts = _parts(analysis, note)
+    (out / "report.html").write_text(page("Workload analysis", parts, drawn), encoding="utf-8")
 
 
 def _charts(
@@ -98,24 +89,12 @@ _TITLES = {
 }
 
 
-def _page(analysis: dict[str, Any], drawn: dict[str, alt.TopLevelMixin], timeline_note: str) -> str:
-    parts = [_summary(analysis)]
+def _parts(analysis: dict[str, Any], timeline_note: str) -> list[str]:
+    parts = ["<h1>Workload analysis</h1>", _summary(analysis)]
     for name, (title, note) in _TITLES.items():
         text = f"{note} {timeline_note}" if name == "session_timeline" else note
-        parts.append(f"<h2>{title}</h2><p class=note>{escape(text)}</p><div id='{name}'></div>")
-    specs = {name: chart.to_dict() for name, chart in drawn.items()}
-    # "</" would end the script element; "<\\/" is the same JSON string.
-    data = orjson.dumps(specs).decode().replace("</", "<\\/")
-    draw = (
-        f"const specs={data};for(const name in specs)"
-        "vegaEmbed('#'+name,specs[name],{actions:{export:true,source:false,compiled:false,editor:false}});"
-    )
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Workload analysis</title>"
-        f"<style>{_STYLE}</style><h1>Workload analysis</h1>{''.join(parts)}"
-        f"<script type=module>{bundle}\n{draw}</script></html>\n"
-    )
+        parts.append(section(title, place(name), text))
+    return parts
 
 
 def _summary(analysis: dict[str, Any]) -> str:
@@ -127,16 +106,14 @@ def _summary(analysis: dict[str, Any]) -> str:
         ("output tokens", analysis["output_tokens"]),
         ("unique blocks", analysis["unique_blocks"]),
     ]
-    parts = [_table(("", ""), [(name, f"{value:,}") for name, value in facts])]
-    parts.append(_broken(analysis["broken"]))
-    parts.append("<h2>Distributions</h2>")
+    parts = [table(("", ""), [(name, f"{value:,}") for name, value in facts]), _broken(analysis["broken"])]
     columns = ("mean", "p5", "p25", "p50", "p75", "p95", "p99", "max")
     rows = [
         (label, *(show(analysis[key][column]) for column in columns))
         for key, (label, show) in DISTRIBUTIONS.items()
         if analysis[key]["n"]
     ]
-    parts.append(_table(("", *columns), rows))
+    parts.append(section("Distributions", table(("", *columns), rows)))
     if analysis["sizing"] is not None:
         parts.append(_sizing(analysis["sizing"]))
     return "".join(parts)
@@ -146,7 +123,7 @@ def _broken(broken: list[dict[str, str]]) -> str:
     if not broken:
         return ""
     rows = [(item["path"], item["place"], item["reason"]) for item in broken[:100]]
-    return f"<h2>Left out: {len(broken)} broken parts</h2>" + _table(("file", "place", "reason"), rows)
+    return section(f"Left out: {len(broken)} broken parts", table(("file", "place", "reason"), rows))
 
 
 def _sizing(sizing: dict[str, Any]) -> str:
@@ -160,14 +137,8 @@ def _sizing(sizing: dict[str, Any]) -> str:
         for row in sizing["targets"]
     ]
     head = ("hit rate", "tokens", "GiB in all", "GiB added to the tiers above")
-    title = f"<h2>Memory for a hit rate</h2><p class=note>{sizing['kv_bytes_per_token']:,.0f} bytes per token"
-    return f"{title}, one LRU pool or inclusive tiers.</p>{_table(head, rows)}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{cells}</tr>{body}</table>"
+    note = f"{sizing['kv_bytes_per_token']:,.0f} bytes per token, one LRU pool or inclusive tiers."
+    return section("Memory for a hit rate", table(head, rows), note)
 
 
 def _number(value: float | None) -> str:
