@@ -14,6 +14,8 @@ pytestmark = pytest.mark.timeout(400)
 
 SMALL = {
     "load": {"agents": 2, "ramp_s": 0, "sessions_max": 2, "duration_s": None, "drain_s": 5},
+    "workload__idle_cap_s": 0.2,
+    "workload__summary": {"median": 40, "sigma": 0.2, "least": 20, "most": 80},
     "workload__turns": {"median": 10, "sigma": 0.1, "least": 8, "most": 12},
     "workload__subagents": {
         "chance_per_turn": 0.25,
