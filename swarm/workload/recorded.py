@@ -42,6 +42,13 @@ class RecordedSubagent:
     total_tokens: int | None = None
     tool_uses: int | None = None
 
+    @property
+    def end_s(self) -> float:
+        """When it had ended, on its session's clock; that of its last request where that was not recorded."""
+        if self.duration_s is not None:
+            return self.t_s + self.duration_s
+        return self.t_s + max(((each.t_s + (each.api_s or 0.0)) for each in self.requests), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedSession:

@@ -165,7 +165,7 @@ def _compile_agent(
         before = sum(start <= sub.t_s for start in starts)
         since = starts[before - 1] if before else 0.0
         has_next = before < len(starts)
-        joined = has_next and _recorded_end_s(sub) <= starts[before]
+        joined = has_next and sub.end_s <= starts[before]
         spawns[before].append(SpawnScript(ordinal + 1, max(0.0, sub.t_s - since), joined))
     for group in spawns:
         group.sort(key=lambda spawn: spawn.after_s)
@@ -191,12 +191,6 @@ def _compile_agent(
             )
         )
     return AgentScript(role, tuple(turns), tuple(spawns[0]))
-
-
-def _recorded_end_s(sub: RecordedSubagent) -> float:
-    if sub.duration_s is not None:
-        return sub.t_s + sub.duration_s
-    return sub.t_s + max(((r.t_s + (r.api_s or 0.0)) for r in sub.requests), default=0.0)
 
 
 def _think_s(previous: RecordedRequest | None, request: RecordedRequest) -> float | None:

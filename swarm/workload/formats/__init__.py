@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
-from swarm.workload.formats import dag, inputs_json, mooncake, multi_turn, weka
+from swarm.workload.formats import dag, inputs_json, mooncake, multi_turn, stretches, weka
 from swarm.workload.formats.files import OnBroken, trace_files
 from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.formats.output import Losses, claim
@@ -30,9 +30,9 @@ FORMATS: dict[str, Format] = {
     "weka": Format(weka.SUFFIXES, weka.DEFAULTS, weka.read, weka.WRITES, weka.write),
     "mooncake": Format(mooncake.SUFFIXES, mooncake.DEFAULTS, mooncake.read, mooncake.WRITES, mooncake.write),
     "multi_turn": Format(
-        multi_turn.SUFFIXES, multi_turn.DEFAULTS, multi_turn.read, multi_turn.WRITES, multi_turn.write
+        multi_turn.SUFFIXES, multi_turn.DEFAULTS, multi_turn.read, stretches.WRITES, multi_turn.write
     ),
-    "dag_jsonl": Format(dag.SUFFIXES, dag.DEFAULTS, dag.read, None, None),
+    "dag_jsonl": Format(dag.SUFFIXES, dag.DEFAULTS, dag.read, stretches.WRITES, dag.write),
     "inputs_json": Format(inputs_json.SUFFIXES, inputs_json.DEFAULTS, inputs_json.read, None, None),
 }
 

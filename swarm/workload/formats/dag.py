@@ -1,23 +1,36 @@
-"""Conversations that branch, as JSON lines (aiperf's `dag_jsonl`): read, not written.
+"""Conversations that branch, as JSON lines (aiperf's `dag_jsonl`).
 
 A line is `session_id` and `turns` of `messages`, `max_tokens`, `delay` (ms). `forks` go on from a copy of the
 turn's context, `spawns` start with an empty one and are joined at the next turn or at `join_at`. A file holds
 no durations: a reply takes no time, so that a turn starts its delay after the one before and after its joins.
+Where a context lost something, the last turn before spawns the conversation that goes on (`a`, `a~1`, `a~2`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from swarm.errors import TraceError
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.files import OnBroken, read_lines
 from swarm.workload.formats.options import Options
-from swarm.workload.formats.text import append_messages, append_tools, delay_s, request_of, unknown
+from swarm.workload.formats.output import Losses, Names, written
+from swarm.workload.formats.stretches import Said, stretches
+from swarm.workload.formats.text import (
+    append_messages,
+    append_tools,
+    delay_s,
+    request_of,
+    session_of,
+    unknown,
+)
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -162,16 +175,39 @@ class _Walk:
     def _talk(
         self, fields: Fields, name: str, start_s: float, content: Content
     ) -> tuple[list[RecordedRequest], float]:
+        """Return the requests of an agent, over all stretches of its life, and its end."""
+        requests: list[RecordedRequest] = []
+        at_s = end_s = start_s
+        while True:
+            following = _following(name)
+            goes_on, at_s, joined_s = self._stretch(fields, name, following, start_s, at_s, content, requests)
+            end_s = max(end_s, joined_s)
+            if not goes_on:
+                return requests, max(at_s, end_s)
+            if following not in self.lines:
+                raise unknown(fields, "spawns", following)
+            fields, name, content = self.lines[following], following, self._fresh()
+
+    def _stretch(
+        self,
+        fields: Fields,
+        name: str,
+        following: str,
+        start_s: float,
+        at_s: float,
+        content: Content,
+        requests: list[RecordedRequest],
+    ) -> tuple[bool, float, float]:
+        """Append one conversation's requests; return whether `following` goes on with it, and its ends."""
         turns = _turns(fields)
         if not turns:
             raise fields.broken("turns", "is empty")
         mode = fields.text("context_mode", _MODES[0])
         if mode not in _MODES:
             raise fields.broken("context_mode", f"must be one of {', '.join(_MODES)}, got {shown(mode)}")
-        own = name_of("/".join(self.path).encode())
-        requests: list[RecordedRequest] = []
+        own = name_of("/".join((*self.path[:-1], name)).encode())
         joins: dict[int, float] = {}
-        at_s = start_s
+        goes_on = False
         for index, turn in enumerate(turns):
             wait_s = delay_s(turn) or 0.0
             at_s = max(at_s, joins.get(index, at_s)) + wait_s
@@ -193,15 +229,25 @@ class _Walk:
             if mode == _MODES[0]:
                 content.mark("assistant")
                 content.append(own, output_tokens)
-            self._branch(turn, index, at_s, content, joins)
-        return requests, max([at_s, *joins.values()])
+            spawns = list(_spawns(turn, index))
+            if index == len(turns) - 1 and ((following,), index + 1) in spawns:
+                spawns.remove(((following,), index + 1))
+                goes_on = True
+            self._branch(turn, index, at_s, content, spawns, joins)
+        return goes_on, at_s, max(joins.values(), default=at_s)
 
     def _branch(
-        self, turn: Fields, index: int, at_s: float, content: Content, joins: dict[int, float]
+        self,
+        turn: Fields,
+        index: int,
+        at_s: float,
+        content: Content,
+        spawns: list[tuple[tuple[str, ...], int]],
+        joins: dict[int, float],
     ) -> None:
         for child, _ in _forks(turn):
             self._start(turn, child, at_s, content.copy())
-        for children, join_at in _spawns(turn, index):
+        for children, join_at in spawns:
             if join_at <= index:
                 raise turn.broken("spawns", f"join_at must be a later turn than {index}, got {join_at}")
             for child in children:
@@ -209,18 +255,101 @@ class _Walk:
                 joins[join_at] = max(end_s, joins.get(join_at, end_s))
 
 
+def _following(name: str) -> str:
+    """Return the name of the conversation that goes on with an agent whose context has lost something.
+
+    Where the last turn of `a` spawns `a~1`, and that of `a~1` spawns `a~2`, it is one agent: `write` does so.
+    """
+    base, _, part = name.rpartition("~")
+    return f"{base}~{int(part) + 1}" if base and part.isdecimal() and len(part) < 10 else f"{name}~1"
+
+
 def _session(name: str, lines: dict[str, Fields], options: Options) -> RecordedSession:
     walk = _Walk(lines, options)
     requests, _ = walk.play(name, 0.0, Content(options.block_tokens))
-    entries: list[Any] = [*requests, *walk.subagents]
-    source = lines[name].source
-    return RecordedSession(
-        id=name,
-        source=source,
-        namespace=f"global/{options.block_tokens}/{source}",
-        block_tokens=options.block_tokens,
-        tool_tokens=0,
-        system_tokens=0,
-        models=(),
-        entries=tuple(entries),
-    )
+    return session_of(lines[name].source, name, [*requests, *walk.subagents], options)
+
+
+def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, losses: Losses) -> int:
+    """Write a line for each stretch of an agent's life; sub-agents are spawned and joined as recorded."""
+    count = 0
+    names = Names()
+    with written(dest) as file:
+        for session in sessions:
+            for line in _lines(session, names.name(session.id), options, losses):
+                file.write(orjson.dumps(line) + b"\n")
+            losses.note("words: the text is filler of the right length", 1)
+            losses.note("model name, and time that requests took", 1)
+            count += 1
+    return count
+
+
+def _lines(session: RecordedSession, name: str, options: Options, losses: Losses) -> list[dict[str, Any]]:
+    main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
+    parents = list(stretches(session, name, main, options, losses))
+    lines = _chain(name, parents)
+    subagents = [entry for entry in session.entries if isinstance(entry, RecordedSubagent)]
+    early: list[str] = []
+    for number, entry in enumerate(subagents, 1):
+        child = f"{name}/{number}"
+        own = _chain(child, list(stretches(session, child, list(entry.requests), options, losses)))
+        if not own:
+            losses.note("sub-agent without requests: left out", 1)
+            continue
+        first_s = entry.t_s + min(request.t_s for request in entry.requests)
+        since_s = 0.0
+        starts = [part[0].request.t_s for part in parents]
+        place = bisect_right(starts, entry.t_s) - 1
+        if place < 0:
+            early.append(child)
+        else:
+            since_s = _spawn(lines[place]["turns"], parents[place], child, entry, losses)
+        own[0]["turns"][0]["delay"] = round(max(0.0, first_s - since_s) * 1000, 3)
+        lines += own
+    if early and not parents:
+        lines.insert(0, {"session_id": name, "orchestrator": True, "spawns": early})
+    elif early:
+        lines[0]["pre_session_spawns"] = early
+    if parents:
+        lines[0]["turns"][0]["delay"] = round(parents[0][0].request.t_s * 1000, 3)
+    return lines
+
+
+def _chain(name: str, parts: list[list[Said]]) -> list[dict[str, Any]]:
+    """Return a line for each stretch of an agent; the end of one starts the next."""
+    lines: list[dict[str, Any]] = []
+    for said in parts:
+        own = _following(lines[-1]["session_id"]) if lines else name
+        if lines:
+            lines[-1]["turns"][-1]["spawns"] = [own]
+        lines.append({"session_id": own, "turns": [_turn(each) for each in said]})
+    return lines
+
+
+def _turn(said: Said) -> dict[str, Any]:
+    turn: dict[str, Any] = {"messages": [{"role": "user", "content": said.text}], "delay": said.delay_ms}
+    if said.request.output_tokens:
+        turn["max_tokens"] = said.request.output_tokens
+    return turn
+
+
+def _spawn(
+    turns: list[dict[str, Any]], said: list[Said], child: str, entry: RecordedSubagent, losses: Losses
+) -> float:
+    """Let the turn before a sub-agent's start spawn it; return when that turn ended.
+
+    The first turn that was sent after the sub-agent's end waits for it. Where the stretch has none, its last
+    turn starts it and nobody waits: the format has no sub-agent that runs on beside its parent.
+    """
+    starts = [each.request.t_s for each in said]
+    index = bisect_right(starts, entry.t_s) - 1
+    join_at = max(bisect_left(starts, entry.end_s), index + 1)
+    if join_at >= len(said):
+        if index < len(said) - 1:
+            losses.note("sub-agent that outlives its parent's context: started by its last turn", 1)
+        index = len(said) - 1
+        spawn: str | dict[str, Any] = child
+    else:
+        spawn = {"children": [child], "join_at": join_at}
+    turns[index].setdefault("spawns", []).append(spawn)
+    return said[index].request.t_s + (said[index].request.api_s or 0.0)

@@ -72,6 +72,27 @@ def read_lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, Any]]:
             yield number, value
 
 
+def last_lines(file: Path) -> dict[str, int]:
+    """Return for each session id of a file the number of the last line that names it.
+
+    With it a reader need not keep a session until the end of the file. Broken lines are passed over.
+    """
+    last: dict[str, int] = {}
+    for number, line in _lines(file, _pass_over):
+        if b'"session_id"' in line or b"\\" in line:
+            try:
+                name = parse(str(file), f"line {number}", line).get("session_id")
+            except (TraceError, AttributeError):
+                continue
+            if type(name) is str:
+                last[name] = number
+    return last
+
+
+def _pass_over(error: TraceError) -> None:
+    """Leave an error to the reading that follows."""
+
+
 def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:

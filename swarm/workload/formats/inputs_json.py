@@ -13,7 +13,7 @@ from swarm.errors import TraceError
 from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, read_json
 from swarm.workload.formats.options import Options
-from swarm.workload.formats.text import payload_content, payload_output, request_of
+from swarm.workload.formats.text import payload_content, payload_output, request_of, session_of
 from swarm.workload.recorded import RecordedSession
 
 SUFFIXES = (".json",)
@@ -57,13 +57,4 @@ def _session(fields: Fields, options: Options) -> RecordedSession:
         )
     if not requests:
         raise fields.broken("payloads", "is empty")
-    return RecordedSession(
-        id=fields.text("session_id"),
-        source=fields.source,
-        namespace=f"global/{options.block_tokens}/{fields.source}",
-        block_tokens=options.block_tokens,
-        tool_tokens=0,
-        system_tokens=0,
-        models=(),
-        entries=tuple(requests),
-    )
+    return session_of(fields.source, fields.text("session_id"), requests, options)

@@ -18,10 +18,10 @@ from swarm.errors import TraceError, UsageError
 from swarm.workload.formats.blocks import Renamed, factor
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields
-from swarm.workload.formats.files import OnBroken, read_lines
+from swarm.workload.formats.files import OnBroken, last_lines, read_lines
 from swarm.workload.formats.options import Options
-from swarm.workload.formats.output import Losses, written
-from swarm.workload.formats.text import payload_content
+from swarm.workload.formats.output import Losses, Names, written
+from swarm.workload.formats.text import payload_content, session_of
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -43,7 +43,8 @@ class _Session:
 
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
-    """Yield one session a line; those with an id at the end, as their rows may be anywhere."""
+    """Yield one session a line, and those with an id after their last row, in order of their first."""
+    last = last_lines(file)
     sessions: dict[str, _Session] = {}
     for number, value in read_lines(file, on_broken):
         try:
@@ -55,27 +56,16 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
             request = _request(fields, options, name, session)
         except TraceError as error:
             on_broken(error)
-            continue
-        session.rows.append(request)
-        if name:
-            sessions[name] = session
         else:
-            yield _recorded(file, options, f"{file.name}:{number}", session.rows)
+            session.rows.append(request)
+            if name:
+                sessions[name] = session
+            else:
+                yield session_of(str(file), f"{file.name}:{number}", session.rows, options)
+        while sessions and last.get(first := next(iter(sessions)), 0) <= number:
+            yield session_of(str(file), first, sessions.pop(first).rows, options)
     for name, session in sessions.items():
-        yield _recorded(file, options, name, session.rows)
-
-
-def _recorded(file: Path, options: Options, name: str, rows: Iterable[RecordedRequest]) -> RecordedSession:
-    return RecordedSession(
-        id=name,
-        source=str(file),
-        namespace=f"global/{options.block_tokens}/{file}",
-        block_tokens=options.block_tokens,
-        tool_tokens=0,
-        system_tokens=0,
-        models=(),
-        entries=tuple(rows),
-    )
+        yield session_of(str(file), name, session.rows, options)
 
 
 def _request(fields: Fields, options: Options, name: str, session: _Session) -> RecordedRequest:
@@ -186,12 +176,15 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     if options.rows != "cumulative":
         raise UsageError("mooncake is written with rows=cumulative alone: a delta loses what a context drops")
     renamed = Renamed()
+    titles = Names()
     count = 0
     with written(dest) as file:
         for session in sessions:
             times = factor(session, options.block_tokens)
             names = renamed.session(session)
-            for name, start_s, requests in _agents(session, losses):
+            for name, start_s, requests in _agents(session, titles.name(session.id), losses):
+                if len(requests) > 1:
+                    losses.note("session of rows that each hold the whole prompt: aiperf would add them up")
                 for request in sorted(requests, key=lambda request: request.t_s):
                     ids = renamed.ids(names, request, session.block_tokens, times)
                     file.write(orjson.dumps(_row(name, start_s, request, ids)) + b"\n")
@@ -200,14 +193,16 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     return count
 
 
-def _agents(session: RecordedSession, losses: Losses) -> Iterator[tuple[str, float, list[RecordedRequest]]]:
+def _agents(
+    session: RecordedSession, name: str, losses: Losses
+) -> Iterator[tuple[str, float, list[RecordedRequest]]]:
     """Yield name, start and requests of the orchestrator and of each sub-agent."""
     main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
     subagents = [entry for entry in session.entries if not isinstance(entry, RecordedRequest)]
     losses.note("sub-agent made a session of its own, without its parent", len(subagents))
-    yield session.id, 0.0, main
+    yield name, 0.0, main
     for number, entry in enumerate(subagents, 1):
-        yield f"{session.id}/{number}", entry.t_s, list(entry.requests)
+        yield f"{name}/{number}", entry.t_s, list(entry.requests)
 
 
 def _row(name: str, start_s: float, request: RecordedRequest, ids: list[int]) -> dict[str, Any]:

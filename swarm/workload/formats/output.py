@@ -59,6 +59,19 @@ def written(dest: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+class Names:
+    """A distinct name for each session of a file."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def name(self, session_id: str) -> str:
+        """Return the id itself; ids that repeat are numbered."""
+        self._taken[session_id] += 1
+        count = self._taken[session_id]
+        return session_id if count == 1 else f"{session_id}#{count}"
+
+
 class FileNames:
     """A distinct and harmless file name for each session."""
 

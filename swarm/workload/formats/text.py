@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from swarm.errors import TraceError
 from swarm.workload.formats.content import Content
 from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.options import Options
-from swarm.workload.recorded import RecordedRequest
+from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 _TOKEN_BYTES = 8
@@ -34,6 +35,22 @@ def request_of(
         api_s=None,
         think_s=think_s,
         ttft_s=None,
+    )
+
+
+def session_of(
+    source: str, name: str, entries: Iterable[RecordedRequest | RecordedSubagent], options: Options
+) -> RecordedSession:
+    """Return a session whose ids come of content, and so mean the same in all sessions of its file."""
+    return RecordedSession(
+        id=name,
+        source=source,
+        namespace=f"global/{options.block_tokens}/{source}",
+        block_tokens=options.block_tokens,
+        tool_tokens=0,
+        system_tokens=0,
+        models=(),
+        entries=tuple(entries),
     )
 
 

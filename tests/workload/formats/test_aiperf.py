@@ -11,7 +11,7 @@ import pytest
 from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import read_sessions, write_sessions
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
-from tests.workload.formats.recorded import request, session
+from tests.workload.formats.recorded import request, session, subagent
 
 BLOCK = 16
 """Tokens of a block; a token is four bytes."""
@@ -95,7 +95,7 @@ def test_a_context_that_lost_something_goes_on_as_another_conversation(tmp_path:
 
 def test_formats_that_are_only_read_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is read, not written"):
-        write_sessions([], tmp_path / "a.jsonl", "dag_jsonl")
+        write_sessions([], tmp_path / "a.jsonl", "inputs_json")
 
 
 DAG = [
@@ -158,6 +158,89 @@ def test_rounds_of_an_orchestrator_follow_one_another(tmp_path: Path) -> None:
     spine = {"session_id": "o", "orchestrator": True, "spawns": ["fresh"], "rounds": 2, "think_time_ms": 1000}
     found = one(lines(tmp_path / "a.jsonl", spine, DAG[2]), "dag_jsonl")
     assert [entry.t_s for entry in found.entries] == [1.0, 9.0]
+
+
+BRANCHING = session(
+    subagent(1.0, request(0.0, [20], 4)),
+    request(2.0, [1, 2], 3),
+    subagent(5.0, request(0.5, [30]), request(3.0, [30, 31], 9)),
+    request(20.0, [1, 2, 3], 9, think_s=3.0),
+    subagent(25.0, request(0.0, [40])),
+    request(28.0, [1, 2, 3, 4], 15, think_s=4.0),
+    request(60.0, [1, 9], 9, think_s=5.0),
+)
+"""A sub-agent before the first request, one that is joined, one that nobody waits for; a cut context."""
+
+
+def written_dag(path: Path) -> dict[str, dict[str, Any]]:
+    write_sessions([BRANCHING], path, "dag_jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {row["session_id"]: row for row in rows}
+
+
+def test_a_dag_starts_and_joins_subagents_where_they_were_recorded(tmp_path: Path) -> None:
+    rows = written_dag(tmp_path / "a.jsonl")
+    spawns = {name: [turn.get("spawns") for turn in row["turns"]] for name, row in rows.items()}
+    assert rows["one"]["pre_session_spawns"] == ["one/1"]
+    assert spawns == {
+        "one": [[{"children": ["one/2"], "join_at": 1}], None, ["one~1", "one/3"]],
+        "one~1": [None],
+        "one/1": [None],
+        "one/2": [None, None],
+        "one/3": [None],
+    }
+
+
+def test_a_dag_keeps_waits_from_the_end_of_what_came_before(tmp_path: Path) -> None:
+    rows = written_dag(tmp_path / "a.jsonl")
+    delays = {name: [turn["delay"] / 1000 for turn in row["turns"]] for name, row in rows.items()}
+    # Requests take 1.5 s: the joined one starts 5 + 0.5 - (2 + 1.5) after its parent's turn.
+    assert delays == {
+        "one": [2.0, 3.0, 4.0],
+        "one~1": [5.0],
+        "one/1": [1.0],
+        "one/2": [2.0, 1.0],
+        "one/3": [0.0],
+    }
+
+
+def test_a_written_dag_is_read_with_its_sizes_and_shared_prefixes(tmp_path: Path) -> None:
+    written_dag(tmp_path / "a.jsonl")
+    found = one(tmp_path / "a.jsonl", "dag_jsonl")
+    main = [entry for entry in found.entries if isinstance(entry, RecordedRequest)]
+    others = {e.agent_id: e.requests for e in found.entries if isinstance(e, RecordedSubagent)}
+    sizes = {name: [(r.input_tokens, r.output_tokens) for r in requests] for name, requests in others.items()}
+    assert [(r.input_tokens, r.output_tokens) for r in main] == [(35, 5), (57, 5), (79, 5), (41, 5)]
+    assert sizes == {
+        "one/1": [(20, 5)],
+        "one/2": [(16, 5), (41, 5)],
+        "one/3": [(16, 5)],
+    }
+    assert shared(main[0], main[3]) == 1
+
+
+def test_a_session_of_subagents_alone_becomes_an_orchestrator(tmp_path: Path) -> None:
+    write_sessions([session(subagent(1.0, request(0.0, [20], 4)))], tmp_path / "a.jsonl", "dag_jsonl")
+    found = one(tmp_path / "a.jsonl", "dag_jsonl")
+    assert [
+        [r.input_tokens for r in e.requests] for e in found.entries if isinstance(e, RecordedSubagent)
+    ] == [[20]]
+
+
+def test_a_session_is_read_when_its_last_line_is(tmp_path: Path) -> None:
+    rows = [{"session_id": name, "turns": [{"text": words(4)}]} for name in "abacbc"]
+    path = lines(tmp_path / "a.jsonl", *rows)
+    with path.open("a") as file:
+        file.write("broken\n")
+    sessions = read_sessions(path, "multi_turn")
+    found = [next(sessions) for _ in range(3)]
+    assert [(each.id, len(list(each.requests()))) for each in found] == [("a", 2), ("b", 2), ("c", 2)]
+
+
+@pytest.mark.parametrize("format", ["multi_turn", "dag_jsonl"])
+def test_sessions_of_one_id_stay_apart(tmp_path: Path, format: str) -> None:
+    write_sessions([session(request(0.0, [1], 3))] * 2, tmp_path / "a.jsonl", format)
+    assert [found.id for found in read_sessions(tmp_path / "a.jsonl", format)] == ["one", "one#2"]
 
 
 def test_request_bodies_share_what_their_messages_share(tmp_path: Path) -> None:
