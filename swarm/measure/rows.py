@@ -21,6 +21,8 @@ COMPRESSED_ROWS_LEAST = 64
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 FRAME_BYTES_MAX = 1 << 31
 _HEAD_BYTES = 12
+ORDER = [(name, "ascending") for name in ("intended_s", "agent", "turn", "attempts")]
+"""Of `requests.parquet`."""
 _plain_of = attrgetter(*PLAIN)
 _TUPLES = (("by_tier", BY_TIER), ("lost_to", LOST))
 
@@ -110,8 +112,7 @@ def from_message(data: bytes) -> pa.Table:
 
 def merged(tables: Iterable[pa.Table]) -> pa.Table:
     """Return all rows in the order of `requests.parquet`: by intended time, agent and turn."""
-    table = pa.concat_tables([pa.Table.from_batches([], schema=SCHEMA), *tables])
-    return table.sort_by([(name, "ascending") for name in ("intended_s", "agent", "turn", "attempts")])
+    return pa.concat_tables([pa.Table.from_batches([], schema=SCHEMA), *tables]).sort_by(ORDER)
 
 
 class Journal:

@@ -6,6 +6,8 @@ exist only where there are several.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +17,8 @@ from swarm.measure.window import CHANGES, COUNTS, LEVELS, SKETCHES, Cell, Window
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 WINDOWS_MAX = 200_000
 """Windows in the table; a longer run needs a longer `window_s`."""
+
+BATCH_RECORDS = 1024
 
 SCHEMA = pa.schema(
     [
@@ -41,10 +45,15 @@ Part = tuple[int | None, str | None]
 
 def series(windows: Windows) -> pa.Table:
     """Return the time series of a run, without gaps between its first window and its last."""
-    records: list[dict[str, Any]] = []
-    for part in _parts(windows):
-        records += _records(windows, part)
-    return pa.Table.from_pylist(records, schema=SCHEMA)
+    records = chain.from_iterable(_records(windows, part) for part in _parts(windows))
+    batches = [pa.RecordBatch.from_pylist(some, schema=SCHEMA) for some in _batched(records)]
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def _batched(records: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records in lists: as columns they take a tenth of the room."""
+    while some := list(islice(records, BATCH_RECORDS)):
+        yield some
 
 
 def _parts(windows: Windows) -> list[Part]:
@@ -58,28 +67,28 @@ def _parts(windows: Windows) -> list[Part]:
     return parts
 
 
-def _records(windows: Windows, part: Part) -> list[dict[str, Any]]:
+def _records(windows: Windows, part: Part) -> Iterator[dict[str, Any]]:
     host, endpoint = part
-    cells: dict[int, Cell] = {}
+    cells: dict[int, list[Cell]] = {}
     for (index, of_host, of_endpoint), cell in sorted(windows.cells.items()):
         if host in (None, of_host) and endpoint in (None, of_endpoint):
-            cells.setdefault(index, Cell()).merge(cell)
+            cells.setdefault(index, []).append(cell)
     if not cells:
-        return []
-    records = []
+        return
     levels = [0.0] * len(LEVELS)
-    nothing = Cell()
     for index in range(min(cells), min(max(cells), min(cells) + WINDOWS_MAX - 1) + 1):
-        cell = cells.get(index, nothing)
-        means = _means(cell, levels, windows.window_s)
-        record: dict[str, Any] = {
+        cell = Cell()
+        for each in cells.get(index, ()):
+            cell.merge(each)
+        yield {
             "start_s": windows.start_s(index),
             "end_s": windows.start_s(index + 1),
             "host": host,
             "endpoint": endpoint,
+            **dict(zip(COUNTS, cell.counts, strict=True)),
+            **_means(cell, levels, windows.window_s),
+            **_derived(cell),
         }
-        records.append(record | dict(zip(COUNTS, cell.counts, strict=True)) | means | _derived(cell))
-    return records
 
 
 def _means(cell: Cell, levels: list[float], window_s: float) -> dict[str, float]:

@@ -22,6 +22,8 @@ RUN, REQUESTS, WINDOWS, SUMMARY, REPORT = (
     "summary.json",
     "report.html",
 )
+ROW_GROUP_ROWS = 65_536
+"""Rows of a table that are encoded at once, in memory."""
 
 
 class RunFolder:
@@ -118,7 +120,7 @@ class RunFolder:
 
     def _write_table(self, name: str, table: pa.Table) -> None:
         beside = self.path / f".{name}.part"
-        pa.parquet.write_table(table, beside, compression="zstd")
+        pa.parquet.write_table(table, beside, compression="zstd", row_group_size=ROW_GROUP_ROWS)
         os.replace(beside, self.path / name)
 
 

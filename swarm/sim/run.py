@@ -17,8 +17,8 @@ from swarm.load.pacing import Pacing, pacing_of
 from swarm.measure.agents import count_agents
 from swarm.measure.batch import AgentStep
 from swarm.measure.record import RequestRow
-from swarm.measure.rows import RowTable, merged
 from swarm.measure.settle import Settled, windows_of
+from swarm.measure.spool import RowSpool
 from swarm.measure.totals import RunTotals
 from swarm.sim.kernel import Flight, Kernel
 from swarm.sim.observer import interrupted_row, row_of
@@ -28,6 +28,8 @@ from swarm.workload.source import Material, Source, open_source
 
 GC_THRESHOLDS = (100_000, 20, 20)
 WATCH_REQUESTS = 256
+WINDOWED_ROWS = 16_384
+"""Rows that are added to the windows at once: their columns are in memory for that."""
 
 
 class Watch(Protocol):
@@ -93,7 +95,7 @@ class Book:
         self._source = source
         self._pacing = pacing
         self._kernel: Kernel | None = None
-        self._rows = RowTable()
+        self._rows = RowSpool()
         self._steps: list[AgentStep] = []
         self.fresh: list[RequestRow] | None = None
         self.capacity: dict[str, Any] | None = None
@@ -200,9 +202,10 @@ class Book:
             self._note(interrupted_row(flight, kernel.now_s, measured_from_s=warmup_s))
         measured_from_s = min(warmup_s, ended_s)
         agents = count_agents(self._steps, from_s=measured_from_s, to_s=ended_s)
-        rows = merged([self._rows.table()])
+        rows = self._rows.ordered()
         windows = windows_of(self._experiment)
-        windows.add(rows)
+        for start in range(0, rows.num_rows, WINDOWED_ROWS):
+            windows.add(rows.slice(start, WINDOWED_ROWS))
         for step in self._steps:
             note = windows.agent_started if step.change > 0 else windows.agent_ended
             note(step.at_s, host=0, is_subagent=not step.is_orchestrator)
