@@ -6,14 +6,12 @@ events in time order, each with its own `at_s <= now_s`. Callers advance to now 
 change an event.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from swarm.context.tree import Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class FleetRequest:
+class FleetRequest(NamedTuple):
     """A request for the fleet. `echo` and the tree place mean what they mean in `workload.effects.Infer`."""
 
     request_id: int
@@ -24,8 +22,7 @@ class FleetRequest:
     echo: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CacheUse:
+class CacheUse(NamedTuple):
     """How a request's prompt was met by the caches, in tokens.
 
     `by_tier` follows `swarm.kvcache` tier order (hbm, dram, pooled_dram, nvme, posix); `lost_to` follows
@@ -52,8 +49,7 @@ LOST_TO = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FirstToken:
+class FirstToken(NamedTuple):
     """The first output token left the model."""
 
     at_s: float
@@ -70,8 +66,7 @@ class Tokens(NamedTuple):
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """All output tokens have left the model; `itl_s` are the request's mean gap and its largest one."""
 
     at_s: float
@@ -81,8 +76,7 @@ class Finished:
     itl_max_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The fleet does not serve this request; `retry_after_s` is None where trying again is of no use."""
 
     at_s: float

@@ -26,7 +26,19 @@ class Hierarchy:
     With `losses`, shared by the fleet, admissions say where hits were lost.
     """
 
-    __slots__ = ("_expires", "_inclusive", "_places", "losses", "pins", "rules", "tiers", "uses")
+    __slots__ = (
+        "_expires",
+        "_inclusive",
+        "_limit_less",
+        "_peeked",
+        "_places",
+        "_size",
+        "losses",
+        "pins",
+        "rules",
+        "tiers",
+        "uses",
+    )
 
     def __init__(
         self, *, tiers: Sequence[Tier], rules: CacheRules, uses: Uses, losses: Losses | None
@@ -39,6 +51,10 @@ class Hierarchy:
         self._expires = any(tier.spec.ttl_s is not None for tier in tiers)
         self._inclusive = tuple(index for index, tier in enumerate(tiers) if index and tier.spec.inclusive)
         self._places = tuple(TIER_ORDER.index(tier.spec.name) for tier in tiers)
+        self._size = rules.block_tokens
+        self._limit_less = int(rules.hit_leaves_a_token)
+        self._peeked: tuple[Prompt, float, int, int] | None = None
+        """The last prompt peeked at, when, at which change, and what was held."""
 
     @property
     def room_blocks(self) -> float:
@@ -47,33 +63,37 @@ class Hierarchy:
 
     def lookup(self, prompt: Prompt, now_s: float) -> Match:
         """Return the longest prefix held, as it is after `expire`; changes nothing."""
-        size = self.rules.block_tokens
-        limit = self.rules.hit_limit(prompt.length)
-        tiers = self.tiers
-        hit = hbm_reach(tiers[0], prompt.node, limit, size, now_s)
+        node, length = prompt
+        size, tiers = self._size, self.tiers
+        limit = (length - self._limit_less) // size
+        hit = hbm_reach(tiers[0], node, limit, size, now_s)
         tokens = hit * size
         changes = self.uses.changes
         if len(tiers) == 1:
             return Match(prompt, now_s, tokens, (tokens,), (), changes)
         by_tier = [0] * len(tiers)
         by_tier[0] = tokens
-        if hit == limit:
+        if hit >= limit:
             return Match(prompt, now_s, tokens, tuple(by_tier), (), changes)
-        parts = lower_parts(tiers, prompt.node, hit, limit, size, now_s)
+        parts = lower_parts(tiers, node, hit, limit, size, now_s)
         for part in parts:
             by_tier[part.tier] += (part.end - part.start) * size
         return Match(prompt, now_s, sum(by_tier), tuple(by_tier), tuple(parts), changes)
 
     def peek(self, prompt: Prompt, now_s: float) -> int:
         """Return how many tokens of the prompt are held; changes nothing."""
-        size = self.rules.block_tokens
-        limit = self.rules.hit_limit(prompt.length)
-        tiers = self.tiers
-        hit = hbm_reach(tiers[0], prompt.node, limit, size, now_s)
+        changes, last = self.uses.changes, self._peeked
+        if last is not None and last[2] == changes and last[1] == now_s and last[0] == prompt:
+            return last[3]
+        node, length = prompt
+        size, tiers = self._size, self.tiers
+        limit = (length - self._limit_less) // size
+        hit = hbm_reach(tiers[0], node, limit, size, now_s)
         if hit < limit and len(tiers) > 1:
-            parts = lower_parts(tiers, prompt.node, hit, limit, size, now_s)
+            parts = lower_parts(tiers, node, hit, limit, size, now_s)
             if parts:
                 hit = parts[-1].end
+        self._peeked = (prompt, now_s, changes, hit * size)
         return hit * size
 
     def expire(self, now_s: float) -> list[Transfer]:
@@ -106,7 +126,7 @@ class Hierarchy:
         used = used_tokens // size
         hit = min(used, match.by_tier[0] // size)
         room = self.rules.room_for(prompt.length)
-        capacity = hbm.spec.capacity_blocks
+        capacity = hbm.capacity_blocks
         if capacity is not None:
             if room > capacity:
                 return Admission("too_large", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
@@ -144,9 +164,9 @@ class Hierarchy:
         self.uses.changes += 1
         hbm = self.tiers[0]
         inserted = 0
-        pins = handle.pins
+        pins, paint = handle.pins, hbm.runs.paint
         for node, low, high in spans(handle.node, start, end, self.rules.block_tokens):
-            inserted += hbm.runs.paint(node, low, high, PINNED, fill=True)
+            inserted += paint(node, low, high, PINNED, True)
             if pins and pins[-1][0] is node:
                 self.pins.remove(node, pins.pop()[1])
             self.pins.add(node, high)
@@ -289,7 +309,7 @@ class Hierarchy:
     def _offer(self, index: int, pieces: list[Piece], transfers: list[Transfer]) -> None:
         """Let a tier note the use of what it holds of `pieces`, and be written the rest."""
         tier = self.tiers[index]
-        by_node = tier.runs.by_node
+        by_node, paint = tier.runs.by_node, tier.runs.paint
         writes: list[Piece] = []
         blocks = 0
         for piece in pieces:
@@ -300,9 +320,16 @@ class Hierarchy:
                 blocks += end - start
                 continue
             low, high, known = runs[-1]
-            if low <= start and end <= high and known >= use:
+            if low <= start:
+                # No gap but the one behind the last run, as is usual.
+                if high > start and known < use:
+                    paint(node, start, end, use, False)
+                if high < end:
+                    low = high if high > start else start
+                    writes.append((node, low, end, use))
+                    blocks += end - low
                 continue
-            tier.runs.paint(node, start, end, use, fill=False)
+            paint(node, start, end, use, False)
             for low, high in tier.runs.missing(node, start, end):
                 writes.append((node, low, high, use))
                 blocks += high - low

@@ -73,6 +73,14 @@ def lower_parts(
 
 def _serve(tiers: Sequence[Tier], node: Node, start: int, end: int, now_s: float) -> list[Part]:
     """Return who serves what of a node's blocks [start, end), by place; gaps are served by nobody."""
+    for index in range(1, len(tiers)):
+        tier = tiers[index]
+        runs = tier.runs.by_node.get(node)
+        if runs is not None:
+            low, high, use = runs[-1]
+            if low <= start and end <= high and use.at_s + tier.ttl_s >= now_s:
+                return [Part(index, node, start, end)]
+            break
     gaps = [(start, end)]
     parts: list[Part] = []
     for index in range(1, len(tiers)):

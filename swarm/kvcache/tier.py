@@ -57,10 +57,11 @@ class TierCounters:
 class Tier:
     """A memory instance; hierarchies that reach the same memory share the object."""
 
-    __slots__ = ("counters", "reserved", "runs", "spec", "ttl_s")
+    __slots__ = ("capacity_blocks", "counters", "reserved", "runs", "spec", "ttl_s")
 
     def __init__(self, spec: TierSpec) -> None:
         self.spec = spec
+        self.capacity_blocks = spec.capacity_blocks
         self.ttl_s = math.inf if spec.ttl_s is None else spec.ttl_s
         self.runs = Runs()
         self.counters = TierCounters()
@@ -73,13 +74,13 @@ class Tier:
     @property
     def free_blocks(self) -> float:
         """Room that takes no eviction."""
-        capacity = self.spec.capacity_blocks
+        capacity = self.capacity_blocks
         return math.inf if capacity is None else capacity - self.runs.held - self.reserved
 
     @property
     def room_blocks(self) -> float:
         """Room that takes no block from anyone who is using it."""
-        capacity = self.spec.capacity_blocks
+        capacity = self.capacity_blocks
         return math.inf if capacity is None else capacity - self.runs.pinned - self.reserved
 
     def expire(self, now_s: float) -> list[Piece]:
@@ -93,7 +94,7 @@ class Tier:
 
     def make_room(self, blocks: int) -> list[Piece]:
         """Evict until `blocks` more fit, as far as there is anything to evict."""
-        capacity, runs = self.spec.capacity_blocks, self.runs
+        capacity, runs = self.capacity_blocks, self.runs
         if capacity is None:
             return []
         held = runs.held

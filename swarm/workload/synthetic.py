@@ -9,18 +9,17 @@ context is dropped when they end, or to a long-lived one, which is asked again w
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from swarm.config.workload import SubagentConfig, SyntheticConfig
+from swarm.config.workload import LognormalConfig, SubagentConfig, SyntheticConfig
 from swarm.context.tree import Prompt
 from swarm.streams import stream
 from swarm.workload.agent import Context, shared_prefix
 from swarm.workload.effects import Agent, Effect, Ended, Infer, Join, Spawn, Think, ThinkKind
-from swarm.workload.think import human_waits, lengths, lognormal
+from swarm.workload.think import human_waits, lengths, lognormal, one_length
 
 INSTRUCTION_TOKENS = 200
 """The request for a summary that a compaction appends."""
@@ -28,8 +27,7 @@ TURNS_MAX = 2_000
 """Longest life of an agent in turns; a bound on what is drawn ahead."""
 
 
-@dataclass(frozen=True, slots=True)
-class TurnDraw:
+class TurnDraw(NamedTuple):
     """What chance decided of one turn."""
 
     think_s: float
@@ -39,8 +37,7 @@ class TurnDraw:
     summary: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delegation:
+class Delegation(NamedTuple):
     """What an orchestrator hands over after one of its turns."""
 
     turn: int
@@ -59,7 +56,7 @@ def session_agent(config: SyntheticConfig, *, seed: int, session: str) -> Agent:
 def orchestrator(config: SyntheticConfig, seed: int, session: str) -> Generator[Effect, Any, None]:
     """Work through a session's turns, delegating now and then, and end with all sub-agents joined."""
     generator = stream(seed, "plan", session)
-    turns = _draw_turns(config, generator, with_people=True)
+    turns = _draw_turns(config, config.turns, generator, with_people=True)
     delegations = _draw_delegations(config.subagents, generator, len(turns))
     context = Context(session, shared_prefix("orchestrator", config.tool_tokens, config.system_tokens))
     prefix = context.tip
@@ -137,9 +134,8 @@ def subagent(
 ) -> Generator[Effect, Any, Prompt]:
     """Take a brief and work on it with tools; return the context, with which an expert is asked again."""
     generator = stream(seed, "plan", path)
-    limited = config.model_copy(update={"turns": config.subagents.turns})
-    turns = _draw_turns(limited, generator, with_people=False)
-    brief = lengths(config.subagents.brief_tokens, generator, 1)[0]
+    turns = _draw_turns(config, config.subagents.turns, generator, with_people=False)
+    brief = one_length(config.subagents.brief_tokens, generator)
     prefix = shared_prefix(role, config.tool_tokens, config.system_tokens)
     context = Context(path, prefix if base is None else base)
     context.append(brief)
@@ -179,19 +175,17 @@ def _compact(
 
 
 def _draw_turns(
-    config: SyntheticConfig, generator: np.random.Generator, *, with_people: bool
+    config: SyntheticConfig, turns: LognormalConfig, generator: np.random.Generator, *, with_people: bool
 ) -> list[TurnDraw]:
-    count = min(TURNS_MAX, lengths(config.turns, generator, 1)[0])
+    count = min(TURNS_MAX, one_length(turns, generator))
     by_person = generator.random(count) < (1.0 / config.turns_per_request if with_people else 0.0)
     tool_s = lognormal(config.tool_think_s, generator, count)
     human_s = human_waits(config.human_wait, generator, count)
     think_s = np.where(by_person, human_s, tool_s)
     if config.idle_cap_s is not None:
         think_s = np.minimum(think_s, config.idle_cap_s)
-    results = lengths(config.tool_result, generator, count)
-    messages = lengths(config.human_message, generator, count)
-    outputs = lengths(config.output, generator, count)
-    summaries = lengths(config.summary, generator, count)
+    quantities = (config.tool_result, config.human_message, config.output, config.summary)
+    results, messages, outputs, summaries = lengths(quantities, generator, count)
     drawn = zip(think_s.tolist(), by_person.tolist(), messages, results, outputs, summaries, strict=True)
     return [
         TurnDraw(waited, "human", message, output, summary)
@@ -209,7 +203,7 @@ def _draw_delegations(
     is_long = generator.random(turns_count) < (config.long_lived_share if config.long_lived else 0.0)
     fan_out = generator.integers(1, config.fan_out_max + 1, turns_count)
     expert = generator.integers(0, max(1, config.long_lived), turns_count)
-    reports = lengths(config.brief_tokens, generator, turns_count)
+    reports = lengths((config.brief_tokens,), generator, turns_count)[0]
     return {
         k: Delegation(
             turn=k,
@@ -234,7 +228,7 @@ def _first_turn(
     A warm start enters the session at a uniformly drawn turn, with the context that the turns before it
     would have left.
     """
-    first_context = lengths(config.first_context, generator, 1)[0]
+    first_context = one_length(config.first_context, generator)
     entered = float(generator.random())
     prefix_tokens = context.length
     context.append(min(first_context, config.high_watermark // 2))

@@ -1,4 +1,10 @@
-"""Chance in the quantities agents are made of."""
+"""Chance in the quantities agents are made of.
+
+A call into numpy costs more than a session's few dozen numbers: what is drawn in a row is drawn at once.
+"""
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +14,34 @@ from swarm.config.workload import HumanWaitConfig, LognormalConfig
 
 def lognormal(config: LognormalConfig, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
     """Draw `count` values; a value outside [least, most] is moved to the nearest bound."""
-    logs = np.log(config.median) + config.sigma * generator.standard_normal(count)
-    values: NDArray[np.float64] = np.exp(logs, out=logs)
-    return np.minimum(np.maximum(values, config.least, out=values), config.most, out=values)
+    return _values(config, generator.standard_normal(count))
 
 
-def lengths(config: LognormalConfig, generator: np.random.Generator, count: int) -> list[int]:
-    """Draw `count` whole numbers, at least 1."""
-    drawn = np.rint(lognormal(config, generator, count))
-    whole: list[int] = np.maximum(1, drawn, out=drawn).astype(np.int64).tolist()
+def one_length(config: LognormalConfig, generator: np.random.Generator) -> int:
+    """Draw one whole number, at least 1."""
+    value = math.exp(math.log(config.median) + config.sigma * float(generator.standard_normal()))
+    return max(1, round(min(max(value, config.least), config.most)))
+
+
+def lengths(
+    configs: Sequence[LognormalConfig], generator: np.random.Generator, count: int
+) -> list[list[int]]:
+    """Draw `count` whole numbers, at least 1, for each of several quantities, one after the other."""
+    normals = generator.standard_normal((len(configs), count))
+    for config, row in zip(configs, normals, strict=True):
+        _values(config, row)
+    whole: list[list[int]] = (
+        np.maximum(1.0, np.rint(normals, out=normals), out=normals).astype(np.int64).tolist()
+    )
     return whole
+
+
+def _values(config: LognormalConfig, normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn standard normals into values, in place."""
+    normals *= config.sigma
+    normals += math.log(config.median)
+    np.exp(normals, out=normals)
+    return np.minimum(np.maximum(normals, config.least, out=normals), config.most, out=normals)
 
 
 def human_waits(config: HumanWaitConfig, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
