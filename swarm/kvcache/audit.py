@@ -28,7 +28,7 @@ def audit(hierarchies: Sequence[Hierarchy], handles: Iterable[tuple[Hierarchy, H
 
 def audit_tier(tier: Tier) -> None:
     """Check one tier's runs, queue and counters."""
-    counted: dict[float, int] = {}
+    counted: dict[int, int] = {}
     for node, runs in tier.runs.by_node.items():
         _check(bool(runs), tier, f"{node!r} is filed without runs")
         position = -1
@@ -41,7 +41,7 @@ def audit_tier(tier: Tier) -> None:
     held = sum(counted.values())
     _check(counted == tier.runs.counts, tier, f"uses count {tier.runs.counts}, runs {counted}")
     _check(held == tier.runs.held, tier, f"holds {held} blocks, says {tier.runs.held}")
-    queued = {use.sequence for use in tier.runs.queue}
+    queued = {sequence for sequence, _ in tier.runs.queue}
     unqueued = counted.keys() - queued - {PINNED.sequence}
     _check(not unqueued, tier, f"uses {unqueued} hold blocks and are in no queue")
     counters = tier.counters
@@ -105,7 +105,9 @@ def _audit_prefixes(hierarchy: Hierarchy) -> None:
             above = above.parent
         for run_start, run_end, run_use in runs:
             _check(run_start == position, hbm, f"{node!r} has a hole before block {run_start}: {runs}")
-            _check(run_use <= use, hbm, f"{node!r} was used later than what it follows: {runs}")
+            _check(
+                run_use.sequence <= use.sequence, hbm, f"{node!r} was used later than what it follows: {runs}"
+            )
             position, use = run_end, run_use
 
 

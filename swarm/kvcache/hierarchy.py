@@ -69,16 +69,14 @@ class Hierarchy:
         hit = hbm_reach(tiers[0], node, limit, size, now_s)
         tokens = hit * size
         changes = self.uses.changes
-        if len(tiers) == 1:
-            return Match(prompt, now_s, tokens, (tokens,), (), changes)
         by_tier = [0] * len(tiers)
         by_tier[0] = tokens
-        if hit >= limit:
-            return Match(prompt, now_s, tokens, tuple(by_tier), (), changes)
+        if hit >= limit or len(tiers) == 1:
+            return Match(prompt, now_s, by_tier, [], changes)
         parts = lower_parts(tiers, node, hit, limit, size, now_s)
         for part in parts:
             by_tier[part.tier] += (part.end - part.start) * size
-        return Match(prompt, now_s, sum(by_tier), tuple(by_tier), tuple(parts), changes)
+        return Match(prompt, now_s, by_tier, parts, changes)
 
     def peek(self, prompt: Prompt, now_s: float) -> int:
         """Return how many tokens of the prompt are held; changes nothing."""
@@ -272,16 +270,16 @@ class Hierarchy:
         """Read what lower tiers serve of the first `used` blocks; reading is a use of a copy that stays."""
         blocks = [0] * len(self.tiers)
         use = self.uses.new(now_s, handle.node)
-        for index, node, start, part_end in match.parts:
-            end = min(part_end, used)
+        for part in match.parts:
+            start, end = part.start, min(part.end, used)
             if start >= end:
                 break
-            tier = self.tiers[index]
-            blocks[index] += end - start
+            tier = self.tiers[part.tier]
+            blocks[part.tier] += end - start
             if tier.spec.inclusive:
-                tier.runs.paint(node, start, end, use, fill=False)
+                tier.runs.paint(part.node, start, end, use, fill=False)
             else:
-                tier.promote_away(node, start, end)
+                tier.promote_away(part.node, start, end)
         block_bytes = self.rules.block_bytes
         for index, count in enumerate(blocks):
             if count:
@@ -322,7 +320,7 @@ class Hierarchy:
             low, high, known = runs[-1]
             if low <= start:
                 # No gap but the one behind the last run, as is usual.
-                if high > start and known < use:
+                if high > start and known.sequence < use.sequence:
                     paint(node, start, end, use, False)
                 if high < end:
                     low = high if high > start else start
@@ -344,7 +342,7 @@ class Hierarchy:
         size = self.rules.block_tokens
         tokens = [0] * len(TIER_ORDER)
         tokens[self._places[0]] = min(match.by_tier[0], used * size)
-        for index, _, start, end in match.parts:
-            if start < used:
-                tokens[self._places[index]] += (min(end, used) - start) * size
+        for part in match.parts:
+            if part.start < used:
+                tokens[self._places[part.tier]] += (min(part.end, used) - part.start) * size
         return tuple(tokens)

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from swarm.context.tree import Node, Prompt
 from swarm.kvcache.prefix import spans
 from swarm.kvcache.tier import Tier
 
 
-class Part(NamedTuple):
+class Part:
     """Blocks [start, end) of a node that are served by tier number `tier` of the hierarchy."""
 
-    tier: int
-    node: Node
-    start: int
-    end: int
+    __slots__ = ("end", "node", "start", "tier")
+
+    def __init__(self, tier: int, node: Node, start: int, end: int) -> None:
+        self.tier = tier
+        self.node = node
+        self.start = start
+        self.end = end
 
 
-class Match(NamedTuple):
+class Match:
     """What a prompt would hit at one moment."""
 
-    prompt: Prompt
-    at_s: float
-    tokens: int
-    by_tier: tuple[int, ...]
-    """Tokens by tier, in the hierarchy's order; they sum to `tokens`. HBM's come first on the path."""
-    parts: tuple[Part, ...]
-    """What lower tiers serve, in path order."""
-    changes: int
-    """What `Uses.changes` was."""
+    __slots__ = ("at_s", "by_tier", "changes", "parts", "prompt", "tokens")
+
+    def __init__(
+        self, prompt: Prompt, at_s: float, by_tier: list[int], parts: list[Part], changes: int
+    ) -> None:
+        self.prompt = prompt
+        self.at_s = at_s
+        self.by_tier = by_tier
+        """Tokens by tier, in the hierarchy's order. HBM's come first on the path."""
+        self.tokens = sum(by_tier)
+        self.parts = parts
+        """What lower tiers serve, in path order."""
+        self.changes = changes
+        """What `Uses.changes` was."""
 
 
 def hbm_reach(hbm: Tier, node: Node, end: int, block_tokens: int, now_s: float) -> int:

@@ -8,20 +8,25 @@ index names one block: "deepest first" is "highest index first".
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from swarm.context.tree import Node
 
 
-class Use(NamedTuple):
+class Use:
     """One use of a path that ends in `node`: recency is the sequence number, age counts from `at_s`."""
 
-    sequence: float
-    at_s: float
-    node: Node | None
+    __slots__ = ("at_s", "node", "sequence")
+
+    def __init__(self, sequence: int, at_s: float, node: Node | None) -> None:
+        self.sequence = sequence
+        self.at_s = at_s
+        self.node = node
+
+    def __repr__(self) -> str:
+        return f"Use({self.sequence}, at_s={self.at_s}, node={self.node!r})"
 
 
-PINNED = Use(math.inf, math.inf, None)
+PINNED = Use(1 << 60, math.inf, None)
 """The use of blocks that somebody is using now: more recent than any, and in no queue."""
 
 

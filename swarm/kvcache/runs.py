@@ -6,7 +6,6 @@ that a request costs a few steps for each node on its path, whatever its length.
 
 from __future__ import annotations
 
-import math
 from heapq import heappop, heappush
 
 from swarm.context.tree import Node
@@ -23,10 +22,10 @@ class Runs:
 
     def __init__(self) -> None:
         self.by_node: dict[Node, list[Run]] = {}
-        self.counts: dict[float, int] = {}
+        self.counts: dict[int, int] = {}
         """Blocks by the sequence number of their use."""
-        self.queue: list[Use] = []
-        """A heap; an entry whose use counts no blocks is dead."""
+        self.queue: list[tuple[int, Use]] = []
+        """A heap by sequence number; an entry whose use counts no blocks is dead."""
         self.held = 0
 
     def paint(self, node: Node, start: int, end: int, use: Use, fill: bool) -> int:
@@ -50,7 +49,11 @@ class Runs:
             self.counts[use.sequence] += end - start
             self.held += end - start
             return end - start
-        if last_start == start and last_end <= end and (last_use is PINNED or last_use < use):
+        if (
+            last_start == start
+            and last_end <= end
+            and (last_use is PINNED or last_use.sequence < use.sequence)
+        ):
             new_end = end if fill else last_end
             if len(runs) == 1 or runs[-2][2] is not use:
                 runs[-1] = (start, new_end, use)
@@ -88,7 +91,7 @@ class Runs:
             if fill and inside_start > position:
                 inserted += inside_start - position
                 _join(pieces, (position, inside_start, use))
-            if run_use is PINNED or run_use < use:
+            if run_use is PINNED or run_use.sequence < use.sequence:
                 if run_use is not use:
                     self._uncount(run_use, inside_end - inside_start)
                     repainted += inside_end - inside_start
@@ -135,8 +138,8 @@ class Runs:
         evicted: list[Piece] = []
         queue = self.queue
         while blocks > 0 and queue:
-            use = queue[0]
-            count = self.counts.get(use.sequence, 0)
+            sequence, use = queue[0]
+            count = self.counts.get(sequence, 0)
             if not count:
                 heappop(queue)
                 continue
@@ -147,9 +150,9 @@ class Runs:
         """Stop holding the blocks that have outlived `ttl_s` since their last use, least recent first."""
         expired: list[Piece] = []
         queue = self.queue
-        while queue and queue[0].at_s + ttl_s < now_s:
-            use = queue[0]
-            count = self.counts.get(use.sequence, 0)
+        while queue and queue[0][1].at_s + ttl_s < now_s:
+            sequence, use = queue[0]
+            count = self.counts.get(sequence, 0)
             if count:
                 self._cut(use, count, expired)
             heappop(queue)
@@ -214,7 +217,7 @@ class Runs:
     @property
     def pinned(self) -> int:
         """Blocks that somebody is using now."""
-        return self.counts.get(math.inf, 0)
+        return self.counts.get(PINNED.sequence, 0)
 
     def _store(self, node: Node, runs: list[Run]) -> None:
         if runs:
@@ -230,7 +233,7 @@ class Runs:
             return
         counts[sequence] = blocks
         if use is not PINNED:
-            heappush(self.queue, use)
+            heappush(self.queue, (sequence, use))
             if len(self.queue) > 2 * len(counts) + HEAP_SLACK:
                 self._rebuild_queue()
 
@@ -242,8 +245,8 @@ class Runs:
             del self.counts[use.sequence]
 
     def _rebuild_queue(self) -> None:
-        live = {use.sequence: use for use in self.queue if use.sequence in self.counts}
-        self.queue[:] = sorted(live.values())
+        live = {sequence: use for sequence, use in self.queue if sequence in self.counts}
+        self.queue[:] = sorted(live.items())
 
 
 def _join(pieces: list[Run], run: Run) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig, TierConfig
 from swarm.context.tree import Prompt, root
 from swarm.fleet.build import build_fleet
-from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.moves import CacheRules, Handle, Transfer
 from swarm.kvcache.prefix import Uses
@@ -396,7 +396,7 @@ def plain(event: Event) -> tuple[object, ...]:
     """Return an event's kind and whole numbers."""
     match event:
         case FirstToken(_, request_id, cache, replica):
-            use = cache if isinstance(cache, tuple) else (cache.cached_tokens, cache.ideal_tokens)
+            use = (cache.cached_tokens, cache.ideal_tokens) if isinstance(cache, CacheUse) else cache
             return "first", request_id, use, replica
         case Tokens(_, request_id, total):
             return "tokens", request_id, total

@@ -16,7 +16,7 @@ from swarm.kvcache.audit import audit
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import CAUSES, Losses
 from swarm.kvcache.moves import CacheRules, Handle, Transfer
-from swarm.kvcache.prefix import Uses
+from swarm.kvcache.prefix import PINNED, Uses
 from swarm.kvcache.tier import TIER_ORDER, Tier, TierName, TierSpec
 
 Block = tuple[Node, int]
@@ -389,7 +389,7 @@ class World:
                     for block in range(start, end)
                 }
                 in_use = pinned if index == 0 else set()
-                assert held == {b: math.inf if b in in_use else u[0] for b, u in twin.last.items()}
+                assert held == {b: PINNED.sequence if b in in_use else u[0] for b, u in twin.last.items()}
                 counters = real.counters
                 assert (
                     counters.hit_blocks,
@@ -461,7 +461,7 @@ class World:
         served = pair.twin.lookup(prompt, self.now_s)
         match = pair.real.lookup(prompt, self.now_s)
         tiers = len(pair.real.tiers)
-        assert match.by_tier == tuple(served.count(i) * self.size for i in range(tiers))
+        assert match.by_tier == [served.count(i) * self.size for i in range(tiers)]
         assert pair.real.peek(prompt, self.now_s) == match.tokens == len(served) * self.size
         use_tokens = match.tokens if a % 3 else match.tokens // 2
         names = blocks_of(prompt.node, prompt.length, self.size)

@@ -8,7 +8,6 @@ fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are the f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -19,7 +18,7 @@ from swarm.config.fleet import FleetConfig
 from swarm.context.tree import Node, Prompt
 from swarm.errors import RunError
 from swarm.fleet.build import build_fleet
-from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 
 KINDS: dict[type, str] = {FirstToken: "first", Finished: "finished", Refused: "refused"}
 FILE_BYTES_MAX = 8 * 1024**3
@@ -85,7 +84,7 @@ class FleetJournal:
 
 def said(event: FirstToken | Finished | Refused) -> list[Any]:
     """Return an event as its line."""
-    return [KINDS[type(event)], *astuple(event)]
+    return [KINDS[type(event)], *(tuple(part) if isinstance(part, CacheUse) else part for part in event)]
 
 
 def recorded(path: Path) -> list[list[Any]]:
