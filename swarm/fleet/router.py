@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -51,9 +52,15 @@ class PrefixAware:
 
     def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
         """Return the rank that would answer first; among equals, the first."""
+        best = ranks[0]
         if len(ranks) == 1:
-            return ranks[0]
-        return min(ranks, key=lambda rank: rank.estimate_s(prompt, now_s))
+            return best
+        least_s = math.inf
+        for rank in ranks:
+            seconds = rank.estimate_s(prompt, now_s)
+            if seconds < least_s:
+                best, least_s = rank, seconds
+        return best
 
 
 ROUTERS: dict[RouterName, type[Router]] = {

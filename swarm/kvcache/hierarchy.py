@@ -162,9 +162,9 @@ class Hierarchy:
         self.uses.changes += 1
         hbm = self.tiers[0]
         inserted = 0
-        pins, paint = handle.pins, hbm.runs.paint
+        pins, held = handle.pins, hbm.runs
         for node, low, high in spans(handle.node, start, end, self.rules.block_tokens):
-            inserted += paint(node, low, high, PINNED, True)
+            inserted += held.paint(node, low, high, PINNED, True)
             if pins and pins[-1][0] is node:
                 self.pins.remove(node, pins.pop()[1])
             self.pins.add(node, high)
@@ -307,7 +307,8 @@ class Hierarchy:
     def _offer(self, index: int, pieces: list[Piece], transfers: list[Transfer]) -> None:
         """Let a tier note the use of what it holds of `pieces`, and be written the rest."""
         tier = self.tiers[index]
-        by_node, paint = tier.runs.by_node, tier.runs.paint
+        held = tier.runs
+        by_node = held.by_node
         writes: list[Piece] = []
         blocks = 0
         for piece in pieces:
@@ -321,14 +322,14 @@ class Hierarchy:
             if low <= start:
                 # No gap but the one behind the last run, as is usual.
                 if high > start and known.sequence < use.sequence:
-                    paint(node, start, end, use, False)
+                    held.paint(node, start, end, use, False)
                 if high < end:
                     low = high if high > start else start
                     writes.append((node, low, end, use))
                     blocks += end - low
                 continue
-            paint(node, start, end, use, False)
-            for low, high in tier.runs.missing(node, start, end):
+            held.paint(node, start, end, use, False)
+            for low, high in held.missing(node, start, end):
                 writes.append((node, low, high, use))
                 blocks += high - low
         if blocks:
