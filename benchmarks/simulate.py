@@ -5,7 +5,8 @@
 Coding agents with contexts of about 100k tokens, over four replicas and three tiers that grow with the number
 of agents, so that the load of a replica does not depend on it. Goal: >= 10,000 requests per CPU-second, and a
 cost per request within 2 x from 100 to 10,000 agents. What is charged is everything from the start of the
-simulation to its summary and tables; reading the experiment and drawing the report are not.
+simulation to its summary and tables; reading the experiment and drawing the report are not. For the compiled
+fleet: `scripts/compile --target DIR`, then `PYTHONPATH=DIR python -P benchmarks/simulate.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from typing import Any
 
 from swarm.config.experiment import Experiment
+from swarm.kvcache import runs
+from swarm.measure.rows import warm_up
 from swarm.measure.series import series
 from swarm.measure.summary import summarize
 from swarm.measure.totals import facts_of
@@ -110,6 +113,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
+    warm_up()
+    print("plain" if runs.__file__.endswith(".py") else "compiled")
     for agents in options.agents:
         profile = cProfile.Profile()
         if options.profile:
