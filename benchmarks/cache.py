@@ -50,6 +50,8 @@ class Recorder:
 
     def agent_ended(self, agent: Agent, at_s: float) -> None: ...
 
+    def agent_stopped(self, agent: Agent, at_s: float) -> None: ...
+
     def request_sent(self, at_s: float) -> None: ...
 
     def request_ended(self, flight: Flight, end: Finished | Refused) -> None: ...
@@ -60,7 +62,7 @@ def prompts(traces: Path) -> list[tuple[float, Prompt]]:
     config = ReplayConfig(path=traces, replies="planned", shared_prefix=False)
     source = open_source(config, 1, load_scripts(config, 1, 1))
     recorder = Recorder()
-    kernel = Kernel(recorder, recorder, retry=RetryConfig(), seed=1)
+    kernel = Kernel(recorder, recorder, retry=RetryConfig(), seed=1, admission=None)
     assert source.count is not None
     for index in range(source.count):
         kernel.start(source.session(index), 0.0)
