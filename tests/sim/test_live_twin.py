@@ -55,7 +55,14 @@ def experiment(
                 },
             },
             "load": {"agents": agents, "sessions_max": sessions, "ramp_s": ramp_s, "duration_s": None},
-            "target": {"api": "token_ids", "model": "twin", "timeouts": {"total_s": 60}},
+            "target": {
+                "api": "token_ids",
+                "model": "twin",
+                # None that the emulated model says: text that goes on as a reply did, by chance, hits.
+                "token_id_low": 10_000,
+                "token_id_high": 17_191,
+                "timeouts": {"total_s": 60},
+            },
             "fleet": {
                 "block_tokens": 8,
                 "cost": {
