@@ -14,6 +14,8 @@ from swarm.report.theme import SPAN, TOKENS
 
 HEIGHT_PX = 300
 COLUMNS_GAP_PX = 60
+ZONES_OFFSET_PX = 24
+"""From the plot to its legend: the letter of the highest point lies between them."""
 ZONE_COLORS = {"A": palette.BAD, "B": palette.TIERS["dram"], "C": palette.GOOD}
 
 
@@ -54,7 +56,10 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         axis=_x_axis(rows) if is_number else alt.Axis(labelAngle=0),
     )
     y = alt.Y("y:Q", title=y_title, scale=_scale(chart.log_y, zero=True), axis=_axis(chart.y))
-    color = alt.Color("series:N", scale=scale, legend=alt.Legend(title=None, symbolType="stroke", columns=4))
+    legend = alt.Legend(title=None, symbolType="stroke", columns=4)
+    if chart.zones:
+        legend.offset = ZONES_OFFSET_PX
+    color = alt.Color("series:N", scale=scale, legend=legend)
     tips = [
         alt.Tooltip("series:N"),
         alt.Tooltip("x:Q" if is_number else "x:N", title=x_title),
