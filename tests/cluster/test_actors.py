@@ -34,6 +34,7 @@ def plan(out: Path) -> dict[tuple[str, int], tuple[Any, ...]]:
     return found
 
 
+@pytest.mark.slow
 def test_agents_in_actors_of_their_own_do_what_they_do_on_one_host(
     nodes: Any, swarm_run: Callable[..., Any], tmp_path: Path
 ) -> None:

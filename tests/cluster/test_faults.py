@@ -14,7 +14,7 @@ import pytest
 
 from swarm.measure.settle import read_batches
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 """Processes start slowly where a machine is busy; nothing here waits for a fixed time."""
 
 
