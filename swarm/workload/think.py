@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from swarm.config.workload import HumanWaitConfig, LognormalConfig
 
+LOG_MOST = 700.0
+"""The largest logarithm whose value is still a number."""
+
 
 def lognormal(config: LognormalConfig, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
     """Draw `count` values; a value outside [least, most] is moved to the nearest bound."""
@@ -19,7 +22,8 @@ def lognormal(config: LognormalConfig, generator: np.random.Generator, count: in
 
 def one_length(config: LognormalConfig, generator: np.random.Generator) -> int:
     """Draw one whole number, at least 1."""
-    value = math.exp(math.log(config.median) + config.sigma * float(generator.standard_normal()))
+    log = math.log(config.median) + config.sigma * float(generator.standard_normal())
+    value = math.exp(min(log, LOG_MOST))
     return max(1, round(min(max(value, config.least), config.most)))
 
 

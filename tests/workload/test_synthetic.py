@@ -4,12 +4,14 @@ import itertools
 import statistics
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
-from swarm.config.workload import SubagentConfig, SyntheticConfig
+from swarm.config.workload import LognormalConfig, SubagentConfig, SyntheticConfig
 from swarm.context.tree import Prompt
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Spawn, Think
 from swarm.workload.synthetic import session_agent
+from swarm.workload.think import one_length
 
 Step = tuple[str, Think | Infer | Spawn | Join]
 
@@ -142,3 +144,9 @@ def test_a_warm_start_enters_sessions_in_their_midst() -> None:
         return statistics.mean(e.prompt.length for e in effects if isinstance(e, Infer))
 
     assert mean(warm) > 1.5 * mean(cold)
+
+
+def test_a_spread_beyond_all_numbers_ends_at_the_bounds() -> None:
+    wide = LognormalConfig(median=1.0, sigma=1e4, least=3, most=7)
+    drawn = {one_length(wide, np.random.default_rng(k)) for k in range(20)}
+    assert drawn == {3, 7}
