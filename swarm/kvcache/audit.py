@@ -41,7 +41,7 @@ def audit_tier(tier: Tier) -> None:
     held = sum(counted.values())
     _check(counted == tier.runs.counts, tier, f"uses count {tier.runs.counts}, runs {counted}")
     _check(held == tier.runs.held, tier, f"holds {held} blocks, says {tier.runs.held}")
-    queued = {sequence for sequence, _ in tier.runs.queue}
+    queued = {use.sequence for use in tier.runs.queue[tier.runs.first :]}
     unqueued = counted.keys() - queued - {PINNED.sequence}
     _check(not unqueued, tier, f"uses {unqueued} hold blocks and are in no queue")
     counters = tier.counters

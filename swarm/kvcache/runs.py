@@ -6,26 +6,30 @@ that a request costs a few steps for each node on its path, whatever its length.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from bisect import insort
+from operator import attrgetter
 
 from swarm.context.tree import Node
 from swarm.kvcache.prefix import PINNED, Piece, Run, Use
 
-HEAP_SLACK = 64
+QUEUE_SLACK = 64
 """Dead entries that a queue may hold beyond twice its live ones before it is rebuilt."""
+_sequence_of = attrgetter("sequence")
 
 
 class Runs:
     """The runs that one memory holds, with a queue of their uses, least recent first."""
 
-    __slots__ = ("by_node", "counts", "held", "queue")
+    __slots__ = ("by_node", "counts", "first", "held", "queue")
 
     def __init__(self) -> None:
         self.by_node: dict[Node, list[Run]] = {}
         self.counts: dict[int, int] = {}
         """Blocks by the sequence number of their use."""
-        self.queue: list[tuple[int, Use]] = []
-        """A heap by sequence number; an entry whose use counts no blocks is dead."""
+        self.queue: list[Use] = []
+        """In order, as nearly all come in order anyway; an entry whose use counts no blocks is dead."""
+        self.first = 0
+        """Entries before this are dead."""
         self.held = 0
 
     def paint(self, node: Node, start: int, end: int, use: Use, fill: bool) -> int:
@@ -136,26 +140,28 @@ class Runs:
     def evict(self, blocks: int) -> list[Piece]:
         """Stop holding up to `blocks` blocks, least recent use first, deepest first within a use."""
         evicted: list[Piece] = []
-        queue = self.queue
-        while blocks > 0 and queue:
-            sequence, use = queue[0]
-            count = self.counts.get(sequence, 0)
-            if not count:
-                heappop(queue)
-                continue
-            blocks -= self._cut(use, min(count, blocks), evicted)
+        queue, counts, first = self.queue, self.counts, self.first
+        while blocks > 0 and first < len(queue):
+            use = queue[first]
+            count = counts.get(use.sequence, 0)
+            if count:
+                blocks -= self._cut(use, min(count, blocks), evicted)
+            else:
+                first += 1
+        self.first = first
         return evicted
 
     def expire(self, now_s: float, ttl_s: float) -> list[Piece]:
         """Stop holding the blocks that have outlived `ttl_s` since their last use, least recent first."""
         expired: list[Piece] = []
-        queue = self.queue
-        while queue and queue[0][1].at_s + ttl_s < now_s:
-            sequence, use = queue[0]
-            count = self.counts.get(sequence, 0)
+        queue, counts, first = self.queue, self.counts, self.first
+        while first < len(queue) and queue[first].at_s + ttl_s < now_s:
+            use = queue[first]
+            count = counts.get(use.sequence, 0)
             if count:
                 self._cut(use, count, expired)
-            heappop(queue)
+            first += 1
+        self.first = first
         return expired
 
     def _cut(self, use: Use, blocks: int, evicted: list[Piece]) -> int:
@@ -233,9 +239,18 @@ class Runs:
             return
         counts[sequence] = blocks
         if use is not PINNED:
-            heappush(self.queue, (sequence, use))
-            if len(self.queue) > 2 * len(counts) + HEAP_SLACK:
-                self._rebuild_queue()
+            self._enqueue(use)
+
+    def _enqueue(self, use: Use) -> None:
+        queue = self.queue
+        if not queue or queue[-1].sequence < use.sequence:
+            queue.append(use)
+        else:
+            insort(queue, use, lo=self.first, key=_sequence_of)
+        if len(queue) > 2 * len(self.counts) + QUEUE_SLACK:
+            live = {entry: None for entry in queue[self.first :] if entry.sequence in self.counts}
+            queue[:] = live
+            self.first = 0
 
     def _uncount(self, use: Use, blocks: int) -> None:
         left = self.counts[use.sequence] - blocks
@@ -243,10 +258,6 @@ class Runs:
             self.counts[use.sequence] = left
         else:
             del self.counts[use.sequence]
-
-    def _rebuild_queue(self) -> None:
-        live = {sequence: use for sequence, use in self.queue if sequence in self.counts}
-        self.queue[:] = sorted(live.items())
 
 
 def _join(pieces: list[Run], run: Run) -> None:

@@ -26,7 +26,7 @@ from swarm.sim.searching import Searching
 from swarm.workload.effects import Agent
 from swarm.workload.source import Material, Source, open_source
 
-GC_THRESHOLDS = (100_000, 20, 20)
+GC_THRESHOLDS = (1_000_000, 20, 20)
 WATCH_REQUESTS = 256
 WINDOWED_ROWS = 16_384
 """Rows that are added to the windows at once: their columns are in memory for that."""
