@@ -29,6 +29,8 @@ from swarm.sim.run import simulate
 
 REQUESTS_PER_AGENT_S = 0.044
 """What this workload comes to, sub-agents included: it sets how long a run must last."""
+REQUESTS_PER_AGENT_LEAST = 20
+"""Of a run: one that ends when its agents have hardly begun measures their starts and cold prefills."""
 
 
 def experiment(agents: int, duration_s: float) -> Experiment:
@@ -86,6 +88,7 @@ def experiment(agents: int, duration_s: float) -> Experiment:
 
 def run(agents: int, requests: int) -> tuple[float, str]:
     """Return CPU seconds a request, and a note on what was simulated."""
+    requests = max(requests, REQUESTS_PER_AGENT_LEAST * agents)
     config = experiment(agents, 60 + requests / (REQUESTS_PER_AGENT_S * agents))
     gc.collect()
     started_s = time.process_time()

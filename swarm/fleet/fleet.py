@@ -99,7 +99,7 @@ class Fleet:
                 reason = f"the plan's tokens are used up for {wait_s:.3f} s"
                 self._events.append(Refused(now_s, request.request_id, reason, wait_s))
                 return
-        sequence = Sequence(request, self._losses.ideal.send(request.prompt))
+        sequence = Sequence(request, self._losses.ideal.send(*request.prompt))
         self._sequences[request.request_id] = sequence
         seconds = rank.entry_s(request.prompt.length)
         if seconds:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from swarm.context.tree import Node, Prompt
+from swarm.context.tree import Node
 from swarm.kvcache.match import Match
 from swarm.kvcache.prefix import Piece, spans
 from swarm.kvcache.tier import Tier
@@ -76,7 +76,7 @@ class Losses:
 
     def publish(self, node: Node, start: int, end: int) -> None:
         """Blocks [start, end) of a path have become visible somewhere."""
-        self._published.send(Prompt(node, end * self.block_tokens))
+        self._published.send(node, end * self.block_tokens)
         if not self._has_drops:
             return
         for owner, low, high in spans(node, start, end, self.block_tokens):

@@ -106,7 +106,7 @@ class HostLedger:
         self._open_count += 1
         self._unreported[request.agent.path, request.turn] = request
         self._note_place(request.effect.prompt.node)
-        return self._ideal.send(request.effect.prompt)
+        return self._ideal.send(*request.effect.prompt)
 
     def missed(self) -> None:
         """Note a request that the lost host must have sent, of which nothing is known."""

@@ -38,9 +38,8 @@ class Ideal:
             node = node.parent
         return min(end, self._known[id(node)][0]) // self.block_tokens * self.block_tokens
 
-    def send(self, prompt: Prompt) -> int:
-        """Return how many tokens of the prompt, in whole blocks, are known; from now on all of them are."""
-        node, length = prompt
+    def send(self, node: Node, length: int) -> int:
+        """Return how many tokens of a prompt, in whole blocks, are known; from now on all of them are."""
         known = self._known
         end = length
         while True:
@@ -61,7 +60,7 @@ class Ideal:
 
     def output(self, prompt: Prompt, output_tokens: int) -> None:
         """Credit a reply that continues the prompt's own node, less the last token: it is never computed."""
-        self.send(Prompt(prompt.node, prompt.length + output_tokens - 1))
+        self.send(prompt.node, prompt.length + output_tokens - 1)
 
 
 class _Forget:

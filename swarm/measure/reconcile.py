@@ -21,7 +21,7 @@ def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -
     ideal = Ideal(block_tokens=block_tokens)
     hits = [0] * table.num_rows
     for row, _, prompt, is_send in sends(table, places):
-        hit = ideal.send(prompt)
+        hit = ideal.send(*prompt)
         if is_send:
             hits[row] = hit
     at = table.schema.get_field_index("ideal_tokens")

@@ -151,7 +151,7 @@ class Twin:
             self.events.append(Refused(now, request.request_id, "", None))
             return
         prompt = request.prompt if request.echo else request.prompt.branch(f"reply {request.request_id}")
-        ideal = self.ideal.send(request.prompt)
+        ideal = self.ideal.send(*request.prompt)
         self.waiting.append(Naive(request, prompt, ideal, target=prompt.length))
 
     def cancel(self, one: Naive, now: float) -> None:

@@ -467,7 +467,7 @@ class World:
         names = blocks_of(prompt.node, prompt.length, self.size)
         known = next((i for i, b in enumerate(names) if b not in self.history.sent), len(names))
         assert self.losses.ideal.peek(prompt) == known * self.size
-        assert self.losses.ideal.send(prompt) == known * self.size
+        assert self.losses.ideal.send(*prompt) == known * self.size
         self.history.sent.update(names)
         fleet = [other.twin for other in self.pairs]
         admission = pair.real.admit(match, self.now_s, use_tokens=use_tokens, ideal_tokens=known * self.size)

@@ -46,5 +46,5 @@ def test_hits_are_the_whole_blocks_that_were_sent_before(prompts: list[Prompt]) 
         tokens = tuple(content(prompt))
         ends = range(BLOCK, len(tokens) + 1, BLOCK)
         expected = max((end for end in ends if tokens[:end] in seen), default=0)
-        assert ideal.send(prompt) == expected
+        assert ideal.send(*prompt) == expected
         seen.update(tokens[:end] for end in range(1, len(tokens) + 1))

@@ -141,7 +141,7 @@ def test_the_tree_of_real_traces_has_the_ideal_hit_rate_of_their_blocks(shared_d
         tree = ReplayTree(script, recorded.id, shares_prefix=False)
         ideal = Ideal(block_tokens=recorded.block_tokens)
         for turn in _in_recorded_order(recorded, script, tree):
-            hit_tokens += ideal.send(turn)
+            hit_tokens += ideal.send(*turn)
             input_tokens += turn.length
     assert hit_tokens / input_tokens == pytest.approx(unlimited, abs=1e-6)
 

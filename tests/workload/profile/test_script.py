@@ -35,6 +35,6 @@ def test_the_tree_has_the_ideal_hit_rate_of_the_written_blocks() -> None:
         ]
         for _, _, turn in sorted(rows, key=lambda row: row[0]):
             prompt = tree.prompt(turn)
-            hits += ideal.send(prompt)
+            hits += ideal.send(*prompt)
             tokens += prompt.length
     assert hits / tokens == pytest.approx(summed_up(sessions).ttl_hit_rates[-1], abs=1e-9)
