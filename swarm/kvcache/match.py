@@ -80,17 +80,30 @@ def lower_parts(
 
 def _serve(tiers: Sequence[Tier], node: Node, start: int, end: int, now_s: float) -> list[Part]:
     """Return who serves what of a node's blocks [start, end), by place; gaps are served by nobody."""
+    parts: list[Part] = []
     for index in range(1, len(tiers)):
         tier = tiers[index]
         runs = tier.runs.by_node.get(node)
-        if runs is not None:
-            low, high, use = runs[-1]
-            if low <= start and end <= high and use.at_s + tier.ttl_s >= now_s:
-                return [Part(index, node, start, end)]
-            break
+        if runs is None:
+            continue
+        low, high, use = runs[-1]
+        if low > start or use.at_s + tier.ttl_s < now_s:
+            return parts + _search(tiers, index, node, start, end, now_s)
+        # All that this tier has of it is in its last run, as is usual.
+        if high > start:
+            reach = high if high < end else end
+            parts.append(Part(index, node, start, reach))
+            start = reach
+            if start == end:
+                break
+    return parts
+
+
+def _search(tiers: Sequence[Tier], first: int, node: Node, start: int, end: int, now_s: float) -> list[Part]:
+    """Return who of the tiers from `first` on serves what of a node's blocks [start, end), by place."""
     gaps = [(start, end)]
     parts: list[Part] = []
-    for index in range(1, len(tiers)):
+    for index in range(first, len(tiers)):
         tier = tiers[index]
         if node not in tier.runs.by_node:
             continue
