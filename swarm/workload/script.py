@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from swarm.workload.effects import ThinkKind
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
+_CLOCK_S = 1.0
+"""Recorders round the times of rows to whole seconds, and think times too."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeScript:
@@ -161,12 +164,15 @@ def _compile_agent(
     requests = sorted(requests, key=lambda request: request.t_s)
     starts = [request.t_s for request in requests]
     spawns: list[list[SpawnScript]] = [[] for _ in range(len(requests) + 1)]
+    ends: list[list[float]] = [[] for _ in range(len(requests) + 1)]
+    """Of the sub-agents among those spawns."""
     for ordinal, sub in enumerate(subagents):
         before = sum(start <= sub.t_s for start in starts)
         since = starts[before - 1] if before else 0.0
         has_next = before < len(starts)
         joined = has_next and sub.end_s <= starts[before]
         spawns[before].append(SpawnScript(ordinal + 1, max(0.0, sub.t_s - since), joined))
+        ends[before].append(sub.end_s)
     for group in spawns:
         group.sort(key=lambda spawn: spawn.after_s)
     turns = []
@@ -183,7 +189,7 @@ def _compile_agent(
                 and placed[id(following)] == node
                 and following.input_tokens >= request.input_tokens + request.output_tokens,
                 gap_s=max(0.0, request.t_s - (previous.t_s if previous else 0.0)),
-                think_s=_think_s(previous, request),
+                think_s=_think_s(previous, request, ends[index]),
                 api_s=previous.api_s if previous else None,
                 opened_by=_opened_by(request, index),
                 rewritten=_rewritten(previous, request),
@@ -193,14 +199,26 @@ def _compile_agent(
     return AgentScript(role, tuple(turns), tuple(spawns[0]))
 
 
-def _think_s(previous: RecordedRequest | None, request: RecordedRequest) -> float | None:
-    """Return the recorded think time, or None where it cannot be one since the previous request.
+def _think_s(
+    previous: RecordedRequest | None, request: RecordedRequest, subagent_ends: Sequence[float]
+) -> float | None:
+    """Return the think time since the previous request's end, or None where none was recorded.
 
-    Where that one's end was not recorded, recorders count from the last end that they know, long before it.
+    Where that end was not recorded, recorders count from the last one that they know, long before it. Some
+    count from the end of the row before, which may be a sub-agent's.
     """
-    if previous is None or request.think_s is None or request.think_s <= request.t_s - previous.t_s:
-        return request.think_s
-    return None
+    think_s = request.think_s
+    if previous is None or think_s is None:
+        return think_s
+    since_s = request.t_s - previous.t_s
+    if think_s > since_s:
+        return None
+    own_s = None if previous.api_s is None else since_s - previous.api_s
+    if own_s is not None and abs(think_s - own_s) <= _CLOCK_S:
+        return think_s
+    if any(abs(think_s - (request.t_s - end_s)) <= _CLOCK_S for end_s in subagent_ends):
+        return None if own_s is None else max(0.0, own_s)
+    return think_s
 
 
 def _opened_by(request: RecordedRequest, index: int) -> ThinkKind:

@@ -163,6 +163,29 @@ def test_a_think_time_longer_than_the_gap_falls_back_to_the_recorded_difference(
     assert thinks == [Think(9.0, "tool", "intended")]
 
 
+@pytest.mark.parametrize(
+    ("recorded_s", "api_s", "think"),
+    [
+        (47.0, 2.0, Think(47.0, "tool", "completed")),  # from the request's own end
+        (9.0, 2.0, Think(48.0, "tool", "completed")),  # from the sub-agent's, 41 s in
+        (9.4, None, Think(50.0, "tool", "intended")),  # the same, and its own end is not known
+        (20.0, 2.0, Think(20.0, "tool", "completed")),  # from neither: as recorded
+    ],
+)
+def test_a_think_time_from_a_subagents_end_counts_from_the_requests(
+    recorded_s: float, api_s: float | None, think: Think
+) -> None:
+    script = compile_session(
+        session(
+            request(0.0, [1], api_s=api_s), subagent(5.0, 36.0), request(50.0, [1, 2], think_s=recorded_s)
+        ),
+        None,
+    )
+    assert script.agents[0].turns[1].spawns == ()
+    thinks = [e for e in played(config(timing="think-only"), script) if isinstance(e, Think)]
+    assert thinks[-1] == think
+
+
 @pytest.mark.parametrize(("start", "least", "most"), [("beginning", 0, 0), ("staggered", 1, 60)])
 def test_staggered_sessions_wait_at_their_start(start: str, least: int, most: int) -> None:
     script = compile_session(session(request(0.0, [1])), None)
