@@ -151,8 +151,10 @@ def nodes() -> Iterator[Nodes]:
     from ray.cluster_utils import Cluster
 
     before = dict(os.environ)
-    os.environ.update(SETTINGS)
     temporary = tempfile.mkdtemp(prefix="swarm-ray-")
+    # The head writes its address there and does not make the folder; Ray's own may be another cluster's.
+    os.mkdir(os.path.join(temporary, "ray"))
+    os.environ.update(SETTINGS, RAY_TMPDIR=temporary)
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 2, "include_dashboard": False, "temp_dir": temporary},
