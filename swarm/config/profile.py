@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from swarm.config.strict import Strict
 
 Table = tuple[float, ...]
-LATENTS = ("requests", "start", "growth", "output", "tool_wait", "human_wait", "human_share")
+LATENTS = ("requests", "start", "growth", "output", "tool_wait", "human_wait", "human_share", "service")
 """What sets a session apart, each a standard normal; correlated."""
 
 
@@ -45,6 +45,7 @@ class SpreadConfig(Strict):
     tool_wait: float = Field(ge=0, lt=1)
     human_wait: float = Field(ge=0, lt=1)
     human_share: float = Field(ge=0, lt=1)
+    service: float = Field(ge=0, lt=1)
 
 
 class LinksConfig(Strict):
@@ -55,6 +56,7 @@ class LinksConfig(Strict):
     wait_growth: float = Field(ge=-1, le=1, description="a wait and the growth after it")
     wait_output: float = Field(ge=-1, le=1, description="a wait and the output after it")
     wait_wait: float = Field(ge=-1, le=1, description="a wait and the one before it")
+    service_wait: float = Field(ge=-1, le=1, description="a service time and the wait after it")
 
 
 class TurnsConfig(Strict):

@@ -1,15 +1,14 @@
 """Sets of sessions that are alike: of several candidates for each place, the one that fits the rest best.
 
 Sessions differ so much that totals of a hundred drawn freely scatter by a tenth. So each session is chosen
-among candidates, all drawn from the profile, such that the sums so far lie closest to the profile's means.
-What is chosen depends on the seed and on the places before it in its group alone: session k is the same
-however many are asked for.
+among candidates, all drawn from the profile, such that sums over the first sessions of a group, few or many,
+lie close to the profile's means: first one after the other, then each anew with the others as they are.
+What is chosen depends on the seed and the group alone: session k is the same however many are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,20 +22,25 @@ from swarm.workload.profile.turns import Floats, Turns
 
 GROUP = 128
 """Sessions that are balanced together."""
-CANDIDATES = 16
+CANDIDATES = 32
+SWEEPS = 4
+"""Times that each session of a group is chosen anew."""
+CHECK_EVERY = 8
+"""Sums over the first 8, 16, ... sessions of a group are held close to the profile's means."""
 BALANCED_MAX = 8 * GROUP
 """Sessions from this one on are drawn freely: so many together are alike in any case."""
 EDGES_COUNT = 12
 TTLS_S = (60.0, 300.0, 3600.0)
 AGE_EDGES_S = (15.0, 30.0, 90.0, 600.0, 3600.0)
-TIME_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
+TIME_LEVELS = (0.02, *(k / 20 for k in range(1, 20)), 0.98)
 
-_SHARE_SCALE = 0.012
+_SHARE_SCALE = 0.009
 """A distribution function off by so much weighs as much as a rate off by _RATE_SCALE."""
 _RATE_SCALE = 0.006
-_TOTAL_SCALE = 0.03
+_TOTAL_SCALE = 0.006
+_AGED_SCALE = 0.006
 _HELD_SCALE = 0.035
-_FRESH_SCALE = 0.015
+_FRESH_SCALE = 0.004
 _DELEGATED_SCALE = 0.2
 _TIME_SCALE = 0.012
 
@@ -164,7 +168,7 @@ class Yardstick:
         )
         shares = np.full(sum(map(len, edges)), requests * _SHARE_SCALE)
         rates = np.full(len(balance.ttls_s), tokens * _RATE_SCALE)
-        by_age = [_TIME_SCALE, *(_TOTAL_SCALE for _ in balance.age_edges_s)]
+        by_age = [_TIME_SCALE, *(_AGED_SCALE for _ in balance.age_edges_s)]
         timed = np.array(by_age * len(balance.time_edges_s)) * tokens
         before_held = sum(map(len, (totals, shares, rates, timed)))
         held = np.maximum(np.array(balance.targets[before_held:]) * _HELD_SCALE, 1e-9)
@@ -197,7 +201,7 @@ class Balanced:
         self._candidates_count = CANDIDATES if profile.balance is not None else 1
         self._seed = seed
         self._known = tuple(choices)
-        self._groups: dict[int, _Group] = {}
+        self._groups: dict[int, tuple[int, ...]] = {}
 
     def plan(self, index: int) -> SessionPlan:
         """Return session `index`."""
@@ -211,12 +215,9 @@ class Balanced:
         if index >= BALANCED_MAX:
             return 0
         number, place = divmod(index, GROUP)
-        group = self._groups.get(number)
-        if group is None:
-            group = self._groups[number] = _Group([], 0.0)
-        while len(group.choices) <= place:
-            self._choose(number, group)
-        return group.choices[place]
+        if number not in self._groups:
+            self._groups[number] = self._chosen(number)
+        return self._groups[number][place]
 
     def _candidates(self, group: int, place: int) -> list[SessionPlan]:
         shift = stream(self._seed, "profile-lengths", str(group)).random()
@@ -224,25 +225,40 @@ class Balanced:
         generator = stream(self._seed, "profile", f"{group}/{place}")
         return self._sampler.sessions(requests_p, generator, self._candidates_count)
 
-    def _choose(self, number: int, group: _Group) -> None:
-        balance, place = self._balance, len(group.choices)
-        if balance is None:
-            group.choices.append(0)
-            return
-        candidates = self._candidates(number, place)
-        sums = measure(rows_of(candidates), balance, self._profile.block_tokens, len(candidates))
-        assert self._yardstick is not None
-        best = int(np.argmin(self._yardstick.distances(group.sums + sums, place + 1)))
-        group.sums = group.sums + sums[best]
-        group.choices.append(best)
+    def _chosen(self, group: int) -> tuple[int, ...]:
+        """Return the choices of a whole group."""
+        balance, yardstick = self._balance, self._yardstick
+        if balance is None or yardstick is None:
+            return (0,) * GROUP
+        sums = []
+        for place in range(GROUP):
+            candidates = self._candidates(group, place)
+            sums.append(measure(rows_of(candidates), balance, self._profile.block_tokens, len(candidates)))
+        return choose(np.array(sums), yardstick)
 
 
-@dataclass(slots=True)
-class _Group:
-    """The choices of one group so far, and the sums of what was chosen."""
-
-    choices: list[int]
-    sums: Floats | float
+def choose(sums: Floats, yardstick: Yardstick) -> tuple[int, ...]:
+    """Return a candidate for each place; `sums` has the shape (places, candidates, what is summed)."""
+    chosen: list[int] = []
+    total = np.zeros(sums.shape[2])
+    for place, candidates in enumerate(sums):
+        chosen.append(int(np.argmin(yardstick.distances(total + candidates, place + 1))))
+        total = total + candidates[chosen[-1]]
+    checks = np.arange(CHECK_EVERY, len(sums) + 1, CHECK_EVERY)
+    prefixes = np.cumsum(sums[np.arange(len(sums)), chosen], axis=0)[checks - 1]
+    for _ in range(SWEEPS):
+        before = list(chosen)
+        for place, candidates in enumerate(sums):
+            first = place // CHECK_EVERY
+            others = prefixes[first:] - candidates[chosen[place]]
+            off = np.zeros(len(candidates))
+            for count, rest in zip(checks[first:], others, strict=True):
+                off += np.sqrt(count) * yardstick.distances(rest + candidates, count)
+            chosen[place] = int(np.argmin(off))
+            prefixes[first:] = others + candidates[chosen[place]]
+        if chosen == before:
+            break
+    return tuple(chosen)
 
 
 def _reversed_bits(index: int) -> float:

@@ -133,6 +133,7 @@ def _spreads(turns: Turns, parts: Parts) -> tuple[SpreadConfig, dict[str, tuple[
     count = int(turns.session.max()) + 1
     known = parts.goes_on & ~parts.blind
     human = known & turns.is_human
+    served = (turns.agent == 0) & ~np.isnan(turns.service_s)
     of = {
         "growth": _between(_staged_scores(turns, parts), turns.session[parts.goes_on], count),
         "output": _between(scores(turns.output[parts.later]), turns.session[parts.later], count),
@@ -141,6 +142,7 @@ def _spreads(turns: Turns, parts: Parts) -> tuple[SpreadConfig, dict[str, tuple[
         ),
         "human_wait": _between(scores(parts.wait[human]), turns.session[human], count),
         "human_share": _between_shares(turns.is_human[parts.goes_on], turns.session[parts.goes_on], count),
+        "service": _between(scores(turns.service_s[served]), turns.session[served], count),
     }
     spread = SpreadConfig(**{key: share for key, (share, _, _) in of.items()})
     return spread, {key: (mean, reliability) for key, (_, mean, reliability) in of.items()}
@@ -242,6 +244,7 @@ def _links(turns: Turns, parts: Parts) -> LinksConfig:
         wait_growth=_link(full["wait"], full["growth"]),
         wait_output=_link(full["wait"], full["output"]),
         wait_wait=_link(full["wait"], before["wait"]),
+        service_wait=_link(before["service"], full["wait"]),
     )
 
 

@@ -116,7 +116,8 @@ class Sampler:
         output = _linked(normals[1], wait, links.wait_output)
         before = np.concatenate((np.zeros((len(latents), 1)), output[:, :-1]), axis=1)
         growth = _linked(_linked(normals[2], wait, links.wait_growth), before, links.output_growth)
-        service = _linked(normals[3], output, links.output_service)
+        after = np.concatenate((wait[:, 1:], np.zeros((len(latents), 1))), axis=1)
+        service = _linked(_linked(normals[3], after, links.service_wait), output, links.output_service)
         waits = np.where(
             is_human,
             _mixed(own["human_wait"], wait, spread.human_wait),
@@ -127,7 +128,7 @@ class Sampler:
             is_human=is_human,
             is_blind=uniforms[0] < blind_share,
             output=cdf(_mixed(own["output"], output, spread.output)),
-            service=cdf(service),
+            service=cdf(_mixed(own["service"], service, spread.service)),
             wait=cdf(waits),
             growth=cdf(_mixed(own["growth"], growth, spread.growth)),
             breaks=uniforms[1:],

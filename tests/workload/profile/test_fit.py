@@ -1,5 +1,7 @@
 """Profiles fitted on the recorded sessions, and what is sampled from them."""
 
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from swarm.report.fit_compare import distance, summed_up
 from swarm.workload.formats import read_sessions, write_sessions
 from swarm.workload.profile.fitted import dump, fit, write_profile
 from swarm.workload.profile.generated import generate
+from swarm.workload.profile.turns import Floats
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SHIPPED = Path(__file__).resolve().parents[3] / "experiments" / "profiles" / "coding-agent.yaml"
@@ -37,6 +40,32 @@ def test_sampled_sessions_reach_the_recorded_ones(shipped: ProfileFile, shared_d
     assert sampled.ttl_hit_rates == pytest.approx(recorded.ttl_hit_rates, abs=0.02)
     assert sampled.lru_hit_rates == pytest.approx(recorded.lru_hit_rates, abs=0.03)
     assert sampled.reprefills == pytest.approx(recorded.reprefills, rel=0.15)
+
+
+def test_a_slow_service_goes_with_a_long_wait_after_it(shipped: ProfileFile, shared_data: Path) -> None:
+    recorded = rank_correlation(read_sessions(shared_data / "agent-traces", "weka"))
+    assert recorded > 0.2
+    assert rank_correlation(generate(shipped, sessions=120, seed=1)) == pytest.approx(recorded, abs=0.1)
+
+
+def rank_correlation(sessions: Iterable[RecordedSession]) -> float:
+    """Return Spearman's correlation of service times and the think times after them."""
+    pairs = []
+    for session in sessions:
+        main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
+        pairs += [
+            (before.api_s, after.think_s)
+            for before, after in pairwise(main)
+            if before.api_s is not None and after.think_s is not None
+        ]
+    ranks = [rankdata(np.array(column)) for column in zip(*pairs, strict=True)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def rankdata(values: Floats) -> Floats:
+    """Return mid-ranks."""
+    ordered = np.sort(values)
+    return 0.5 * (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right"))
 
 
 def test_a_session_is_the_same_however_many_are_asked_for(shipped: ProfileFile) -> None:
