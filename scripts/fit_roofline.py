@@ -41,14 +41,14 @@ START = RooflineConstants(
     expert_compute_efficiency=0.3,
     expert_spread=0.7,
     attention_efficiency=0.4,
-    exchange_bytes_per_s=2.5e11,
+    exchange_bytes_per_s=4.5e11,
     layer_s=1e-5,
     expert_layer_s=1e-5,
     reduce_s=5e-6,
     step_s={"vllm": 1e-3, "sglang": 1e-3, "trtllm": 1e-3},
     sequence_s=1e-5,
     prompt_s=1e-4,
-    entry_s={"vllm": 0.02, "sglang": 0.02, "trtllm": 0.02},
+    entry_s={"vllm": 0.003, "sglang": 0.003, "trtllm": 0.003},
     entry_token_s=1e-6,
     entry_steps={"vllm": 2.0, "sglang": 7.0, "trtllm": 4.0},
     activation_bytes=3e9,
@@ -60,6 +60,9 @@ CAPPED = 0.1
 CAPPED_S = 2.0
 TTFT_CONCURRENCY_MAX = 8
 FIT_ROWS_MAX = 40
+HEAD = """\
+# Fitted by scripts/fit_roofline.py on measured rows; docs/cost-model.md says what each is and how far off.
+"""
 KV = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
 FITTED = (
     "memory_efficiency",
@@ -202,16 +205,35 @@ def weights_of_rows(rows: list[Row]) -> np.ndarray:
     return weight / weight.mean()
 
 
-def fit(rows: list[Row], base: RooflineConstants, rounds: int = 6, log: bool = False) -> RooflineConstants:
-    """Return the constants of least absolute log error, by reweighted Levenberg-Marquardt steps."""
-    rows = sample(rows)
-    truth = np.log([(row.ttft_s, row.tpot_s) for row in rows])
-    low = np.array([row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in rows])
-    weight = weights_of_rows(rows)
+def fit(rows: list[Row], base: RooflineConstants, log: bool = False) -> RooflineConstants:
+    """Return the constants of least absolute log error.
+
+    All of them on TTFT and TPOT at first; then, with steps as they are, those of the way to the queue on TTFT
+    alone, where little else waits.
+    """
+    some = sample(rows)
+    weight = weights_of_rows(some)
+    low = np.array([row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in some])
     rank = np.stack([weight * np.where(low, TTFT_WEIGHT, 0.1), weight], axis=1)
-    x = np.log([get(base, name) for name in FITTED])
+    steps = descend(some, base, FITTED, rank, log)
+    some = [row for row in rows if row.loop.concurrency <= TTFT_CONCURRENCY_MAX]
+    weight = weights_of_rows(some)
+    rank = np.stack([weight, np.zeros(len(some))], axis=1)
+    entry = tuple(name for name in FITTED if name.startswith("entry"))
+    return descend(some, put(steps, {name: get(base, name) for name in entry}), entry, rank, log)
+
+
+def descend(
+    rows: list[Row], base: RooflineConstants, names: tuple[str, ...], rank: np.ndarray, log: bool
+) -> RooflineConstants:
+    """Return `base` with the named constants moved by reweighted Levenberg-Marquardt steps.
+
+    `rank` (rows, 2) weighs the errors of TTFT and TPOT.
+    """
+    truth = np.log([(row.ttft_s, row.tpot_s) for row in rows])
+    x = np.log([get(base, name) for name in names])
     prior = x.copy()
-    pull = np.array([PRIOR_ENTRY if name.startswith("entry") else PRIOR for name in FITTED])
+    pull = np.array([PRIOR_STEPS if name.startswith("entry_steps") else PRIOR for name in names])
 
     def errors(at: np.ndarray) -> np.ndarray:
         return np.log(predict(rows, put(base, limited(at)))) - truth
@@ -221,7 +243,7 @@ def fit(rows: list[Row], base: RooflineConstants, rounds: int = 6, log: bool = F
             name: float(
                 min(np.exp(value), 1.0) if "efficiency" in name or "spread" in name else np.exp(value)
             )
-            for name, value in zip(FITTED, at, strict=True)
+            for name, value in zip(names, at, strict=True)
         }
 
     def loss(error: np.ndarray, at: np.ndarray) -> float:
@@ -229,7 +251,7 @@ def fit(rows: list[Row], base: RooflineConstants, rounds: int = 6, log: bool = F
 
     error, damping = errors(x), 1.0
     best = loss(error, x)
-    for number in range(rounds):
+    for number in range(ROUNDS):
         jacobian = np.empty((error.size, len(x)))
         for at in range(len(x)):
             moved = x.copy()
@@ -256,9 +278,13 @@ def fit(rows: list[Row], base: RooflineConstants, rounds: int = 6, log: bool = F
     return put(base, limited(x))
 
 
-PRIOR, PRIOR_ENTRY = 20.0, 1.0
+PRIOR, PRIOR_STEPS = 20.0, 1.0
+"""Pull of the starting values, in squared log units: what the rows say nothing of stays where it was.
+
+How many steps a request waits before its queue is a setting of the engine: no guess is worth holding to.
+"""
 TTFT_WEIGHT = 3.0
-"""Pull of the starting values, in squared log units: what the rows say nothing of stays where it was."""
+ROUNDS = 8
 
 
 def table(rows: list[Row], predicted: np.ndarray, key: Callable[[Row], str]) -> pd.DataFrame:
@@ -325,7 +351,9 @@ def main() -> None:
     ):
         print(f"\nfitted on all, by {name}\n", table(rows, predicted, key))
     if options.write:
-        (FOLDER / "constants.yaml").write_text(yaml.safe_dump(fitted.model_dump(), sort_keys=False))
+        rounded = put(fitted, {name: float(f"{get(fitted, name):.4g}") for name in FITTED})
+        text = yaml.safe_dump(rounded.model_dump(), sort_keys=False)
+        (FOLDER / "constants.yaml").write_text(HEAD + text)
     if not options.quick:
         for name in options.leave:
             print(f"\nleave-{name}-out\n", table(rows, left_out(rows, START, KEYS[name]), KEYS[name]))
