@@ -5,6 +5,7 @@ Rooms are imported inside the commands, so that `swarm --help` and `swarm valida
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -278,6 +279,8 @@ def report(
 
 def main() -> None:
     """Run the command line: 2 for a wrong command or file, 1 for a failed run."""
+    # Nothing here multiplies matrices worth a second thread: numpy's would only spin at the start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(standalone_mode=True)
     except (ConfigError, UsageError) as fault:
