@@ -181,7 +181,7 @@ def test_a_think_time_from_a_subagents_end_counts_from_the_requests(
         ),
         None,
     )
-    assert script.agents[0].turns[1].spawns == ()
+    assert len(script.agents[0].turns[0].spawns) == 1
     thinks = [e for e in played(config(timing="think-only"), script) if isinstance(e, Think)]
     assert thinks[-1] == think
 

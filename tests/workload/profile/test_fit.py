@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from swarm.config.profile import ProfileFile
@@ -14,7 +15,6 @@ from swarm.report.fit_compare import distance, summed_up
 from swarm.workload.formats import read_sessions, write_sessions
 from swarm.workload.profile.fitted import dump, fit, write_profile
 from swarm.workload.profile.generated import generate
-from swarm.workload.profile.turns import Floats
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SHIPPED = Path(__file__).resolve().parents[3] / "experiments" / "profiles" / "coding-agent.yaml"
@@ -58,14 +58,7 @@ def rank_correlation(sessions: Iterable[RecordedSession]) -> float:
             for before, after in pairwise(main)
             if before.api_s is not None and after.think_s is not None
         ]
-    ranks = [rankdata(np.array(column)) for column in zip(*pairs, strict=True)]
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def rankdata(values: Floats) -> Floats:
-    """Return mid-ranks."""
-    ordered = np.sort(values)
-    return 0.5 * (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right"))
+    return float(pd.DataFrame(pairs).rank().corr().iloc[0, 1])
 
 
 def test_a_session_is_the_same_however_many_are_asked_for(shipped: ProfileFile) -> None:

@@ -1,0 +1,84 @@
+"""How well a profile fitted on half of recorded sessions stands for the other half.
+
+    python scripts/profile_halves.py TRACES [--splits 16] [--seeds 2]
+
+For each random split: an error of the sessions sampled from the fitted half's profile against the other half,
+divided by max(limit, 1.25 x the error of the fitted half itself against it). At most 1 is the aim. Printed
+are the mean, the highest and how many pass 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from swarm.report.fit_compare import CAPACITIES, TTLS_S, Compared, distance, summed_up
+from swarm.workload.formats import read_sessions
+from swarm.workload.profile.fitted import fit
+from swarm.workload.profile.generated import generate
+
+LIMITS = {
+    "input tokens": 0.05,
+    "output tokens": 0.05,
+    "gap between requests (s)": 0.05,
+    "growth per turn (tokens)": 0.05,
+    "requests per session": 0.08,
+}
+TTL_LIMIT, REPREFILL_LIMIT, LRU_LIMIT = 0.02, 0.15, 0.03
+OWN_SHARE = 1.25
+
+
+def errors(one: Compared, other: Compared) -> dict[str, float]:
+    """Return how far a set is from another: KS distances, hit rates, prefills in proportion."""
+    found = {name: distance(one.samples[name], other.samples[name]) for name in LIMITS}
+    for ttl_s, mine, theirs in zip(TTLS_S, one.ttl_hit_rates, other.ttl_hit_rates, strict=True):
+        found[f"hit rate, TTL {ttl_s}"] = abs(mine - theirs)
+    for ttl_s, mine, theirs in zip(TTLS_S, one.reprefills, other.reprefills, strict=True):
+        found[f"prefills, TTL {ttl_s}"] = abs(mine / theirs - 1.0)
+    for size, mine, theirs in zip(CAPACITIES, one.lru_hit_rates, other.lru_hit_rates, strict=True):
+        found[f"hit rate, {size / 1e6:g}M tokens"] = abs(mine - theirs)
+    return found
+
+
+def limit_of(name: str) -> float:
+    """Return what an error may be, whatever the fitted half's own."""
+    if name in LIMITS:
+        return LIMITS[name]
+    if name.startswith("prefills"):
+        return REPREFILL_LIMIT
+    return TTL_LIMIT if "TTL" in name else LRU_LIMIT
+
+
+def main() -> None:
+    """Split, fit, sample, compare, tell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("traces", type=Path)
+    parser.add_argument("--splits", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=2)
+    options = parser.parse_args()
+    sessions = list(read_sessions(options.traces, "weka"))
+    chance = np.random.default_rng(7)
+    ratios: dict[str, list[float]] = {}
+    for _ in range(options.splits):
+        order = chance.permutation(len(sessions))
+        fitted, kept = ([sessions[k] for k in part] for part in np.array_split(order, 2))
+        truth = summed_up(kept)
+        own = errors(summed_up(fitted), truth)
+        profile = fit(fitted, name="half")
+        for seed in range(1, options.seeds + 1):
+            sampled = errors(summed_up(generate(profile, sessions=len(kept), seed=seed)), truth)
+            for name, error in sampled.items():
+                ratio = error / max(limit_of(name), OWN_SHARE * own[name])
+                ratios.setdefault(name, []).append(ratio)
+    for kind in ("TTL", "M tokens"):
+        of_kind = [found for name, found in ratios.items() if kind in name]
+        ratios[f"largest of {kind}"] = np.max(of_kind, axis=0).tolist()
+    for name, found in ratios.items():
+        above = sum(ratio > 1 for ratio in found)
+        print(f"{name:26s} mean {np.mean(found):.2f} max {max(found):.2f} above 1: {above} of {len(found)}")
+
+
+if __name__ == "__main__":
+    main()
