@@ -124,6 +124,10 @@ class SubagentsConfig(Strict):
     system_tokens: int = Field(ge=0)
 
 
+TOTALS = 5
+"""Of sessions: requests, tokens, those in whole blocks, the new ones of them, sub-agents' requests."""
+
+
 class BalanceConfig(Strict):
     """Means over sessions that a set of sampled sessions is held close to: marginals and reuse."""
 
@@ -133,9 +137,34 @@ class BalanceConfig(Strict):
     think_edges_s: tuple[float, ...]
     growth_edges: tuple[float, ...]
     ttls_s: tuple[float, ...]
-    time_edges_s: tuple[float, ...]
-    age_edges_s: tuple[float, ...]
+    time_edges_s: tuple[float, ...] = Field(min_length=1)
+    reach_s: tuple[tuple[float, ...], ...] = Field(
+        description="how long caches of rising size hold a prompt: a row for each of time_edges_s"
+    )
+    within_s: tuple[float, ...]
     targets: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Self:
+        bands = len(self.time_edges_s)
+        caches = {len(row) for row in self.reach_s}
+        if len(self.reach_s) != bands or len(caches) != 1:
+            raise ValueError(
+                f"balance.reach_s: must have {bands} rows of one length, one for each of time_edges_s"
+            )
+        edges = (
+            self.input_edges,
+            self.output_edges,
+            self.gap_edges_s,
+            self.think_edges_s,
+            self.growth_edges,
+            self.ttls_s,
+            self.time_edges_s,
+        )
+        wanted = TOTALS + sum(map(len, edges)) + caches.pop() + len(self.within_s) * bands
+        if self.targets and len(self.targets) != wanted:
+            raise ValueError(f"targets: must have {wanted} values, got {len(self.targets)}")
+        return self
 
 
 class ProfileFile(Strict):

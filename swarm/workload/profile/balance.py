@@ -9,12 +9,13 @@ What is chosen depends on the seed and the group alone: session k is the same ho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm.config.profile import BalanceConfig, ProfileFile
+from swarm.config.profile import TOTALS, BalanceConfig, ProfileFile
 from swarm.streams import stream
 from swarm.workload.profile.sample import AgentPlan, Sampler, SessionPlan
 from swarm.workload.profile.tables import short
@@ -22,7 +23,7 @@ from swarm.workload.profile.turns import Floats, Turns
 
 GROUP = 128
 """Sessions that are balanced together."""
-CANDIDATES = 32
+CANDIDATES = 64
 SWEEPS = 4
 """Times that each session of a group is chosen anew."""
 CHECK_EVERY = 8
@@ -30,19 +31,24 @@ CHECK_EVERY = 8
 BALANCED_MAX = 8 * GROUP
 """Sessions from this one on are drawn freely: so many together are alike in any case."""
 EDGES_COUNT = 12
-TTLS_S = (60.0, 300.0, 3600.0)
-AGE_EDGES_S = (15.0, 30.0, 90.0, 600.0, 3600.0)
+ANY_GAP_S = 1e9
+TTLS_S = (60.0, 300.0, 3600.0, ANY_GAP_S)
+CACHE_TOKENS = (4_000.0, 8_000.0, 16_000.0, 40_000.0, 80_000.0)
+"""Of caches, for each session that shares them."""
+WITHIN_S = (15.0, 30.0, 90.0, 600.0, 3600.0, 14400.0)
 TIME_LEVELS = (0.02, *(k / 20 for k in range(1, 20)), 0.98)
 
-_SHARE_SCALE = 0.009
-"""A distribution function off by so much weighs as much as a rate off by _RATE_SCALE."""
-_RATE_SCALE = 0.006
-_TOTAL_SCALE = 0.006
-_AGED_SCALE = 0.006
-_HELD_SCALE = 0.035
+_SHARE_SCALE = 0.0045
+"""A distribution function off by so much weighs as much as a total off by _TOTAL_SCALE of it."""
+_TOTAL_SCALE = 0.003
 _FRESH_SCALE = 0.004
 _DELEGATED_SCALE = 0.2
+_MISS_SCALE = 0.004
+"""Of the tokens that miss under a TTL."""
 _TIME_SCALE = 0.012
+"""Of all tokens, as the next."""
+_REACH_SCALE = 0.0015
+_HELD_SCALE = 0.035
 
 
 def rows_of(plans: Sequence[SessionPlan]) -> Turns:
@@ -57,6 +63,7 @@ def rows_of(plans: Sequence[SessionPlan]) -> Turns:
     first = index == 0
     gap_s = np.where(first, np.nan, at_s - np.concatenate(([0.0], at_s[:-1])))
     think_s = np.concatenate([agent.think_s for agent, _, _, _ in agents])
+    kept = np.concatenate([agent.kept for agent, _, _, _ in agents])
     return Turns(
         session=np.repeat([session for _, _, session, _ in agents], sizes),
         agent=np.repeat([number for _, _, _, number in agents], sizes),
@@ -64,7 +71,8 @@ def rows_of(plans: Sequence[SessionPlan]) -> Turns:
         at_s=at_s + np.repeat([start_s for _, start_s, _, _ in agents], sizes),
         input=np.concatenate([agent.input for agent, _, _, _ in agents]),
         output=np.concatenate([agent.output for agent, _, _, _ in agents]),
-        kept_tokens=np.concatenate([agent.kept for agent, _, _, _ in agents]),
+        kept_tokens=kept,
+        known_tokens=kept,
         gap_s=gap_s,
         think_s=np.where(first, np.nan, think_s),
         service_s=np.concatenate([agent.service_s for agent, _, _, _ in agents]),
@@ -75,43 +83,46 @@ def rows_of(plans: Sequence[SessionPlan]) -> Turns:
 def measure(turns: Turns, balance: BalanceConfig, block_tokens: int, sessions: int) -> Floats:
     """Return one row of sums for each session."""
     later = turns.index > 0
-    whole = (turns.input // block_tokens) * block_tokens * 1.0
-    kept = (turns.kept_tokens // block_tokens) * block_tokens * 1.0
+    whole = (turns.input // block_tokens) * block_tokens
+    known = ((turns.known_tokens // block_tokens) * block_tokens)[:, None]
     gap_s = np.where(later, turns.gap_s, np.inf)
-    columns = [np.ones(len(turns)), turns.input * 1.0, whole, whole - kept, (turns.agent > 0) * 1.0]
-    for values, edges in (
-        (turns.input * 1.0, balance.input_edges),
-        (turns.output * 1.0, balance.output_edges),
-        (gap_s, balance.gap_edges_s),
-        (np.where(later & ~np.isnan(turns.think_s), turns.think_s, np.inf), balance.think_edges_s),
-        (np.where(later, np.nan_to_num(turns.growth), np.inf), balance.growth_edges),
-    ):
-        columns += [(values <= edge) * 1.0 for edge in edges]
-    columns += [kept * (gap_s <= ttl_s) for ttl_s in balance.ttls_s]
-    for edge_s in balance.time_edges_s:
-        is_before = turns.at_s <= edge_s
-        columns.append(turns.input * is_before)
-        columns += [kept * (is_before & (gap_s <= age_s)) for age_s in balance.age_edges_s]
-    columns += _held(turns, balance)
-    return np.array([np.bincount(turns.session, weights=column, minlength=sessions) for column in columns]).T
+    tokens = turns.input[:, None]
+    band = np.minimum(np.searchsorted(balance.time_edges_s, turns.at_s), len(balance.reach_s) - 1)
+    blocks = [
+        np.stack([np.ones(len(turns)), turns.input, whole, whole - known[:, 0], turns.agent > 0], axis=1),
+        _below(turns.input, balance.input_edges),
+        _below(turns.output, balance.output_edges),
+        _below(gap_s, balance.gap_edges_s),
+        _below(np.where(later & ~np.isnan(turns.think_s), turns.think_s, np.inf), balance.think_edges_s),
+        _below(np.where(later, np.nan_to_num(turns.growth), np.inf), balance.growth_edges),
+        known * _below(gap_s, balance.ttls_s),
+        tokens * _below(turns.at_s, balance.time_edges_s),
+        known * (gap_s[:, None] <= np.array(balance.reach_s)[band]),
+        _held(turns, balance.time_edges_s, balance.within_s),
+    ]
+    starts = np.searchsorted(turns.session, np.arange(sessions))
+    sums: Floats = np.add.reduceat(np.concatenate(blocks, axis=1), starts, axis=0)
+    return sums
 
 
-def _held(turns: Turns, balance: BalanceConfig) -> list[Floats]:
+def _below(values: NDArray[Any], edges: Sequence[float]) -> NDArray[np.bool_]:
+    below: NDArray[np.bool_] = values[:, None] <= np.array(edges)
+    return below
+
+
+def _held(turns: Turns, time_edges_s: Sequence[float], within_s: Sequence[float]) -> Floats:
     """Return what each request adds to the tokens used within the last w seconds, for each w and time band.
 
-    How much other sessions use between two requests of one decides what a small cache still holds.
+    How much all sessions use between two requests of one decides what a small cache still holds.
     """
     is_last = np.concatenate((turns.index[1:] == 0, [True]))
     until_next = np.where(is_last, np.inf, np.concatenate((turns.at_s[1:] - turns.at_s[:-1], [np.inf])))
-    columns: list[Floats] = []
-    for window_s in balance.age_edges_s:
-        until = turns.at_s + np.minimum(until_next, window_s)
-        low = 0.0
-        for high in balance.time_edges_s:
-            inside = np.clip(until, low, high) - np.clip(turns.at_s, low, high)
-            columns.append(turns.input * inside / max(high - low, 1e-9))
-            low = high
-    return columns
+    until_s = turns.at_s[:, None] + np.minimum(until_next[:, None], np.array(within_s))
+    high = np.array(time_edges_s)
+    low = np.concatenate(([0.0], high[:-1]))
+    inside_s = np.clip(until_s[:, :, None], low, high) - np.clip(turns.at_s[:, None, None], low, high)
+    held: Floats = turns.input[:, None, None] * inside_s / np.maximum(high - low, 1e-9)
+    return held.reshape(len(turns), -1)
 
 
 def balance_of(turns: Turns, block_tokens: int, sessions: int) -> BalanceConfig:
@@ -121,6 +132,8 @@ def balance_of(turns: Turns, block_tokens: int, sessions: int) -> BalanceConfig:
     sent = np.cumsum(turns.input[order])
     places = np.searchsorted(sent, np.array(TIME_LEVELS) * sent[-1])
     think_s = turns.think_s[later & ~np.isnan(turns.think_s)]
+    time_edges_s = tuple(sorted({short(turns.at_s[order][place]) for place in places}))
+    held = _held(turns, time_edges_s, WITHIN_S).sum(axis=0).reshape(len(WITHIN_S), -1) / sessions
     empty = BalanceConfig(
         input_edges=_edges(turns.input, 2 * EDGES_COUNT),
         output_edges=_edges(turns.output, EDGES_COUNT),
@@ -128,12 +141,23 @@ def balance_of(turns: Turns, block_tokens: int, sessions: int) -> BalanceConfig:
         think_edges_s=_edges(think_s, EDGES_COUNT) if len(think_s) else (),
         growth_edges=_edges(turns.growth[later], EDGES_COUNT),
         ttls_s=TTLS_S,
-        time_edges_s=tuple(sorted({short(turns.at_s[order][place]) for place in places})),
-        age_edges_s=AGE_EDGES_S,
+        time_edges_s=time_edges_s,
+        reach_s=tuple(_reach_s(column) for column in held.T),
+        within_s=WITHIN_S,
         targets=(),
     )
     means = measure(turns, empty, block_tokens, sessions).mean(axis=0)
     return empty.model_copy(update={"targets": tuple(short(value) for value in means)})
+
+
+def _reach_s(held: Floats) -> tuple[float, ...]:
+    """Return how long caches of CACHE_TOKENS a session hold a prompt, from the tokens used within WITHIN_S.
+
+    A least-recently-used cache loses what it held when as much as it holds has been used since.
+    """
+    within = np.log([1.0, *WITHIN_S])
+    reach = np.interp(CACHE_TOKENS, np.maximum.accumulate([0.0, *held]), within, right=np.log(ANY_GAP_S))
+    return tuple(short(value) for value in np.exp(reach))
 
 
 def _edges(values: NDArray[Any], count: int) -> tuple[float, ...]:
@@ -149,7 +173,8 @@ class Yardstick:
     """
 
     def __init__(self, balance: BalanceConfig) -> None:
-        requests, tokens, whole, fresh, delegated = balance.targets[:5]
+        targets = np.array(balance.targets)
+        requests, tokens, whole, fresh, delegated = targets[:TOTALS]
         edges = (
             balance.input_edges,
             balance.output_edges,
@@ -157,25 +182,30 @@ class Yardstick:
             balance.think_edges_s,
             balance.growth_edges,
         )
-        totals = np.array(
-            [
-                requests * _TOTAL_SCALE,
-                tokens * _TOTAL_SCALE,
-                whole * _TOTAL_SCALE,
-                fresh * _FRESH_SCALE,
-                max(delegated, 1e-9) * _DELEGATED_SCALE,
-            ]
+        counts = (
+            TOTALS,
+            sum(map(len, edges)),
+            len(balance.ttls_s),
+            len(balance.time_edges_s),
+            len(balance.reach_s[0]),
         )
-        shares = np.full(sum(map(len, edges)), requests * _SHARE_SCALE)
-        rates = np.full(len(balance.ttls_s), tokens * _RATE_SCALE)
-        by_age = [_TIME_SCALE, *(_AGED_SCALE for _ in balance.age_edges_s)]
-        timed = np.array(by_age * len(balance.time_edges_s)) * tokens
-        before_held = sum(map(len, (totals, shares, rates, timed)))
-        held = np.maximum(np.array(balance.targets[before_held:]) * _HELD_SCALE, 1e-9)
-        self._targets = np.array(balance.targets)
-        self._scales = np.concatenate((totals, shares, rates, timed, held))
-        self._shares = slice(len(totals), len(totals) + len(shares))
-        self._rates = slice(self._shares.stop, before_held)
+        _, self._shares, missed, timed, reached, held = _slices(counts, len(targets))
+        self._rates = slice(missed.start, held.start)
+        self._targets = targets
+        self._scales = np.empty(len(targets))
+        self._scales[:TOTALS] = (
+            requests * _TOTAL_SCALE,
+            tokens * _TOTAL_SCALE,
+            whole * _TOTAL_SCALE,
+            fresh * _FRESH_SCALE,
+            delegated * _DELEGATED_SCALE,
+        )
+        self._scales[self._shares] = requests * _SHARE_SCALE
+        self._scales[missed] = (tokens - targets[missed]) * _MISS_SCALE
+        self._scales[timed] = tokens * _TIME_SCALE
+        self._scales[reached] = tokens * _REACH_SCALE
+        self._scales[held] = targets[held] * _HELD_SCALE
+        self._scales = np.maximum(self._scales, 1e-9)
 
     def distances(self, sums: Floats, sessions: int) -> Floats:
         """Return the squared distance of each row of sums over so many sessions."""
@@ -237,6 +267,12 @@ class Balanced:
         return choose(np.array(sums), yardstick)
 
 
+def _slices(counts: Sequence[int], size: int) -> list[slice]:
+    """Return where parts of so many columns lie one after the other, and the rest of `size` of them."""
+    ends = [*np.cumsum(counts).tolist(), size]
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
+
+
 def choose(sums: Floats, yardstick: Yardstick) -> tuple[int, ...]:
     """Return a candidate for each place; `sums` has the shape (places, candidates, what is summed)."""
     chosen: list[int] = []
@@ -253,7 +289,7 @@ def choose(sums: Floats, yardstick: Yardstick) -> tuple[int, ...]:
             others = prefixes[first:] - candidates[chosen[place]]
             off = np.zeros(len(candidates))
             for count, rest in zip(checks[first:], others, strict=True):
-                off += np.sqrt(count) * yardstick.distances(rest + candidates, count)
+                off += count * yardstick.distances(rest + candidates, count)
             chosen[place] = int(np.argmin(off))
             prefixes[first:] = others + candidates[chosen[place]]
         if chosen == before:

@@ -30,7 +30,7 @@ TAIL_TOKENS_MAX = 1024
 """A prompt that keeps all but so much of the previous one is a small pull-back, not a rewrite."""
 COMPACTED_BELOW = 0.75
 """A prompt that breaks with the previous one and has less than this share of its length is a compaction."""
-REWRITE_WAIT_S = (300.0, 1000.0)
+REWRITE_WAIT_S = (300.0, 1000.0, 10_000.0)
 GROWTH_CONTEXT = (20_000.0, 40_000.0, 80_000.0, 120_000.0)
 """Sessions read much while their context is small, and less and less as it grows."""
 STAGE_TURNS_MIN = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +21,7 @@ class Turns:
     """One row a request, an agent's in order of time. Of an agent's first, differences are NaN and kept is 0.
 
     `agent` is 0 for the orchestrator. `kept_tokens` is how much of the agent's previous input this one starts
-    with; `gap_s` is from start to start.
+    with, `known_tokens` how much the session has sent at any time before; `gap_s` is from start to start.
     """
 
     session: Ints
@@ -30,6 +31,7 @@ class Turns:
     input: Ints
     output: Ints
     kept_tokens: Ints
+    known_tokens: Ints
     gap_s: Floats
     think_s: Floats
     service_s: Floats
@@ -80,6 +82,7 @@ class Observed:
 def observe(sessions: Sequence[RecordedSession]) -> Observed:
     """Return the columns of recorded sessions; sessions without requests of their own are left out."""
     rows: list[tuple[float, ...]] = []
+    known: list[int] = []
     children: list[Child] = []
     starts_s: list[float] = []
     prefixes: list[tuple[int, int]] = []
@@ -97,10 +100,12 @@ def observe(sessions: Sequence[RecordedSession]) -> Observed:
             requests = _in_order(sub.requests)
             rows += _agent_rows(number, agent, sub.t_s - main[0].t_s, requests, session.block_tokens)
             children.append(_child(number, agent, sub, main))
+        known += _known_blocks(main, subs)
         firsts = [_in_order(sub.requests)[0].hash_ids for sub in subs]
         shared += [float(_leading(one, other) * session.block_tokens) for one, other in pairwise(firsts)]
     columns = np.array(rows, dtype=np.float64).reshape(-1, 11).T
     whole = [column.astype(np.int64) for column in columns[:7]]
+    block_tokens = sessions[0].block_tokens if sessions else 1
     turns = Turns(
         session=whole[0],
         agent=whole[1],
@@ -109,13 +114,13 @@ def observe(sessions: Sequence[RecordedSession]) -> Observed:
         input=whole[4],
         output=whole[5],
         kept_tokens=whole[6],
+        known_tokens=np.maximum(whole[6], np.array(known, dtype=np.int64) * block_tokens),
         gap_s=columns[7],
         think_s=columns[8],
         service_s=columns[9],
         is_human=columns[10] > 0,
     )
     tool, system = np.array(prefixes, dtype=np.int64).reshape(-1, 2).T
-    block_tokens = sessions[0].block_tokens if sessions else 1
     common = float(np.median(shared)) if shared else 0.0
     return Observed(turns, tuple(children), np.array(starts_s), tool, system, block_tokens, common)
 
@@ -157,6 +162,24 @@ def _agent_rows(
         )
         previous = request
     return rows
+
+
+def _known_blocks(main: Sequence[RecordedRequest], subs: Sequence[RecordedSubagent]) -> list[int]:
+    """Return, in the order of rows, with how many blocks that its session has sent a request starts.
+
+    An id stands for all before it: those that are known are the first ones. Agents' first requests have none.
+    """
+    agents = [(0.0, list(main)), *((sub.t_s, _in_order(sub.requests)) for sub in subs)]
+    sent = [(start_s + request.t_s, request) for start_s, of in agents for request in of]
+    known = [0] * len(sent)
+    seen: set[int] = set()
+    for place in sorted(range(len(sent)), key=lambda place: sent[place][0]):
+        ids = sent[place][1].hash_ids
+        known[place] = bisect_left(ids, True, key=lambda id_: id_ not in seen)
+        seen.update(ids[known[place] :])
+    for first in np.cumsum([0, *(len(of) for _, of in agents[:-1])]).tolist():
+        known[first] = 0
+    return known
 
 
 HUMAN_GAP_S = 60.0
