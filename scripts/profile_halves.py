@@ -1,10 +1,10 @@
-"""How well a profile fitted on half of recorded sessions stands for the other half.
+"""How well a profile fitted on some recorded sessions, half by default, stands for the others.
 
-    python scripts/profile_halves.py TRACES [--splits 16] [--seeds 2]
+    python scripts/profile_halves.py TRACES [--fitted 60] [--splits 16] [--seeds 2]
 
-For each random split: an error of the sessions sampled from the fitted half's profile against the other half,
-divided by max(limit, 1.25 x the error of the fitted half itself against it). At most 1 is the aim. Printed
-are the mean, the highest and how many pass 1.
+For each random split: an error of the sessions sampled from the fitted ones' profile against the others,
+divided by max(limit, 1.25 x the error of the fitted ones themselves against them). At most 1 is the aim.
+Printed are the mean, the highest and how many pass 1.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def errors(one: Compared, other: Compared) -> dict[str, float]:
 
 
 def limit_of(name: str) -> float:
-    """Return what an error may be, whatever the fitted half's own."""
+    """Return what an error may be, whatever the fitted ones' own."""
     if name in LIMITS:
         return LIMITS[name]
     if name.startswith("prefills"):
@@ -55,18 +55,20 @@ def main() -> None:
     """Split, fit, sample, compare, tell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", type=Path)
+    parser.add_argument("--fitted", type=int, help="sessions to fit on; default half of them")
     parser.add_argument("--splits", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     sessions = list(read_sessions(options.traces, "weka"))
+    count = options.fitted or (len(sessions) + 1) // 2
     chance = np.random.default_rng(7)
     ratios: dict[str, list[float]] = {}
     for _ in range(options.splits):
         order = chance.permutation(len(sessions))
-        fitted, kept = ([sessions[k] for k in part] for part in np.array_split(order, 2))
+        fitted, kept = ([sessions[k] for k in part] for part in np.split(order, [count]))
         truth = summed_up(kept)
         own = errors(summed_up(fitted), truth)
-        profile = fit(fitted, name="half")
+        profile = fit(fitted, name="some")
         for seed in range(1, options.seeds + 1):
             sampled = errors(summed_up(generate(profile, sessions=len(kept), seed=seed)), truth)
             for name, error in sampled.items():

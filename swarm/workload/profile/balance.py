@@ -289,7 +289,7 @@ def choose(sums: Floats, yardstick: Yardstick) -> tuple[int, ...]:
             others = prefixes[first:] - candidates[chosen[place]]
             off = np.zeros(len(candidates))
             for count, rest in zip(checks[first:], others, strict=True):
-                off += count * yardstick.distances(rest + candidates, count)
+                off += np.sqrt(count) * yardstick.distances(rest + candidates, count)
             chosen[place] = int(np.argmin(off))
             prefixes[first:] = others + candidates[chosen[place]]
         if chosen == before:

@@ -32,7 +32,7 @@ def off(sums: Floats, chosen: tuple[int, ...], yardstick: Yardstick) -> float:
     """Return how far the first 8, 16, ... of what was chosen are off in all."""
     total = np.cumsum(sums[np.arange(len(sums)), chosen], axis=0)
     counts = range(CHECK_EVERY, len(sums) + 1, CHECK_EVERY)
-    return sum(n * yardstick.distances(total[n - 1 : n], n)[0] for n in counts)
+    return sum(np.sqrt(n) * yardstick.distances(total[n - 1 : n], n)[0] for n in counts)
 
 
 @pytest.mark.parametrize("seed", range(3))
