@@ -1,4 +1,4 @@
-"""A profile corrected for who draws from its tables.
+"""A profile corrected for who draws from its tables, and for who starts with most.
 
 Tables are quantiles over turns, but the normals that place a session's turns in them are per session, and
 long sessions have other ones than short ones: their turns would not fill a table evenly. Each table is moved
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from swarm.config.profile import ProfileFile, Table
+from swarm.config.profile import LATENTS, ProfileFile, Table
 from swarm.streams import stream
+from swarm.workload.profile.fit import LINK_MAX
 from swarm.workload.profile.sample import SECOND_CLASSES, AgentPlan, Draws, Sampler
 from swarm.workload.profile.tables import short
 from swarm.workload.profile.turns import Floats
@@ -21,11 +22,49 @@ SAMPLES = 1024
 ROUNDS = 2
 """Growth decides the context, and that the growth: the second round has the first one's contexts."""
 PLACES_MIN = 50
+START = LATENTS.index("start")
+LINK_STEP = 0.2
+"""Correlation tried beside the one at hand; the line through both is followed for twice as far at most."""
 _WAITS = ("blind_wait_s", "human_wait_s", "tool_wait_s")
 
 
-def calibrated(profile: ProfileFile) -> ProfileFile:
-    """Return the profile whose sampled turns have the distributions that this one's tables state."""
+def calibrated(profile: ProfileFile, tokens: float) -> ProfileFile:
+    """Return the profile whose sampled turns have the distributions that this one's tables state.
+
+    And whose orchestrators send `tokens` input tokens each, on average.
+    """
+    moved = _with_link(profile, _link_for(_with_tables(profile), tokens))
+    return _with_tables(moved)
+
+
+def _link_for(profile: ProfileFile, tokens: float) -> float:
+    """Return the correlation of requests and first contexts that the mean tokens of a session ask for.
+
+    A few sessions start with many times the usual context, and are short. A rank correlation over all says
+    little of how short, and they decide the mean.
+    """
+    link = profile.sessions.correlation[0][START]
+    over = _over(profile, tokens)
+    other = link - float(np.copysign(LINK_STEP, over))
+    slope = (over - _over(_with_link(profile, other), tokens)) / (link - other)
+    moved = -over / slope if slope > 0 else 0.0
+    return round(float(np.clip(link + np.clip(moved, -2 * LINK_STEP, 2 * LINK_STEP), -LINK_MAX, LINK_MAX)), 3)
+
+
+def _over(profile: ProfileFile, tokens: float) -> float:
+    """Return how many times too many tokens sampled orchestrators send, as a logarithm."""
+    return float(np.log(np.mean([plan.input.sum() for _, plan in _sampled(profile)]) / tokens))
+
+
+def _with_link(profile: ProfileFile, link: float) -> ProfileFile:
+    rows = [list(row) for row in profile.sessions.correlation]
+    rows[0][START] = rows[START][0] = link
+    correlation = tuple(tuple(row) for row in rows)
+    sessions = profile.sessions.model_copy(update={"correlation": correlation})
+    return profile.model_copy(update={"sessions": sessions})
+
+
+def _with_tables(profile: ProfileFile) -> ProfileFile:
     wanted = profile.turns
     share = _human_share(profile)
     moved = profile

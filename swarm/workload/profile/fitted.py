@@ -26,8 +26,11 @@ def fit(sessions: Sequence[RecordedSession], *, name: str) -> ProfileFile:
     if len(sizes) > 1:
         raise UsageError(f"blocks of {sorted(sizes)} tokens: a profile needs sessions of one block size")
     observed = observe(sessions)
-    profile = calibrated(fit_parts(observed, name=name))
-    balance = balance_of(observed.turns, observed.block_tokens, len(observed.starts_s))
+    stated = fit_parts(observed, name=name)
+    turns = observed.turns
+    tokens = float(turns.input[turns.agent == 0].sum()) / len(observed.starts_s)
+    profile = calibrated(stated, tokens)
+    balance = balance_of(turns, observed.block_tokens, len(observed.starts_s))
     return profile.model_copy(update={"balance": balance})
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from swarm.config.read import read_profile
 from swarm.measure.curves import hits_by_capacity
+from swarm.report.fit_compare import distance
 from swarm.workload.formats import fail, read_sessions
 from swarm.workload.profile.balance import (
     ANY_GAP_S,
@@ -90,7 +91,7 @@ def test_sums_are_those_of_a_count_request_by_request() -> None:
             low = 0.0
             for high in balance.time_edges_s:
                 inside_s = min(at_s + min(within_s, until_next_s), high) - max(at_s, low)
-                found.append(tokens * max(0.0, inside_s) / (high - low))
+                found.append(tokens * max(0.0, inside_s) / max(high - low, 1e-9))
                 low = high
         expected[session] += found
     assert sums == pytest.approx(expected)
@@ -115,6 +116,16 @@ def test_what_caches_hold_of_recorded_sessions_is_near_a_true_cache(shared_data:
     reuse = survey.finish().reuse
     exact = [hits_by_capacity(reuse, int(tokens) * len(sessions)) for tokens in CACHE_TOKENS]
     assert found == pytest.approx(np.array(exact) / turns.input.sum(), abs=0.04)
+
+
+def test_sessions_drawn_freely_send_what_recorded_ones_send(shared_data: Path) -> None:
+    recorded = observe(list(read_sessions(shared_data / "agent-traces", "weka"))).turns
+    sampled = sampled_rows(2400)
+    means = [turns.input.sum() / (turns.session[-1] + 1) for turns in (sampled, recorded)]
+    assert means[0] == pytest.approx(means[1], rel=0.05)
+    assert distance(sampled.input, recorded.input) <= 0.05
+    gaps_s = [turns.gap_s[turns.index > 0] for turns in (sampled, recorded)]
+    assert distance(*gaps_s) <= 0.05
 
 
 def test_what_a_session_sent_at_any_time_is_known() -> None:
