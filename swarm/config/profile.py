@@ -149,9 +149,7 @@ class BalanceConfig(Strict):
         bands = len(self.time_edges_s)
         caches = {len(row) for row in self.reach_s}
         if len(self.reach_s) != bands or len(caches) != 1:
-            raise ValueError(
-                f"balance.reach_s: must have {bands} rows of one length, one for each of time_edges_s"
-            )
+            raise ValueError(f"reach_s: must have {bands} rows of one length, one for each of time_edges_s")
         edges = (
             self.input_edges,
             self.output_edges,

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from swarm.config.profile import BalanceConfig
 from swarm.config.read import read_profile
 from swarm.measure.curves import hits_by_capacity
 from swarm.report.fit_compare import distance
@@ -126,6 +128,18 @@ def test_sessions_drawn_freely_send_what_recorded_ones_send(shared_data: Path) -
     assert distance(sampled.input, recorded.input) <= 0.05
     gaps_s = [turns.gap_s[turns.index > 0] for turns in (sampled, recorded)]
     assert distance(*gaps_s) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("key", "named"), [("targets", "targets: must have"), ("reach_s", "reach_s: must have 21 rows")]
+)
+def test_a_balance_that_lost_a_row_is_refused(key: str, named: str) -> None:
+    balance = read_profile(SHIPPED).balance
+    assert balance is not None
+    data = balance.model_dump()
+    data[key] = data[key][:-1]
+    with pytest.raises(ValidationError, match=named):
+        BalanceConfig.model_validate(data)
 
 
 def test_what_a_session_sent_at_any_time_is_known() -> None:
