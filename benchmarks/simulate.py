@@ -6,7 +6,7 @@ Coding agents with contexts of about 100k tokens, over four replicas and three t
 of agents, so that the load of a replica does not depend on it; a run has 20 requests an agent at least. Goal:
 >= 10,000 requests per CPU-second, and a cost per request within 2 x from 100 to 10,000 agents. What is
 charged is everything from the start of the simulation to its summary and tables; reading the experiment and
-drawing the report are not. For the compiled fleet: `scripts/compile --target DIR`, then
+drawing the report are not. For the compiled fleet: `pip install --no-deps --target DIR .`, then
 `PYTHONPATH=DIR python -P benchmarks/simulate.py`.
 """
 

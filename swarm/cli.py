@@ -23,8 +23,22 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Override the experimen
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder: absent or empty.")]
 
 
+def show_version(wanted: bool) -> None:
+    """Print what runs here, and end."""
+    if wanted:
+        from swarm.measure.origin import versions
+
+        found = versions()
+        print(f"swarm {found['swarm']} ({found['build']}), Python {found['python']}, Ray {found['ray']}")
+        raise typer.Exit()
+
+
 @app.callback()
-def swarm() -> None:
+def swarm(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the versions.")
+    ] = False,
+) -> None:
     """Emulate a swarm of coding agents against an inference fleet."""
 
 
