@@ -1,8 +1,8 @@
 """Build hook of the wheel: the path of a simulated request compiled (mypyc), where there is a C compiler.
 
-`pip install .` takes half a minute longer and simulations half the CPU or less; their rows are the same to the byte.
-Plain stay an editable install, whose sources are edited; a machine without a C compiler or Python's headers; and
-`HATCH_BUILD_NO_HOOKS=true pip install .`. `swarm --version` says which it is.
+`pip install .` takes half a minute longer and simulations half the CPU or less; their rows are the same to
+the byte. Plain stay an editable install, whose sources are edited; a machine without a C compiler or Python's
+headers; and `HATCH_BUILD_NO_HOOKS=true pip install .`. `swarm --version` says which it is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CompiledWheel(BuildHookInterface):
         return [] if _missing() else ["mypy>=2.1", "setuptools>=70"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile in a copy: libraries beside the sources would be used in their place, whatever is edited."""
+        """Compile in a copy: libraries beside the sources would be used in their place, edited or not."""
         if version == "editable":
             return
         missing = _missing()
@@ -59,7 +59,9 @@ class CompiledWheel(BuildHookInterface):
         )
         if done.returncode:
             said = "\n".join(done.stdout.splitlines()[-SHOWN_LINES:])
-            self.app.display_warning(f"swarm: not compiled; simulations take twice the CPU. What failed:\n{said}")
+            self.app.display_warning(
+                f"swarm: not compiled; simulations take twice the CPU. What failed:\n{said}"
+            )
             return
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         for library in [*self._copy.glob(f"*{suffix}"), *(self._copy / "swarm").rglob(f"*{suffix}")]:

@@ -219,7 +219,7 @@ class Roofline:
         """Return the seconds of a step."""
         if not chunks:
             line = self.decode_line(decode_batch, decode_context_tokens)
-            return line.base_s + line.slope_s * decode_context_tokens
+            return line.at_s(decode_context_tokens)
         terms = self._terms
         tokens = decode_batch
         seconds = terms.chunk_s * len(chunks)

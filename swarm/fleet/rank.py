@@ -132,7 +132,7 @@ class Rank:
         """Return about how long a new request would take here, with a reply of the assumed length."""
         held_tokens = self.hierarchy.peek(prompt, now_s)
         line, count = self._line, len(self.batch) + len(self.waiting)
-        step_s = line.base_s + line.slope_s * (self.batch.context_tokens + prompt.length)
+        step_s = line.at_s(self.batch.context_tokens + prompt.length)
         rounds = 1 + count // self._max_sequences
         return (
             self.cost.prefill_s(held_tokens, prompt.length - held_tokens)
@@ -148,7 +148,7 @@ class Rank:
         if not steps or not batch.members:
             return seconds
         line = self.cost.decode_line(len(batch), batch.context_tokens)
-        return seconds + steps * (line.base_s + line.slope_s * batch.context_tokens)
+        return seconds + steps * (line.at_s(batch.context_tokens))
 
     def submit(self, sequence: Sequence, now_s: float) -> None:
         """Queue a sequence; it joins the step that starts now, else the next."""
@@ -475,7 +475,7 @@ class Rank:
                 steps = 1
             self._phase = DecodePhase(
                 anchor_s=self._started_s,
-                first_s=line.base_s + line.slope_s * context_tokens,
+                first_s=line.at_s(context_tokens),
                 more_s=line.slope_s * count,
                 steps=steps,
             )

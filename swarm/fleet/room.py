@@ -20,22 +20,22 @@ class Room:
 
     def add(self, tokens: int, step: int) -> None:
         """Count a sequence that is `tokens` long at `step`."""
-        whole, remainder = divmod(tokens - step, self._block_tokens)
-        self._whole += whole
-        self._by_remainder[remainder] += 1
+        base = tokens - step
+        self._whole += base // self._block_tokens
+        self._by_remainder[base % self._block_tokens] += 1
         self._count += 1
 
     def remove(self, tokens: int, step: int) -> None:
         """Stop counting a sequence that is `tokens` long at `step`."""
-        whole, remainder = divmod(tokens - step, self._block_tokens)
-        self._whole -= whole
-        self._by_remainder[remainder] -= 1
+        base = tokens - step
+        self._whole -= base // self._block_tokens
+        self._by_remainder[base % self._block_tokens] -= 1
         self._count -= 1
 
     def blocks(self, step: int) -> int:
         """Return the blocks that all take at `step`, each rounded up."""
-        whole, remainder = divmod(step, self._block_tokens)
-        blocks = self._whole + self._count * (whole + 1)
+        blocks = self._whole + self._count * (step // self._block_tokens + 1)
+        remainder = step % self._block_tokens
         if remainder:
             return blocks + sum(self._by_remainder[self._block_tokens - remainder + 1 :])
         return blocks - self._by_remainder[0]

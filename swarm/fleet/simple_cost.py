@@ -29,7 +29,7 @@ class SimpleCost:
         seconds = self.prefill_s(0, sum(chunk.tokens for chunk in chunks))
         if decode_batch:
             line = self.decode_line(decode_batch, decode_context_tokens)
-            seconds += line.base_s + line.slope_s * decode_context_tokens
+            seconds += line.at_s(decode_context_tokens)
         return seconds
 
     def decode_line(self, decode_batch: int, decode_context_tokens: int) -> DecodeLine:

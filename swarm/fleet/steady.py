@@ -46,7 +46,7 @@ def pace_of(cost: Cost, entry: Entry, loop: Loop) -> Pace:
     for _ in range(ROUNDS):
         batch = max(1, round(deciding))
         line = cost.decode_line(batch, int(batch * context))
-        decode_s = line.base_s + line.slope_s * batch * context
+        decode_s = line.at_s(batch * context)
         beside = max(0, batch - 1)
         prompt_s = sum(cost.step_s([chunk], beside, int(beside * context)) for chunk in chunks)
         # While one decodes, every other one prefills about once; prompts that meet share a step.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from swarm.context.tree import Node
 from swarm.kvcache.match import Match
@@ -82,25 +82,50 @@ class Transfer:
         return f"Transfer({self.direction} {self.tier.spec.name}, blocks={self.blocks})"
 
 
-class Admission(NamedTuple):
+class Admission:
     """What became of a request at the door; `handle` is None unless admitted."""
 
-    outcome: Literal["admitted", "wait", "too_large"]
-    handle: Handle | None
-    match: Match
-    used_tokens: int
-    """Of the match, what the request uses: pinned, or being loaded."""
-    ideal_tokens: int
-    """What no limit would have kept away; at least what is held."""
-    used_by_tier: tuple[int, ...]
-    """The used tokens in the order of `TIER_ORDER`."""
-    lost_to: tuple[int, ...]
-    """Ideal minus used tokens in the order of `CAUSES`; zeros where no ideal was given."""
-    transfers: list[Transfer]
+    __slots__ = (
+        "handle",
+        "ideal_tokens",
+        "lost_to",
+        "match",
+        "outcome",
+        "transfers",
+        "used_by_tier",
+        "used_tokens",
+    )
+
+    def __init__(
+        self,
+        outcome: Literal["admitted", "wait", "too_large"],
+        handle: Handle | None,
+        match: Match,
+        used_tokens: int,
+        ideal_tokens: int,
+        used_by_tier: tuple[int, ...],
+        lost_to: tuple[int, ...],
+        transfers: list[Transfer],
+    ) -> None:
+        self.outcome = outcome
+        self.handle = handle
+        self.match = match
+        self.used_tokens = used_tokens
+        """Of the match, what the request uses: pinned, or being loaded."""
+        self.ideal_tokens = ideal_tokens
+        """What no limit would have kept away; at least what is held."""
+        self.used_by_tier = used_by_tier
+        """The used tokens in the order of `TIER_ORDER`."""
+        self.lost_to = lost_to
+        """Ideal minus used tokens in the order of `CAUSES`; zeros where no ideal was given."""
+        self.transfers = transfers
 
 
-class Growth(NamedTuple):
+class Growth:
     """Whether a request got room for more tokens; if not, nothing changed for it."""
 
-    ok: bool
-    transfers: list[Transfer]
+    __slots__ = ("ok", "transfers")
+
+    def __init__(self, ok: bool, transfers: list[Transfer]) -> None:
+        self.ok = ok
+        self.transfers = transfers

@@ -48,7 +48,7 @@ def versions() -> dict[str, str | None]:
 
 
 def build() -> str:
-    """Return whether what a simulated request costs is `compiled` or `plain`: the same bytes, twice the CPU."""
+    """Return whether the path of a simulated request is `compiled` or `plain`: same bytes, twice the CPU."""
     spec = find_spec("swarm.fleet.rank")
     assert spec is not None and spec.origin is not None
     return "compiled" if spec.origin.endswith(tuple(EXTENSION_SUFFIXES)) else "plain"

@@ -27,14 +27,29 @@ TURNS_MAX = 2_000
 """Longest life of an agent in turns; a bound on what is drawn ahead."""
 
 
-class TurnDraw(NamedTuple):
-    """What chance decided of one turn."""
+class Turns:
+    """What chance decided of an agent's turns, a column each: many of them may never be reached."""
 
-    think_s: float
-    think: ThinkKind
-    appended: int
-    output: int
-    summary: int
+    __slots__ = ("appended", "by_person", "output", "summary", "think_s")
+
+    def __init__(
+        self,
+        *,
+        think_s: list[float],
+        by_person: list[bool],
+        appended: list[int],
+        output: list[int],
+        summary: list[int],
+    ) -> None:
+        self.think_s = think_s
+        self.by_person = by_person
+        """Whether the turn follows a person's wait, else a tool's run."""
+        self.appended = appended
+        self.output = output
+        self.summary = summary
+
+    def __len__(self) -> int:
+        return len(self.think_s)
 
 
 class Delegation(NamedTuple):
@@ -65,7 +80,7 @@ def orchestrator(config: SyntheticConfig, seed: int, session: str) -> Generator[
     experts: dict[int, Expert] = {}
     children_count = 0
     for index in range(first, len(turns)):
-        yield from _take_turn(config, context, prefix, turns[index], is_first=index == first)
+        yield from _take_turn(config, context, prefix, turns, index, is_first=index == first)
         delegation = delegations.get(index)
         if delegation is None:
             continue
@@ -139,44 +154,52 @@ def subagent(
     prefix = shared_prefix(role, config.tool_tokens, config.system_tokens)
     context = Context(path, prefix if base is None else base)
     context.append(brief)
-    for index, turn in enumerate(turns):
-        yield from _take_turn(config, context, prefix, turn, is_first=index == 0)
+    for index in range(len(turns)):
+        yield from _take_turn(config, context, prefix, turns, index, is_first=index == 0)
     return context.tip
 
 
 def _take_turn(
-    config: SyntheticConfig, context: Context, prefix: Prompt, turn: TurnDraw, *, is_first: bool
+    config: SyntheticConfig, context: Context, prefix: Prompt, turns: Turns, index: int, *, is_first: bool
 ) -> Generator[Effect, Any, None]:
     opened_by: ThinkKind = "start"
     if not is_first:
-        yield Think(turn.think_s, turn.think)
-        context.append(turn.appended)
-        opened_by = turn.think
+        opened_by = "human" if turns.by_person[index] else "tool"
+        yield Think(turns.think_s[index], opened_by)
+        context.append(turns.appended[index])
+    output = turns.output[index]
     rewritten = 0
-    if context.length + turn.output > config.high_watermark:
-        rewritten = yield from _compact(config, context, prefix, turn, opened_by)
+    if context.length + output > config.high_watermark:
+        rewritten = yield from _compact(
+            config, context, prefix, turns.appended[index], turns.summary[index], opened_by
+        )
     echo = config.replies == "actual"
-    inferred = yield Infer(context.tip, turn.output, echo, "work", opened_by, rewritten_tokens=rewritten)
-    context.append_reply(inferred, turn.output)
+    inferred = yield Infer(context.tip, output, echo, "work", opened_by, rewritten_tokens=rewritten)
+    context.append_reply(inferred, output)
 
 
 def _compact(
-    config: SyntheticConfig, context: Context, prefix: Prompt, turn: TurnDraw, opened_by: ThinkKind
+    config: SyntheticConfig,
+    context: Context,
+    prefix: Prompt,
+    appended: int,
+    summary: int,
+    opened_by: ThinkKind,
 ) -> Generator[Effect, Any, int]:
     """Send the whole context for a summary and start a new cycle; return the tokens it rewrote."""
     asked = context.tip.extend(INSTRUCTION_TOKENS)
     actual = config.replies == "actual"
-    inferred = yield Infer(asked, turn.summary, False, "compact", opened_by, keep_reply=actual)
+    inferred = yield Infer(asked, summary, False, "compact", opened_by, keep_reply=actual)
     rewritten = context.length - prefix.length
     context.branch_at(prefix)
-    context.append_reply(inferred, turn.summary)
-    context.append(min(turn.appended, config.high_watermark // 8))
+    context.append_reply(inferred, summary)
+    context.append(min(appended, config.high_watermark // 8))
     return rewritten
 
 
 def _draw_turns(
     config: SyntheticConfig, turns: LognormalConfig, generator: np.random.Generator, *, with_people: bool
-) -> list[TurnDraw]:
+) -> Turns:
     count = min(TURNS_MAX, one_length(turns, generator))
     by_person = generator.random(count) < (1.0 / config.turns_per_request if with_people else 0.0)
     tool_s = lognormal(config.tool_think_s, generator, count)
@@ -186,13 +209,13 @@ def _draw_turns(
         think_s = np.minimum(think_s, config.idle_cap_s)
     quantities = (config.tool_result, config.human_message, config.output, config.summary)
     results, messages, outputs, summaries = lengths(quantities, generator, count)
-    drawn = zip(think_s.tolist(), by_person.tolist(), messages, results, outputs, summaries, strict=True)
-    return [
-        TurnDraw(waited, "human", message, output, summary)
-        if is_person
-        else TurnDraw(waited, "tool", result, output, summary)
-        for waited, is_person, message, result, output, summary in drawn
-    ]
+    return Turns(
+        think_s=think_s.tolist(),
+        by_person=by_person.tolist(),
+        appended=np.where(by_person, messages, results).tolist(),
+        output=outputs.tolist(),
+        summary=summaries.tolist(),
+    )
 
 
 def _draw_delegations(
@@ -210,7 +233,7 @@ def _draw_delegations(
             fan_out=int(fan_out[k]),
             overlaps=bool(overlaps[k]),
             long_lived=int(expert[k]) if is_long[k] else None,
-            report_tokens=reports[k],
+            report_tokens=int(reports[k]),
         )
         for k in np.flatnonzero(happens).tolist()
     }
@@ -221,7 +244,7 @@ def _first_turn(
     generator: np.random.Generator,
     turns_count: int,
     context: Context,
-    turns: list[TurnDraw],
+    turns: Turns,
 ) -> int:
     """Lay out the context before the first turn sent; return that turn's index.
 
@@ -236,9 +259,9 @@ def _first_turn(
         return 0
     index = int(entered * turns_count)
     length = context.length
-    for turn in turns[:index]:
-        length += turn.appended + turn.output
+    for turn in range(index):
+        length += turns.appended[turn] + turns.output[turn]
         if length > config.high_watermark:
-            length = prefix_tokens + turn.summary
+            length = prefix_tokens + turns.summary[turn]
     context.append(max(0, length - context.length))
     return index

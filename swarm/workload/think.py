@@ -29,15 +29,12 @@ def one_length(config: LognormalConfig, generator: np.random.Generator) -> int:
 
 def lengths(
     configs: Sequence[LognormalConfig], generator: np.random.Generator, count: int
-) -> list[list[int]]:
-    """Draw `count` whole numbers, at least 1, for each of several quantities, one after the other."""
+) -> NDArray[np.int64]:
+    """Draw `count` whole numbers, at least 1, for each of several quantities: a row each, in their order."""
     normals = generator.standard_normal((len(configs), count))
     for config, row in zip(configs, normals, strict=True):
         _values(config, row)
-    whole: list[list[int]] = (
-        np.maximum(1.0, np.rint(normals, out=normals), out=normals).astype(np.int64).tolist()
-    )
-    return whole
+    return np.maximum(1.0, np.rint(normals, out=normals), out=normals).astype(np.int64)
 
 
 def _values(config: LognormalConfig, normals: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,4 +17,6 @@ def test_the_command_says_its_version() -> None:
     command = [sys.executable, "-c", "from swarm.cli import main; main()", "--version"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     found = versions()
-    assert said == f"swarm {found['swarm']} ({found['build']}), Python {found['python']}, Ray {found['ray']}\n"
+    assert (
+        said == f"swarm {found['swarm']} ({found['build']}), Python {found['python']}, Ray {found['ray']}\n"
+    )
