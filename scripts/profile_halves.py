@@ -1,6 +1,6 @@
 """How well a profile fitted on some recorded sessions, half by default, stands for the others.
 
-    python scripts/profile_halves.py TRACES [--fitted 60] [--splits 16] [--seeds 2]
+    python scripts/profile_halves.py TRACES [--fitted 60] [--sampled 60] [--splits 16] [--seeds 2]
 
 For each random split: an error of the sessions sampled from the fitted ones' profile against the others,
 divided by max(limit, 1.25 x the error of the fitted ones themselves against them). At most 1 is the aim.
@@ -56,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", type=Path)
     parser.add_argument("--fitted", type=int, help="sessions to fit on; default half of them")
+    parser.add_argument("--sampled", type=int, help="sessions to sample; default as many as are kept")
     parser.add_argument("--splits", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
         own = errors(summed_up(fitted), truth)
         profile = fit(fitted, name="some")
         for seed in range(1, options.seeds + 1):
-            sampled = errors(summed_up(generate(profile, sessions=len(kept), seed=seed)), truth)
+            sampled = errors(summed_up(generate(profile, sessions=options.sampled or len(kept), seed=seed)), truth)
             for name, error in sampled.items():
                 ratio = error / max(limit_of(name), OWN_SHARE * own[name])
                 ratios.setdefault(name, []).append(ratio)

@@ -33,7 +33,7 @@ BALANCED_MAX = 8 * GROUP
 EDGES_COUNT = 12
 ANY_GAP_S = 1e9
 TTLS_S = (60.0, 300.0, 3600.0, ANY_GAP_S)
-CACHE_TOKENS = (4_000.0, 8_000.0, 16_000.0, 40_000.0, 80_000.0)
+CACHE_TOKENS = (4_000.0, 8_000.0, 16_000.0, 28_000.0, 40_000.0, 56_000.0, 80_000.0)
 """Of caches, for each session that shares them."""
 WITHIN_S = (15.0, 30.0, 90.0, 600.0, 3600.0, 14400.0)
 TIME_LEVELS = (0.02, *(k / 20 for k in range(1, 20)), 0.98)
