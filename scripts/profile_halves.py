@@ -1,6 +1,6 @@
 """How well a profile fitted on some recorded sessions, half by default, stands for the others.
 
-    python scripts/profile_halves.py TRACES [--fitted 60] [--sampled 60] [--splits 16] [--seeds 2]
+    python scripts/profile_halves.py TRACES [--fitted 60] [--sampled 60] [--splits 16] [--seeds 2] [--split-seed 7]
 
 For each random split: an error of the sessions sampled from the fitted ones' profile against the others,
 divided by max(limit, 1.25 x the error of the fitted ones themselves against them). At most 1 is the aim.
@@ -59,10 +59,11 @@ def main() -> None:
     parser.add_argument("--sampled", type=int, help="sessions to sample; default as many as are kept")
     parser.add_argument("--splits", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--split-seed", type=int, default=7)
     options = parser.parse_args()
     sessions = list(read_sessions(options.traces, "weka"))
     count = options.fitted or (len(sessions) + 1) // 2
-    chance = np.random.default_rng(7)
+    chance = np.random.default_rng(options.split_seed)
     ratios: dict[str, list[float]] = {}
     for _ in range(options.splits):
         order = chance.permutation(len(sessions))
@@ -71,7 +72,9 @@ def main() -> None:
         own = errors(summed_up(fitted), truth)
         profile = fit(fitted, name="some")
         for seed in range(1, options.seeds + 1):
-            sampled = errors(summed_up(generate(profile, sessions=options.sampled or len(kept), seed=seed)), truth)
+            sampled = errors(
+                summed_up(generate(profile, sessions=options.sampled or len(kept), seed=seed)), truth
+            )
             for name, error in sampled.items():
                 ratio = error / max(limit_of(name), OWN_SHARE * own[name])
                 ratios.setdefault(name, []).append(ratio)
