@@ -1,6 +1,7 @@
 """How well a profile fitted on some recorded sessions, half by default, stands for the others.
 
-    python scripts/profile_halves.py TRACES [--fitted 60] [--sampled 60] [--splits 16] [--seeds 2] [--split-seed 7]
+    python scripts/profile_halves.py TRACES [--fitted 60] [--sampled 60] [--splits 16] [--seeds 2]
+        [--split-seed 7]
 
 For each random split: an error of the sessions sampled from the fitted ones' profile against the others,
 divided by max(limit, 1.25 x the error of the fitted ones themselves against them). At most 1 is the aim.
