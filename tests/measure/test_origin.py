@@ -14,7 +14,7 @@ def test_the_build_is_plain_where_the_source_runs() -> None:
 
 
 def test_the_command_says_its_version() -> None:
-    command = [sys.executable, "-c", "from swarm.cli import main; main()", "--version"]
+    command = [sys.executable, "-P", "-c", "from swarm.cli import main; main()", "--version"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     found = versions()
     assert (
