@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import platform
 import resource
@@ -21,9 +22,10 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
@@ -40,55 +42,65 @@ from swarm.live.interpreter import Interpreter
 from swarm.live.lag import LoopLag
 from swarm.live.ledger import HostLedger
 from swarm.live.targets import answer as answer_module
+from swarm.live.targets.delta import Delta
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.turn import Turn, TurnResult
 from swarm.measure.batch import Batch
 from swarm.measure.latency import effective_ttft_s
 from swarm.measure.rows import from_message, warm_up
 from swarm.measure.window import Windows
-from swarm.workload.effects import Agent, Infer, Program, Think
+from swarm.workload.effects import Agent, Effect, Infer, Think
 
 PROMPT_GROWS_TOKENS = 1000
 """By so much a prompt grows before its agent starts again: bodies of 2 to 6 KB, as in peers' benchmarks."""
 
-TRUTHS: dict[int, dict] = {}
+TRUTHS: dict[int, dict[str, Any]] = {}
 """What the mock reported, by the identity of the turn's result."""
 
 
 def listen_to_the_mock() -> None:
     """Let decoded usage events leave their `mock` member in TRUTHS."""
-    decode, take_other = answer_module.decode, answer_module.Answer._take_other
+    answers: Any = answer_module
+    decode, take_other = answers.decode, answers.Answer._take_other
     if decode.__name__ == "decode_and_look":
         return
-    latest: list[dict] = []
+    latest: list[dict[str, Any]] = []
 
-    def decode_and_look(event: bytes) -> answer_module.Delta:
+    def decode_and_look(event: bytes) -> Delta:
         if b'"mock":' in event:
             latest.append(json.loads(event)["mock"])
-        return decode(event)
+        found: Delta = decode(event)
+        return found
 
-    def take_and_file(self: answer_module.Answer, delta: answer_module.Delta) -> bool:
+    def take_and_file(self: answer_module.Answer, delta: Delta) -> bool:
         if latest:
             TRUTHS[id(self.result)] = latest.pop()
-        return take_other(self, delta)
+        return bool(take_other(self, delta))
 
-    answer_module.decode = decode_and_look
-    answer_module.Answer._take_other = take_and_file
+    answers.decode = decode_and_look
+    answers.Answer._take_other = take_and_file
 
 
 @dataclass
 class Mock:
     """The mock server's process."""
 
-    process: subprocess.Popen[bytes] | None
+    process: subprocess.Popen[bytes]
     url: str
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.url).port
+        assert port is not None
+        return port
 
     def configure(self, **settings: int) -> None:
         query = "&".join(f"{key}={value}" for key, value in settings.items())
         urllib.request.urlopen(f"{self.url}/config?{query}").read()
 
-    def stats(self) -> dict:
-        return json.loads(urllib.request.urlopen(f"{self.url}/stats").read())
+    def stats(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(urllib.request.urlopen(f"{self.url}/stats").read())
+        return found
 
     def reset(self) -> None:
         urllib.request.urlopen(f"{self.url}/reset").read()
@@ -150,10 +162,10 @@ class Watcher:
 class Floor:
     """A host's hot path as a run has it: programs, interpreter, target, rows, sketches, a batch a second."""
 
-    def __init__(self, mock: Mock, api: str, keep: bool) -> None:
+    def __init__(self, url: str, api: str, keep: bool) -> None:
         if keep:
             listen_to_the_mock()
-        config = TargetConfig(urls=(mock.url,), model="mock", api=api)
+        config = TargetConfig(urls=(url,), model="mock", api=api)
         self.target = Watcher(OpenAITarget(config=config, seed=1), keep)
         self.clock = RunClock(time.time())
         self.lag = LoopLag()
@@ -197,7 +209,7 @@ class Floor:
     ) -> None:
         """One agent that asks again as soon as it is answered, while there is `more` to do."""
 
-        def program() -> Program:
+        def program() -> Generator[Effect, Any, None]:
             place = prompt
             while more():
                 inferred = yield Infer(place, tokens, echo=echo)
@@ -241,7 +253,7 @@ async def ask(floor: Floor, streams: int, tokens: int, requests: int, echo: bool
 
 async def work(url: str, streams: int, tokens: int, requests: int) -> None:
     """The work of `peers.py`, in a process of its own."""
-    async with Floor(Mock(None, url), "completions", False) as floor:
+    async with Floor(url, "completions", False) as floor:
         collector.settle()
         await ask(floor, streams, tokens, requests, False)
         assert not floor.target.failed
@@ -250,17 +262,16 @@ async def work(url: str, streams: int, tokens: int, requests: int) -> None:
 async def burst(mock: Mock, streams: int, tokens: int, requests: int, echo: bool = False) -> str:
     """All tokens at once, `streams` agents that ask without thinking."""
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
-    best = None
+    best = math.inf, math.inf
     for _ in range(3):
-        async with Floor(mock, "completions", False) as floor:
+        async with Floor(mock.url, "completions", False) as floor:
             for count in (streams * 2, requests):
                 collector.settle()
                 before, wall = cpu_s(), time.monotonic()
                 await ask(floor, streams, tokens, count, echo)
                 used, wall = cpu_s() - before, time.monotonic() - wall
             assert not floor.target.failed
-        if best is None or used < best[0]:
-            best = used, wall
+        best = min(best, (used, wall))
     used, wall = best
     return (
         f"{used / requests * 1e6:7.1f} us/request  {used / requests / tokens * 1e6:6.2f} us/event  "
@@ -272,7 +283,7 @@ async def paced(mock: Mock, streams: int, seconds: float, errors: bool) -> str:
     """Streams of 20 tokens a second, always open."""
     tokens, ttft_us, itl_us = 100, 100_000, 50_000
     mock.configure(itl_us=itl_us, ttft_us=ttft_us, burst=0, stamp=int(errors))
-    async with Floor(mock, "completions", errors) as floor:
+    async with Floor(mock.url, "completions", errors) as floor:
         collector.settle()
         stop = time.monotonic() + 6.0 + seconds
         base = resident_bytes()
@@ -306,7 +317,7 @@ def error_table(results: list[TurnResult]) -> str:
     ttft, itl, merged = [], [], 0
     for result in results:
         truth = TRUTHS.pop(id(result), None)
-        if truth is None or result.sent_s is None:
+        if truth is None or result.sent_s is None or result.first_token_s is None:
             continue
         sent = np.array(truth["sent_us"]) * 1e-6
         times = np.frombuffer(result.token_times)
@@ -330,14 +341,16 @@ def error_table(results: list[TurnResult]) -> str:
 async def long_prompt(mock: Mock, api: str) -> str:
     """Turns of 128k tokens, one after the other; 500 are new since the agent's previous turn."""
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
-    best = None
+    best = math.inf, math.inf
     for _ in range(5):
-        async with Floor(mock, api, False) as floor:
+        async with Floor(mock.url, api, False) as floor:
             for count in (50, 200):
                 prompt = root("shared").extend(15_000).branch("agent").extend(113_000)
                 more, _ = countdown(count)
 
-                def program(prompt: Prompt = prompt, more: Callable[[], bool] = more) -> Program:
+                def program(
+                    prompt: Prompt = prompt, more: Callable[[], bool] = more
+                ) -> Generator[Effect, Any, None]:
                     sign = 1
                     while more():
                         yield Infer(prompt, 1, echo=False)
@@ -348,24 +361,23 @@ async def long_prompt(mock: Mock, api: str) -> str:
                 await floor.interpreter.run(Agent("s", "s", None, "worker", program), floor.clock.now_s())
                 used, wall = cpu_s() - before, time.monotonic() - wall
             assert not floor.target.failed
-        if best is None or used < best[0]:
-            best = used, wall
+        best = min(best, (used, wall))
     return f"{best[0] / 200 * 1e3:6.3f} ms CPU/turn  {best[1] / 200 * 1e3:6.3f} ms wall/turn"
 
 
 async def floor_burst(mock: Mock, streams: int, tokens: int, requests: int) -> str:
     """The floor's cost of the same burst."""
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
-    best = None
+    best = math.inf
     for _ in range(3):
         more, _ = countdown(requests)
-        counters, done = await connect(urlsplit(mock.url).port, streams, tokens, more)
+        counters, done = await connect(mock.port, streams, tokens, more)
         before = cpu_s()
         for counter in counters:
             counter.go()
         await done
         used = cpu_s() - before
-        best = used if best is None else min(best, used)
+        best = min(best, used)
     return f"{best / requests * 1e6:7.1f} us/request   (the least that asyncio and httptools can do)"
 
 
@@ -373,7 +385,7 @@ async def floor_paced(mock: Mock, streams: int, seconds: float) -> str:
     """The floor's cost of the same paced streams."""
     mock.configure(itl_us=50_000, ttft_us=100_000, burst=0, stamp=0)
     stop = time.monotonic() + 6.0 + seconds
-    counters, done = await connect(urlsplit(mock.url).port, streams, 100, lambda: time.monotonic() < stop)
+    counters, done = await connect(mock.port, streams, 100, lambda: time.monotonic() < stop)
     for place, counter in enumerate(counters):
         asyncio.get_running_loop().call_later(5.0 * place / streams, counter.go)
     await asyncio.sleep(6.0)
@@ -389,10 +401,10 @@ async def agents(mock: Mock, count: int, think_s: float, seconds: float) -> str:
     """Live agents that think between turns, against a server that takes 200 ms to its first token."""
     ttft_us = 200_000
     mock.configure(itl_us=20_000, ttft_us=ttft_us, burst=0, stamp=0)
-    async with Floor(mock, "completions", True) as floor:
+    async with Floor(mock.url, "completions", True) as floor:
         stop = time.monotonic() + seconds
 
-        def program(prompt: Prompt) -> Program:
+        def program(prompt: Prompt) -> Generator[Effect, Any, None]:
             while time.monotonic() < stop:
                 yield Infer(prompt, 20, echo=False)
                 yield Think(think_s)
@@ -414,7 +426,7 @@ async def agents(mock: Mock, count: int, think_s: float, seconds: float) -> str:
     )
 
 
-CASES: dict[str, Callable[[Mock], Awaitable[str]]] = {
+CASES: dict[str, Callable[[Mock], Coroutine[Any, Any, str]]] = {
     "burst-16-64": lambda mock: burst(mock, 64, 16, 20_000),
     "burst-16-4096": lambda mock: burst(mock, 4096, 16, 40_000),
     "burst-16-64-echo": lambda mock: burst(mock, 64, 16, 20_000, echo=True),

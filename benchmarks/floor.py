@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 
 import httptools
 
@@ -14,13 +16,13 @@ import httptools
 class Counter(asyncio.Protocol):
     """Sends one ready-made request again and again, while there is `more` to do, and counts `data:` lines."""
 
-    def __init__(self, request: bytes, more, ended) -> None:
+    def __init__(self, request: bytes, more: Callable[[], bool], ended: Callable[[], None]) -> None:
         self._request = request
         self._more = more
         self._ended = ended
         self.events = 0
 
-    def connection_made(self, transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def go(self) -> None:
@@ -48,7 +50,9 @@ def request_of(tokens: int) -> bytes:
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
 
 
-async def connect(port: int, streams: int, tokens: int, more) -> tuple[list[Counter], asyncio.Future[None]]:
+async def connect(
+    port: int, streams: int, tokens: int, more: Callable[[], bool]
+) -> tuple[list[Counter], asyncio.Future[None]]:
     """Return open connections that have not begun, and what is done when all of them have ended."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ FIT_ROWS_MAX = 40
 HEAD = """\
 # Fitted by scripts/fit_roofline.py on measured rows; docs/cost-model.md says what each is and how far off.
 """
-KV = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
+KV: dict[str, Literal["bf16", "fp8"]] = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
 FITTED = (
     "memory_efficiency",
     "kv_efficiency",
@@ -130,7 +131,7 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
     return [_row(row) for row in table.itertuples()], left
 
 
-def _row(row) -> Row:
+def _row(row: Any) -> Row:
     served = Served(
         model=find_model(row.model_path),
         gpu=find_gpu(row.system),
@@ -148,8 +149,8 @@ def _row(row) -> Row:
 def get(base: RooflineConstants, name: str) -> float:
     """Return a constant by its dotted name."""
     head, _, key = name.partition(".")
-    value = getattr(base, head)
-    return value[key] if key else value
+    value: Any = getattr(base, head)
+    return float(value[key] if key else value)
 
 
 def put(base: RooflineConstants, values: dict[str, float]) -> RooflineConstants:
@@ -166,7 +167,7 @@ def put(base: RooflineConstants, values: dict[str, float]) -> RooflineConstants:
 
 def predict(rows: list[Row], base: RooflineConstants) -> np.ndarray:
     """Return TTFT and TPOT of each row."""
-    known: dict[tuple, Roofline] = {}
+    known: dict[tuple[Any, ...], Roofline] = {}
     out = np.empty((len(rows), 2))
     for at, row in enumerate(rows):
         served = row.served
@@ -202,7 +203,8 @@ def weights_of_rows(rows: list[Row]) -> np.ndarray:
     keys = [(row.served.model.family, row.served.gpu.name) for row in rows]
     counts = {key: keys.count(key) for key in set(keys)}
     weight = np.array([counts[key] ** -0.25 for key in keys])
-    return weight / weight.mean()
+    balanced: np.ndarray = weight / weight.mean()
+    return balanced
 
 
 def fit(rows: list[Row], base: RooflineConstants, log: bool = False) -> RooflineConstants:
@@ -236,7 +238,8 @@ def descend(
     pull = np.array([PRIOR_STEPS if name.startswith("entry_steps") else PRIOR for name in names])
 
     def errors(at: np.ndarray) -> np.ndarray:
-        return np.log(predict(rows, put(base, limited(at)))) - truth
+        found: np.ndarray = np.log(predict(rows, put(base, limited(at)))) - truth
+        return found
 
     def limited(at: np.ndarray) -> dict[str, float]:
         return {
