@@ -39,6 +39,9 @@ class Surroundings(Protocol):
     def receive(self, rank: Rank, sequence: Sequence, tokens: int, now_s: float) -> bool:
         """Start the move of a prompt's KV to a decode rank; False where it has arrived at once."""
 
+    def watch_expiry(self, rank: Rank) -> None:
+        """Call the rank's `expire` when blocks have outlived a tier's TTL that another one keeps longer."""
+
     def use_tokens(self, rank: Rank, match: Match, now_s: float) -> int | None:
         """Return how much of a match to use, the rest being faster to compute; None for all."""
 
@@ -180,11 +183,17 @@ class Rank:
             self._pending.remove(sequence)
         elif state == "joining":
             self._joining.remove(sequence)
-        if self._phase is not None:
-            self._take_room(self.batch.step + self._phase.steps_begun(now_s), now_s)
+        self._take_room_begun(now_s)
         self._let_go(sequence, now_s)
         self._is_blocked = False
         self._wake(now_s)
+
+    def expire(self, now_s: float) -> None:
+        """Let the memories hand on what has outlived its TTL."""
+        self._take_room_begun(now_s)
+        transfers = self.hierarchy.expire(now_s)
+        if transfers:
+            self._surroundings.write(self, transfers, now_s)
 
     def landed(self, sequence: Sequence, handle: Handle, now_s: float) -> None:
         """A read for a sequence has arrived, if it still is what it was started for."""
@@ -287,6 +296,7 @@ class Rank:
         if not self._is_stepping:
             self._compose(now_s)
         elif self._started_s == now_s:
+            self._join_late_comers(now_s)
             self._fill(now_s)
             self._launch()
         elif self._phase is not None and (self._pending or self._can_admit()):
@@ -340,6 +350,11 @@ class Rank:
         if growth.transfers:
             self._surroundings.write(self, growth.transfers, now_s)
 
+    def _take_room_begun(self, now_s: float) -> None:
+        """Take what the steps of the phase have needed that have begun by now."""
+        if self._phase is not None:
+            self._take_room(self.batch.step + self._phase.steps_begun(now_s), now_s)
+
     def _hand_room(self, sequence: Sequence, tokens: int) -> None:
         """Let a sequence's own handle hold the room of the tokens that it has generated."""
         rules, handle, batch_handle = self.hierarchy.rules, sequence.handle, self._batch_handle
@@ -382,6 +397,17 @@ class Rank:
             self._late.append(sequence)
         self._batch_blocks += self.hierarchy.rules.room_for(sequence.computed)
         self.batch.join(sequence, self.batch.step + (0.5 if late else 0.0))
+
+    def _join_late_comers(self, now_s: float) -> None:
+        """Let those join the step that starts now who fit into what is left of its budget and of the pool."""
+        batch, rules = self.batch, self.hierarchy.rules
+        while self._joining and self._budget > 0:
+            tokens = self._joining[0].computed
+            needed = batch.room.blocks(batch.step + 1) + rules.room_for(tokens + 1)
+            if needed > self._batch_blocks + rules.room_for(tokens) + self.hierarchy.room_blocks:
+                return
+            self._join(self._joining.popleft(), now_s)
+            self._budget -= 1
 
     def _fill(self, now_s: float) -> None:
         """Spend the budget on prompts."""
@@ -573,6 +599,7 @@ class Rank:
         transfers = self.hierarchy.release(handle, now_s, computed_tokens)
         if transfers:
             self._surroundings.write(self, transfers, now_s)
+        self._surroundings.watch_expiry(self)
 
     def audit(self) -> None:
         """Check the batch's sums against a loop over its members."""

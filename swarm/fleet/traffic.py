@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,6 +65,8 @@ class Traffic:
         self._due = due
         """`due[0]` is the network's."""
         self._queues: dict[Tier, WriteQueue] = {}
+        self._watched_s: dict[Rank, float] = {}
+        """When each rank's memories are next looked at for what has outlived its TTL."""
 
     def run(self, now_s: float) -> None:
         """Let what is due arrive."""
@@ -102,6 +105,14 @@ class Traffic:
                 rank.hierarchy.block(transfer)
                 rank.stalls += 1
                 queue.blocked.append((rank, transfer))
+
+    def watch_expiry(self, rank: Rank) -> None:
+        """See to it that blocks move on when they outlive a tier's TTL, though nobody asks for them then."""
+        due_s = rank.hierarchy.next_expiry_s()
+        if due_s < self._watched_s.get(rank, math.inf):
+            self._watched_s[rank] = due_s
+            self.network.at(due_s, partial(self._expired, rank))
+            self._due[0] = self.network.next_s()
 
     def hand_over(self, sequence: Sequence, now_s: float) -> None:
         """Find the rank that decodes a sequence whose prompt is computed."""
@@ -181,11 +192,18 @@ class Traffic:
         ):
             self._written(rank, transfer, queue, now_s)
 
+    def _expired(self, rank: Rank, now_s: float) -> None:
+        if self._watched_s[rank] == now_s:
+            self._watched_s[rank] = math.inf
+            rank.expire(now_s)
+            self.watch_expiry(rank)
+
     def _written(self, rank: Rank, transfer: Transfer, queue: WriteQueue, now_s: float) -> None:
         queue.bytes_count -= transfer.bytes
         demoted = rank.hierarchy.land(transfer, now_s)
         if demoted:
             self.write(rank, demoted, now_s)
+        self.watch_expiry(rank)
         while queue.blocked and queue.takes(queue.blocked[0][1].bytes):
             waiting_rank, waiting = queue.blocked.popleft()
             self._write(waiting_rank, waiting, queue, now_s)

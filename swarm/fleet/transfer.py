@@ -133,8 +133,12 @@ class Network:
 
     def after(self, seconds: float, now_s: float, arrived: Arrived) -> None:
         """Call `arrived` when so many seconds have passed."""
+        self.at(now_s + seconds, arrived)
+
+    def at(self, time_s: float, arrived: Arrived) -> None:
+        """Call `arrived` at a time that has not passed."""
         self._starts_count += 1
-        heappush(self._latent, (now_s + seconds, self._starts_count, arrived))
+        heappush(self._latent, (time_s, self._starts_count, arrived))
 
     def next_s(self) -> float:
         """Return when the next transfer has moved its bytes, or has arrived; infinite if there is none."""

@@ -57,10 +57,11 @@ def audit_tier(tier: Tier) -> None:
         tier,
         f"holds {held} and reserves {tier.reserved} of {capacity} blocks",
     )
+    settled = counters.landed_blocks + counters.dropped_blocks
     _check(
-        counters.landed_blocks + counters.dropped_blocks <= counters.offered_blocks,
+        settled + tier.coming.held == counters.offered_blocks,
         tier,
-        f"was offered {counters.offered_blocks} blocks, took or dropped more",
+        f"offered {counters.offered_blocks} blocks, took or dropped {settled}, expects {tier.coming.held}",
     )
 
 

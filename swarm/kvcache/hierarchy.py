@@ -28,6 +28,7 @@ class Hierarchy:
 
     __slots__ = (
         "_expires",
+        "_handing_on",
         "_inclusive",
         "_limit_less",
         "_peeked",
@@ -49,6 +50,11 @@ class Hierarchy:
         self.losses = losses
         self.pins = Pins(block_tokens=rules.block_tokens)
         self._expires = any(tier.spec.ttl_s is not None for tier in tiers)
+        ttls_s = [tier.ttl_s for tier in tiers]
+        self._handing_on = tuple(
+            tier for index, tier in enumerate(tiers) if tier.ttl_s < max(ttls_s[index + 1 :], default=0.0)
+        )
+        """Tiers whose blocks another one keeps longer."""
         self._inclusive = tuple(index for index, tier in enumerate(tiers) if index and tier.spec.inclusive)
         self._places = tuple(TIER_ORDER.index(tier.spec.name) for tier in tiers)
         self._size = rules.block_tokens
@@ -93,6 +99,13 @@ class Hierarchy:
                 hit = parts[-1].end
         self._peeked = (prompt, now_s, changes, hit * size)
         return hit * size
+
+    def next_expiry_s(self) -> float:
+        """Return when `expire` next has blocks for a tier that keeps them longer; infinite if never."""
+        due_s = math.inf
+        for tier in self._handing_on:
+            due_s = min(due_s, math.nextafter(tier.runs.oldest_s() + tier.ttl_s, math.inf))
+        return due_s
 
     def expire(self, now_s: float) -> list[Transfer]:
         """Let every tier go of what has outlived its TTL; what a lower tier keeps longer moves there."""
@@ -247,8 +260,7 @@ class Hierarchy:
         transfer.is_settled = True
         if self.losses is not None:
             self.losses.settle(transfer.pieces, dropped_by=transfer.tier)
-        transfer.tier.counters.dropped_blocks += transfer.blocks
-        transfer.tier.counters.dropped_bytes += transfer.bytes
+        transfer.tier.lose(transfer.pieces, transfer.blocks, transfer.bytes)
 
     def block(self, transfer: Transfer) -> None:
         """Count a write that its tier lets wait."""
@@ -305,18 +317,16 @@ class Hierarchy:
                 return
 
     def _offer(self, index: int, pieces: list[Piece], transfers: list[Transfer]) -> None:
-        """Let a tier note the use of what it holds of `pieces`, and be written the rest."""
+        """Let a tier note the use of what it holds or is being written, and be written the rest."""
         tier = self.tiers[index]
         held = tier.runs
         by_node = held.by_node
         writes: list[Piece] = []
-        blocks = 0
         for piece in pieces:
             node, start, end, use = piece
             runs = by_node.get(node)
             if runs is None:
-                writes.append(piece)
-                blocks += end - start
+                self._send(tier, piece, writes)
                 continue
             low, high, known = runs[-1]
             if low <= start:
@@ -324,19 +334,30 @@ class Hierarchy:
                 if high > start and known.sequence < use.sequence:
                     held.paint(node, start, end, use, False)
                 if high < end:
-                    low = high if high > start else start
-                    writes.append((node, low, end, use))
-                    blocks += end - low
+                    self._send(tier, (node, high if high > start else start, end, use), writes)
                 continue
             held.paint(node, start, end, use, False)
             for low, high in held.missing(node, start, end):
-                writes.append((node, low, high, use))
-                blocks += high - low
-        if blocks:
+                self._send(tier, (node, low, high, use), writes)
+        if writes:
+            blocks = 0
+            for _, start, end, _ in writes:
+                blocks += end - start
             if self.losses is not None:
                 self.losses.move(writes)
-            tier.counters.offered_blocks += blocks
+            tier.expect(writes, blocks)
             transfers.append(Transfer(tier, index, "write", blocks, self.rules.block_bytes, writes, None))
+
+    def _send(self, tier: Tier, piece: Piece, writes: list[Piece]) -> None:
+        """Append to `writes` what of a piece, which the tier lacks, is not on its way there yet."""
+        coming = tier.coming
+        node, start, end, use = piece
+        if node not in coming.by_node:
+            writes.append(piece)
+            return
+        coming.paint(node, start, end, use, False)
+        for low, high in coming.missing(node, start, end):
+            writes.append((node, low, high, use))
 
     def _by_name(self, match: Match, used: int) -> tuple[int, ...]:
         """Return the tokens of the first `used` blocks by tier, in the order of `TIER_ORDER`."""

@@ -6,6 +6,7 @@ that a request costs a few steps for each node on its path, whatever its length.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from operator import attrgetter
 
@@ -151,6 +152,14 @@ class Runs:
         self.first = first
         return evicted
 
+    def oldest_s(self) -> float:
+        """Return the time of the least recent use that holds blocks; infinite if there is none."""
+        queue, counts, first = self.queue, self.counts, self.first
+        while first < len(queue) and queue[first].sequence not in counts:
+            first += 1
+        self.first = first
+        return queue[first].at_s if first < len(queue) else math.inf
+
     def expire(self, now_s: float, ttl_s: float) -> list[Piece]:
         """Stop holding the blocks that have outlived `ttl_s` since their last use, least recent first."""
         expired: list[Piece] = []
@@ -204,6 +213,14 @@ class Runs:
                 else:
                     parts.append((low, high))
         return parts
+
+    def within(self, node: Node, start: int, end: int) -> list[Run]:
+        """Return what is held of [start, end), with its uses."""
+        return [
+            (run_start if run_start > start else start, run_end if run_end < end else end, use)
+            for run_start, run_end, use in self.by_node.get(node, ())
+            if run_end > start and run_start < end
+        ]
 
     def missing(self, node: Node, start: int, end: int) -> list[tuple[int, int]]:
         """Return the parts of [start, end) that are not held."""

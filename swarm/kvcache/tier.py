@@ -57,13 +57,15 @@ class TierCounters:
 class Tier:
     """A memory instance; hierarchies that reach the same memory share the object."""
 
-    __slots__ = ("capacity_blocks", "counters", "reserved", "runs", "spec", "ttl_s")
+    __slots__ = ("capacity_blocks", "coming", "counters", "reserved", "runs", "spec", "ttl_s")
 
     def __init__(self, spec: TierSpec) -> None:
         self.spec = spec
         self.capacity_blocks = spec.capacity_blocks
         self.ttl_s = math.inf if spec.ttl_s is None else spec.ttl_s
         self.runs = Runs()
+        self.coming = Runs()
+        """What is on its way here, each block with the latest use known of it."""
         self.counters = TierCounters()
         self.reserved = 0
         """Blocks of open requests that take room and cannot be hit: to be computed, loading, or partial."""
@@ -105,12 +107,28 @@ class Tier:
         self.counters.evicted_blocks += held - runs.held
         return evicted
 
+    def expect(self, pieces: list[Piece], blocks: int) -> None:
+        """Note what has been set on its way here."""
+        self.counters.offered_blocks += blocks
+        for node, start, end, use in pieces:
+            self.coming.paint(node, start, end, use, fill=True)
+
     def take_in(self, pieces: list[Piece], blocks: int, bytes_count: int) -> None:
         """Hold what has been written, each block with the latest use known of it."""
         self.counters.landed_blocks += blocks
         self.counters.written_bytes += bytes_count
-        for node, start, end, use in pieces:
-            self.counters.inserted_blocks += self.runs.paint(node, start, end, use, fill=True)
+        runs, coming = self.runs, self.coming
+        for node, start, end, _ in pieces:
+            for low, high, use in coming.within(node, start, end):
+                self.counters.inserted_blocks += runs.paint(node, low, high, use, fill=True)
+            coming.take(node, start, end)
+
+    def lose(self, pieces: list[Piece], blocks: int, bytes_count: int) -> None:
+        """Give up what was on its way here."""
+        self.counters.dropped_blocks += blocks
+        self.counters.dropped_bytes += bytes_count
+        for node, start, end, _ in pieces:
+            self.coming.take(node, start, end)
 
     def promote_away(self, node: Node, start: int, end: int) -> None:
         """Let go of blocks that HBM has taken over."""

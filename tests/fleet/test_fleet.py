@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -36,6 +37,11 @@ def run(config: FleetConfig, asked: list[tuple[float, str, Prompt, int]]) -> lis
         events += fleet.advance(due_s)
         fleet.audit()
     return events
+
+
+@lru_cache
+def root_of(number: int) -> Prompt:
+    return root(f"r{number}")
 
 
 def first_tokens(events: list[Event]) -> dict[int, FirstToken]:
@@ -82,6 +88,38 @@ def test_kv_crosses_the_link_between_prefill_and_decode_once() -> None:
     # 1000 tokens of 1 KiB at 1 MiB a second, then two more tokens of 10 ms.
     moved_s = 1000 / 1024 + 0.5
     assert [event.at_s for event in events] == pytest.approx([1.0, 1.0 + moved_s + 0.02])
+
+
+def test_what_arrives_together_decodes_together() -> None:
+    fleet = config(
+        {"role": "prefill", "count": 2}, {"role": "decode"}, kv_link_gib_per_s=1.0, kv_link_latency_s=0.5
+    )
+    asked = [(0.0, f"s{k}", root(f"r{k}").extend(1000), 3) for k in range(2)]
+    ends = [event.at_s for event in run(fleet, asked) if isinstance(event, Finished)]
+    assert ends[0] == ends[1]
+
+
+def test_blocks_on_their_way_to_a_tier_are_not_written_again() -> None:
+    # HBM holds one prompt; two take turns. Each takes 4 s to write, and both are held from 8 s on.
+    slow = {"name": "dram", "write_gib_per_s": 1024.0 * 250 / 2**30, "write_policy": "block"}
+    tiers = [{"name": "hbm", "capacity_gib": 1040 * 1024 / 2**30}, {**slow, "write_queue_gib": 1.0}]
+    fleet = build_fleet(config(tiers=tiers, recompute_when_faster=False))
+    for number in range(12):
+        prompt = root_of(number % 2).extend(1000)
+        fleet.submit(FleetRequest(number, "s", "s", prompt, 1, True), 2.0 * number)
+        events = [event for event in fleet.advance(2.0 * number + 1.999) if isinstance(event, FirstToken)]
+        fleet.audit()
+        assert (events[0].cache.cached_tokens == 992) == (number > 3)
+    dram = fleet.ranks[0].hierarchy.tiers[1].counters
+    assert (dram.offered_blocks, dram.landed_blocks, dram.dropped_blocks) == (124, 124, 0)
+
+
+def test_blocks_move_on_when_they_outlive_a_ttl_though_nobody_asks() -> None:
+    tiers = [{"name": "hbm", "ttl_s": 1.0}, {"name": "dram", "ttl_s": 10.0, "inclusive": False}]
+    prompt = root("r").extend(1000)
+    asked = [(6.0 * k, "s", prompt, 1) for k in range(4)]
+    found = first_tokens(run(config(tiers=tiers, recompute_when_faster=False), asked))
+    assert [one.cache.cached_tokens for one in found.values()] == [0, 992, 992, 992]
 
 
 def test_prefill_replicas_alone_give_one_token() -> None:

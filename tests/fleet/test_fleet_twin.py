@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -105,9 +106,13 @@ class Twin:
             next_op = ops[0].at_s if ops else math.inf
             next_land = min((landing[0] for landing in self.landings), default=math.inf)
             next_end = math.inf if ends is None else ends
-            now = min(next_op, next_land, next_end)
+            next_expiry = self.next_expiry_s()
+            now = min(next_op, next_land, next_end, next_expiry)
             if now == math.inf:
                 return self.events
+            if next_expiry <= now:
+                self.writes(self.cache.expire(now), now)
+                continue
             if next_land <= now:
                 landing = min(self.landings, key=lambda item: item[0])
                 self.landings.remove(landing)
@@ -125,6 +130,15 @@ class Twin:
                 started = now
             elif is_extending and started == now:
                 ends = self.fill(now)
+
+    def next_expiry_s(self) -> float:
+        """Return when a block first outlives a tier's TTL that the tier below keeps longer."""
+        due_s = [math.inf]
+        for above, below in itertools.pairwise(self.cache.tiers):
+            if above.ttl_s < below.ttl_s:
+                uses = [use for runs in above.runs.by_node.values() for _, _, use in runs]
+                due_s += [math.nextafter(use.at_s + above.ttl_s, math.inf) for use in uses]
+        return min(due_s)
 
     def writes(self, transfers: list[Transfer], now: float) -> None:
         for transfer in transfers:
@@ -335,14 +349,14 @@ def drive(config: FleetConfig, ops: list[Op], tokens: bool, extra: list[float]) 
 def configs(draw: st.DrawFn) -> FleetConfig:
     block = draw(st.sampled_from([1, 4]))
     is_dyadic = draw(st.booleans())
-    tiers = [TierConfig(name="hbm")]
+    tiers = [TierConfig(name="hbm", ttl_s=draw(st.sampled_from([None, 0.5, 2.0])))]
     if draw(st.booleans()):
         tiers.append(
             TierConfig(
                 name="dram",
                 capacity_gib=draw(st.integers(4, 60)) * block * KV_BYTES / 2**30,
                 inclusive=draw(st.booleans()),
-                ttl_s=draw(st.sampled_from([None, 2.0])),
+                ttl_s=draw(st.sampled_from([None, 2.0, 4.0])),
                 read_latency_s=draw(st.sampled_from([0.0, 0.125 if is_dyadic else 0.1234567])),
             )
         )

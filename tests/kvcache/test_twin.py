@@ -38,6 +38,7 @@ class TwinTier:
     def __init__(self, spec: TierSpec) -> None:
         self.spec = spec
         self.last: dict[Block, Last] = {}
+        self.coming: dict[Block, Last] = {}
         self.hits = self.inserted = self.expired = self.evicted = self.promoted = 0
         self.offered = self.landed = self.dropped = 0
 
@@ -194,8 +195,10 @@ class Twin:
         for block, last in blocks.items():
             if block in tier.last:
                 tier.note_use(block, last)
+            elif block in tier.coming:
+                tier.coming[block] = max(tier.coming[block], last)
             else:
-                absent[block] = last
+                absent[block] = tier.coming[block] = last
         tier.offered += len(absent)
         self.history.moving += absent
         return [TwinTransfer(index, absent, len(absent), None)] if absent else []
@@ -295,13 +298,11 @@ class Twin:
             return []
         tier = self.tiers[transfer.tier]
         tier.landed += transfer.count
-        for block, last in transfer.blocks.items():
+        for block in transfer.blocks:
             self.history.moving.remove(block)
-            if block in tier.last:
-                tier.note_use(block, last)
-            else:
-                tier.last[block] = last
-                tier.inserted += 1
+            assert block not in tier.last
+            tier.last[block] = tier.coming.pop(block)
+            tier.inserted += 1
         old = {b: u for b, u in tier.last.items() if not tier.keeps(u, now_s)}
         for block in old:
             del tier.last[block]
@@ -312,6 +313,7 @@ class Twin:
     def drop(self, transfer: TwinTransfer) -> None:
         self.tiers[transfer.tier].dropped += transfer.count
         for block in transfer.blocks:
+            del self.tiers[transfer.tier].coming[block]
             self.history.moving.remove(block)
             self.history.dropped_by.setdefault(block, []).append(self.tiers[transfer.tier])
 
