@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from typing import Any
 
 from swarm.context.tree import Node
 from swarm.errors import AuditError
@@ -16,6 +17,21 @@ from swarm.fleet.sequence import Sequence
 from swarm.fleet.traffic import Traffic
 from swarm.kvcache.audit import audit
 from swarm.kvcache.loss import Losses
+
+COUNTED = (
+    "hit_blocks",
+    "offered_blocks",
+    "landed_blocks",
+    "dropped_blocks",
+    "evicted_blocks",
+    "expired_blocks",
+    "promoted_blocks",
+    "read_bytes",
+    "written_bytes",
+    "dropped_bytes",
+    "blocked_writes",
+)
+"""Of a tier's counters, what a run tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +196,19 @@ class Fleet:
         told = events[:]
         events.clear()
         return told
+
+    def counters(self) -> dict[str, Any]:
+        """Return what was counted since the start: preemptions, and for each tier all its instances' sums.
+
+        Offered blocks were written, dropped, or are still on their way; those of a write that its tier let
+        wait (`blocked_writes`) stalled the replica.
+        """
+        tiers: dict[str, dict[str, int]] = {}
+        for tier in self._tiers:
+            sums = tiers.setdefault(tier.spec.name, {})
+            for name in COUNTED:
+                sums[name] = sums.get(name, 0) + getattr(tier.counters, name)
+        return {"preemptions": sum(rank.preemptions for rank in self.ranks), "tiers": tiers}
 
     def audit(self) -> None:
         """Check that what has come in is what has gone out and what is here, down to the blocks.

@@ -27,8 +27,9 @@ class AgentCounts:
 
 
 def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> AgentCounts:
-    """Add up starts and ends; at one instant starts go first, so an agent of no length counts.
+    """Add up starts and ends; at one instant starts go first, so an agent of no length counts as started.
 
+    The peak is that of what lasts: who takes the place of one that ends is not beside it.
     An agent that was stopped and went on later starts twice and is counted once.
     """
     ordered = sorted(steps, key=lambda step: (step.at_s, -step.change))
@@ -40,6 +41,8 @@ def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> A
     orchestrators: list[int] = []
     subagents: list[int] = []
     for step in ordered:
+        if times and step.at_s > times[-1]:
+            peak = max(peak, live[True] + live[False])
         until_s = min(max(step.at_s, from_s), to_s)
         area += (live[True] + live[False]) * (until_s - before_s)
         main_area += live[True] * (until_s - before_s)
@@ -48,10 +51,10 @@ def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> A
         if step.change > 0 and (step.agent is None or step.agent not in known):
             started[step.is_orchestrator] += 1
             known |= {step.agent} if step.agent is not None else set()
-        peak = max(peak, live[True] + live[False])
         times.append(step.at_s)
         orchestrators.append(live[True])
         subagents.append(live[False])
+    peak = max(peak, live[True] + live[False])
     area += (live[True] + live[False]) * (to_s - before_s)
     main_area += live[True] * (to_s - before_s)
     return AgentCounts(

@@ -85,6 +85,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             agent_s=None if totals.live_agents_mean is None else totals.live_agents_mean * duration_s,
         ),
         "capacity": totals.capacity,
+        "fleet": totals.fleet,
     }
 
 

@@ -112,3 +112,7 @@ class RunTotals:
     session_s: tuple[float, ...] = ()
     """How long sessions took that ended in the measured phase, from their start."""
     subagent_s: tuple[float, ...] = ()
+    fleet: dict[str, Any] | None = None
+    """What the emulated fleet counted over the whole run: preemptions, and blocks and bytes by tier."""
+    refusals: tuple[tuple[str, int], ...] = ()
+    """Why the emulated fleet refused requests, in its words, and how many; the first few reasons."""

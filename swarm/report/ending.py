@@ -12,9 +12,11 @@ from swarm.measure.series import series
 from swarm.measure.settle import Settled
 from swarm.measure.store import RunFolder
 from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
-from swarm.measure.totals import RunFacts
+from swarm.measure.totals import RunFacts, RunTotals
 from swarm.report.drawing import draw
 from swarm.report.terminal import show_summary
+
+REFUSALS_SHOWN = 3
 
 
 def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: Settled) -> dict[str, Any]:
@@ -26,11 +28,26 @@ def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: 
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
     if facts.tiers is not None:
-        summary["notes"] = caveats(experiment.fleet, longest_computed_tokens(rows))
+        notes = caveats(experiment.fleet, longest_computed_tokens(rows))
+        summary["notes"] = [*notes, *noted(summary, settled.totals)]
     folder.write_requests(rows)
     folder.write_windows(series(settled.windows))
     folder.write_summary(summary)
     return summary
+
+
+def noted(summary: dict[str, Any], totals: RunTotals) -> list[str]:
+    """Return what a reader of an emulated run's figures would not see by himself."""
+    notes = [f"refused {count:,}: {reason}" for reason, count in totals.refusals[:REFUSALS_SHOWN]]
+    for name, counted in (totals.fleet or {"tiers": {}})["tiers"].items():
+        if counted["dropped_blocks"]:
+            share = counted["dropped_blocks"] / counted["offered_blocks"]
+            notes.append(f"{name} dropped {share:.1%} of the blocks that it was to be written")
+        if counted["blocked_writes"]:
+            notes.append(
+                f"{name} let {counted['blocked_writes']:,} writes wait, and their replicas with them"
+            )
+    return notes
 
 
 def finish(

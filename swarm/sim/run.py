@@ -28,6 +28,8 @@ from swarm.workload.source import Material, Source, open_source
 
 GC_THRESHOLDS = (1_000_000, 20, 20)
 WATCH_REQUESTS = 256
+REASONS_MAX = 8
+"""Different reasons of refusals that are kept."""
 WINDOWED_ROWS = 16_384
 """Rows that are added to the windows at once: their columns are in memory for that."""
 
@@ -69,6 +71,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = No
             ended_s = kernel.now_s if kernel.is_stopped else load.duration_s
             kernel.drain(load.duration_s + load.drain_s)
         fleet.audit()
+        book.fleet_counters = fleet.counters()
         return book.settle(kernel, ended_s)
 
 
@@ -112,6 +115,8 @@ class Book:
         self._sent_count = 0
         self._sessions_started = 0
         self._sessions_finished = 0
+        self._refusals: dict[str, int] = {}
+        self.fleet_counters: dict[str, Any] | None = None
 
     def attach(self, kernel: Kernel) -> None:
         """Play sessions on a kernel."""
@@ -193,6 +198,8 @@ class Book:
             assert kernel is not None
             if not self._watch.goes_on(kernel.now_s, self._ended_count, len(kernel.flights)):
                 kernel.is_stopped = True
+        if isinstance(end, Refused) and (end.reason in self._refusals or len(self._refusals) < REASONS_MAX):
+            self._refusals[end.reason] = self._refusals.get(end.reason, 0) + 1
         self._note(row_of(flight, end, measured_from_s=self._experiment.load.warmup_s))
 
     def settle(self, kernel: Kernel, ended_s: float) -> Settled:
@@ -231,6 +238,8 @@ class Book:
             faults=(),
             session_s=tuple(self._taken_s[True]),
             subagent_s=tuple(self._taken_s[False]),
+            fleet=self.fleet_counters,
+            refusals=tuple(self._refusals.items()),
         )
         return Settled(rows, totals, windows, ())
 

@@ -26,9 +26,9 @@ def test_peak_and_mean_are_those_of_the_agents_that_live_in_each_second(
         sum(start <= second < start + length for start, length, _ in lives)
         for second in range(from_s, from_s + length_s)
     ]
-    both_ends = [sum(start <= second <= start + length for start, length, _ in lives) for second in range(42)]
+    ever = [sum(start <= second < start + length for start, length, _ in lives) for second in range(42)]
     assert counts.live_mean == pytest.approx(sum(live) / length_s)
-    assert counts.peak_live == max(both_ends, default=0)
+    assert counts.peak_live == max(ever)
     assert (counts.orchestrators, counts.subagents) == (
         sum(is_main for *_, is_main in lives),
         sum(not is_main for *_, is_main in lives),
