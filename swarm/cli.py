@@ -14,6 +14,7 @@ import typer
 
 from swarm.errors import ConfigError, SwarmError, UsageError
 
+WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Overrides = Annotated[
@@ -270,9 +271,14 @@ def validate(
 ) -> None:
     """Check an experiment, and every point of its sweep, without starting anything."""
     from swarm.config.read import read_experiment, read_points
+    from swarm.fleet.build import build_fleet
+    from swarm.workload.source import check_source
 
     config = read_experiment(experiment, list(overrides or ()))
     points = read_points(experiment, list(overrides or ()))
+    for each in [point.experiment for point in points] if points else [config]:
+        build_fleet(each.fleet)
+        check_source(each.workload)
     of = f", {len(points)} points" if points else ""
     typer.echo(f"{experiment}: valid ({config.name}, seed {config.seed}{of})")
 
@@ -303,3 +309,8 @@ def main() -> None:
     except SwarmError as fault:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(1)
+    except WRONG_PATHS as fault:
+        if fault.filename is None:
+            raise
+        print(f"swarm: {fault.filename}: {fault.strerror}", file=sys.stderr)
+        sys.exit(2)

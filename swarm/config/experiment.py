@@ -11,7 +11,7 @@ from swarm.config.slo import COMPLETIONS, ObjectiveConfig
 from swarm.config.strict import Strict
 from swarm.config.sweep import SweepConfig
 from swarm.config.target import TargetConfig
-from swarm.config.workload import Workload
+from swarm.config.workload import ReplayConfig, Workload
 
 
 class HostsConfig(Strict):
@@ -84,6 +84,18 @@ class Experiment(Strict):
         for objective in self.slo:
             if objective.metric in COMPLETIONS:
                 raise ValueError(f"load.search judges requests: it cannot hold {objective.metric}")
+        return self
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        load, workload = self.load, self.workload
+        ends = load.duration_s is not None or load.search is not None or load.shape is not None
+        ends = ends or not load.replace or load.sessions_max is not None
+        if not ends and not (isinstance(workload, ReplayConfig) and not workload.repeat):
+            raise ValueError(
+                f"load.duration_s: null, but a {workload.kind} workload never runs out of sessions: set "
+                "load.duration_s or load.sessions_max, or load.replace: false"
+            )
         return self
 
     @property

@@ -6,7 +6,7 @@ A table holds a distribution's quantiles at the profile's `levels`; between them
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -197,6 +197,13 @@ class ProfileFile(Strict):
         rows = self.sessions.correlation
         if len(rows) != len(LATENTS) or any(len(row) != len(LATENTS) for row in rows):
             raise ValueError(f"sessions.correlation: must have {len(LATENTS)} rows of {len(LATENTS)}")
+        for row, column in product(range(len(rows)), repeat=2):
+            value, mirrored = rows[row][column], rows[column][row]
+            if not -1 <= value <= 1 or abs(value - mirrored) > SYMMETRY or (row == column and value != 1):
+                raise ValueError(
+                    f"sessions.correlation[{row}][{column}]: must lie in [-1, 1], be 1 on the diagonal and "
+                    f"equal [{column}][{row}], which is {mirrored:g}; got {value:g}"
+                )
         if len(self.breaks.rewrite_share) != len(self.breaks.rewrite_wait_s) + 1:
             raise ValueError("breaks.rewrite_share: must have one value more than rewrite_wait_s")
         return self
@@ -208,4 +215,5 @@ class ProfileFile(Strict):
             raise ValueError(f"{key}: quantiles must not fall")
 
 
+SYMMETRY = 1e-6
 _LISTS = ("rewrite_wait_s", "rewrite_share", "growth_context")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def write_analysis(
         write_picture(chart, folder / f"{name}.png", "png")
     note = f"{len(sessions)} of {analysis['sessions']} sessions to choose from, the longest first."
     drawn["session_timeline"] = timeline
-    parts = _parts(analysis, note)
+    parts = _parts(analysis, note, drawn.keys())
     (out / "report.html").write_text(page("Workload analysis", parts, drawn), encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def _charts(
         "output": surveyed.output_tokens,
         "growth from request to request": growth[growth > 0],
     }
-    return {
+    drawn = {
         "working_set": charts.working_set_chart(frames.working_set_rows(surveyed, results), labels),
         "ttl": charts.ttl_chart(results, total),
         "capacity": charts.capacity_chart(
@@ -70,6 +70,10 @@ def _charts(
         "sizes": charts.size_chart(frames.cdf_rows(sizes), "tokens"),
         "cost": charts.cost_chart(analysis["cost"], labels),
     }
+    if not any(map(len, gaps.values())):
+        # Nobody has a second request.
+        del drawn["gaps"]
+    return drawn
 
 
 _TITLES = {
@@ -89,9 +93,11 @@ _TITLES = {
 }
 
 
-def _parts(analysis: dict[str, Any], timeline_note: str) -> list[str]:
+def _parts(analysis: dict[str, Any], timeline_note: str, drawn: Collection[str]) -> list[str]:
     parts = ["<h1>Workload analysis</h1>", _summary(analysis)]
     for name, (title, note) in _TITLES.items():
+        if name not in drawn:
+            continue
         text = f"{note} {timeline_note}" if name == "session_timeline" else note
         parts.append(section(title, place(name), text))
     return parts

@@ -34,6 +34,11 @@ CAPACITIES: tuple[int | None, ...] = (
 )
 TARGETS = (0.5, 0.8, 0.9, 0.95)
 
+SECONDS_MAX = 1e10
+"""Of a TTL: microseconds stay exact in 64 bits."""
+CAPACITY_MAX = 2.0**62
+"""Tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -162,30 +167,34 @@ def survey(
 
 def parse_ttls(text: str) -> tuple[float | None, ...]:
     """Return TTLs in seconds of a list such as `60,300,inf`; inf is None."""
-    return tuple(_positive("--ttl", word) for word in text.split(",") if word.strip())
+    return tuple(_positive("--ttl", word, SECONDS_MAX) for word in text.split(",") if word.strip())
 
 
 def parse_capacities(text: str) -> tuple[int | None, ...]:
     """Return capacities in tokens of a list such as `500000,5e6,inf`; inf is None."""
-    sizes = (_positive("--capacity", word) for word in text.split(",") if word.strip())
+    sizes = (_positive("--capacity", word, CAPACITY_MAX) for word in text.split(",") if word.strip())
     return tuple(None if size is None else int(size) for size in sizes)
 
 
 def parse_targets(text: str) -> tuple[float, ...]:
     """Return hit rates of a list such as `0.5,0.9`."""
-    targets = tuple(_positive("--target-hit-rate", word) for word in text.split(",") if word.strip())
+    targets = tuple(
+        _positive("--target-hit-rate", word, float("inf")) for word in text.split(",") if word.strip()
+    )
     if any(target is None or target > 1 for target in targets):
         raise UsageError(f"--target-hit-rate {text}: hit rates lie between 0 and 1")
     return tuple(target for target in targets if target is not None)
 
 
-def _positive(option: str, word: str) -> float | None:
+def _positive(option: str, word: str, most: float) -> float | None:
     try:
         value = float(word)
     except ValueError:
         raise UsageError(f"{option} {word}: must be a list of numbers or inf, such as 60,300,inf") from None
     if not value >= 0:
-        raise UsageError(f"{option} {word}: must not be negative")
+        raise UsageError(f"{option} {word}: must be a number from 0 on")
+    if value > most and value != float("inf"):
+        raise UsageError(f"{option} {word}: must be at most {most:g}, or inf")
     return None if value == float("inf") else value
 
 

@@ -14,12 +14,15 @@ from typing import Protocol
 from numpy.random import Generator
 
 from swarm.config.target import RetryConfig
+from swarm.errors import RunError
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
 from swarm.load.admission import Admission
 from swarm.load.retry import retry_chance, wait_s
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
 
+STILL_MAX, STILL_PER_AGENT = 100_000, 1_000
+"""What may be due at one instant, in all and for each agent: an endless loop ends with an error."""
 DRY_STEP_S = 10.0
 """Pieces of time in which a fleet is run until nothing is in flight."""
 
@@ -143,6 +146,8 @@ class Kernel:
         """The agents of each session that have not ended."""
         self.flights: dict[int, Flight] = {}
         self.now_s = 0.0
+        self._count_still = 0
+        """What has been due at the present instant."""
         self.is_stopped = False
         """Set from outside: nothing more happens."""
 
@@ -167,6 +172,12 @@ class Kernel:
                 self.now_s = events[0].at_s
                 self._hear(events)
             elif heap and agent_s <= until_s:
+                self._count_still = self._count_still + 1 if agent_s == self.now_s else 0
+                if self._count_still > STILL_MAX + STILL_PER_AGENT * len(heap):
+                    raise RunError(
+                        f"virtual time stands still at {agent_s:g} s: agents ask again at once and are "
+                        "answered at once; give them think times, or look at why the fleet refuses them"
+                    )
                 self.now_s = agent_s
                 self._act(heappop(heap)[2])
             else:

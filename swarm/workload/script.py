@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from swarm.errors import TraceError
+from swarm.measure.paths import BrokenChainError
 from swarm.workload.effects import ThinkKind
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
@@ -88,12 +90,15 @@ class Trie:
     def __init__(self, block_tokens: int) -> None:
         self._block_tokens = block_tokens
         self._owner_of: dict[int, int] = {}
+        self._before: dict[int, int | None] = {}
+        """The id before each, None where it is the first."""
         self._blocks_end: list[int] = []
         self.nodes: list[NodeScript] = []
 
     def place(self, ids: Sequence[int], input_tokens: int, tool_tokens: int, system_tokens: int) -> int:
         """Return the node of a request and add what is new of it."""
         known = self._leading_run(ids)
+        self._learn(ids, known)
         node = self._owner_of[ids[known - 1]] if known else -1
         is_new = known < len(ids) or node < 0
         if is_new and (node < 0 or self._blocks_end[node] > known):
@@ -110,6 +115,20 @@ class Trie:
                 return index
         return len(ids)
 
+    def _learn(self, ids: Sequence[int], known: int) -> None:
+        """Keep what stands before each id; one that stood behind another before is no name of a prefix."""
+        before = self._before
+        last: int | None = None
+        for index, block_id in enumerate(ids):
+            if index < known or block_id in before:
+                if before.get(block_id, -1) != last:
+                    raise BrokenChainError(
+                        f"block {index} follows other blocks than it did before: ids must be prefix-chained"
+                    )
+            else:
+                before[block_id] = last
+            last = block_id
+
     def _branch(self, parent: int, blocks: int, input_tokens: int, tools: int, system: int) -> int:
         start = blocks * self._block_tokens
         if parent < 0:
@@ -124,16 +143,28 @@ class Trie:
 
 
 def compile_session(session: RecordedSession, shared_trie: Trie | None) -> SessionScript:
-    """Return the session's script; `shared_trie` is the tree of a namespace that spans sessions."""
+    """Return the session's script; `shared_trie` is the tree of a namespace that spans sessions.
+
+    Raises:
+        TraceError: A request without input, or ids that are not prefix-chained.
+    """
     trie = shared_trie if shared_trie is not None else Trie(session.block_tokens)
     requests = _in_time_order(session)
     placed: dict[int, int] = {}
-    for _, request, tools, system in requests:
-        placed[id(request)] = trie.place(request.hash_ids, request.input_tokens, tools, system)
+    for at_s, request, tools, system in requests:
+        place = f"session {session.id}, the request at {at_s:g} s"
+        if request.input_tokens <= 0:
+            raise TraceError(session.source, place, "has no input tokens: it cannot be sent again")
+        try:
+            node = trie.place(request.hash_ids, request.input_tokens, tools, system)
+        except BrokenChainError as error:
+            raise TraceError(session.source, place, str(error)) from error
+        placed[id(request)] = node
     subagents = [entry for entry in session.entries if isinstance(entry, RecordedSubagent)]
     main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
-    agents = [_compile_agent("orchestrator", main, subagents, placed)]
-    agents += [_compile_agent("subagent", list(sub.requests), [], placed) for sub in subagents]
+    size = session.block_tokens
+    agents = [_compile_agent("orchestrator", main, subagents, placed, size)]
+    agents += [_compile_agent("subagent", list(sub.requests), [], placed, size) for sub in subagents]
     return SessionScript(
         id=session.id,
         scope=session.namespace if shared_trie is not None else None,
@@ -160,6 +191,7 @@ def _compile_agent(
     requests: list[RecordedRequest],
     subagents: Iterable[RecordedSubagent],
     placed: dict[int, int],
+    block_tokens: int,
 ) -> AgentScript:
     requests = sorted(requests, key=lambda request: request.t_s)
     starts = [request.t_s for request in requests]
@@ -192,7 +224,7 @@ def _compile_agent(
                 think_s=_think_s(previous, request, ends[index]),
                 api_s=previous.api_s if previous else None,
                 opened_by=_opened_by(request, index),
-                rewritten=_rewritten(previous, request),
+                rewritten=_rewritten(previous, request, block_tokens),
                 spawns=tuple(spawns[index + 1]),
             )
         )
@@ -227,7 +259,7 @@ def _opened_by(request: RecordedRequest, index: int) -> ThinkKind:
     return "tool" if "tool_result" in request.input_types else "human"
 
 
-def _rewritten(previous: RecordedRequest | None, request: RecordedRequest) -> int:
+def _rewritten(previous: RecordedRequest | None, request: RecordedRequest, block_tokens: int) -> int:
     """Return the tokens of the previous prompt's whole blocks that this one no longer starts with."""
     if previous is None or not previous.hash_ids:
         return 0
@@ -236,5 +268,5 @@ def _rewritten(previous: RecordedRequest | None, request: RecordedRequest) -> in
         if ours != theirs:
             break
         shared += 1
-    per_block = previous.input_tokens // len(previous.hash_ids)
-    return (len(previous.hash_ids) - shared) * per_block
+    whole = previous.input_tokens // block_tokens
+    return max(0, whole - shared) * block_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from swarm.config.read import read_profile
 from swarm.config.workload import ProfileConfig, PromptSetConfig, ReplayConfig, SyntheticConfig, Workload
 from swarm.errors import ConfigError, TraceError
 from swarm.streams import stream
+from swarm.urls import is_url
 from swarm.workload import prompt_set, replay, synthetic
 from swarm.workload.effects import Agent
 from swarm.workload.formats import fail, read_sessions
@@ -133,15 +134,23 @@ class ProfileSource:
         return replay.session_agent(self._replay, script, seed=self._seed, session=name)
 
 
-def compile_scripts(sessions: Iterable[RecordedSession]) -> tuple[SessionScript, ...]:
-    """Compile sessions; those with ids of a shared namespace are placed into one tree."""
+def compile_scripts(
+    sessions: Iterable[RecordedSession], on_broken: Callable[[TraceError], None]
+) -> tuple[SessionScript, ...]:
+    """Compile sessions; those with ids of a shared namespace are placed into one tree.
+
+    A session that cannot be played is handed to `on_broken` and left out.
+    """
     tries: dict[str, Trie] = {}
     scripts = []
     for session in sessions:
         trie = None
         if session.namespace.startswith("global"):
             trie = tries.setdefault(session.namespace, Trie(session.block_tokens))
-        scripts.append(compile_session(session, trie))
+        try:
+            scripts.append(compile_session(session, trie))
+        except TraceError as error:
+            on_broken(error)
     nodes = {scope: tuple(trie.nodes) for scope, trie in tries.items()}
     return tuple(
         script if script.scope is None else replace(script, nodes=nodes[script.scope]) for script in scripts
@@ -166,11 +175,27 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
             return _recorded_scripts(config)
 
 
+def check_source(config: Workload) -> None:
+    """Look at the files that a workload names, as far as that takes no time.
+
+    Raises:
+        ConfigError, TraceError: A profile that is none, a path without sessions, a broken first one.
+    """
+    match config:
+        case ProfileConfig():
+            read_profile(config.path)
+        case ReplayConfig() if not is_url(str(config.path)):
+            _recorded_scripts(config.model_copy(update={"sessions_max": 1}))
+        case _:
+            pass
+
+
 def _recorded_scripts(config: ReplayConfig) -> tuple[SessionScript, ...]:
-    sessions = read_sessions(config.path, config.format, fail if config.on_broken == "fail" else _skip)
+    on_broken = fail if config.on_broken == "fail" else _skip
+    sessions = read_sessions(config.path, config.format, on_broken)
     if config.sessions_max is not None:
         sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
-    scripts = compile_scripts(sessions)
+    scripts = compile_scripts(sessions, on_broken)
     if not scripts:
         raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")
     return scripts

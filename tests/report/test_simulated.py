@@ -45,7 +45,7 @@ def test_a_signal_leaves_what_was_simulated_until_then(
         return goes_on(self, now_s, ended_count, open_count)
 
     monkeypatch.setattr(Watching, "goes_on", interrupted)
-    assert run_simulated(experiment(duration_s=None), tmp_path / "run") == 130
+    assert run_simulated(experiment(duration_s=1e9), tmp_path / "run") == 130
     summary = RunFolder.open(tmp_path / "run").summary()
     assert summary["requests"]["finished"] == 256
     assert summary["requests"]["sent"] == 256 + summary["requests"]["interrupted"]

@@ -50,7 +50,11 @@ class Renamed:
             if name is None:
                 name = names[block_id] = self._fresh()
             renamed.append(name)
-        if request.input_tokens > len(renamed) * block_tokens * factor:
+        size = block_tokens * factor
+        while request.input_tokens >= (len(renamed) + 1) * size:
+            # Blocks that the source does not name are nobody else's.
+            renamed.append(self._fresh())
+        if request.input_tokens > len(renamed) * size:
             renamed.append(self._tail(names, request, block_tokens, len(whole), len(renamed) * factor))
         return renamed
 

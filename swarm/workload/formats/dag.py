@@ -351,5 +351,9 @@ def _spawn(
         spawn: str | dict[str, Any] = child
     else:
         spawn = {"children": [child], "join_at": join_at}
+        # The turn's delay starts when the last of those that it waits for has sent its last request.
+        last_s = entry.t_s + max(each.t_s + (each.api_s or 0.0) for each in entry.requests)
+        own_s = max(0.0, said[join_at].request.t_s - last_s)
+        turns[join_at]["delay"] = min(turns[join_at]["delay"], round(own_s * 1000, 3))
     turns[index].setdefault("spawns", []).append(spawn)
     return said[index].request.t_s + (said[index].request.api_s or 0.0)

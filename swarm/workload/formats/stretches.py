@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import shake_128
 
+from swarm.workload.formats.blocks import whole_blocks
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses
 from swarm.workload.recorded import RecordedRequest, RecordedSession
@@ -38,7 +39,7 @@ def stretches(
     turns: list[Said] = []
     previous: RecordedRequest | None = None
     for number, request in enumerate(sorted(requests, key=lambda request: request.t_s)):
-        new = request.input_tokens if previous is None else _grown(previous, request)
+        new = request.input_tokens if previous is None else _grown(previous, request, session.block_tokens)
         if new <= 0 and previous is not None:
             losses.note("context that lost something: goes on as another conversation", 1)
             if turns:
@@ -54,10 +55,10 @@ def stretches(
         yield turns
 
 
-def _grown(previous: RecordedRequest, request: RecordedRequest) -> int:
+def _grown(previous: RecordedRequest, request: RecordedRequest, block_tokens: int) -> int:
     """Return how many tokens are new beyond the previous prompt and its reply; 0 if not all are kept."""
-    kept = len(previous.hash_ids)
-    if list(request.hash_ids[:kept]) != list(previous.hash_ids):
+    kept = list(whole_blocks(previous, block_tokens))
+    if list(request.hash_ids[: len(kept)]) != kept:
         return 0
     return request.input_tokens - previous.input_tokens - previous.output_tokens
 

@@ -274,7 +274,7 @@ def _breaks(turns: Turns, parts: Parts) -> BreaksConfig:
     return BreaksConfig(
         watermark=limits if limits else tuple(longest + 1.0 for _ in LEVELS),
         unlimited_share=unlimited_share,
-        unlimited_tokens=round(longest * 1.1),
+        unlimited_tokens=max(1, round(longest * 1.1)),
         compacted_input=table_of(turns.input[parts.compaction]),
         compacted_kept=table_of(turns.kept_tokens[parts.compaction]),
         compaction_wait_s=table_of(parts.wait[parts.compaction]),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from swarm.errors import UsageError
+from swarm.report.convert import convert
 from swarm.workload.formats import read_sessions, write_sessions
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 from tests.workload.formats.recorded import request, session, subagent
@@ -110,3 +113,41 @@ def test_a_conversion_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         write_sessions(broken(), tmp_path / "a.jsonl", "mooncake")
     assert list(tmp_path.iterdir()) == []
+
+
+def written(tmp_path: Path, entries: list[dict[str, Any]], *steps: tuple[str, str, str]) -> list[Any]:
+    """Convert a session of agent traces through steps of (from, to, file name); return the last one's lines."""
+    path = tmp_path / "first.json"
+    path.write_text(json.dumps({"id": "a", "block_size": 64, "requests": entries}))
+    for source, target, name in steps:
+        assert convert(path, tmp_path / name, from_format=source, to_format=target, on_broken="fail") == 0
+        path = tmp_path / name
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_conversation_that_grew_is_one_after_mooncake(tmp_path: Path) -> None:
+    grown = [{"t": 9.0 * k, "type": "s", "in": 100 + 150 * k, "out": 5, "hash_ids": list(range((100 + 150 * k) // 64))}
+             for k in range(5)]  # fmt: skip
+    mooncake = ("weka", "mooncake", "m.jsonl")
+    lines = written(
+        tmp_path, grown, mooncake, ("mooncake:block_tokens=64,rows=cumulative", "multi_turn", "t.jsonl")
+    )
+    assert [len(line["turns"]) for line in lines] == [5]
+
+
+def test_blocks_without_names_have_one_each_in_mooncake(tmp_path: Path) -> None:
+    (line,) = written(tmp_path, [{"t": 0, "type": "s", "in": 200, "out": 5}], ("weka", "mooncake", "m.jsonl"))
+    assert len(set(line["hash_ids"])) == 4
+
+
+def test_a_turn_that_waited_for_a_sub_agent_waits_once_in_a_dag(tmp_path: Path) -> None:
+    def asked(t_s: float, tokens: int, first: int) -> dict[str, Any]:
+        ids = list(range(first, first + tokens // 64))
+        return {"t": t_s, "type": "s", "in": tokens, "out": 5, "hash_ids": ids, "api_time": 0.0}
+
+    sub = {"t": 5, "type": "subagent", "agent_id": "x", "subagent_type": "e", "status": "completed",
+           "duration_ms": 80_000, "tool_tokens": 0, "system_tokens": 0,
+           "requests": [asked(0, 64, 50), asked(80, 192, 50)]}  # fmt: skip
+    steps = (("weka", "dag_jsonl", "d.jsonl"), ("dag_jsonl:block_tokens=64", "weka", "w.jsonl"))
+    (line,) = written(tmp_path, [asked(0, 128, 0), sub, asked(100, 256, 0)], *steps)
+    assert [row["t"] for row in line["requests"] if row["type"] == "s"] == pytest.approx([0, 100], abs=0.01)

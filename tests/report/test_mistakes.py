@@ -1,0 +1,118 @@
+"""Mistakes that users make with files, paths and options: each a sentence, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarm import cli
+
+
+ROOFLINE = {"kind": "roofline", "model": "Llama-3.3-70B"}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Return the exit code of the command, as the shell sees it."""
+    monkeypatch.setattr(sys, "argv", ["swarm", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def trace(path: Path, *requests: dict[str, Any]) -> Path:
+    rows = [{"type": "s", "out": 5, **row} for row in requests]
+    path.write_text(json.dumps({"id": path.stem, "block_size": 64, "requests": rows}))
+    return path
+
+
+def experiment(path: Path, **parts: Any) -> Path:
+    asked = {"workload": {"kind": "synthetic"}, "load": {"agents": 1, "duration_s": 60}}
+    whole = {"name": "t", "charts": [], **asked, **parts}
+    path.write_text(json.dumps(whole))
+    return path
+
+
+def test_sessions_of_one_request_have_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = trace(tmp_path / "one.json", {"t": 0, "in": 100, "hash_ids": [1]})
+    assert run(monkeypatch, "analyze", one, "--out", tmp_path / "out") == 0
+    assert "Gap" not in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        ({"t": 9, "in": 0}, "no input tokens"),
+        ({"t": 9, "in": 128, "hash_ids": [2, 3]}, "prefix-chained"),
+        ({"t": 9, "in": 128, "hash_ids": [4, 4]}, "prefix-chained"),
+    ],
+)
+def test_what_cannot_be_played_again_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    second: dict[str, Any],
+    reason: str,
+) -> None:
+    path = trace(tmp_path / "a.json", {"t": 0, "in": 192, "hash_ids": [1, 2, 3]}, second)
+    asked = experiment(tmp_path / "e.json", workload={"kind": "replay", "path": str(path)})
+    for command in ("validate", "simulate"):
+        assert run(monkeypatch, command, asked) == 1
+        assert f"{path}: session a, the request at 9 s:" in (said := capsys.readouterr().err)
+        assert reason in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"fleet": {"cost": ROOFLINE, "replicas": [{"gpu": "H999"}]}}, "H999"),
+        ({"fleet": {"tiers": [{"name": name} for name in ("hbm", "dram", "dram")]}}, "may be there once"),
+        ({"workload": {"kind": "replay", "path": "nowhere.json"}}, "no such trace file"),
+        ({"workload": {"kind": "profile", "path": "nowhere.yaml"}}, "nowhere.yaml"),
+        ({"load": {"agents": 1, "duration_s": None}}, "never runs out of sessions"),
+    ],
+)
+def test_what_a_simulation_would_refuse_is_not_called_valid(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    parts: dict[str, Any],
+    reason: str,
+) -> None:
+    assert run(monkeypatch, "validate", experiment(tmp_path / "e.json", **parts)) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("analyze", "TRACE", "--ttl", "1e13"),
+        ("analyze", "TRACE", "--capacity", "1e30"),
+        ("analyze", "TRACE", "--json", "DIR"),
+        ("analyze", "TRACE", "--out", "TRACE/x"),
+        ("convert", "TRACE", "TRACE/x", "--from", "weka", "--to", "weka"),
+    ],
+)
+def test_wrong_options_and_paths_end_with_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+) -> None:
+    one = trace(tmp_path / "one.json", {"t": 0, "in": 100, "hash_ids": [1]})
+    given = [word.replace("TRACE", str(one)).replace("DIR", str(tmp_path)) for word in arguments]
+    assert run(monkeypatch, *given) == 2
+    assert capsys.readouterr().err.startswith("swarm: ")
+
+
+def test_time_that_stands_still_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trace(tmp_path / "a.json", {"t": 0, "in": 2000, "hash_ids": list(range(31))})
+    replay = {"kind": "replay", "path": str(path), "repeat": True, "time_scale": 0}
+    asked = experiment(tmp_path / "e.json", workload=replay, fleet={"max_model_len": 1000})
+    assert run(monkeypatch, "simulate", asked, "--out", tmp_path / "run") == 1
+    assert "virtual time stands still at 0 s" in capsys.readouterr().err
