@@ -11,7 +11,6 @@ import pytest
 
 from swarm import cli
 
-
 ROOFLINE = {"kind": "roofline", "model": "Llama-3.3-70B"}
 
 

@@ -116,7 +116,7 @@ def test_a_conversion_that_fails_leaves_no_file(tmp_path: Path) -> None:
 
 
 def written(tmp_path: Path, entries: list[dict[str, Any]], *steps: tuple[str, str, str]) -> list[Any]:
-    """Convert a session of agent traces through steps of (from, to, file name); return the last one's lines."""
+    """Convert a session of agent traces by steps (from, to, file name); return the last one's lines."""
     path = tmp_path / "first.json"
     path.write_text(json.dumps({"id": "a", "block_size": 64, "requests": entries}))
     for source, target, name in steps:
@@ -126,12 +126,12 @@ def written(tmp_path: Path, entries: list[dict[str, Any]], *steps: tuple[str, st
 
 
 def test_a_conversation_that_grew_is_one_after_mooncake(tmp_path: Path) -> None:
-    grown = [{"t": 9.0 * k, "type": "s", "in": 100 + 150 * k, "out": 5, "hash_ids": list(range((100 + 150 * k) // 64))}
-             for k in range(5)]  # fmt: skip
-    mooncake = ("weka", "mooncake", "m.jsonl")
-    lines = written(
-        tmp_path, grown, mooncake, ("mooncake:block_tokens=64,rows=cumulative", "multi_turn", "t.jsonl")
-    )
+    grown = [
+        {"t": 9.0 * k, "type": "s", "in": tokens, "out": 5, "hash_ids": list(range(tokens // 64))}
+        for k, tokens in enumerate(range(100, 850, 150))
+    ]
+    again = ("mooncake:block_tokens=64,rows=cumulative", "multi_turn", "t.jsonl")
+    lines = written(tmp_path, grown, ("weka", "mooncake", "m.jsonl"), again)
     assert [len(line["turns"]) for line in lines] == [5]
 
 
