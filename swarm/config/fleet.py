@@ -14,12 +14,16 @@ BackendName = Literal["vllm", "sglang", "trtllm"]
 RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"]
 
 
+GIB_MAX = 1e12
+"""A zettabyte: bytes stay exact whole numbers."""
+
+
 class TierConfig(Strict):
     """One memory that holds KV blocks; bandwidths are of one instance of the tier (see `scope`)."""
 
     name: TierName
     capacity_gib: float | None = Field(
-        None, gt=0, description="null: for hbm what the cost model leaves; else unlimited"
+        None, gt=0, le=GIB_MAX, description="null: for hbm what the cost model leaves; else unlimited"
     )
     scope: Literal["replica", "node", "cluster"] = "replica"
     ttl_s: float | None = Field(None, gt=0, description="sliding; null: none")
@@ -48,7 +52,7 @@ class ParallelismConfig(Strict):
 class ReplicaGroupConfig(Strict):
     """Alike replicas."""
 
-    count: int = Field(1, ge=1)
+    count: int = Field(1, ge=1, le=10_000)
     role: Literal["aggregated", "prefill", "decode"] = "aggregated"
     gpu: str = Field("H100", description="a name of the catalogue, or a path to a YAML file")
     parallelism: ParallelismConfig = ParallelismConfig()
@@ -66,7 +70,7 @@ class SimpleCostConfig(Strict):
     decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")
     decode_per_sequence_s: float = Field(0.0, ge=0)
     decode_per_context_token_s: float = Field(0.0, ge=0)
-    kv_bytes_per_token: float = Field(131_072.0, gt=0)
+    kv_bytes_per_token: float = Field(131_072.0, gt=0, le=1e12)
     kv_capacity_tokens: int = Field(4_000_000, ge=1, description="HBM left for KV on one replica")
 
 

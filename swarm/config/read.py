@@ -104,11 +104,35 @@ def read_prices(path: Path) -> PricesConfig:
 
 def validate(model: type[M], data: Any, where: str) -> M:
     """Return the model, or raise ConfigError with every fault: key, what was found, what is allowed."""
+    wide = _wide_integer(data)
+    if wide is not None:
+        raise ConfigError(f"{where}: {wide}: whole numbers have 64 bits at most")
     try:
         return model.model_validate(data)
     except ValidationError as fault:
-        lines = [_explain(error) for error in fault.errors()]
+        errors = fault.errors()
+        # A tuple whose item is at fault is reported as too short as well.
+        at_fault = [error["loc"] for error in errors if error["type"] != "too_short"]
+        errors = [
+            error
+            for error in errors
+            if error["type"] != "too_short"
+            or not any(loc[: len(error["loc"])] == error["loc"] for loc in at_fault)
+        ]
+        lines = [_explain(error) for error in errors]
         raise ConfigError(f"{where}: {len(lines)} fault(s)\n" + "\n".join(lines)) from None
+
+
+def _wide_integer(data: Any, key: str = "") -> str | None:
+    """Return the key of a whole number that does not fit 64 bits, and the number; None where all do."""
+    if isinstance(data, dict):
+        parts = [(f"{key}.{name}" if key else str(name), value) for name, value in data.items()]
+    elif isinstance(data, list | tuple):
+        parts = [(f"{key}.{place}", value) for place, value in enumerate(data)]
+    else:
+        is_wide = isinstance(data, int) and not -(2**63) <= data < 2**63
+        return f"{key}: found {str(data)[:40]}" if is_wide else None
+    return next((found for name, value in parts if (found := _wide_integer(value, name)) is not None), None)
 
 
 def _explain(error: Any) -> str:

@@ -1,9 +1,9 @@
 """Where sessions come from."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from swarm.config.strict import Strict
 
@@ -15,6 +15,12 @@ class LognormalConfig(Strict):
     sigma: float = Field(ge=0)
     least: float = Field(0.0, ge=0)
     most: float = Field(1e12, gt=0)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"least: {self.least:g} is more than most: {self.most:g}")
+        return self
 
 
 class HumanWaitConfig(Strict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from swarm.config.catalog import LinearEntry
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, RooflineCostConfig, TierConfig
 from swarm.errors import ConfigError
 from swarm.fleet.catalog.read import constants, find_gpu, find_model
@@ -168,6 +169,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         kv_precision=cost.kv_precision,
         backend=cost.backend,
     )
+    _check_heads(served)
     fitted = constants()
     capacity = kv_capacity_tokens(
         served, fitted, memory_fraction=cost.memory_fraction, max_batched_tokens=group.max_batched_tokens
@@ -185,6 +187,17 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         capacity,
         Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
     )
+
+
+def _check_heads(served: Served) -> None:
+    """Refuse what no engine runs: attention heads that cannot be dealt out evenly."""
+    tp = served.parallelism.tp
+    for layer in served.model.attention:
+        if not isinstance(layer, LinearEntry) and layer.heads % tp:
+            raise ConfigError(
+                f"fleet.replicas.parallelism.tp: {tp} GPUs asked for, {served.model.name} has {layer.heads} "
+                "attention heads: tp must divide them"
+            )
 
 
 class Memories:

@@ -248,7 +248,7 @@ class Fleet:
             reason = f"prompt and reply have {tokens} tokens, the model takes {limits.max_model_len}"
             return Refused(now_s, request.request_id, reason, None)
         if tokens - 1 > limits.pool_tokens:
-            reason = f"prompt and reply have {tokens} tokens, the KV pool takes {limits.pool_tokens + 1}"
+            reason = f"prompt and reply have {tokens} tokens, the KV pool takes {limits.pool_tokens + 1:.0f}"
             return Refused(now_s, request.request_id, reason, None)
         if len(self._sequences) < limits.max_waiting:
             return None

@@ -55,7 +55,7 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
         planned_output_tokens=effect.output_tokens,
         rewritten_tokens=effect.rewritten_tokens,
         admission_wait_s=flight.admission_wait_s,
-        retry_wait_s=flight.retry_wait_s - unwaited_s,
+        retry_wait_s=max(0.0, flight.retry_wait_s - unwaited_s),
         attempts=flight.attempts - (unwaited_s > 0.0),
         outcome=_OUTCOMES[type(end)],
         error_class=_error_class(end),

@@ -38,8 +38,9 @@ def asker(config: PromptSetConfig, seed: int, session: str, index: int) -> Gener
 
 def _thinks(config: PromptSetConfig, seed: int, session: str) -> Iterator[float]:
     """Yield think times without end."""
-    if config.think_s.sigma == 0:
-        yield from repeat(config.think_s.median)
+    think = config.think_s
+    if think.sigma == 0:
+        yield from repeat(min(max(think.median, think.least), think.most))
     generator = stream(seed, "think", session)
     while True:
         yield from lognormal(config.think_s, generator, min(config.turns, DRAWN_AHEAD)).tolist()

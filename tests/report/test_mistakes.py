@@ -72,6 +72,9 @@ def test_what_cannot_be_played_again_is_named(
         ({"workload": {"kind": "replay", "path": "nowhere.json"}}, "no such trace file"),
         ({"workload": {"kind": "profile", "path": "nowhere.yaml"}}, "nowhere.yaml"),
         ({"load": {"agents": 1, "duration_s": None}}, "never runs out of sessions"),
+        ({"workload": {"kind": "prompt_set", "prompt_tokens": 10**20}}, "prompt_tokens: found 1000"),
+        ({"fleet": {"tiers": [{"name": "hbm", "capacity_gib": 1e300}]}}, "less than or equal to"),
+        ({"fleet": {"cost": ROOFLINE, "replicas": [{"parallelism": {"tp": 3}}]}}, "tp must divide them"),
     ],
 )
 def test_what_a_simulation_would_refuse_is_not_called_valid(

@@ -8,6 +8,7 @@ Where a context lost something, the last turn before spawns the conversation tha
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -270,13 +271,18 @@ def _session(name: str, lines: dict[str, Fields], options: Options) -> RecordedS
     return session_of(lines[name].source, name, [*requests, *walk.subagents], options)
 
 
+_MADE = re.compile(r"[~/]\d+$")
+
+
 def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, losses: Losses) -> int:
     """Write a line for each stretch of an agent's life; sub-agents are spawned and joined as recorded."""
     count = 0
     names = Names()
     with written(dest) as file:
         for session in sessions:
-            for line in _lines(session, names.name(session.id), options, losses):
+            # `a~1` and `a/1` are names that this makes of `a`.
+            own = f"{session.id}#1" if _MADE.search(session.id) else session.id
+            for line in _lines(session, names.name(own), options, losses):
                 file.write(orjson.dumps(line) + b"\n")
             losses.note("words: the text is filler of the right length", 1)
             losses.note("model name, and time that requests took", 1)

@@ -56,14 +56,18 @@ class Fields:
             raise self.broken(name, "is missing; a time in seconds is required")
         return value
 
-    def seconds_or_none(self, name: str) -> float | None:
+    def seconds_or_none(self, name: str, most: float = SECONDS_MAX) -> float | None:
         """Return a time, or None where it is absent or null."""
         value = self.values.get(name)
         if value is None:
             return None
-        if (type(value) is float or type(value) is int) and 0 <= value <= SECONDS_MAX:
+        if (type(value) is float or type(value) is int) and 0 <= value <= most:
             return float(value)
-        raise self.broken(name, f"must be a time from 0 to {SECONDS_MAX:.0e}, got {shown(value)}")
+        raise self.broken(name, f"must be a time from 0 to {most:.0e}, got {shown(value)}")
+
+    def milliseconds_or_none(self, name: str) -> float | None:
+        """Return a time in milliseconds, or None where it is absent or null."""
+        return self.seconds_or_none(name, SECONDS_MAX * 1000)
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return a string; without a default the field must be there."""

@@ -21,19 +21,23 @@ _LINE_BYTES_MAX = 1 << 30
 
 
 def trace_files(paths: Iterable[Path], suffixes: Sequence[str]) -> list[Path]:
-    """Return the files to read, by file name and then by path; a folder stands for its trace files."""
-    found: set[Path] = set()
+    """Return the files to read, by file name and then by path; a folder stands for its trace files.
+
+    A file that is named twice, in whatever way, is read once.
+    """
+    found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
             inside = [file for file in path.rglob("*") if _is_trace(file, suffixes)]
             if not inside:
                 raise UsageError(f"{path}: a folder without any {' or '.join(suffixes)} file (or .gz of it)")
-            found.update(inside)
+            for file in inside:
+                found.setdefault(file.resolve(), file)
         elif path.is_file():
-            found.add(path)
+            found.setdefault(path.resolve(), path)
         else:
             raise UsageError(f"{path}: no such trace file or folder")
-    return sorted(found, key=lambda file: (file.name, str(file)))
+    return sorted(found.values(), key=lambda file: (file.name, str(file)))
 
 
 def _is_trace(file: Path, suffixes: Sequence[str]) -> bool:

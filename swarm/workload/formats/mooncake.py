@@ -164,7 +164,7 @@ def _grown(
 
 def _start(fields: Fields, rows: list[RecordedRequest]) -> tuple[float, float | None]:
     """Return the start and the think time in seconds; without a timestamp a row waits out its delay."""
-    at_ms, delay_ms = fields.seconds_or_none("timestamp"), fields.seconds_or_none("delay")
+    at_ms, delay_ms = fields.milliseconds_or_none("timestamp"), fields.milliseconds_or_none("delay")
     think_s = None if delay_ms is None else delay_ms / 1000
     if at_ms is not None:
         return at_ms / 1000, think_s
@@ -182,7 +182,7 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
         for session in sessions:
             times = factor(session, options.block_tokens)
             names = renamed.session(session)
-            for name, start_s, requests in _agents(session, titles.name(session.id), losses):
+            for name, start_s, requests in _agents(session, titles, losses):
                 if len(requests) > 1:
                     losses.note("session of rows that each hold the whole prompt: aiperf would add them up")
                 for request in sorted(requests, key=lambda request: request.t_s):
@@ -194,15 +194,16 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
 
 
 def _agents(
-    session: RecordedSession, name: str, losses: Losses
+    session: RecordedSession, titles: Names, losses: Losses
 ) -> Iterator[tuple[str, float, list[RecordedRequest]]]:
     """Yield name, start and requests of the orchestrator and of each sub-agent."""
     main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
     subagents = [entry for entry in session.entries if not isinstance(entry, RecordedRequest)]
     losses.note("sub-agent made a session of its own, without its parent", len(subagents))
+    name = titles.name(session.id)
     yield name, 0.0, main
     for number, entry in enumerate(subagents, 1):
-        yield f"{name}/{number}", entry.t_s, list(entry.requests)
+        yield titles.name(f"{name}/{number}"), entry.t_s, list(entry.requests)
 
 
 def _row(name: str, start_s: float, request: RecordedRequest, ids: list[int]) -> dict[str, Any]:

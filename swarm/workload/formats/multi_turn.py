@@ -94,10 +94,10 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     names = Names()
     with written(dest) as file:
         for session in sessions:
-            for name, requests in _agents(session, names.name(session.id), losses):
+            for name, requests in _agents(session, names, losses):
                 for part, said in enumerate(stretches(session, name, requests, options, losses)):
                     line = {
-                        "session_id": name if part == 0 else f"{name}~{part}",
+                        "session_id": name if part == 0 else names.name(f"{name}~{part}"),
                         "turns": [_turn(each) for each in said],
                     }
                     file.write(orjson.dumps(line) + b"\n")
@@ -108,14 +108,15 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
 
 
 def _agents(
-    session: RecordedSession, name: str, losses: Losses
+    session: RecordedSession, names: Names, losses: Losses
 ) -> Iterator[tuple[str, list[RecordedRequest]]]:
     main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
     subagents = [entry for entry in session.entries if isinstance(entry, RecordedSubagent)]
     losses.note("sub-agent made a conversation of its own, without its parent", len(subagents))
+    name = names.name(session.id)
     yield name, main
     for number, entry in enumerate(subagents, 1):
-        yield f"{name}/{number}", list(entry.requests)
+        yield names.name(f"{name}/{number}"), list(entry.requests)
 
 
 def _turn(said: Said) -> dict[str, Any]:

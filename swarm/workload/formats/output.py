@@ -63,13 +63,16 @@ class Names:
     """A distinct name for each session of a file."""
 
     def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
+        self._taken: set[str] = set()
 
     def name(self, session_id: str) -> str:
-        """Return the id itself; ids that repeat are numbered."""
-        self._taken[session_id] += 1
-        count = self._taken[session_id]
-        return session_id if count == 1 else f"{session_id}#{count}"
+        """Return the name itself; names that repeat are numbered."""
+        name, count = session_id, 1
+        while name in self._taken:
+            count += 1
+            name = f"{session_id}#{count}"
+        self._taken.add(name)
+        return name
 
 
 class FileNames:

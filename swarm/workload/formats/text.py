@@ -56,7 +56,7 @@ def session_of(
 
 def delay_s(fields: Fields, name: str = "delay") -> float | None:
     """Return a delay in milliseconds as seconds."""
-    value = fields.seconds_or_none(name)
+    value = fields.milliseconds_or_none(name)
     return None if value is None else value / 1000
 
 

@@ -7,12 +7,14 @@ conventions that need no switch: ids from 0 or 1, `in` with or without the parti
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from swarm.errors import TraceError
+from swarm.streams import digest64
 from swarm.workload.formats.blocks import whole_blocks
 from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.files import OnBroken, is_lines, read_json, read_lines
@@ -109,7 +111,7 @@ def _subagents(
             nested += _subagents(source, inside, entry, block_tokens, t_s, depth + 1)
         else:
             requests.append(_request(source, inside, entry, block_tokens))
-    duration_ms = fields.seconds_or_none("duration_ms")
+    duration_ms = fields.milliseconds_or_none("duration_ms")
     yield RecordedSubagent(
         t_s=t_s,
         agent_id=fields.text("agent_id", ""),
@@ -159,19 +161,43 @@ def _request(source: str, place: str, value: Any, block_tokens: int) -> Recorded
 def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, losses: Losses) -> int:
     """Write one file a session into a folder, or one line a session into a .jsonl file; return how many."""
     count = 0
+    spaces: dict[str, int] = {}
     if is_lines(dest):
         with written(dest) as file:
             for session in sessions:
-                file.write(_bytes_of(session, losses) + b"\n")
+                file.write(_bytes_of(_apart(session, spaces), losses) + b"\n")
                 count += 1
         return count
     names = FileNames()
     dest.mkdir(parents=True, exist_ok=True)
     for session in sessions:
         with written(dest / f"{names.name(session.id)}.json") as file:
-            file.write(_bytes_of(session, losses))
+            file.write(_bytes_of(_apart(session, spaces), losses))
         count += 1
     return count
+
+
+def _apart(session: RecordedSession, spaces: dict[str, int]) -> RecordedSession:
+    """Return the session with ids that are nobody else's, where they mean other blocks than those before.
+
+    The format has one namespace for all sessions that share ids. The first keeps its ids, those of others
+    are digests of namespace and id.
+    """
+    if not session.shares_ids or not spaces.setdefault(session.namespace, len(spaces)):
+        return session
+    space = session.namespace
+
+    def renamed(request: RecordedRequest) -> RecordedRequest:
+        ids = [digest64(f"{space}\x00{each}") >> 1 for each in request.hash_ids]
+        return replace(request, hash_ids=ids)
+
+    entries = tuple(
+        renamed(entry)
+        if isinstance(entry, RecordedRequest)
+        else replace(entry, requests=tuple(map(renamed, entry.requests)))
+        for entry in session.entries
+    )
+    return replace(session, entries=entries)
 
 
 def _bytes_of(session: RecordedSession, losses: Losses) -> bytes:

@@ -29,6 +29,8 @@ def fit(sessions: Sequence[RecordedSession], *, name: str) -> ProfileFile:
     stated = fit_parts(observed, name=name)
     turns = observed.turns
     tokens = float(turns.input[turns.agent == 0].sum()) / len(observed.starts_s)
+    if not tokens:
+        raise UsageError(f"{len(sessions)} sessions without any input tokens: there is nothing to learn from")
     profile = calibrated(stated, tokens)
     balance = balance_of(turns, observed.block_tokens, len(observed.starts_s))
     return profile.model_copy(update={"balance": balance})

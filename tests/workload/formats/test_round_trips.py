@@ -151,3 +151,36 @@ def test_a_turn_that_waited_for_a_sub_agent_waits_once_in_a_dag(tmp_path: Path) 
     steps = (("weka", "dag_jsonl", "d.jsonl"), ("dag_jsonl:block_tokens=64", "weka", "w.jsonl"))
     (line,) = written(tmp_path, [asked(0, 128, 0), sub, asked(100, 256, 0)], *steps)
     assert [row["t"] for row in line["requests"] if row["type"] == "s"] == pytest.approx([0, 100], abs=0.01)
+
+
+def test_names_that_writers_make_are_nobody_elses(tmp_path: Path) -> None:
+    pulled_back = (request(0.0, [1, 2, 3]), request(9.0, [1, 4]))
+    sessions = [session(*pulled_back, id="a"), session(request(0.0, [9]), id="a~1")]
+    for target, read_as in (
+        ("dag_jsonl", "dag_jsonl:block_tokens=16"),
+        ("multi_turn", "multi_turn:block_tokens=16"),
+    ):
+        write_sessions(sessions, tmp_path / f"{target}.jsonl", target)
+        again = list(read_sessions(tmp_path / f"{target}.jsonl", read_as))
+        asked = sum(each.input_tokens for one in again for each in one.requests())
+        assert asked == sum(each.input_tokens for one in sessions for each in one.requests())
+
+
+def test_ids_of_two_files_stay_apart_where_a_format_has_one_namespace(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        row = {"timestamp": 0, "input_length": 1024, "output_length": 1, "hash_ids": [0, 1]}
+        (tmp_path / "in" / f"{name}.jsonl").write_text(json.dumps(row))
+    assert (
+        convert(tmp_path / "in", tmp_path / "out", from_format="mooncake", to_format="weka", on_broken="fail")
+        == 0
+    )
+    first, second = (next(iter(one.requests())).hash_ids for one in read_sessions(tmp_path / "out", "weka"))
+    assert list(first) == [0, 1] and not set(first) & set(second)
+
+
+def test_epochs_in_milliseconds_are_times(tmp_path: Path) -> None:
+    row = {"timestamp": 1_732_700_000_000, "input_length": 512, "output_length": 1, "hash_ids": [0]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    (one,) = read_sessions(tmp_path / "a.jsonl", "mooncake")
+    assert [each.t_s for each in one.requests()] == [1_732_700_000.0]
