@@ -151,7 +151,7 @@ class Rank:
         if not steps or not batch.members:
             return seconds
         line = self.cost.decode_line(len(batch), batch.context_tokens)
-        return seconds + steps * (line.at_s(batch.context_tokens))
+        return seconds + steps * line.at_s(batch.context_tokens)
 
     def submit(self, sequence: Sequence, now_s: float) -> None:
         """Queue a sequence; it joins the step that starts now, else the next."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from swarm.errors import TraceError
+from swarm.errors import TraceError, UsageError
 from swarm.streams import digest64
 from swarm.workload.formats.blocks import whole_blocks
 from swarm.workload.formats.fields import Fields, shown
@@ -165,24 +165,33 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     if is_lines(dest):
         with written(dest) as file:
             for session in sessions:
-                file.write(_bytes_of(_apart(session, spaces), losses) + b"\n")
+                file.write(_bytes_of(_apart(session, spaces, options), losses) + b"\n")
                 count += 1
         return count
+    if dest.name.removesuffix(".gz").endswith(".json"):
+        raise UsageError(
+            f"{dest}: agent traces are a folder, or a file of lines: name one, or {dest.stem}.jsonl"
+        )
     names = FileNames()
     dest.mkdir(parents=True, exist_ok=True)
     for session in sessions:
         with written(dest / f"{names.name(session.id)}.json") as file:
-            file.write(_bytes_of(_apart(session, spaces), losses))
+            file.write(_bytes_of(_apart(session, spaces, options), losses))
         count += 1
     return count
 
 
-def _apart(session: RecordedSession, spaces: dict[str, int]) -> RecordedSession:
+def _apart(session: RecordedSession, spaces: dict[str, int], options: Options) -> RecordedSession:
     """Return the session with ids that are nobody else's, where they mean other blocks than those before.
 
     The format has one namespace for all sessions that share ids. The first keeps its ids, those of others
     are digests of namespace and id.
     """
+    if options.block_tokens not in (0, session.block_tokens):
+        raise UsageError(
+            f"block_tokens={options.block_tokens}: agent traces keep the blocks of their source, which have "
+            f"{session.block_tokens} tokens in {session.source}"
+        )
     if not session.shares_ids or not spaces.setdefault(session.namespace, len(spaces)):
         return session
     space = session.namespace
