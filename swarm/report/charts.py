@@ -13,7 +13,7 @@ import pandas as pd
 import vl_convert
 
 from swarm.report import palette
-from swarm.report.theme import CLOCK, CONFIG
+from swarm.report.theme import CLOCK, CONFIG, TIME_TICKS
 
 PNG_SCALE = 2
 VEGA_LITE = "6.4"
@@ -60,7 +60,12 @@ def _cache() -> Path:
 
 def time_axis(title: str | None = None) -> alt.X:
     """Return the run's time as a horizontal axis."""
-    return alt.X("at_s:Q", title=title, axis=alt.Axis(labelExpr=CLOCK), scale=alt.Scale(nice=False))
+    return alt.X(
+        "at_s:Q",
+        title=title,
+        axis=alt.Axis(labelExpr=CLOCK, tickCount=TIME_TICKS),
+        scale=alt.Scale(nice=False),
+    )
 
 
 def phases(measured: dict[str, float] | None) -> list[Any]:

@@ -7,6 +7,8 @@ from typing import Any
 from swarm.report.palette import GRID, TEXT
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
+TIME_TICKS = 12
+"""About so many labels of a time axis stand beside each other without touching."""
 CLOCK = (
     "datum.value >= 7200 ? format(datum.value / 3600, '.3~g') + ' h'"
     " : datum.value >= 180 ? format(datum.value / 60, '.3~g') + ' min'"

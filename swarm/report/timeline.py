@@ -9,7 +9,7 @@ import pandas as pd
 
 from swarm.report import palette
 from swarm.report.frames import PLOT_PX
-from swarm.report.theme import CLOCK, TOKENS
+from swarm.report.theme import CLOCK, TIME_TICKS, TOKENS
 
 PARTS = {
     "cached": palette.CACHED,
@@ -76,7 +76,9 @@ def timeline(frame: pd.DataFrame) -> Any:
 
 def _x(is_shown: bool) -> alt.X:
     axis = (
-        alt.Axis(labelExpr=CLOCK, title=None) if is_shown else alt.Axis(labels=False, ticks=False, title=None)
+        alt.Axis(labelExpr=CLOCK, tickCount=TIME_TICKS, title=None)
+        if is_shown
+        else alt.Axis(labels=False, ticks=False, title=None)
     )
     return alt.X("intended_s:Q", axis=axis, scale=alt.Scale(nice=False, zero=False, padding=12))
 
