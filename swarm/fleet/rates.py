@@ -1,6 +1,6 @@
 """What the fleet asks of a cost model: seconds for a step, and for a run of decode steps at once.
 
-What is made several times a request is a class with slots: compiled, one takes a sixth of a tuple with names.
+What is made several times a request is a class with slots: compiled, 30 ns instead of a named tuple's 165.
 """
 
 from collections.abc import Sequence

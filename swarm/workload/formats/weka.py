@@ -165,33 +165,37 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     if is_lines(dest):
         with written(dest) as file:
             for session in sessions:
-                file.write(_bytes_of(_apart(session, spaces, options), losses) + b"\n")
+                _check_blocks(session, options)
+                file.write(_bytes_of(_apart(session, spaces), losses) + b"\n")
                 count += 1
         return count
     if dest.name.removesuffix(".gz").endswith(".json"):
-        raise UsageError(
-            f"{dest}: agent traces are a folder, or a file of lines: name one, or {dest.stem}.jsonl"
-        )
+        lines = dest.with_name(f"{dest.name.split('.')[0]}.jsonl")
+        raise UsageError(f"{dest}: agent traces are a folder, or a file of lines such as {lines}")
     names = FileNames()
     dest.mkdir(parents=True, exist_ok=True)
     for session in sessions:
+        _check_blocks(session, options)
         with written(dest / f"{names.name(session.id)}.json") as file:
-            file.write(_bytes_of(_apart(session, spaces, options), losses))
+            file.write(_bytes_of(_apart(session, spaces), losses))
         count += 1
     return count
 
 
-def _apart(session: RecordedSession, spaces: dict[str, int], options: Options) -> RecordedSession:
-    """Return the session with ids that are nobody else's, where they mean other blocks than those before.
-
-    The format has one namespace for all sessions that share ids. The first keeps its ids, those of others
-    are digests of namespace and id.
-    """
+def _check_blocks(session: RecordedSession, options: Options) -> None:
     if options.block_tokens not in (0, session.block_tokens):
         raise UsageError(
             f"block_tokens={options.block_tokens}: agent traces keep the blocks of their source, which have "
             f"{session.block_tokens} tokens in {session.source}"
         )
+
+
+def _apart(session: RecordedSession, spaces: dict[str, int]) -> RecordedSession:
+    """Return the session with ids that are nobody else's, where they mean other blocks than those before.
+
+    The format has one namespace for all sessions that share ids. The first keeps its ids, those of others
+    are digests of namespace and id.
+    """
     if not session.shares_ids or not spaces.setdefault(session.namespace, len(spaces)):
         return session
     space = session.namespace
