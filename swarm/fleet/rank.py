@@ -385,6 +385,7 @@ class Rank:
         while self._joining:
             self._join(self._joining.popleft(), now_s)
         while batch.room.blocks(batch.step + 1) > self._batch_blocks + self.hierarchy.room_blocks:
+            self._take_room(batch.step, now_s)
             self._preempt(now_s)
         self._budget = self._max_batched_tokens - len(batch)
         self._fill(now_s)

@@ -447,6 +447,31 @@ def test_the_fleet_equals_a_loop_over_every_step(config: FleetConfig, ops: list[
             assert sum(cache.lost_to) == cache.ideal_tokens - cache.cached_tokens
 
 
+def test_what_decoding_took_is_out_of_the_cache_before_the_latest_is_preempted() -> None:
+    config = FleetConfig(
+        block_tokens=1,
+        recompute_when_faster=False,
+        cost=SimpleCostConfig(
+            prefill_tokens_per_s=64.0,
+            decode_base_s=0.0625,
+            kv_bytes_per_token=KV_BYTES,
+            kv_capacity_tokens=47,
+        ),
+        replicas=(ReplicaGroupConfig(max_batched_tokens=8, max_sequences=3),),
+        tiers=(
+            TierConfig(name="hbm"),
+            TierConfig(name="dram", capacity_gib=5 * KV_BYTES / 2**30, inclusive=False),
+        ),
+        max_model_len=60,
+    )
+    one = root("a")
+    ops = [
+        Op(0.0, FleetRequest(number, "s", "s", one.extend(length), output, number == 1), 0)
+        for number, (length, output) in enumerate([(20, 12), (32, 8), (40, 3)])
+    ]
+    assert in_order(drive(config, ops, tokens=True, extra=[])) == in_order(Twin(config).run(ops))
+
+
 @settings(max_examples=80, deadline=None)
 @given(config=configs(), ops=workloads(), extra=st.lists(st.floats(0, 30), max_size=12))
 def test_more_calls_and_token_events_change_no_event(
