@@ -1,16 +1,19 @@
 """How well a profile fitted on some recorded sessions, half by default, stands for the others.
 
     python scripts/profile_halves.py TRACES [--fitted 60] [--sampled 60] [--splits 16] [--seeds 2]
-        [--split-seed 7]
+        [--split-seed 7] [--recorded]
 
 For each random split: an error of the sessions sampled from the fitted ones' profile against the others,
 divided by max(limit, 1.25 x the error of the fitted ones themselves against them). At most 1 is the aim.
-Printed are the mean, the highest and how many pass 1.
+Printed are the mean, the highest and how many pass 1. `--recorded` draws from the fitted sessions themselves,
+with replacement, in place of a profile: what chance alone makes of the most faithful of samplers.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from swarm.report.fit_compare import CAPACITIES, TTLS_S, Compared, distance, sum
 from swarm.workload.formats import read_sessions
 from swarm.workload.profile.fitted import fit
 from swarm.workload.profile.generated import generate
+from swarm.workload.recorded import RecordedSession
 
 LIMITS = {
     "input tokens": 0.05,
@@ -52,6 +56,12 @@ def limit_of(name: str) -> float:
     return TTL_LIMIT if "TTL" in name else LRU_LIMIT
 
 
+def again(sessions: Sequence[RecordedSession], chosen: Sequence[int]) -> Iterator[RecordedSession]:
+    """Yield the chosen sessions, each with blocks of its own however often it was chosen."""
+    for number, index in enumerate(chosen):
+        yield replace(sessions[index], id=f"{number}", namespace=f"{number}")
+
+
 def main() -> None:
     """Split, fit, sample, compare, tell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -61,6 +71,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--split-seed", type=int, default=7)
+    parser.add_argument("--recorded", action="store_true", help="draw recorded sessions, not a profile's")
     options = parser.parse_args()
     sessions = list(read_sessions(options.traces, "weka"))
     count = options.fitted or (len(sessions) + 1) // 2
@@ -71,12 +82,15 @@ def main() -> None:
         fitted, kept = ([sessions[k] for k in part] for part in np.split(order, [count]))
         truth = summed_up(kept)
         own = errors(summed_up(fitted), truth)
-        profile = fit(fitted, name="some")
+        drawn = options.sampled or len(kept)
+        profile = None if options.recorded else fit(fitted, name="some")
         for seed in range(1, options.seeds + 1):
-            sampled = errors(
-                summed_up(generate(profile, sessions=options.sampled or len(kept), seed=seed)), truth
-            )
-            for name, error in sampled.items():
+            if profile is None:
+                chosen = np.random.default_rng(seed).integers(len(fitted), size=drawn)
+                sampled = summed_up(again(fitted, chosen.tolist()))
+            else:
+                sampled = summed_up(generate(profile, sessions=drawn, seed=seed))
+            for name, error in errors(sampled, truth).items():
                 ratio = error / max(limit_of(name), OWN_SHARE * own[name])
                 ratios.setdefault(name, []).append(ratio)
     for kind in ("TTL", "M tokens"):
