@@ -62,11 +62,17 @@ class RecordedSession:
     system_tokens: int
     models: tuple[str, ...]
     entries: tuple[RecordedRequest | RecordedSubagent, ...]
+    has_words: bool = False
+    """Whether its file holds the words themselves, of which lengths and equal blocks are kept."""
 
     @property
     def shares_ids(self) -> bool:
         """Whether the ids mean the same in all sessions of this namespace."""
         return self.namespace.startswith("global")
+
+    def subagents(self) -> Iterator[RecordedSubagent]:
+        """Yield the sub-agents, in file order."""
+        return (entry for entry in self.entries if isinstance(entry, RecordedSubagent))
 
     def requests(self) -> Iterator[RecordedRequest]:
         """Yield all requests, those of sub-agents included, in file order."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import dag, inputs_json, mooncake, multi_turn, stretches, weka
 from swarm.workload.formats.files import OnBroken, trace_files
+from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.formats.output import Losses, claim
 from swarm.workload.recorded import RecordedSession
@@ -24,16 +25,27 @@ class Format:
     writes: Options | None
     write: Callable[[Iterable[RecordedSession], Path, Options, Losses], int] | None
     """None where the format is only read."""
+    holds: frozenset[str]
+    """Fields that it writes, or whose loss its writer tells itself; see `held`."""
 
 
 FORMATS: dict[str, Format] = {
-    "weka": Format(weka.SUFFIXES, weka.DEFAULTS, weka.read, weka.WRITES, weka.write),
-    "mooncake": Format(mooncake.SUFFIXES, mooncake.DEFAULTS, mooncake.read, mooncake.WRITES, mooncake.write),
-    "multi_turn": Format(
-        multi_turn.SUFFIXES, multi_turn.DEFAULTS, multi_turn.read, stretches.WRITES, multi_turn.write
+    "weka": Format(weka.SUFFIXES, weka.DEFAULTS, weka.read, weka.WRITES, weka.write, weka.HOLDS),
+    "mooncake": Format(
+        mooncake.SUFFIXES, mooncake.DEFAULTS, mooncake.read, mooncake.WRITES, mooncake.write, mooncake.HOLDS
     ),
-    "dag_jsonl": Format(dag.SUFFIXES, dag.DEFAULTS, dag.read, stretches.WRITES, dag.write),
-    "inputs_json": Format(inputs_json.SUFFIXES, inputs_json.DEFAULTS, inputs_json.read, None, None),
+    "multi_turn": Format(
+        multi_turn.SUFFIXES,
+        multi_turn.DEFAULTS,
+        multi_turn.read,
+        stretches.WRITES,
+        multi_turn.write,
+        stretches.HOLDS,
+    ),
+    "dag_jsonl": Format(dag.SUFFIXES, dag.DEFAULTS, dag.read, stretches.WRITES, dag.write, dag.HOLDS),
+    "inputs_json": Format(
+        inputs_json.SUFFIXES, inputs_json.DEFAULTS, inputs_json.read, None, None, frozenset()
+    ),
 }
 
 
@@ -82,4 +94,5 @@ def write_sessions(sessions: Iterable[RecordedSession], dest: Path, format: str)
     losses = Losses()
     write = writers[name].write
     assert write is not None
-    return write(sessions, dest, options, losses), losses
+    telling = Telling(writers[name].holds, losses)
+    return write(map(telling.take, sessions), dest, options, losses), losses

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from swarm.errors import UsageError
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
+PARTIAL = "partial last block without an id: this format names whole blocks"
+
 
 def whole_blocks(request: RecordedRequest, block_tokens: int) -> Sequence[int]:
     """Return the ids of whole blocks, without that of a partial last one."""

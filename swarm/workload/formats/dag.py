@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from swarm.errors import TraceError
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.files import OnBroken, read_lines
+from swarm.workload.formats.held import SUBAGENT
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, written
-from swarm.workload.formats.stretches import Said, stretches
+from swarm.workload.formats.stretches import SAME_S, Known, Said, Spaces, note_settings, stretches
 from swarm.workload.formats.text import (
+    READS,
     append_messages,
     append_tools,
     delay_s,
@@ -35,7 +37,8 @@ from swarm.workload.formats.text import (
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".jsonl", ".ndjson")
-DEFAULTS = Options(block_tokens=16, rows="", bytes_per_token=4.0)
+DEFAULTS = READS
+HOLDS = frozenset({"session.has_words", "subagent.agent_id", "subagent.kind", "subagent.duration_s"})
 AGENTS_MAX = 10_000
 """Agents of one session; a child named by several parents is played for each, which may multiply."""
 DEPTH_MAX = 64
@@ -268,9 +271,11 @@ def _following(name: str) -> str:
 def _session(name: str, lines: dict[str, Fields], options: Options) -> RecordedSession:
     walk = _Walk(lines, options)
     requests, _ = walk.play(name, 0.0, Content(options.block_tokens))
-    return session_of(lines[name].source, name, [*requests, *walk.subagents], options)
+    return session_of(lines[name].source, name, [*requests, *walk.subagents], options, has_words=True)
 
 
+_TIMES = Options(block_tokens=1 << 20, rows="", bytes_per_token=4.0)
+"""Blocks that are hardly any: where times alone are asked for."""
 _MADE = re.compile(r"[~/]\d+$")
 
 
@@ -278,29 +283,79 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     """Write a line for each stretch of an agent's life; sub-agents are spawned and joined as recorded."""
     count = 0
     names = Names()
+    spaces = Spaces()
     with written(dest) as file:
         for session in sessions:
             # `a~1` and `a/1` are names that this makes of `a`.
-            own = f"{session.id}#1" if _MADE.search(session.id) else session.id
-            for line in _lines(session, names.name(own), options, losses):
+            name = names.name(f"{session.id}#1" if _MADE.search(session.id) else session.id)
+            lines = _lines(session, name, spaces.known(session), options, losses)
+            for line in lines:
                 file.write(orjson.dumps(line) + b"\n")
-            losses.note("words: the text is filler of the right length", 1)
-            losses.note("model name, and time that requests took", 1)
+            note_settings(session, options, losses)
+            losses.note("name of a session: numbered to be nobody else's", name != session.id)
+            losses.note("session without requests: left out", not lines)
+            if lines:
+                _note_times(session, name, lines, losses)
             count += 1
     return count
 
 
-def _lines(session: RecordedSession, name: str, options: Options, losses: Losses) -> list[dict[str, Any]]:
+def _note_times(session: RecordedSession, name: str, lines: list[dict[str, Any]], losses: Losses) -> None:
+    """Name what of the times and sub-agents is another when the lines are read: replies take no time."""
+    walk = _Walk({line["session_id"]: _hollow(session.source, line) for line in lines}, _TIMES)
+    main, _ = walk.play(name, 0.0, Content(_TIMES.block_tokens))
+    own = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
+    _compare(own, 0.0, main, 0.0, losses)
+    subagents = {read.agent_id: read for read in walk.subagents}
+    for number, entry in enumerate(session.subagents(), 1):
+        read = subagents.get(f"{name}/{number}")
+        if read is None:
+            continue
+        losses.note(SUBAGENT["agent_id"].name, entry.agent_id not in ("", read.agent_id))
+        losses.note(SUBAGENT["kind"].name, entry.kind not in ("", read.kind))
+        losses.note("start of a sub-agent: that of the turn before it", _differ(entry.t_s, read.t_s))
+        losses.note(SUBAGENT["duration_s"].name, _differ(entry.duration_s, read.duration_s))
+        _compare(entry.requests, entry.t_s, read.requests, read.t_s, losses)
+
+
+def _hollow(source: str, line: dict[str, Any]) -> Fields:
+    """Return a line without its words."""
+    turns = [turn | {"messages": []} for turn in line.get("turns", ())]
+    return Fields(source, f"session_id={line['session_id']}", line | {"turns": turns})
+
+
+def _compare(
+    requests: Sequence[RecordedRequest],
+    start_s: float,
+    read: Sequence[RecordedRequest],
+    read_start_s: float,
+    losses: Losses,
+) -> None:
+    sent = sorted((each for each in requests if each.input_tokens), key=lambda request: request.t_s)
+    for ours, theirs in zip(sent, read, strict=True):
+        late = _differ(start_s + ours.t_s, read_start_s + theirs.t_s)
+        losses.note("time of a request: replies take none", late)
+        losses.note(
+            "think time that is not the wait for what came before", _differ(ours.think_s, theirs.think_s)
+        )
+
+
+def _differ(recorded_s: float | None, read_s: float | None) -> bool:
+    return recorded_s is not None and (read_s is None or abs(recorded_s - read_s) > SAME_S)
+
+
+def _lines(
+    session: RecordedSession, name: str, known: Known, options: Options, losses: Losses
+) -> list[dict[str, Any]]:
     main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
-    parents = list(stretches(session, name, main, options, losses))
+    parents = list(stretches(session, name, main, known, options, losses))
     lines = _chain(name, parents)
-    subagents = [entry for entry in session.entries if isinstance(entry, RecordedSubagent)]
     early: list[str] = []
-    for number, entry in enumerate(subagents, 1):
+    for number, entry in enumerate(session.subagents(), 1):
         child = f"{name}/{number}"
-        own = _chain(child, list(stretches(session, child, list(entry.requests), options, losses)))
+        own = _chain(child, list(stretches(session, child, entry.requests, known, options, losses)))
         if not own:
-            losses.note("sub-agent without requests: left out", 1)
+            losses.note("sub-agent without requests: left out")
             continue
         first_s = entry.t_s + min(request.t_s for request in entry.requests)
         since_s = 0.0

@@ -13,11 +13,11 @@ from swarm.errors import TraceError
 from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, read_json
 from swarm.workload.formats.options import Options
-from swarm.workload.formats.text import payload_content, payload_output, request_of, session_of
+from swarm.workload.formats.text import READS, payload_content, payload_output, request_of, session_of
 from swarm.workload.recorded import RecordedSession
 
 SUFFIXES = (".json",)
-DEFAULTS = Options(block_tokens=16, rows="", bytes_per_token=4.0)
+DEFAULTS = READS
 
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
@@ -57,4 +57,4 @@ def _session(fields: Fields, options: Options) -> RecordedSession:
         )
     if not requests:
         raise fields.broken("payloads", "is empty")
-    return session_of(fields.source, fields.text("session_id"), requests, options)
+    return session_of(fields.source, fields.text("session_id"), requests, options, has_words=True)

@@ -15,12 +15,13 @@ from typing import Any
 import orjson
 
 from swarm.errors import TraceError, UsageError
+from swarm.workload.formats.apart import agents
 from swarm.workload.formats.blocks import Renamed, factor
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, last_lines, read_lines
 from swarm.workload.formats.options import Options
-from swarm.workload.formats.output import Losses, Names, written
+from swarm.workload.formats.output import Losses, Names, milliseconds, written
 from swarm.workload.formats.text import payload_content, session_of
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
@@ -29,6 +30,7 @@ DEFAULTS = Options(block_tokens=512, rows="", bytes_per_token=4.0)
 """The blocks of the published traces; how a session's rows relate has no default."""
 WRITES = Options(block_tokens=0, rows="cumulative", bytes_per_token=4.0)
 """Blocks as long as the source's."""
+HOLDS: frozenset[str] = frozenset()
 
 _MODES = ("input_length", "text_input", "messages", "payload")
 _CONTEXT_MODES = {"message_array_with_responses": "cumulative", "deltas_without_responses": "delta"}
@@ -40,6 +42,11 @@ class _Session:
     def __init__(self, block_tokens: int) -> None:
         self.content = Content(block_tokens)
         self.rows: list[RecordedRequest] = []
+        self.has_words = False
+
+    def recorded(self, file: Path, name: str, options: Options) -> RecordedSession:
+        """Return what the rows say."""
+        return session_of(str(file), name, self.rows, options, has_words=self.has_words)
 
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
@@ -61,11 +68,11 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
             if name:
                 sessions[name] = session
             else:
-                yield session_of(str(file), f"{file.name}:{number}", session.rows, options)
+                yield session.recorded(file, f"{file.name}:{number}", options)
         while sessions and last.get(first := next(iter(sessions)), 0) <= number:
-            yield session_of(str(file), first, sessions.pop(first).rows, options)
+            yield sessions.pop(first).recorded(file, first, options)
     for name, session in sessions.items():
-        yield session_of(str(file), name, session.rows, options)
+        yield session.recorded(file, name, options)
 
 
 def _request(fields: Fields, options: Options, name: str, session: _Session) -> RecordedRequest:
@@ -81,6 +88,7 @@ def _request(fields: Fields, options: Options, name: str, session: _Session) -> 
     words = _words(fields, options)
     if words is not None:
         input_tokens, ids = words
+        session.has_words = True
     else:
         input_tokens, ids = fields.count("input_length"), fields.ids("hash_ids")
         _fit(fields, len(ids), input_tokens, options.block_tokens)
@@ -182,49 +190,29 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
         for session in sessions:
             times = factor(session, options.block_tokens)
             names = renamed.session(session)
-            for name, start_s, requests in _agents(session, titles, losses):
+            _note_blocks(session, times, losses)
+            for name, start_s, requests in agents(session, titles, losses):
                 if len(requests) > 1:
                     losses.note("session of rows that each hold the whole prompt: aiperf would add them up")
-                for request in sorted(requests, key=lambda request: request.t_s):
+                for request in requests:
                     ids = renamed.ids(names, request, session.block_tokens, times)
                     file.write(orjson.dumps(_row(name, start_s, request, ids)) + b"\n")
-                    _note_losses(request, losses)
             count += 1
     return count
 
 
-def _agents(
-    session: RecordedSession, titles: Names, losses: Losses
-) -> Iterator[tuple[str, float, list[RecordedRequest]]]:
-    """Yield name, start and requests of the orchestrator and of each sub-agent."""
-    main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
-    subagents = [entry for entry in session.entries if not isinstance(entry, RecordedRequest)]
-    losses.note("sub-agent made a session of its own, without its parent", len(subagents))
-    name = titles.name(session.id)
-    yield name, 0.0, main
-    for number, entry in enumerate(subagents, 1):
-        yield titles.name(f"{name}/{number}"), entry.t_s, list(entry.requests)
+def _note_blocks(session: RecordedSession, times: int, losses: Losses) -> None:
+    size = session.block_tokens * times
+    losses.note(f"session in blocks of {size} tokens instead of {session.block_tokens}", times > 1)
+    losses.note(f"size of blocks: read it with block_tokens={size}", size != DEFAULTS.block_tokens)
 
 
 def _row(name: str, start_s: float, request: RecordedRequest, ids: list[int]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "session_id": name,
-        "timestamp": _ms(start_s + request.t_s),
+        "timestamp": milliseconds(start_s + request.t_s),
         "input_length": request.input_tokens,
         "output_length": request.output_tokens,
         "hash_ids": ids,
     }
-    return row if request.think_s is None else row | {"delay": _ms(request.think_s)}
-
-
-def _ms(seconds: float) -> int | float:
-    """Return milliseconds, exact to the microsecond, whole where they are."""
-    value = round(seconds * 1e3, 3)
-    return int(value) if value.is_integer() else value
-
-
-def _note_losses(request: RecordedRequest, losses: Losses) -> None:
-    losses.note("name of the model", bool(request.model))
-    losses.note("kinds of input and output", bool(request.input_types or request.output_types))
-    losses.note("reason to stop", bool(request.stop))
-    losses.note("time that the request took", request.api_s is not None or request.ttft_s is not None)
+    return row if request.think_s is None else row | {"delay": milliseconds(request.think_s)}

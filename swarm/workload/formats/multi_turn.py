@@ -14,17 +14,18 @@ from typing import Any
 import orjson
 
 from swarm.errors import TraceError
+from swarm.workload.formats.apart import agents
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, last_lines, read_lines
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, written
-from swarm.workload.formats.stretches import Said, stretches
-from swarm.workload.formats.text import delay_s, request_of, session_of, turn_text
-from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
+from swarm.workload.formats.stretches import SAME_S, Said, Spaces, note_settings, stretches
+from swarm.workload.formats.text import READS, delay_s, request_of, session_of, turn_text
+from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SUFFIXES = (".jsonl", ".ndjson")
-DEFAULTS = Options(block_tokens=16, rows="", bytes_per_token=4.0)
+DEFAULTS = READS
 _TIMING = ("timestamp", "delay", "output_length", "extra")
 
 
@@ -57,9 +58,9 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
         except TraceError as error:
             on_broken(error)
         while found and last.get(first := next(iter(found)), 0) <= number:
-            yield session_of(str(file), first, found.pop(first).requests, options)
+            yield session_of(str(file), first, found.pop(first).requests, options, has_words=True)
     for name, conversation in found.items():
-        yield session_of(str(file), name, conversation.requests, options)
+        yield session_of(str(file), name, conversation.requests, options, has_words=True)
 
 
 def _line(fields: Fields, options: Options, place: str, found: dict[str, _Conversation]) -> None:
@@ -92,31 +93,35 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     """Write one line an agent; a context that lost something starts another conversation."""
     count = 0
     names = Names()
+    spaces = Spaces()
     with written(dest) as file:
         for session in sessions:
-            for name, requests in _agents(session, names, losses):
-                for part, said in enumerate(stretches(session, name, requests, options, losses)):
+            known = spaces.known(session)
+            note_settings(session, options, losses)
+            for name, start_s, requests in agents(session, names, losses):
+                losses.note("start of a sub-agent", bool(requests) and start_s > 0)
+                for part, said in enumerate(stretches(session, name, requests, known, options, losses)):
                     line = {
                         "session_id": name if part == 0 else names.name(f"{name}~{part}"),
                         "turns": [_turn(each) for each in said],
                     }
                     file.write(orjson.dumps(line) + b"\n")
-            losses.note("words: the text is filler of the right length", 1)
-            losses.note("start of a session, and time that requests took", 1)
+                    _note_times(said, losses)
             count += 1
     return count
 
 
-def _agents(
-    session: RecordedSession, names: Names, losses: Losses
-) -> Iterator[tuple[str, list[RecordedRequest]]]:
-    main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
-    subagents = [entry for entry in session.entries if isinstance(entry, RecordedSubagent)]
-    losses.note("sub-agent made a conversation of its own, without its parent", len(subagents))
-    name = names.name(session.id)
-    yield name, main
-    for number, entry in enumerate(subagents, 1):
-        yield names.name(f"{name}/{number}"), list(entry.requests)
+def _note_times(said: list[Said], losses: Losses) -> None:
+    """Name the times that are others when a conversation is read: that of a reply is not in the file."""
+    at_s = 0.0
+    for each in said:
+        at_s += each.wait_s or 0.0
+        think_s = each.request.think_s
+        losses.note(
+            "time of a request: a conversation starts at 0, and replies take none",
+            abs(at_s - each.request.t_s) > SAME_S,
+        )
+        losses.note("think time before an agent's first request", think_s is not None and each.wait_s is None)
 
 
 def _turn(said: Said) -> dict[str, Any]:

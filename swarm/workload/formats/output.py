@@ -59,6 +59,12 @@ def written(dest: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def milliseconds(seconds: float) -> int | float:
+    """Return milliseconds, exact to the microsecond, whole where they are."""
+    value = round(seconds * 1e3, 3)
+    return int(value) if value.is_integer() else value
+
+
 class Names:
     """A distinct name for each session of a file."""
 

@@ -5,16 +5,21 @@ For formats that hold what each turn adds. Equal blocks become equal text, as fa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import shake_128
+from math import ceil
 
-from swarm.workload.formats.blocks import whole_blocks
+from swarm.workload.formats.blocks import PARTIAL, whole_blocks
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses
+from swarm.workload.formats.text import READS
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 WRITES = Options(block_tokens=0, rows="", bytes_per_token=4.0)
+SAME_S = 1e-3
+"""Times that differ by less are the same; delays are written to the microsecond, and add up."""
+HOLDS = frozenset({"session.has_words"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +37,99 @@ class Said:
         return round((self.wait_s or 0.0) * 1000, 3)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Ids of blocks that stand in the file already."""
+
+    seen: set[int]
+    laid: set[int]
+    """Those whose text follows from their id: those of first prompts."""
+
+    def lost(self, ids: Sequence[int], kept: int | None) -> int:
+        """Return how many leading blocks an earlier request had, and this one's text does not share.
+
+        `kept` are blocks of the turn that it goes on from; None for the first of a conversation.
+        """
+        before = _leading(ids, self.seen)
+        shared = _leading(ids, self.laid) if kept is None else kept
+        self.seen.update(ids)
+        if kept is None:
+            self.laid.update(ids)
+        return max(0, before - shared)
+
+
+class Spaces:
+    """What is known by namespace: for as long as sessions may share it."""
+
+    def __init__(self) -> None:
+        self._shared: dict[str, Known] = {}
+
+    def known(self, session: RecordedSession) -> Known:
+        """Return what stands in the file already of a session's namespace."""
+        known = Known(set(), set())
+        return self._shared.setdefault(session.namespace, known) if session.shares_ids else known
+
+
 def stretches(
-    session: RecordedSession, name: str, requests: list[RecordedRequest], options: Options, losses: Losses
+    session: RecordedSession,
+    name: str,
+    requests: Sequence[RecordedRequest],
+    known: Known,
+    options: Options,
+    losses: Losses,
 ) -> Iterator[list[Said]]:
     """Yield the turns of each stretch of the life of agent `name`; none of them is empty."""
     turns: list[Said] = []
     previous: RecordedRequest | None = None
     for number, request in enumerate(sorted(requests, key=lambda request: request.t_s)):
-        new = request.input_tokens if previous is None else _grown(previous, request, session.block_tokens)
-        if new <= 0 and previous is not None:
-            losses.note("context that lost something: goes on as another conversation", 1)
-            if turns:
-                yield turns
-            turns, new = [], request.input_tokens
-        if new <= 0:
-            losses.note("request without input: left out", 1)
+        if not request.input_tokens:
+            losses.note("request without input: left out")
             continue
+        new = 0 if previous is None else _grown(previous, request, session.block_tokens)
+        if new <= 0 and turns:
+            losses.note("context that lost something: goes on as another conversation")
+            yield turns
+            turns = []
+        _note_blocks(session, previous if turns else None, request, known, losses)
         text = _text(session, name, number, request, new if turns else 0, options)
+        asked = new if turns else request.input_tokens
+        is_another = ceil(len(text) / options.bytes_per_token) != asked
+        losses.note("length of a text: a token more or less, for bytes_per_token is not whole", is_another)
         turns.append(Said(request, text, None if previous is None else _wait_s(previous, request)))
         previous = request
     if turns:
         yield turns
+
+
+def _note_blocks(
+    session: RecordedSession,
+    previous: RecordedRequest | None,
+    request: RecordedRequest,
+    known: Known,
+    losses: Losses,
+) -> None:
+    """Note what texts make of blocks; `previous` is the turn that the request goes on from."""
+    ids = whole_blocks(request, session.block_tokens)
+    kept = 0 if previous is None else len(whole_blocks(previous, session.block_tokens))
+    nameless = 0 if previous is None else previous.input_tokens // session.block_tokens - kept
+    lost = known.lost(ids, None if previous is None else kept)
+    losses.note(PARTIAL, len(request.hash_ids) - len(ids))
+    losses.note("block without an id: the next turn's text shares it", nameless)
+    losses.note("block that an earlier request had: its text is another", lost)
+
+
+def note_settings(session: RecordedSession, options: Options, losses: Losses) -> None:
+    """Name what a file of words does not say of itself, and that the words are none."""
+    losses.note("words: the text is filler of the right length")
+    size, per_token = session.block_tokens, options.bytes_per_token
+    losses.note(f"size of blocks: read it with block_tokens={size}", size != READS.block_tokens)
+    losses.note(
+        f"size of tokens: read it with bytes_per_token={per_token:g}", per_token != READS.bytes_per_token
+    )
+
+
+def _leading(ids: Sequence[int], among: set[int]) -> int:
+    return next((index for index, each in enumerate(ids) if each not in among), len(ids))
 
 
 def _grown(previous: RecordedRequest, request: RecordedRequest, block_tokens: int) -> int:

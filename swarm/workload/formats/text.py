@@ -14,6 +14,8 @@ from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.options import Options
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
+READS = Options(block_tokens=16, rows="", bytes_per_token=4.0)
+"""What files of words are read with, unless it is stated."""
 MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 _TOKEN_BYTES = 8
 
@@ -39,7 +41,12 @@ def request_of(
 
 
 def session_of(
-    source: str, name: str, entries: Iterable[RecordedRequest | RecordedSubagent], options: Options
+    source: str,
+    name: str,
+    entries: Iterable[RecordedRequest | RecordedSubagent],
+    options: Options,
+    *,
+    has_words: bool,
 ) -> RecordedSession:
     """Return a session whose ids come of content, and so mean the same in all sessions of its file."""
     return RecordedSession(
@@ -51,6 +58,7 @@ def session_of(
         system_tokens=0,
         models=(),
         entries=tuple(entries),
+        has_words=has_words,
     )
 
 

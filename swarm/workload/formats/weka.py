@@ -15,17 +15,19 @@ import orjson
 
 from swarm.errors import TraceError, UsageError
 from swarm.streams import digest64
-from swarm.workload.formats.blocks import whole_blocks
+from swarm.workload.formats.blocks import PARTIAL, whole_blocks
 from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.files import OnBroken, is_lines, read_json, read_lines
+from swarm.workload.formats.held import ALL
 from swarm.workload.formats.options import Options
-from swarm.workload.formats.output import FileNames, Losses, written
+from swarm.workload.formats.output import FileNames, Losses, milliseconds, written
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".json", ".jsonl")
 DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0)
 """A session states its own block size."""
 WRITES = DEFAULTS
+HOLDS = ALL - {"session.has_words"}
 
 _DEPTH_MAX = 64
 _STREAMING = {"s": True, "n": False}
@@ -237,7 +239,7 @@ def _entry_out(
         "type": "subagent",
         "agent_id": entry.agent_id,
         "subagent_type": entry.kind,
-        "duration_ms": None if entry.duration_s is None else round(entry.duration_s * 1000),
+        "duration_ms": None if entry.duration_s is None else milliseconds(entry.duration_s),
         "total_tokens": entry.total_tokens,
         "tool_use_count": entry.tool_uses,
         "status": entry.status,
@@ -250,9 +252,7 @@ def _entry_out(
 
 def _request_out(request: RecordedRequest, block_tokens: int, losses: Losses) -> dict[str, Any]:
     ids = whole_blocks(request, block_tokens)
-    losses.note(
-        "partial last block without an id: this format names whole blocks", len(request.hash_ids) - len(ids)
-    )
+    losses.note(PARTIAL, len(request.hash_ids) - len(ids))
     row = {
         "t": request.t_s,
         "type": "s" if request.streaming else "n",
