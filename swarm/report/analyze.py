@@ -15,11 +15,12 @@ from swarm.config.read import read_prices
 from swarm.errors import TraceError, UsageError
 from swarm.measure.curves import TtlResult, ttl_us
 from swarm.report.analysis import assemble
-from swarm.report.broken import handler
+from swarm.report.broken import handler, tell_others
 from swarm.report.cost import cost_table
 from swarm.report.progress import Progress
 from swarm.report.sizing import sizing_table
 from swarm.workload.formats import Opened, open_format
+from swarm.workload.formats.files import sizes
 from swarm.workload.survey import Survey, Surveyed
 
 TTLS_S: tuple[float | None, ...] = (60.0, 300.0, 3600.0, None)
@@ -152,8 +153,8 @@ def survey(
     handle, broken = handler(on_broken)
     finite = [ttl for ttl in map(ttl_us, question.ttls_s) if ttl is not None]
     survey = Survey(finite, handle)
-    files = opened.files(paths)
-    with Progress("read", [file.stat().st_size for file in files], sys.stderr) as progress:
+    files = opened.files(paths, tell_others)
+    with Progress("read", sizes(files), sys.stderr) as progress:
         for file in files:
             for session in opened.read(file, handle):
                 survey.add(session)

@@ -1,12 +1,15 @@
-"""What is done with broken parts of traces: named on stderr and left out, or the end."""
+"""What is done with broken parts of traces, and with what is none: named and left out, or the end."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import fail
 from swarm.workload.formats.files import OnBroken
+
+OTHERS_NAMED_MAX = 5
 
 
 def handler(policy: str) -> tuple[OnBroken, list[TraceError]]:
@@ -21,3 +24,11 @@ def handler(policy: str) -> tuple[OnBroken, list[TraceError]]:
     if policy not in policies:
         raise UsageError(f"--on-broken {policy}: must be one of {', '.join(policies)}")
     return policies[policy], broken
+
+
+def tell_others(folder: Path, others: list[Path]) -> None:
+    """Name on stderr what a folder holds that is not read."""
+    names = [str(other.relative_to(folder)) for other in others[:OTHERS_NAMED_MAX]]
+    left = len(others) - len(names)
+    more = f" and {left} more" if left else ""
+    print(f"swarm: not read in {folder}: {', '.join(names)}{more}", file=sys.stderr, flush=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from swarm.errors import UsageError
-from swarm.report.broken import handler
+from swarm.report.broken import handler, tell_others
 from swarm.report.progress import Progress
 from swarm.workload.formats import Opened, open_format, write_sessions
-from swarm.workload.formats.files import OnBroken
+from swarm.workload.formats.files import OnBroken, sizes
 from swarm.workload.recorded import RecordedSession
 
 
@@ -28,9 +28,9 @@ def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_br
 
 
 def _sessions(opened: Opened, source: Path, handle: OnBroken) -> Iterator[RecordedSession]:
-    files = opened.files([source])
+    files = opened.files([source], tell_others)
     count = 0
-    with Progress("converted", [file.stat().st_size for file in files], sys.stderr) as progress:
+    with Progress("converted", sizes(files), sys.stderr) as progress:
         for file in files:
             for session in opened.read(file, handle):
                 count += 1

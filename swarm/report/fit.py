@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
+from swarm.report.broken import tell_others
 from swarm.report.progress import Progress
 from swarm.workload.formats import fail, open_format
+from swarm.workload.formats.files import sizes
 from swarm.workload.profile.fitted import fit, write_profile
 from swarm.workload.profile.generated import generate
 from swarm.workload.recorded import RecordedSession
@@ -48,9 +50,9 @@ def read(paths: Sequence[Path], *, format: str, on_broken: str) -> list[Recorded
         raise UsageError(f"--on-broken {on_broken}: must be fail or skip")
     handle = skip if on_broken == "skip" else fail
     opened = open_format(format)
-    files = opened.files(paths)
+    files = opened.files(paths, tell_others)
     sessions: list[RecordedSession] = []
-    with Progress("read", [file.stat().st_size for file in files], sys.stderr) as progress:
+    with Progress("read", sizes(files), sys.stderr) as progress:
         for file in files:
             sessions += opened.read(file, handle)
             progress.step(f"{len(sessions)} sessions")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import dag, inputs_json, mooncake, multi_turn, stretches, weka
-from swarm.workload.formats.files import OnBroken, trace_files
+from swarm.workload.formats.files import OnBroken, OnOther, trace_files
 from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.formats.output import Losses, claim
@@ -56,9 +56,9 @@ class Opened:
     format: Format
     options: Options
 
-    def files(self, paths: Iterable[Path]) -> list[Path]:
+    def files(self, paths: Iterable[Path], on_other: OnOther) -> list[Path]:
         """Return the trace files that the paths stand for, in the order of the sessions."""
-        return trace_files(paths, self.format.suffixes)
+        return trace_files(paths, self.format.suffixes, on_other)
 
     def read(self, file: Path, on_broken: OnBroken) -> Iterator[RecordedSession]:
         """Yield a file's sessions; broken parts go to `on_broken` with place and reason."""
@@ -76,10 +76,14 @@ def fail(error: TraceError) -> None:
     raise error
 
 
+def pass_over(folder: Path, others: list[Path]) -> None:
+    """Leave what a folder holds beside traces."""
+
+
 def read_sessions(path: Path, format: str, on_broken: OnBroken = fail) -> Iterator[RecordedSession]:
     """Yield the sessions of a file or folder, by file name; broken parts go to `on_broken`."""
     opened = open_format(format)
-    for file in opened.files([path]):
+    for file in opened.files([path], pass_over):
         yield from opened.read(file, on_broken)
 
 

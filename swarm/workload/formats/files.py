@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,39 +16,95 @@ from swarm.errors import TraceError, UsageError
 OnBroken = Callable[[TraceError], None]
 """Takes a broken part: what it raises ends the reading, otherwise the part is left out."""
 
+OnOther = Callable[[Path, list[Path]], None]
+"""Takes a folder, and what it holds beside traces."""
+
+GZIP = ".gz"
+PACKED = (".zst", ".xz", ".bz2", ".zip")
+"""Endings of packers whose files are known for what they are, and not read."""
 _GZIP_MAGIC = b"\x1f\x8b"
+_MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_MAGIC_BYTES = 6
 _LINE_BYTES_MAX = 1 << 30
 """No line of a trace is longer; a file without line breaks must not fill the memory."""
 
 
-def trace_files(paths: Iterable[Path], suffixes: Sequence[str]) -> list[Path]:
+def trace_files(paths: Iterable[Path], suffixes: Sequence[str], on_other: OnOther) -> list[Path]:
     """Return the files to read, by file name and then by path; a folder stands for its trace files.
 
-    A file that is named twice, in whatever way, is read once.
+    A file that is named twice, in whatever way, is read once. What a folder holds besides goes to `on_other`.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
-            inside = [file for file in path.rglob("*") if _is_trace(file, suffixes)]
-            if not inside:
-                raise UsageError(f"{path}: a folder without any {' or '.join(suffixes)} file (or .gz of it)")
-            for file in inside:
-                found.setdefault(file.resolve(), file)
+            for file in _of_folder(path, suffixes, on_other):
+                found.setdefault(os.path.realpath(file), file)
         elif path.is_file():
-            found.setdefault(path.resolve(), path)
+            found.setdefault(os.path.realpath(path), path)
         else:
             raise UsageError(f"{path}: no such trace file or folder")
     return sorted(found.values(), key=lambda file: (file.name, str(file)))
 
 
+def _of_folder(folder: Path, suffixes: Sequence[str], on_other: OnOther) -> list[Path]:
+    inside: list[Path] = []
+    others: list[Path] = []
+    for file in _inside(folder):
+        (inside if _is_trace(file, suffixes) else others).append(file)
+    if not inside:
+        raise UsageError(f"{folder}: a folder without any {' or '.join(suffixes)} file (or .gz of it)")
+    if others:
+        on_other(folder, others)
+    return inside
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Yield what a folder and those in it hold, each folder once; links to folders are followed.
+
+    A link to a folder that holds `folder` itself is yielded: what lies beside it was not asked for.
+    """
+    top = os.path.realpath(folder)
+    entered: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=_stop, followlinks=True):
+        real = os.path.realpath(place)
+        holds_top = real != top and top.startswith(os.path.join(real, ""))
+        if holds_top:
+            yield Path(place)
+        if holds_top or real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def _stop(error: OSError) -> None:
+    """End at a folder that cannot be listed."""
+    raise error
+
+
 def _is_trace(file: Path, suffixes: Sequence[str]) -> bool:
-    name = file.name.removesuffix(".gz")
-    return name.endswith(tuple(suffixes)) and not name.startswith(".") and file.is_file()
+    """Say whether a file of a folder is to be read; a link that leads nowhere is, and fails then."""
+    if file.name.startswith(".") or not _plain_name(file).endswith(tuple(suffixes)):
+        return False
+    return file.is_file() or (file.is_symlink() and not file.exists())
+
+
+def _plain_name(file: Path) -> str:
+    """Return a file's name in lower case, without the ending of a packer."""
+    name = file.name.lower()
+    packed = next((ending for ending in (GZIP, *PACKED) if name.endswith(ending)), "")
+    return name.removesuffix(packed)
 
 
 def is_lines(file: Path) -> bool:
     """Say whether a file's name promises one JSON value a line."""
-    return file.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    return _plain_name(file).endswith((".jsonl", ".ndjson"))
+
+
+def sizes(files: Iterable[Path]) -> list[int]:
+    """Return the files' bytes; 0 for what cannot be looked at, which reading tells of."""
+    return [file.stat().st_size if file.exists() else 0 for file in files]
 
 
 def read_json(file: Path) -> Any:
@@ -59,9 +116,17 @@ def read_bytes(file: Path) -> bytes:
     """Return the content of a file, unpacked if it is gzipped."""
     try:
         content = file.read_bytes()
+        _check_packing(file, content)
         return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
     except (OSError, EOFError, zlib.error) as error:
         raise TraceError(str(file), "file", f"cannot be read: {error}") from error
+
+
+def _check_packing(file: Path, head: bytes) -> None:
+    for magic, packer in _MAGICS.items():
+        if head.startswith(magic):
+            reason = f"is packed with {packer}, which is not read; unpack it, or pack it with gzip"
+            raise TraceError(str(file), "file", reason)
 
 
 def read_lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, Any]]:
@@ -101,7 +166,9 @@ def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         with file.open("rb") as raw:
-            is_gzip = raw.peek(2).startswith(_GZIP_MAGIC)
+            head = raw.peek(_MAGIC_BYTES)
+            _check_packing(file, head)
+            is_gzip = head.startswith(_GZIP_MAGIC)
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
             while line := stream.readline(_LINE_BYTES_MAX):
                 number += 1

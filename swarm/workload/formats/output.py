@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from swarm.errors import UsageError
+from swarm.workload.formats.files import GZIP, PACKED
 
 _GZIP_LEVEL = 6
 
@@ -33,7 +34,11 @@ class Losses:
 
 
 def claim(dest: Path) -> None:
-    """Refuse a destination that holds something."""
+    """Refuse a destination that holds something, or whose name promises what is not written."""
+    if dest.name.lower().endswith(PACKED):
+        raise UsageError(
+            f"{dest}: {dest.suffix} files are not written; name one that ends in .gz, or in neither"
+        )
     if dest.is_dir():
         if any(dest.iterdir()):
             raise UsageError(f"{dest}: is a folder that is not empty; name a new one")
@@ -48,7 +53,7 @@ def written(dest: Path) -> Iterator[BinaryIO]:
     partial = dest.with_name(f".{dest.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as raw:
-            if dest.name.endswith(".gz"):
+            if dest.name.lower().endswith(GZIP):
                 # Without a time in the header the same sessions give the same bytes.
                 with gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed:
                     yield cast(BinaryIO, packed)

@@ -171,7 +171,7 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
                 file.write(_bytes_of(_apart(session, spaces), losses) + b"\n")
                 count += 1
         return count
-    if dest.name.removesuffix(".gz").endswith(".json"):
+    if dest.name.lower().removesuffix(".gz").endswith(".json"):
         lines = dest.with_name(f"{dest.name.split('.')[0]}.jsonl")
         raise UsageError(f"{dest}: agent traces are a folder, or a file of lines such as {lines}")
     names = FileNames()
