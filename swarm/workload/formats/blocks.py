@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from swarm.errors import UsageError
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
+NAMELESS_MAX = 1 << 20
+"""Blocks of one request that get an id as the source has none: a length alone must not fill the memory."""
 PARTIAL = "partial last block without an id: this format names whole blocks"
 
 
 def whole_blocks(request: RecordedRequest, block_tokens: int) -> Sequence[int]:
     """Return the ids of whole blocks, without that of a partial last one."""
     return request.hash_ids[: request.input_tokens // block_tokens]
+
+
+def too_long(session: RecordedSession, request: RecordedRequest, found: str) -> UsageError:
+    """Return the error of a request that is too long for what is written."""
+    return UsageError(
+        f"{session.source}: session {session.id}, the request at {request.t_s:g} s has {found}; leave the "
+        "session out, or convert to weka, which holds lengths alone"
+    )
 
 
 def factor(session: RecordedSession, block_tokens: int) -> int:
@@ -39,12 +49,13 @@ class Renamed:
         return self._namespaces.setdefault(session.namespace, {}) if session.shares_ids else {}
 
     def ids(
-        self, names: dict[int, int], request: RecordedRequest, block_tokens: int, factor: int
+        self, names: dict[int, int], session: RecordedSession, request: RecordedRequest, factor: int
     ) -> list[int]:
         """Return one id for each block, the partial last one included, which is new each time.
 
         A group of blocks is known by its last one: an id implies every id before it.
         """
+        block_tokens = session.block_tokens
         whole = whole_blocks(request, block_tokens)
         renamed = []
         for block_id in whole[factor - 1 :: factor]:
@@ -53,6 +64,10 @@ class Renamed:
                 name = names[block_id] = self._fresh()
             renamed.append(name)
         size = block_tokens * factor
+        nameless = request.input_tokens // size - len(renamed)
+        if nameless > NAMELESS_MAX:
+            found = f"{nameless} blocks without an id, more than the {NAMELESS_MAX} that are given one"
+            raise too_long(session, request, found)
         while request.input_tokens >= (len(renamed) + 1) * size:
             # Blocks that the source does not name are nobody else's.
             renamed.append(self._fresh())

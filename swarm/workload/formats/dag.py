@@ -24,7 +24,7 @@ from swarm.workload.formats.files import OnBroken, read_lines
 from swarm.workload.formats.held import SUBAGENT
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, written
-from swarm.workload.formats.stretches import SAME_S, Known, Said, Spaces, note_settings, stretches
+from swarm.workload.formats.stretches import SAME_S, Known, Said, Spaces, Text, note_settings, stretches
 from swarm.workload.formats.text import (
     READS,
     append_messages,
@@ -290,7 +290,7 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
             name = names.name(f"{session.id}#1" if _MADE.search(session.id) else session.id)
             lines = _lines(session, name, spaces.known(session), options, losses)
             for line in lines:
-                file.write(orjson.dumps(line) + b"\n")
+                file.write(orjson.dumps(line, default=Text.written) + b"\n")
             note_settings(session, options, losses)
             losses.note("name of a session: numbered to be nobody else's", name != session.id)
             losses.note("session without requests: left out", not lines)

@@ -195,7 +195,7 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
                 if len(requests) > 1:
                     losses.note("session of rows that each hold the whole prompt: aiperf would add them up")
                 for request in requests:
-                    ids = renamed.ids(names, request, session.block_tokens, times)
+                    ids = renamed.ids(names, session, request, times)
                     file.write(orjson.dumps(_row(name, start_s, request, ids)) + b"\n")
             count += 1
     return count

@@ -20,7 +20,7 @@ from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, last_lines, read_lines
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, written
-from swarm.workload.formats.stretches import SAME_S, Said, Spaces, note_settings, stretches
+from swarm.workload.formats.stretches import SAME_S, Said, Spaces, Text, note_settings, stretches
 from swarm.workload.formats.text import READS, delay_s, request_of, session_of, turn_text
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
@@ -105,7 +105,7 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
                         "session_id": name if part == 0 else names.name(f"{name}~{part}"),
                         "turns": [_turn(each) for each in said],
                     }
-                    file.write(orjson.dumps(line) + b"\n")
+                    file.write(orjson.dumps(line, default=Text.written) + b"\n")
                     _note_times(said, losses)
             count += 1
     return count

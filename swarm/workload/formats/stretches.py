@@ -10,16 +10,61 @@ from dataclasses import dataclass
 from hashlib import shake_128
 from math import ceil
 
-from swarm.workload.formats.blocks import PARTIAL, whole_blocks
+from swarm.workload.formats.blocks import PARTIAL, too_long, whole_blocks
+from swarm.workload.formats.fields import LENGTH_MAX
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses
 from swarm.workload.formats.text import READS
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 WRITES = Options(block_tokens=0, rows="", bytes_per_token=4.0)
+TEXT_BYTES_MAX = 1 << 28
+"""Of one prompt laid out as text."""
 SAME_S = 1e-3
 """Times that differ by less are the same; delays are written to the microsecond, and add up."""
 HOLDS = frozenset({"session.has_words"})
+
+
+class Text:
+    """Filler of `new` tokens, or of a whole first prompt, equal as far as its blocks are.
+
+    It is laid out when it is written: no more than one line is in memory.
+    """
+
+    def __init__(
+        self,
+        session: RecordedSession,
+        name: str,
+        number: int,
+        request: RecordedRequest,
+        new: int,
+        options: Options,
+    ) -> None:
+        self._scope = session.namespace if session.shares_ids else f"{session.namespace}|{session.id}"
+        self._blocks = () if new else whole_blocks(request, session.block_tokens)
+        self._block_tokens = session.block_tokens
+        self._own = f"{session.namespace}|{name}|{number}"
+        self._own_tokens = new or request.input_tokens - len(self._blocks) * session.block_tokens
+        self._options = options
+
+    def written(self) -> str:
+        """Return the words."""
+        blocks = [self._filler(f"{self._scope}|{each}", self._block_tokens) for each in self._blocks]
+        return "".join((*blocks, self._filler(self._own, self._own_tokens)))
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether it is read as another count of tokens, as bytes are whole."""
+        tokens = len(self._blocks) * self._block_tokens + self._own_tokens
+        size = len(self._blocks) * self._bytes(self._block_tokens) + self._bytes(self._own_tokens)
+        return ceil(size / self._options.bytes_per_token) != tokens
+
+    def _bytes(self, tokens: int) -> int:
+        return round(tokens * self._options.bytes_per_token)
+
+    def _filler(self, seed: str, tokens: int) -> str:
+        length = self._bytes(tokens)
+        return shake_128(seed.encode(errors="replace")).hexdigest((length + 1) // 2)[:length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +72,7 @@ class Said:
     """What one request adds to its conversation."""
 
     request: RecordedRequest
-    text: str
+    text: Text
     wait_s: float | None
     """From the end of the request before; None for an agent's first."""
 
@@ -90,11 +135,12 @@ def stretches(
             losses.note("context that lost something: goes on as another conversation")
             yield turns
             turns = []
+        _check_length(session, request, options)
         _note_blocks(session, previous if turns else None, request, known, losses)
-        text = _text(session, name, number, request, new if turns else 0, options)
-        asked = new if turns else request.input_tokens
-        is_another = ceil(len(text) / options.bytes_per_token) != asked
-        losses.note("length of a text: a token more or less, for bytes_per_token is not whole", is_another)
+        text = Text(session, name, number, request, new if turns else 0, options)
+        losses.note(
+            "length of a text: a token more or less, for bytes_per_token is not whole", text.is_rounded
+        )
         turns.append(Said(request, text, None if previous is None else _wait_s(previous, request)))
         previous = request
     if turns:
@@ -146,20 +192,12 @@ def _wait_s(previous: RecordedRequest, request: RecordedRequest) -> float:
     return max(0.0, request.t_s - previous.t_s - (previous.api_s or 0.0))
 
 
-def _text(
-    session: RecordedSession, name: str, number: int, request: RecordedRequest, new: int, options: Options
-) -> str:
-    """Return filler: of `new` tokens, or of a whole first prompt, equal as far as its blocks are."""
-    scope = session.namespace if session.shares_ids else f"{session.namespace}|{session.id}"
-    texts = []
-    size = new
-    if not new:
-        whole = request.hash_ids[: request.input_tokens // session.block_tokens]
-        texts = [_filler(f"{scope}|{each}", session.block_tokens, options) for each in whole]
-        size = request.input_tokens - len(whole) * session.block_tokens
-    return "".join((*texts, _filler(f"{session.namespace}|{name}|{number}", size, options)))
-
-
-def _filler(seed: str, tokens: int, options: Options) -> str:
-    length = round(tokens * options.bytes_per_token)
-    return shake_128(seed.encode(errors="replace")).hexdigest((length + 1) // 2)[:length]
+def _check_length(session: RecordedSession, request: RecordedRequest, options: Options) -> None:
+    """Refuse what could not be laid out, or not be read again."""
+    most = min(LENGTH_MAX, int(TEXT_BYTES_MAX / options.bytes_per_token))
+    for what, count, bound in (
+        ("prompt", request.input_tokens, most),
+        ("reply", request.output_tokens, LENGTH_MAX),
+    ):
+        if count > bound:
+            raise too_long(session, request, f"a {what} of {count} tokens, more than the {bound} of a text")

@@ -184,3 +184,41 @@ def test_epochs_in_milliseconds_are_times(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     (one,) = read_sessions(tmp_path / "a.jsonl", "mooncake")
     assert [each.t_s for each in one.requests()] == [1_732_700_000.0]
+
+
+PROMPT = ({"input_tokens": 2_000_000_000}, "a prompt of 2000000000 tokens, more than the 16777216")
+REPLY = ({"output_tokens": 2_000_000_000}, "a reply of 2000000000 tokens, more than the 16777216")
+NAMELESS = ({"input_tokens": 2_000_000_000}, "124999999 blocks without an id, more than the 1048576")
+
+
+@pytest.mark.parametrize(
+    ("target", "long"),
+    [
+        ("multi_turn", PROMPT),
+        ("multi_turn", REPLY),
+        ("dag_jsonl", PROMPT),
+        ("dag_jsonl", REPLY),
+        ("mooncake", NAMELESS),
+    ],
+)
+def test_a_length_that_cannot_be_laid_out_is_named(
+    tmp_path: Path, target: str, long: tuple[dict[str, int], str]
+) -> None:
+    sizes, reason = long
+    recorded = session(request(0.0, [1]), request(7.5, [1], **sizes), source="long.json")
+    with pytest.raises(UsageError, match=f"long.json: session one, the request at 7.5 s has {reason}"):
+        write_sessions([recorded], tmp_path / "a.jsonl", target)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_is_bounded_in_bytes_as_well(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="more than the 262144 of a text"):
+        long = session(request(0.0, [1], input_tokens=262_145))
+        write_sessions([long], tmp_path / "a.jsonl", "multi_turn:bytes_per_token=1024")
+
+
+def test_lengths_alone_are_written_however_long(tmp_path: Path) -> None:
+    long = session(request(0.0, [1], input_tokens=2_000_000_000, output_tokens=2_000_000_000))
+    write_sessions([long], tmp_path / "a.jsonl", "weka")
+    (read,) = read_sessions(tmp_path / "a.jsonl", "weka")
+    assert [(r.input_tokens, r.output_tokens) for r in read.requests()] == [(2_000_000_000, 2_000_000_000)]
