@@ -18,9 +18,10 @@ def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_br
     """Convert, tell the losses on stderr and the destination on stdout."""
     handle, _ = handler(on_broken)
     opened = open_format(from_format)
-    count, losses = write_sessions(_sessions(opened, source, handle), dest, to_format)
-    if not count:
-        raise UsageError(f"{source}: no sessions in it; is the format {from_format!r} right?")
+    try:
+        _, losses = write_sessions(_sessions(opened, source, handle), dest, to_format)
+    except OSError as fault:
+        raise UsageError(f"{fault.filename or dest}: {fault.strerror}") from None
     for line in losses.lines():
         print(f"swarm: lost: {line}", file=sys.stderr)
     print(dest, flush=True)
@@ -36,3 +37,5 @@ def _sessions(opened: Opened, source: Path, handle: OnBroken) -> Iterator[Record
                 count += 1
                 yield session
             progress.step(f"{count} sessions")
+    if not count:
+        raise UsageError(f"{source}: no sessions in it; is another format than that of --from right?")

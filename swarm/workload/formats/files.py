@@ -22,6 +22,8 @@ OnOther = Callable[[Path, list[Path]], None]
 GZIP = ".gz"
 PACKED = (".zst", ".xz", ".bz2", ".zip")
 """Endings of packers whose files are known for what they are, and not read."""
+PARTIAL = ".partial"
+"""Ending of files and folders that are being written; with a dot in front, they are no traces yet."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
 _MAGIC_BYTES = 6
@@ -74,8 +76,9 @@ def _inside(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         entered.add(real)
-        folders.sort()
-        yield from (Path(place, name) for name in sorted(names))
+        unfinished = {each for each in folders if each.startswith(".") and each.endswith(PARTIAL)}
+        folders[:] = sorted(set(folders) - unfinished)
+        yield from (Path(place, name) for name in sorted([*names, *unfinished]))
 
 
 def _stop(error: OSError) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from swarm.errors import UsageError
-from swarm.workload.formats.files import GZIP, PACKED
+from swarm.workload.formats.files import GZIP, PACKED, PARTIAL
 
 _GZIP_LEVEL = 6
 
@@ -42,26 +43,76 @@ def claim(dest: Path) -> None:
     if dest.is_dir():
         if any(dest.iterdir()):
             raise UsageError(f"{dest}: is a folder that is not empty; name a new one")
-    elif dest.exists():
+    elif os.path.lexists(dest):
         raise UsageError(f"{dest}: exists; name a new file")
 
 
 @contextmanager
 def written(dest: Path) -> Iterator[BinaryIO]:
     """Open a file to write, gzipped where its name ends so; it takes its name when it is complete."""
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    partial = dest.with_name(f".{dest.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as raw:
+    if dest.is_dir():
+        raise UsageError(f"{dest}: is a folder; name a file, such as {dest / 'sessions.jsonl'}")
+    partial = _partial(dest, dest.parent)
+    with _made(dest.parent), partial.open("xb") as raw:
+        try:
             if dest.name.lower().endswith(GZIP):
                 # Without a time in the header the same sessions give the same bytes.
                 with gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed:
                     yield cast(BinaryIO, packed)
             else:
                 yield raw
-        partial.replace(dest)
-    finally:
-        partial.unlink(missing_ok=True)
+            raw.close()
+            claim(dest)
+            partial.replace(dest)
+        except BaseException:
+            partial.unlink()
+            raise
+
+
+@contextmanager
+def written_folder(dest: Path) -> Iterator[Path]:
+    """Make a folder to fill; what is in it stands in `dest` when all is complete."""
+    existed = dest.is_dir()
+    partial = _partial(dest, dest if existed else dest.parent)
+    with _made(partial.parent):
+        partial.mkdir()
+        try:
+            yield partial
+            if existed:
+                _move_up(partial, dest)
+            else:
+                claim(dest)
+                partial.rename(dest)
+        except BaseException:
+            shutil.rmtree(partial)
+            raise
+
+
+def _move_up(partial: Path, dest: Path) -> None:
+    """Move a folder's files to the folder that holds it: an existing one may be a mount or a link."""
+    if any(each != partial for each in dest.iterdir()):
+        raise UsageError(f"{dest}: is a folder that is no longer empty; name a new one")
+    for file in sorted(partial.iterdir()):
+        file.rename(dest / file.name)
+    partial.rmdir()
+
+
+def _partial(dest: Path, folder: Path) -> Path:
+    return folder / f".{dest.name}.{os.getpid()}{PARTIAL}"
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; after a failure those that were made and hold nothing are gone."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def milliseconds(seconds: float) -> int | float:

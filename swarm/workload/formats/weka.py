@@ -20,7 +20,7 @@ from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.files import OnBroken, is_lines, read_json, read_lines
 from swarm.workload.formats.held import ALL
 from swarm.workload.formats.options import Options
-from swarm.workload.formats.output import FileNames, Losses, milliseconds, written
+from swarm.workload.formats.output import FileNames, Losses, milliseconds, written, written_folder
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".json", ".jsonl")
@@ -175,12 +175,12 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
         lines = dest.with_name(f"{dest.name.split('.')[0]}.jsonl")
         raise UsageError(f"{dest}: agent traces are a folder, or a file of lines such as {lines}")
     names = FileNames()
-    dest.mkdir(parents=True, exist_ok=True)
-    for session in sessions:
-        _check_blocks(session, options)
-        with written(dest / f"{names.name(session.id)}.json") as file:
-            file.write(_bytes_of(_apart(session, spaces), losses))
-        count += 1
+    with written_folder(dest) as folder:
+        for session in sessions:
+            _check_blocks(session, options)
+            content = _bytes_of(_apart(session, spaces), losses)
+            (folder / f"{names.name(session.id)}.json").write_bytes(content)
+            count += 1
     return count
 
 
