@@ -118,7 +118,14 @@ def stated(format: str, block_size: int | None, rows: str | None) -> str:
     said = [settings] if settings else []
     said += [f"block_tokens={block_size}"] if block_size is not None else []
     said += [f"rows={rows}"] if rows is not None else []
-    return f"{name}:{','.join(said)}" if said else name
+    spec = f"{name}:{','.join(said)}" if said else name
+    try:
+        open_format(spec)
+    except UsageError as fault:
+        asked = [f"--block-size {block_size}"] if block_size is not None else []
+        asked += [f"--rows {rows}"] if rows is not None else []
+        raise UsageError(f"{' and '.join(asked)}: {fault}" if asked else str(fault)) from None
+    return spec
 
 
 def _check_out(out: Path | None) -> None:

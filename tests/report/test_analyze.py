@@ -147,6 +147,15 @@ def test_a_report_needs_no_network(two_turns: Path, tmp_path: Path) -> None:
         (["--format", "nope"], "is unknown"),
         (["--on-broken", "maybe"], "fail or skip"),
         (["--format", "weka:rows=sideways"], "is not understood"),
+        (
+            ["--block-size", "64"],
+            "--block-size 64: format 'weka:block_tokens=64': block_tokens means nothing",
+        ),
+        (
+            ["--rows", "delta"],
+            "--rows delta: format 'weka:rows=delta': rows means nothing where weka is read",
+        ),
+        (["--format", "mooncake:block_tokens=16", "--block-size", "32"], "block_tokens is stated twice"),
     ],
 )
 def test_a_wrong_option_says_what_is_allowed(two_turns: Path, arguments: list[str], reason: str) -> None:

@@ -67,7 +67,7 @@ class Opened:
 
 def open_format(spec: str) -> Opened:
     """Return the format of a specification `name` or `name:key=value,...`."""
-    name, options = parse_format(spec, {name: format.defaults for name, format in FORMATS.items()})
+    name, options = parse_format(spec, {name: format.defaults for name, format in FORMATS.items()}, "read")
     return Opened(FORMATS[name], options)
 
 
@@ -93,7 +93,8 @@ def write_sessions(sessions: Iterable[RecordedSession], dest: Path, format: str)
     writers = {name: entry for name, entry in FORMATS.items() if entry.write is not None}
     if name in FORMATS and name not in writers:
         raise UsageError(f"format {name!r} is read, not written; written are {', '.join(writers)}")
-    _, options = parse_format(format, {name: entry.writes for name, entry in writers.items() if entry.writes})
+    defaults = {name: entry.writes for name, entry in writers.items() if entry.writes}
+    _, options = parse_format(format, defaults, "written")
     claim(dest)
     losses = Losses()
     write = writers[name].write

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +274,7 @@ def _session(name: str, lines: dict[str, Fields], options: Options) -> RecordedS
     return session_of(lines[name].source, name, [*requests, *walk.subagents], options, has_words=True)
 
 
-_TIMES = Options(block_tokens=1 << 20, rows="", bytes_per_token=4.0)
+_TIMES = replace(READS, block_tokens=1 << 20)
 """Blocks that are hardly any: where times alone are asked for."""
 _MADE = re.compile(r"[~/]\d+$")
 

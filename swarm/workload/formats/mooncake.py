@@ -26,9 +26,11 @@ from swarm.workload.formats.text import payload_content, session_of
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SUFFIXES = (".jsonl", ".ndjson")
-DEFAULTS = Options(block_tokens=512, rows="", bytes_per_token=4.0)
+DEFAULTS = Options(
+    block_tokens=512, rows="", bytes_per_token=4.0, settings=("block_tokens", "rows", "bytes_per_token")
+)
 """The blocks of the published traces; how a session's rows relate has no default."""
-WRITES = Options(block_tokens=0, rows="cumulative", bytes_per_token=4.0)
+WRITES = Options(block_tokens=0, rows="cumulative", bytes_per_token=4.0, settings=("block_tokens", "rows"))
 """Blocks as long as the source's."""
 HOLDS: frozenset[str] = frozenset()
 

@@ -20,17 +20,33 @@ class Options:
     block_tokens: int
     rows: str
     bytes_per_token: float
+    settings: tuple[str, ...]
+    """Which of these facts can be stated of a format's files; others are in them, or mean nothing."""
 
 
-def parse_format(spec: str, defaults: dict[str, Options]) -> tuple[str, Options]:
-    """Return the format's name and its options: the defaults of that format, as changed after the colon."""
+def parse_format(spec: str, defaults: dict[str, Options], doing: str) -> tuple[str, Options]:
+    """Return the format's name and its options: the defaults of that format, as changed after the colon.
+
+    `doing` says what the options are for: `read` or `written`.
+    """
     name, _, settings = spec.partition(":")
     if name not in defaults:
         raise UsageError(f"format {name!r} is unknown; known: {', '.join(defaults)}")
     options = defaults[name]
+    stated: set[str] = set()
     for setting in filter(None, settings.split(",")):
         key, _, value = setting.partition("=")
-        options = _changed(options, key.strip(), value.strip(), spec)
+        key = key.strip()
+        options = _changed(options, key, value.strip(), spec)
+        if key not in options.settings:
+            others = [other for other, entry in defaults.items() if key in entry.settings]
+            raise UsageError(
+                f"format {spec!r}: {key} means nothing where {name} is {doing}; leave it out "
+                f"(it is for {', '.join(others)})"
+            )
+        if key in stated:
+            raise UsageError(f"format {spec!r}: {key} is stated twice; state it once")
+        stated.add(key)
     return name, options
 
 

@@ -17,7 +17,7 @@ from swarm.workload.formats.output import Losses
 from swarm.workload.formats.text import READS
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
-WRITES = Options(block_tokens=0, rows="", bytes_per_token=4.0)
+WRITES = Options(block_tokens=0, rows="", bytes_per_token=4.0, settings=("bytes_per_token",))
 TEXT_BYTES_MAX = 1 << 28
 """Of one prompt laid out as text."""
 SAME_S = 1e-3

@@ -14,7 +14,7 @@ from swarm.workload.formats.fields import Fields, shown
 from swarm.workload.formats.options import Options
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
-READS = Options(block_tokens=16, rows="", bytes_per_token=4.0)
+READS = Options(block_tokens=16, rows="", bytes_per_token=4.0, settings=("block_tokens", "bytes_per_token"))
 """What files of words are read with, unless it is stated."""
 MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 _TOKEN_BYTES = 8

@@ -24,9 +24,9 @@ from swarm.workload.formats.output import FileNames, Losses, milliseconds, writt
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".json", ".jsonl")
-DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0)
+DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0, settings=())
 """A session states its own block size."""
-WRITES = DEFAULTS
+WRITES = replace(DEFAULTS, settings=("block_tokens",))
 HOLDS = ALL - {"session.has_words"}
 
 _DEPTH_MAX = 64

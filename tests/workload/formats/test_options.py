@@ -1,0 +1,62 @@
+"""What may be stated of a format's files, and what means nothing there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from swarm.errors import UsageError
+from swarm.workload.formats import FORMATS, open_format, write_sessions
+from tests.workload.formats.recorded import request, session
+
+SETTINGS = ("block_tokens=16", "rows=cumulative", "bytes_per_token=4")
+READ = {
+    "weka": (),
+    "mooncake": SETTINGS,
+    "multi_turn": ("block_tokens=16", "bytes_per_token=4"),
+    "dag_jsonl": ("block_tokens=16", "bytes_per_token=4"),
+    "inputs_json": ("block_tokens=16", "bytes_per_token=4"),
+}
+WRITTEN = {
+    "weka": ("block_tokens=16",),
+    "mooncake": ("block_tokens=16", "rows=cumulative"),
+    "multi_turn": ("bytes_per_token=4",),
+    "dag_jsonl": ("bytes_per_token=4",),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("format", READ)
+def test_what_means_nothing_in_reading_is_refused(format: str, setting: str) -> None:
+    spec = f"{format}:{setting}"
+    if setting in READ[format]:
+        assert open_format(spec).format is FORMATS[format]
+        return
+    with pytest.raises(
+        UsageError, match=f"means nothing where {format} is read; leave it out .it is for mooncake"
+    ):
+        open_format(spec)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("format", WRITTEN)
+def test_what_means_nothing_in_writing_is_refused(tmp_path: Path, format: str, setting: str) -> None:
+    dest = tmp_path / "a.jsonl"
+    sessions = [session(request(0.0, [1, 2]))]
+    if setting in WRITTEN[format]:
+        assert write_sessions(sessions, dest, f"{format}:{setting}")[0] == 1
+        return
+    with pytest.raises(UsageError, match=f"means nothing where {format} is written; leave it out"):
+        write_sessions(sessions, dest, f"{format}:{setting}")
+    assert not dest.exists()
+
+
+def test_a_fact_is_stated_once() -> None:
+    with pytest.raises(UsageError, match="rows is stated twice"):
+        open_format("mooncake:rows=delta,rows=cumulative")
+
+
+def test_every_format_is_held_to_this() -> None:
+    written = {name for name, format in FORMATS.items() if format.write is not None}
+    assert (set(READ), set(WRITTEN)) == (set(FORMATS), written)
