@@ -65,6 +65,21 @@ def test_conversations_with_one_system_prompt_share_its_blocks(tmp_path: Path) -
     assert shared(next(first.requests()), next(second.requests())) == 3
 
 
+@pytest.mark.parametrize(
+    ("format", "row"),
+    [
+        ("multi_turn", {"turns": [{"text": words(40)}]}),
+        ("dag_jsonl", {"session_id": "s", "turns": [{"messages": [{"role": "user", "content": words(40)}]}]}),
+        ("mooncake:block_tokens=16", {"text_input": words(40), "timestamp": 0}),
+    ],
+)
+def test_equal_texts_of_two_files_share_nothing(tmp_path: Path, format: str, row: dict[str, Any]) -> None:
+    for name in ("a", "b"):
+        lines(tmp_path / f"{name}.jsonl", row)
+    first, second = read_sessions(tmp_path, format)
+    assert first.shares_ids and second.shares_ids and first.namespace != second.namespace
+
+
 def test_an_image_is_refused_because_its_tokens_are_unknown(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", {"turns": [{"text": "hello", "image": "cat.png"}]})
     with pytest.raises(TraceError, match=r"line 1: turns\[0\]: image: is no text"):
