@@ -18,8 +18,10 @@ def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_br
     """Convert, tell the losses on stderr and the destination on stdout."""
     handle, _ = handler(on_broken)
     opened = open_format(from_format)
+    files = opened.files([source], tell_others)
+    nothing = UsageError(f"{source}: no sessions in it; is the format {from_format!r} right?")
     try:
-        _, losses = write_sessions(_sessions(opened, source, handle), dest, to_format)
+        _, losses = write_sessions(_sessions(opened, files, handle, nothing), dest, to_format)
     except OSError as fault:
         raise UsageError(f"{fault.filename or dest}: {fault.strerror}") from None
     for line in losses.lines():
@@ -28,8 +30,10 @@ def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_br
     return 0
 
 
-def _sessions(opened: Opened, source: Path, handle: OnBroken) -> Iterator[RecordedSession]:
-    files = opened.files([source], tell_others)
+def _sessions(
+    opened: Opened, files: list[Path], handle: OnBroken, nothing: UsageError
+) -> Iterator[RecordedSession]:
+    """Yield the sessions of files; raise `nothing` where there is none, so that none is written."""
     count = 0
     with Progress("converted", sizes(files), sys.stderr) as progress:
         for file in files:
@@ -38,4 +42,4 @@ def _sessions(opened: Opened, source: Path, handle: OnBroken) -> Iterator[Record
                 yield session
             progress.step(f"{count} sessions")
     if not count:
-        raise UsageError(f"{source}: no sessions in it; is another format than that of --from right?")
+        raise nothing

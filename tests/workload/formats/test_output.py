@@ -132,3 +132,11 @@ def test_a_source_that_breaks_or_holds_nothing_leaves_no_target(
         arguments = [str(tmp_path / source), str(tmp_path / name), "--from", "weka", "--to", format]
         assert CliRunner().invoke(app, ["convert", *arguments]).exit_code != 0
         assert tree(tmp_path) == before
+
+
+def test_what_is_being_written_is_not_taken_for_a_part_of_its_source(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"id": "a", "block_size": 16, "requests": []}))
+    for name in ("out", "out.jsonl"):
+        arguments = [str(tmp_path), str(tmp_path / "new" / name), "--from", "weka", "--to", "weka"]
+        result = CliRunner().invoke(app, ["convert", *arguments])
+        assert (result.exit_code, result.stderr) == (0, "")
