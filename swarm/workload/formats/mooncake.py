@@ -188,9 +188,11 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     renamed = Renamed()
     titles = Names()
     count = 0
+    size = options.block_tokens
     with written(dest) as file:
         for session in sessions:
             times = factor(session, options.block_tokens)
+            size = _one_size(size, session, times)
             names = renamed.session(session)
             _note_blocks(session, times, losses)
             for name, start_s, requests in agents(session, titles, losses):
@@ -201,6 +203,17 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
                     file.write(orjson.dumps(_row(name, start_s, request, ids)) + b"\n")
             count += 1
     return count
+
+
+def _one_size(size: int, session: RecordedSession, times: int) -> int:
+    """Return the file's block size (0: not known yet), and refuse a session of another."""
+    own = session.block_tokens * times
+    if size not in (0, own):
+        raise UsageError(
+            f"{session.source}: blocks of {own} tokens, and sessions before it have {size}; a Mooncake "
+            "file has blocks of one size: state a multiple of both as block_tokens=N"
+        )
+    return own
 
 
 def _note_blocks(session: RecordedSession, times: int, losses: Losses) -> None:

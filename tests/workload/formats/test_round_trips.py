@@ -94,6 +94,13 @@ def test_a_block_size_that_is_no_multiple_is_refused(tmp_path: Path) -> None:
         write_sessions(SESSIONS, tmp_path / "a.jsonl", "mooncake:block_tokens=24")
 
 
+def test_blocks_of_two_sizes_are_no_mooncake_file(tmp_path: Path) -> None:
+    other = session(request(0.0, [1], input_tokens=64), id="b", source="b.json", block_tokens=64)
+    with pytest.raises(UsageError, match=r"b.json: blocks of 64 tokens, and sessions before it have 16"):
+        write_sessions([SESSIONS[0], other], tmp_path / "a.jsonl", "mooncake")
+    assert write_sessions([SESSIONS[0], other], tmp_path / "b.jsonl", "mooncake:block_tokens=64")[0] == 2
+
+
 def test_losses_are_counted_by_kind(tmp_path: Path) -> None:
     _, losses = write_sessions(SESSIONS, tmp_path / "a.jsonl", "mooncake")
     assert "1 x sub-agent made a session of its own, without its parent" in losses.lines()
