@@ -20,7 +20,7 @@ from swarm.measure.origin import commit, versions
 from swarm.measure.store import RunFolder, simulated_run_id
 from swarm.report.simulated import simulate_into
 from swarm.report.sweep import SWEEP, draw_sweep, write_sweep
-from swarm.report.sweep_points import PointResult, derived
+from swarm.report.sweep_points import PointResult, derived, unobserved
 
 POINTS = "points"
 NAME_MAX = 120
@@ -52,6 +52,9 @@ def run_sweep(
     results = [_result(point, at, errors.get(at), sweep) for point, at in zip(points, folders, strict=True)]
     write_sweep(folder, experiment, sweep, results)
     draw_sweep(folder, experiment, sweep, results)
+    for figure in dict.fromkeys(chart.y for chart in sweep.charts_wanted):
+        if (note := unobserved(results, figure)) is not None:
+            _tell(f"not drawn: {note}")
     print(folder, flush=True)
     is_sound = all(result.summary is not None and result.summary["valid"] for result in results)
     return 0 if is_sound else 1

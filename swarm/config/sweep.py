@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from swarm.config.figures import MONEY, Figure
 from swarm.config.prices import PricesConfig
 from swarm.config.strict import Strict
 
@@ -14,9 +15,7 @@ CHARTS_MAX = 16
 class SweepChartConfig(Strict):
     """One comparison chart: a figure over one key of the grid, a curve for each value of another."""
 
-    y: str = Field(
-        description="dotted figure of summary.json, or one that `economics` adds: money.*, per_gpu.*"
-    )
+    y: Figure = Field(description="dotted figure of summary.json, per_gpu.*, or of `economics`: money.*")
     x: str | None = Field(None, description="key of the grid; null: the sweep's x")
     series: str | None = Field(
         None, description="key of the grid; null: all that neither x nor columns takes"
@@ -61,7 +60,7 @@ class SweepConfig(Strict):
     )
     seeds: tuple[int, ...] = Field((), description="none: the experiment's own seed")
     x: str | None = Field(None, description="key on the x axis of the charts; null: the grid's first")
-    y: tuple[str, ...] = Field(
+    y: tuple[Figure, ...] = Field(
         ("throughput.output_tokens_per_s", "effective_ttft_s.p95", "cache.hit_rate"),
         description="dotted figures of summary.json, a chart each, where `charts` names none",
     )
@@ -85,6 +84,16 @@ class SweepConfig(Strict):
             if not values:
                 raise ValueError(f"{key}: at least one value is expected")
         return grid
+
+    @model_validator(mode="after")
+    def _money_is_priced(self) -> "SweepConfig":
+        asked = [(f"y.{at}", figure) for at, figure in enumerate(self.y)]
+        for at, chart in enumerate(self.charts):
+            asked += [(f"charts.{at}.y", chart.y), (f"charts.{at}.zones", MONEY if chart.zones else "")]
+        for name, figure in asked:
+            if figure.split(".")[0] == MONEY and self.economics is None:
+                raise ValueError(f"{name}: needs prices; state them under sweep.economics")
+        return self
 
     @model_validator(mode="after")
     def _names_are_of_the_grid(self) -> "SweepConfig":

@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 
 from swarm.config.experiment import Experiment
-from swarm.config.sweep import SweepConfig
+from swarm.config.sweep import SweepChartConfig, SweepConfig
 from swarm.report.charts import write_picture
 from swarm.report.document import page, place, section, table
 from swarm.report.numbers import UNKNOWN, plain
 from swarm.report.sweep_charts import comparison, titles
-from swarm.report.sweep_points import ZONES, PointResult, figure, frame
+from swarm.report.sweep_points import ZONES, PointResult, figure, frame, unobserved
 from swarm.report.sweep_shape import sentences
 
 SWEEP, REPORT = "sweep.json", "report.html"
@@ -82,12 +82,12 @@ def write_sweep_report(
     charts: dict[str, Any] = {}
     for at, (chart, (title, said)) in enumerate(zip(sweep.charts_wanted, _said(points, sweep), strict=True)):
         rows = frame(points, sweep, chart)
+        items = "".join(f"<li>{escape(text)}</li>" for text in said)
         if rows.empty:
-            parts.append(section(title, "<p>No point observed this figure.</p>", chart.note))
+            parts.append(section(title, f"<ul>{items}</ul>", chart.note))
             continue
         name = _file_name(at, chart.y)
         charts[name] = comparison(rows, sweep, chart)
-        items = "".join(f"<li>{escape(text)}</li>" for text in said)
         parts.append(section(title, f"{place(name)}<ul>{items}</ul>", chart.note))
     parts += [_economics(sweep), _table(points)]
     pictures = folder / "charts"
@@ -99,19 +99,16 @@ def write_sweep_report(
 
 
 def _said(points: Sequence[PointResult], sweep: SweepConfig) -> list[tuple[str, list[str]]]:
-    found = []
-    for chart in sweep.charts_wanted:
-        title, x_title, y_title = titles(sweep, chart)
-        rows = frame(points, sweep, chart)
-        said = sentences(
-            rows,
-            x_title=x_title,
-            y_title=y_title,
-            figure=chart.y,
-            shows_zones=chart.zones,
-        )
-        found.append((title, said))
-    return found
+    return [(titles(sweep, chart)[0], _shows(points, sweep, chart)) for chart in sweep.charts_wanted]
+
+
+def _shows(points: Sequence[PointResult], sweep: SweepConfig, chart: SweepChartConfig) -> list[str]:
+    note = unobserved(points, chart.y)
+    if note is not None:
+        return [note]
+    _, x_title, y_title = titles(sweep, chart)
+    rows = frame(points, sweep, chart)
+    return sentences(rows, x_title=x_title, y_title=y_title, figure=chart.y, shows_zones=chart.zones)
 
 
 def _head(experiment: Experiment, points: Sequence[PointResult]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from swarm.config.experiment import Experiment
+from swarm.config.figures import FIGURES
 from swarm.config.sweep import EconomicsConfig, SweepChartConfig, SweepConfig
 
 SECONDS_PER_HOUR = 3600.0
@@ -83,10 +84,46 @@ def _over(part: float | None, whole: float | None) -> float | None:
 
 def figure(point: PointResult, dotted: str) -> Any:
     """Return a figure of a point by its dotted name, or None where there is none."""
-    at: Any = {**(point.summary or {}), **point.derived}
+    at: Any = _told(point)
     for key in dotted.split("."):
         at = at.get(key) if isinstance(at, Mapping) else None
     return at
+
+
+def unobserved(points: Sequence[PointResult], dotted: str) -> str | None:
+    """Return that no point observed a figure, and the nearest figures that some did; None where one did."""
+    if any(_is_number(figure(point, dotted)) for point in points):
+        return None
+    seen = list(dict.fromkeys(name for point in points for name in _numbers(_told(point))))
+    group = dotted
+    while group:
+        group = group.rpartition(".")[0]
+        beside = _below(group, seen)
+        if beside:
+            where = f"{group} holds" if group else "their figures begin with"
+            return f"No point observed {dotted}; {where} {', '.join(beside)}."
+    return f"No point observed {dotted}, nor any other figure."
+
+
+def _below(group: str, names: Sequence[str]) -> list[str]:
+    """Return what follows a group in dotted names; the empty group is all of them, but no run's identity."""
+    if not group:
+        return [name for name in dict.fromkeys(name.split(".")[0] for name in names) if name in FIGURES]
+    lead = f"{group}."
+    return list(dict.fromkeys(n.removeprefix(lead).split(".")[0] for n in names if n.startswith(lead)))
+
+
+def _told(point: PointResult) -> dict[str, Any]:
+    return {**(point.summary or {}), **point.derived}
+
+
+def _numbers(told: Mapping[str, Any], lead: str = "") -> Iterator[str]:
+    """Yield the dotted names of all numbers."""
+    for key, value in told.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{lead}{key}.")
+        elif _is_number(value):
+            yield f"{lead}{key}"
 
 
 def is_cost(dotted: str) -> bool:

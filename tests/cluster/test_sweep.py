@@ -85,6 +85,14 @@ def test_points_that_are_there_are_not_run_again(tmp_path: Path) -> None:
     assert {p for p in after if after[p] != before[p]} == {lost}
 
 
+def test_a_figure_that_no_point_observed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = {"grid": {"load.agents": [2]}, "y": ["fleet.tiers.dram.hit_blocks"]}
+    assert _swept(tmp_path, {**EXPERIMENT, "sweep": sweep}, tmp_path / "out", 1) == 0
+    note = "No point observed fleet.tiers.dram.hit_blocks; fleet.tiers holds hbm."
+    assert note in capsys.readouterr().err
+    assert note in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("precious")
@@ -98,7 +106,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"grid": {"load.agents": []}}, "at least one value"),
         ({"grid": {"load.agents": [1]}, "x": "load.agent"}, "load.agent is not a key of the grid"),
         ({"grid": {"load.agents": [1]}, "labels": {"load.agents": ["a", "b"]}}, "2 names for 1 values"),
-        ({"grid": {"load.agents": [1]}, "charts": [{"y": "x", "series": "no"}]}, "charts.0.series"),
+        ({"grid": {"load.agents": [1]}, "charts": [{"y": "duration_s", "series": "no"}]}, "charts.0.series"),
+        ({"grid": {"load.agents": [1]}, "y": ["cache.hits"]}, "y.0: found 'cache.hits'.*cache has hit_rate"),
+        ({"grid": {"load.agents": [1]}, "charts": [{"y": "hit_rate"}]}, "charts.0.y: found 'hit_rate'"),
+        ({"grid": {"load.agents": [1]}, "y": ["money.cost_per_hour"]}, "y.0: needs prices"),
+        (
+            {"grid": {"load.agents": [1]}, "charts": [{"y": "duration_s", "zones": True}]},
+            "charts.0.zones: needs prices",
+        ),
         ({"grid": {"load.agents": [0]}}, "load.agents: found 0"),
     ],
 )
