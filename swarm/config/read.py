@@ -7,7 +7,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -22,6 +22,8 @@ from swarm.errors import ConfigError
 
 M = TypeVar("M", bound=Strict)
 FILE_BYTES_MAX = 4 * 1024 * 1024
+SHOWN_MAX = 120
+"""Characters of a value in an error."""
 
 
 def read_experiment(path: Path, overrides: list[str], *, seed: int | None = None) -> Experiment:
@@ -38,6 +40,14 @@ class Point:
     experiment: Experiment
 
 
+class Choice(NamedTuple):
+    """One value of one key of a grid, by its place among them."""
+
+    key: str
+    at: int
+    value: Any
+
+
 def read_points(path: Path, overrides: list[str], *, seed: int | None = None) -> list[Point]:
     """Return the points of an experiment's sweep in the order of its grid, or none where it has no sweep."""
     data = _experiment_data(path, overrides, seed)
@@ -45,23 +55,42 @@ def read_points(path: Path, overrides: list[str], *, seed: int | None = None) ->
     if sweep is None:
         return []
     del data["sweep"]
-    seeds = sweep.seeds or (data.get("seed", 1),)
-    choices = [[(key, at, value) for at, value in enumerate(values)] for key, values in sweep.grid.items()]
-    count = math.prod(len(values) for values in choices) * len(seeds)
+    keys = [*sweep.grid.items(), ("seed", sweep.seeds or (data.get("seed", 1),))]
+    choices = [[Choice(key, at, value) for at, value in enumerate(values)] for key, values in keys]
+    count = math.prod(len(each) for each in choices)
     if count > POINTS_MAX:
         raise ConfigError(f"{path}: sweep: {count} points, more than {POINTS_MAX}; take values off the grid")
     points = []
-    for chosen in itertools.product(*choices, seeds):
-        *pairs, point_seed = chosen
-        changed = copy.deepcopy(data)
-        changed["seed"] = point_seed
-        for key, _, value in pairs:
-            _assign(changed, key, copy.deepcopy(value))
-        labels = {key: _label(sweep, key, at, value) for key, at, value in pairs}
-        where = f"{path}: sweep at " + ", ".join(f"{key}={label}" for key, label in labels.items())
-        changes = {key: value for key, _, value in pairs}
-        points.append(Point({**changes, "seed": point_seed}, labels, validate(Experiment, changed, where)))
+    made: dict[str, tuple[Choice, ...]] = {}
+    for chosen in itertools.product(*choices):
+        points.append(_point(data, sweep, chosen, str(path)))
+        twin = made.setdefault(points[-1].experiment.model_dump_json(), chosen)
+        if twin is not chosen:
+            raise ConfigError(
+                f"{path}: sweep: {_alike(twin, chosen)} make the same run; take one of them off"
+            )
     return points
+
+
+def _point(data: dict[str, Any], sweep: SweepConfig, chosen: tuple[Choice, ...], path: str) -> Point:
+    *pairs, seed = chosen
+    changed = copy.deepcopy(data)
+    changed["seed"] = seed.value
+    for key, _, value in pairs:
+        _assign(changed, key, copy.deepcopy(value))
+    labels = {key: _label(sweep, key, at, value) for key, at, value in pairs}
+    where = f"{path}: sweep at " + ", ".join(f"{key}={label}" for key, label in labels.items())
+    changes = {key: value for key, _, value in chosen}
+    return Point(changes, labels, validate(Experiment, changed, where))
+
+
+def _alike(one: tuple[Choice, ...], other: tuple[Choice, ...]) -> str:
+    """Return the choices by which two points differ in the file."""
+    pairs = [pair for pair in zip(one, other, strict=True) if pair[0] is not pair[1]]
+    sides = (
+        ", ".join(f"{c.key}={str(c.value)[:SHOWN_MAX]}" for c in side) for side in zip(*pairs, strict=True)
+    )
+    return " and ".join(sides)
 
 
 def _label(sweep: SweepConfig, key: str, at: int, value: Any) -> str:
@@ -143,7 +172,7 @@ def _explain(error: Any) -> str:
     if error["type"] == "missing":
         return f"  {key}: required, not found"
     found = repr(error.get("input"))
-    return f"  {key}: found {found[:120]}; {message[0].lower()}{message[1:]}"
+    return f"  {key}: found {found[:SHOWN_MAX]}; {message[0].lower()}{message[1:]}"
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
