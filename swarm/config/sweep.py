@@ -83,6 +83,8 @@ class SweepConfig(Strict):
         for key, values in grid.items():
             if not values:
                 raise ValueError(f"{key}: at least one value is expected")
+        if "seed" in grid:
+            raise ValueError("seed: its values belong under sweep.seeds")
         return grid
 
     @model_validator(mode="after")

@@ -115,6 +115,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
             "charts.0.zones: needs prices",
         ),
         ({"grid": {"load.agents": [0]}}, "load.agents: found 0"),
+        ({"grid": {"seed": [1, 2]}}, "seed: its values belong under sweep.seeds"),
         ({"grid": {"load.agents": [1, 2, 1]}}, "load.agents=1 and load.agents=1 make the same run"),
         ({"grid": {"load.agents": [2, 2.0]}}, "load.agents=2 and load.agents=2.0 make the same run"),
         ({"grid": {"load.agents": [1, 2]}, "seeds": [3, 3]}, "seed=3 and seed=3 make the same run"),
