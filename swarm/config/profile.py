@@ -7,13 +7,25 @@ A table holds a distribution's quantiles at the profile's `levels`; between them
 from __future__ import annotations
 
 from itertools import pairwise, product
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from swarm.config.strict import Strict
 
+LEVELS_MAX = 256
+"""Of a table; fitted ones have 35."""
+CLASSES_MAX = 16
+EDGES_MAX = 64
+TTLS_MAX = 16
+TIMES_MAX = 32
+CACHES_MAX = 16
+WITHIN_MAX = 12
+"""Of the balance, as the four before: at most 773 numbers are summed for each request of each candidate, and
+a group of sessions is chosen in seconds. Fitted profiles have 234."""
+
 Table = tuple[float, ...]
+Edges = Annotated[tuple[float, ...], Field(max_length=EDGES_MAX)]
 LATENTS = ("requests", "start", "growth", "output", "tool_wait", "human_wait", "human_share", "service")
 """What sets a session apart, each a standard normal; correlated."""
 
@@ -74,8 +86,12 @@ class TurnsConfig(Strict):
     tool_wait_s: Table
     human_wait_s: Table
     blind_wait_s: Table
-    growth_context: tuple[float, ...] = Field(description="upper ends of the contexts' classes but the last")
-    growth_tool: tuple[Table, ...] = Field(description="of turns that a tool opened, by class of context")
+    growth_context: tuple[float, ...] = Field(
+        max_length=CLASSES_MAX - 1, description="upper ends of the contexts' classes but the last"
+    )
+    growth_tool: tuple[Table, ...] = Field(
+        max_length=CLASSES_MAX, description="of turns that a tool opened, by class of context"
+    )
     growth_human: Table = Field(description="of turns that a person opened")
     growth_second: Table = Field(description="of second requests, contexts of the first two classes")
     spread: SpreadConfig
@@ -94,8 +110,10 @@ class BreaksConfig(Strict):
     compacted_input: Table
     compacted_kept: Table
     compaction_wait_s: Table
-    rewrite_wait_s: tuple[float, ...] = Field(description="upper ends of the waits' classes but the last")
-    rewrite_share: tuple[float, ...] = Field(description="of turns, by class of wait")
+    rewrite_wait_s: tuple[float, ...] = Field(
+        max_length=CLASSES_MAX - 1, description="upper ends of the waits' classes but the last"
+    )
+    rewrite_share: tuple[float, ...] = Field(max_length=CLASSES_MAX, description="of turns, by class of wait")
     rewrite_share_second: float = Field(ge=0, le=1, description="of second turns")
     rewrite_share_compacted: float = Field(ge=0, le=1, description="of turns after a compaction")
     rewrite_growth: Table
@@ -131,17 +149,17 @@ TOTALS = 5
 class BalanceConfig(Strict):
     """Means over sessions that a set of sampled sessions is held close to: marginals and reuse."""
 
-    input_edges: tuple[float, ...]
-    output_edges: tuple[float, ...]
-    gap_edges_s: tuple[float, ...]
-    think_edges_s: tuple[float, ...]
-    growth_edges: tuple[float, ...]
-    ttls_s: tuple[float, ...]
-    time_edges_s: tuple[float, ...] = Field(min_length=1)
-    reach_s: tuple[tuple[float, ...], ...] = Field(
+    input_edges: Edges
+    output_edges: Edges
+    gap_edges_s: Edges
+    think_edges_s: Edges
+    growth_edges: Edges
+    ttls_s: tuple[float, ...] = Field(max_length=TTLS_MAX)
+    time_edges_s: tuple[float, ...] = Field(min_length=1, max_length=TIMES_MAX)
+    reach_s: tuple[Annotated[tuple[float, ...], Field(max_length=CACHES_MAX)], ...] = Field(
         description="how long caches of rising size hold a prompt: a row for each of time_edges_s"
     )
-    within_s: tuple[float, ...]
+    within_s: tuple[float, ...] = Field(max_length=WITHIN_MAX)
     targets: tuple[float, ...]
 
     @model_validator(mode="after")
@@ -173,7 +191,7 @@ class ProfileFile(Strict):
     description: str = ""
     fitted: FittedConfig
     block_tokens: int = Field(ge=1)
-    levels: tuple[float, ...] = Field(min_length=2)
+    levels: tuple[float, ...] = Field(min_length=2, max_length=LEVELS_MAX)
     sessions: SessionsConfig
     turns: TurnsConfig
     breaks: BreaksConfig

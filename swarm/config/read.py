@@ -22,6 +22,8 @@ from swarm.errors import ConfigError
 
 M = TypeVar("M", bound=Strict)
 FILE_BYTES_MAX = 4 * 1024 * 1024
+PROFILE_BYTES_MAX = 512 * 1024
+"""The longest tables that a profile may have take less, with all digits of a double."""
 SHOWN_MAX = 120
 """Characters of a value in an error."""
 
@@ -123,7 +125,7 @@ def read_fleet(path: Path, overrides: list[str]) -> FleetConfig:
 
 def read_profile(path: Path) -> ProfileFile:
     """Return the profile of a workload."""
-    return validate(ProfileFile, read_mapping(path), str(path))
+    return validate(ProfileFile, read_mapping(path, "a profile", bytes_max=PROFILE_BYTES_MAX), str(path))
 
 
 def read_prices(path: Path) -> PricesConfig:
@@ -175,11 +177,14 @@ def _explain(error: Any) -> str:
     return f"  {key}: found {found[:SHOWN_MAX]}; {message[0].lower()}{message[1:]}"
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(
+    path: Path, what: str = "an experiment", *, bytes_max: int = FILE_BYTES_MAX
+) -> dict[str, Any]:
     """Return the mapping that a YAML file holds."""
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes; is it an experiment?")
+        size = path.stat().st_size
+        if size > bytes_max:
+            raise ConfigError(f"{path}: has {size:,} bytes, more than {bytes_max:,}; is it {what}?")
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
