@@ -222,6 +222,8 @@ class ProfileFile(Strict):
                     f"sessions.correlation[{row}][{column}]: must lie in [-1, 1], be 1 on the diagonal and "
                     f"equal [{column}][{row}], which is {mirrored:g}; got {value:g}"
                 )
+        if self.balance is not None and not self.balance.targets:
+            raise ValueError("balance.targets: none; fit the profile anew, or leave out its balance")
         if len(self.breaks.rewrite_share) != len(self.breaks.rewrite_wait_s) + 1:
             raise ValueError("breaks.rewrite_share: must have one value more than rewrite_wait_s")
         return self

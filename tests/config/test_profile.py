@@ -94,6 +94,13 @@ def test_a_table_longer_than_the_levels_is_refused() -> None:
         validate(ProfileFile, data, "p.yaml")
 
 
+def test_a_balance_without_targets_is_refused() -> None:
+    data = longest()
+    data["balance"]["targets"] = []
+    with pytest.raises(ConfigError, match=r"balance\.targets: none"):
+        validate(ProfileFile, data, "p.yaml")
+
+
 def test_a_larger_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("a" * (PROFILE_BYTES_MAX + 1))
     with pytest.raises(ConfigError, match="has 524,289 bytes, more than 524,288; is it a profile"):
