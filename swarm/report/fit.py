@@ -11,6 +11,7 @@ from swarm.report.broken import tell_others
 from swarm.report.progress import Progress
 from swarm.workload.formats import fail, open_format
 from swarm.workload.formats.files import sizes
+from swarm.workload.formats.output import claim
 from swarm.workload.profile.fitted import fit, write_profile
 from swarm.workload.profile.generated import generate
 from swarm.workload.recorded import RecordedSession
@@ -24,6 +25,7 @@ def fit_profile(
     """Fit a profile on traces, write it, and print where; with a report of how well it fits, if asked."""
     if out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name the profile's file, such as {out / 'profile.yaml'}")
+    claim(out)
     if report is not None and report.exists() and (not report.is_dir() or any(report.iterdir())):
         raise UsageError(f"--report {report}: must be absent or an empty folder")
     sessions = read(paths, format=format, on_broken=on_broken)

@@ -110,6 +110,37 @@ def test_wrong_options_and_paths_end_with_2(
     assert capsys.readouterr().err.startswith("swarm: ")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "TRACE", "--out", "MINE"),
+        ("generate", "PROFILE", "--out", "MINE"),
+        ("convert", "TRACE", "MINE", "--from", "weka", "--to", "weka"),
+        ("calibrate", "--target", "http://127.0.0.1:1", "--out", "MINE"),
+        ("simulate", "EXPERIMENT", "--out", "MINE"),
+        ("analyze", "TRACE", "--out", "MINE"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_that_is_there_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    places = {
+        "TRACE": trace(tmp_path / "one.json", {"t": 0, "in": 100, "hash_ids": [1]}),
+        "EXPERIMENT": experiment(tmp_path / "e.json"),
+        "PROFILE": Path(__file__).parents[2] / "experiments" / "profiles" / "coding-agent.yaml",
+        "MINE": mine,
+    }
+    assert run(monkeypatch, *(places.get(word, word) for word in arguments)) == 2
+    assert str(mine) in capsys.readouterr().err
+    assert mine.read_text() == "precious"
+
+
 def test_time_that_stands_still_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
