@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from swarm.config.prices import PricesConfig
 from swarm.measure.curves import TtlResult
 from swarm.units import US_PER_S
@@ -16,12 +18,12 @@ _MTOK = 1_000_000
 def cost_table(surveyed: Surveyed, results: Sequence[TtlResult], prices: PricesConfig) -> dict[str, Any]:
     """Return the cost without a cache and with each TTL; null for a TTL that no price covers.
 
-    A hit is a read and refreshes for nothing; all other whole blocks are written, at the price of the
-    shortest offered TTL that is long enough; what fills no block is plain input.
+    A hit is a read and refreshes for nothing; all other tokens of blocks with an id are written, at the price
+    of the shortest offered TTL that is long enough; what has no id is plain input.
     """
     inputs = int(surveyed.input_tokens.sum())
     outputs = int(surveyed.output_tokens.sum()) * prices.output_per_mtok / _MTOK
-    hashed = min(inputs, int(surveyed.reuse.requests.tokens.sum()))
+    hashed = _in_blocks(surveyed)
     plain = inputs * prices.input_per_mtok / _MTOK + outputs
     rows = []
     for result in results:
@@ -47,6 +49,12 @@ def cost_table(surveyed: Surveyed, results: Sequence[TtlResult], prices: PricesC
             }
         )
     return {"currency": prices.currency, "uncached": plain, "output": outputs, "ttl": rows}
+
+
+def _in_blocks(surveyed: Surveyed) -> int:
+    """Return the input tokens of blocks with an id; a last block may be counted whole, beyond the input."""
+    requests = surveyed.reuse.requests
+    return int(np.minimum(requests.tokens, surveyed.input_tokens[requests.number]).sum())
 
 
 def _write_price(prices: PricesConfig, ttl_us: int | None) -> float | None:

@@ -102,6 +102,30 @@ def test_cost_follows_the_price_list(two_turns: Path, tmp_path: Path) -> None:
     assert [row["cost"] for row in cost["ttl"]] == expected
 
 
+WITHOUT_ID = [{"t": 0.0, "in": 150, "hash_ids": [1]}, {"t": 60.0, "in": 350, "hash_ids": [1, 2, 3]}]
+WITH_ID = [{"t": 0.0, "in": 150, "hash_ids": [1, 2]}, {"t": 60.0, "in": 150, "hash_ids": [1, 2]}]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "read", "written", "plain"),
+    [
+        ([WITHOUT_ID], 100, 300, 100),
+        ([WITH_ID], 150, 150, 0),
+        ([WITHOUT_ID, WITH_ID], 250, 450, 100),
+    ],
+    ids=["without an id", "with an id", "both"],
+)
+def test_each_token_is_priced_by_its_own_block(
+    tmp_path: Path, sessions: list[list[dict[str, Any]]], read: int, written: int, plain: int
+) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    for name, requests in enumerate(sessions):
+        session_file(folder, str(name), [{"type": "s", "out": 0, **each} for each in requests])
+    row = analyze(tmp_path, str(folder), "--ttl", "300")["cost"]["ttl"][0]
+    assert row["cost"] == pytest.approx((0.1 * read + 1.25 * written + plain) / 1e6)
+
+
 def test_memory_for_a_hit_rate_takes_the_models_kv_bytes(two_turns: Path, tmp_path: Path) -> None:
     arguments = ("--model", "Llama-3.1-8B", "--target-hit-rate", "0.3,0.9")
     sizing = analyze(tmp_path, str(two_turns), *arguments)["sizing"]
