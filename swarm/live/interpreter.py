@@ -12,7 +12,7 @@ from typing import Protocol
 from swarm.live.clock import RunClock
 from swarm.live.gate import Gate
 from swarm.live.rows import OpenRequest, row_of
-from swarm.live.targets.turn import Target, Turn, TurnResult
+from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
 from swarm.measure.past import Answer, Past
 from swarm.measure.record import RequestRow
 from swarm.workload.due import DueClock
@@ -229,11 +229,9 @@ class Interpreter:
         ideal = self._ledger.sent(sent)
         try:
             result = await self._target.send(request)
-        except asyncio.CancelledError:
-            result = TurnResult(outcome="interrupted")
-            result.completed_s = self._clock.origin_s + self._clock.now_s()
-            result.admission_wait_s = waited_s
-            self._note(sent, ideal, result)
+        except TurnCut as cut:
+            cut.result.admission_wait_s = waited_s
+            self._note(sent, ideal, cut.result)
             raise
         result.admission_wait_s = waited_s
         row = self._note(sent, ideal, result)

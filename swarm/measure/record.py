@@ -31,9 +31,9 @@ class RequestRow:
     intended_s: float
     """When the turn was due: the previous completion plus the think time."""
     due_s: float
-    """Intended time, or the end of the last deliberate wait (admission, retry) after it."""
+    """Intended time, or the end of the last deliberate wait (admission, retry) after it, cut off or not."""
     sent_s: float | None
-    """First byte of the final attempt sent; equal to `due_s` in a simulation."""
+    """First byte of the final attempt sent, None where it was not; equal to `due_s` in a simulation."""
     first_token_s: float | None
     """First non-empty delta: content, reasoning or tool call."""
     last_token_s: float | None

@@ -52,12 +52,15 @@ def write_price(prices: PricesConfig, ttl_s: float | None) -> float | None:
     return min(offers)[1] if offers else None
 
 
-def rate_limited(measured: Columns, *, agent_s: float | None) -> dict[str, Any]:
-    """Return what waiting to try again took; `agent_s` is the time that all agents were alive together.
+def rate_limited(measured: Columns, *, to_s: float, agent_s: float | None) -> dict[str, Any]:
+    """Return what waiting to try again took, up to the end of the measured phase at `to_s`.
 
-    `share_of_time` is the share of their lives that agents spent rate-limited ("token anxiety").
+    A request counts if it waited there, for whatever failure is tried again, or gave up on a 429; so does one
+    that the run's end cut off in its wait. `agent_s` is the time that all agents were alive together:
+    `share_of_time` is the share of their lives that they spent rate-limited ("token anxiety").
     """
     waits_s = floats(measured, "retry_wait_s")
+    waits_s = waits_s - np.clip(floats(measured, "due_s") - to_s, 0.0, waits_s)
     gave_up = flags(measured, "error_class", "http_429")
     waited_s = float(waits_s.sum())
     return {

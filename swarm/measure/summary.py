@@ -82,6 +82,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         ),
         "rate_limited": rate_limited(
             measured,
+            to_s=totals.measured_to_s,
             agent_s=None if totals.live_agents_mean is None else totals.live_agents_mean * duration_s,
         ),
         "capacity": totals.capacity,

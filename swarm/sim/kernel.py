@@ -8,7 +8,7 @@ instant the fleet goes first, then agents in the order in which they were schedu
 from __future__ import annotations
 
 import math
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from numpy.random import Generator
@@ -195,14 +195,25 @@ class Kernel:
         self._fleet = fleet
 
     def drain(self, until_s: float) -> None:
-        """Let requests in flight end, up to `until_s`; agents do nothing more."""
-        self._heap.clear()
+        """Let requests in flight end, up to `until_s`; agents do nothing more but try them again."""
+        heap, fleet = self._heap, self._fleet
+        heap[:] = [entry for entry in heap if entry[2].retries is not None]
+        heapify(heap)
         self._queued.clear()
         self._admission = None
-        while not self.is_stopped and (events := self._fleet.advance_to_event(until_s)):
-            self.now_s = events[0].at_s
-            self._hear(events)
-            self._heap.clear()
+        while not self.is_stopped:
+            while heap and heap[0][2].retries is None:
+                heappop(heap)
+            retry_s = heap[0][0] if heap else math.inf
+            if events := fleet.advance_to_event(min(retry_s, until_s)):
+                self.now_s = events[0].at_s
+                self._hear(events)
+            elif retry_s <= until_s:
+                self.now_s = retry_s
+                self._act(heappop(heap)[2])
+            else:
+                self.now_s = until_s if self.flights else self.now_s
+                return
 
     def _enrol(self, runner: Runner, at_s: float) -> None:
         self._sessions.setdefault(runner.agent.session, {})[runner] = None

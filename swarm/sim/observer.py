@@ -28,7 +28,7 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
     finished = isinstance(end, Finished)
     cache = first.cache if first is not None else None
     first_s = first.at_s if first is not None else None
-    # The run may end while a refused request still waits to be sent again.
+    # The run may end while a refused request still waits to be sent again: the wait ends with it.
     unwaited_s = max(0.0, flight.due_s - end.at_s)
     return RequestRow(
         session=agent.session,
@@ -41,7 +41,7 @@ def row_of(flight: Flight, end: Finished | Refused | Interrupted, *, measured_fr
         host=0,
         endpoint=f"replica-{first.replica}" if first is not None else "",
         intended_s=flight.intended_s,
-        due_s=flight.due_s,
+        due_s=min(flight.due_s, end.at_s),
         sent_s=None if unwaited_s else flight.due_s,
         first_token_s=first_s,
         last_token_s=end.at_s if finished else None,

@@ -43,6 +43,12 @@ def test_cost_is_null_where_it_is_not_known() -> None:
 
 
 def test_the_share_of_time_is_of_all_agents_lives() -> None:
-    rows = pa.table({"retry_wait_s": [0.0, 30.0, 0.0], "error_class": [None, None, "http_429"]})
-    found = rate_limited(rows, agent_s=300.0)
-    assert found == {"requests": 2, "gave_up": 1, "waited_s": 30.0, "share_of_time": 0.1}
+    rows = pa.table(
+        {
+            "due_s": [0.0, 40.0, 50.0, 107.0, 120.0],
+            "retry_wait_s": [0.0, 30.0, 0.0, 10.0, 15.0],
+            "error_class": [None, None, "http_429", "interrupted", "interrupted"],
+        }
+    )
+    found = rate_limited(rows, to_s=100.0, agent_s=330.0)
+    assert found == {"requests": 3, "gave_up": 1, "waited_s": 33.0, "share_of_time": 0.1}

@@ -135,3 +135,40 @@ def test_a_run_that_is_ended_early_has_a_row_for_every_request_sent() -> None:
     assert outcomes.count("interrupted") == len(outcomes) - 256
     assert len(outcomes) == settled.totals.sent
     assert settled.totals.measured_to_s < 300
+
+
+def limited(agents: int, **load: object) -> list[dict[str, object]]:
+    """Return the rows of agents whose plan refuses most of what they ask; each waits what it is told to."""
+    fleet = {"provider": {"input_tokens_per_minute": 200_000, "per": "all"}}
+    whole = experiment(agents=agents, warmup_s=0, **load).model_dump() | {"fleet": fleet}
+    rows: list[dict[str, object]] = simulate(Experiment.model_validate(whole), ()).rows.to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("drain_s", [0.0, 20.0])
+def test_a_wait_that_the_runs_end_cuts_off_ends_there(drain_s: float) -> None:
+    rows = limited(12, duration_s=60, drain_s=drain_s)
+    cut = [row for row in rows if row["outcome"] == "interrupted" and row["sent_s"] is None]
+    assert cut
+    for row in cut:
+        assert row["due_s"] == row["completed_s"] == 60 + drain_s
+        assert row["attempts"] >= 1
+        assert row["retry_wait_s"] <= row["completed_s"] - row["intended_s"]
+    assert all(row["due_s"] <= row["completed_s"] for row in rows)
+
+
+def test_what_is_refused_is_tried_again_in_the_drain() -> None:
+    rows = limited(12, duration_s=60, drain_s=60)
+    assert any(row["sent_s"] is not None and row["sent_s"] > 60 for row in rows)
+    assert max(row["intended_s"] for row in rows) <= 60
+
+
+def test_a_turn_whose_think_time_outlasts_the_run_has_no_row() -> None:
+    hours = {"median": 1e5, "sigma": 0.0, "most": 1e5}
+    wait = {"body": hours, "tail_share": 0.0}
+    alone = {"chance_per_turn": 0.0}
+    workload = {"kind": "synthetic", "tool_think_s": hours, "human_wait": wait, "subagents": alone}
+    whole = experiment(duration_s=60, warmup_s=0).model_dump() | {"workload": workload}
+    settled = simulate(Experiment.model_validate(whole), ())
+    assert settled.rows.column("turn").to_pylist() == [0] * 12
+    assert settled.totals.sent == 12

@@ -20,7 +20,7 @@ from swarm.live.targets.pool import ConnectError, Origin, Pool
 from swarm.live.targets.readiness import readiness
 from swarm.live.targets.retry import retry_after_s
 from swarm.live.targets.tls import client_context
-from swarm.live.targets.turn import Turn, TurnResult
+from swarm.live.targets.turn import Turn, TurnCut, TurnResult
 from swarm.live.targets.watch import Watch
 from swarm.load.retry import retry_chance, wait_s
 
@@ -61,38 +61,35 @@ class OpenAITarget:
         """Carry out a turn, with its retries."""
         retry, routing = self._config.retry, self._routing
         several = len(self._endpoints) > 1
-        place, attempt, reconnects, waited, due, chance = 0, 1, 0, 0.0, None, None
+        place, chance = 0, None
         failed: list[int] = []
-        while True:
-            if several:
-                place = self._pick(routing, turn.session, monotonic(), failed)
-            routing.begin(place)
-            kind: FailureClass | None = None
-            try:
-                result, failure, asked = await self._attempt(turn, self._endpoints[place])
-                kind = None if failure is None else failure.kind
-            finally:
-                routing.end(place, kind, monotonic())
-            reconnects += result.reconnects
-            if failure is None:
-                break
-            result.outcome, result.error = failure.kind, self._redact(failure.detail)
-            if chance is None:
-                chance = retry_chance(self._seed, turn.request_id)
-            wait = wait_s(retry, failure.kind, attempt=attempt, asked_s=asked, chance=chance)
-            if wait is None or result.first_token_s is not None:
-                break
-            if failure.kind in UNHEALTHY:
-                failed.append(place)
-            attempt += 1
-            waited += wait
-            due = monotonic() + wait
-            await asyncio.sleep(wait)
-        result.attempts = attempt
-        result.reconnects = reconnects
-        result.retry_wait_s = waited
-        result.retry_due_s = due
-        return result
+        result = TurnResult(attempts=1)
+        try:
+            while True:
+                if several:
+                    place = self._pick(routing, turn.session, monotonic(), failed)
+                routing.begin(place)
+                kind: FailureClass | None = None
+                try:
+                    failure, asked = await self._attempt(turn, self._endpoints[place], result)
+                    kind = None if failure is None else failure.kind
+                finally:
+                    routing.end(place, kind, monotonic())
+                if failure is None:
+                    return result
+                result.outcome, result.error = failure.kind, self._redact(failure.detail)
+                if chance is None:
+                    chance = retry_chance(self._seed, turn.request_id)
+                wait = wait_s(retry, failure.kind, attempt=result.attempts, asked_s=asked, chance=chance)
+                if wait is None or result.first_token_s is not None:
+                    return result
+                if failure.kind in UNHEALTHY:
+                    failed.append(place)
+                result = _next(result, wait)
+                await asyncio.sleep(wait)
+        except asyncio.CancelledError:
+            result.cut(monotonic())
+            raise TurnCut(result) from None
 
     async def close(self) -> None:
         """Close every connection; turns still open end as failures."""
@@ -102,29 +99,27 @@ class OpenAITarget:
         self._readiness.close()
 
     async def _attempt(
-        self, turn: Turn, endpoint: _Endpoint
-    ) -> tuple[TurnResult, Failure | None, float | None]:
-        """Return the result, the failure if it is one, and the seconds that Retry-After asks for."""
-        result = TurnResult()
+        self, turn: Turn, endpoint: _Endpoint, result: TurnResult
+    ) -> tuple[Failure | None, float | None]:
+        """Fill in the result; return the failure if it is one, and the seconds that Retry-After asks for."""
         result.endpoint = endpoint.url
         connection = endpoint.pool.take_idle()
         if connection is not None:
             answer = await self._exchange(turn, endpoint, connection, result)
             if answer.failure is None or not answer.failure.stale:
-                return result, answer.failure, self._asked_s(answer)
-            result = TurnResult()
-            result.endpoint = endpoint.url
-            result.reconnects = 1
+                return answer.failure, self._asked_s(answer)
+            result.reconnects += 1
+            result.sent_s = None
         started = monotonic()
         try:
             connection = await endpoint.pool.dial(self._config.timeouts.connect_s)
         except ConnectError as error:
             result.completed_s = monotonic()
             result.connect_s = result.completed_s - started
-            return result, error.failure, None
+            return error.failure, None
         result.connect_s = monotonic() - started
         answer = await self._exchange(turn, endpoint, connection, result)
-        return result, answer.failure, self._asked_s(answer)
+        return answer.failure, self._asked_s(answer)
 
     async def _exchange(
         self, turn: Turn, endpoint: _Endpoint, connection: Connection, result: TurnResult
@@ -187,6 +182,17 @@ class OpenAITarget:
 
     def _redact(self, text: str) -> str:
         return text if self._key is None else text.replace(self._key, "[key]")
+
+
+def _next(result: TurnResult, wait_s: float) -> TurnResult:
+    """Return the result of the attempt after a failed one, which is due when the wait is over."""
+    return TurnResult(
+        endpoint=result.endpoint,
+        attempts=result.attempts + 1,
+        reconnects=result.reconnects,
+        retry_wait_s=result.retry_wait_s + wait_s,
+        retry_due_s=monotonic() + wait_s,
+    )
 
 
 def api_key(config: TargetConfig) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ class TurnResult:
     """What happened to a turn. Times are `time.monotonic()` seconds; None is "was not observed"."""
 
     outcome: str = "ok"
-    """"ok", or the failure class of the last attempt."""
+    """"ok", the failure class of the last attempt, or interrupted."""
     error: str | None = None
     endpoint: str = ""
     http_status: int | None = None
@@ -74,14 +75,32 @@ class TurnResult:
     retry_wait_s: float = 0.0
     """Deliberate waiting between attempts, summed."""
     retry_due_s: float | None = None
-    """When the last of these waits was to end: the final attempt's due time."""
+    """When the last of these waits was to end, or was cut off: the final attempt's due time."""
+
+    def cut(self, at_s: float) -> None:
+        """Note that the turn was cut off; a wait for another attempt ends here, and that is not made."""
+        unwaited_s = 0.0 if self.retry_due_s is None else self.retry_due_s - at_s
+        if unwaited_s > 0.0:
+            self.attempts -= 1
+            self.retry_wait_s -= unwaited_s
+            self.retry_due_s = at_s
+        self.outcome = "interrupted"
+        self.completed_s = at_s
+
+
+class TurnCut(asyncio.CancelledError):
+    """The caller was cancelled in a turn; `result` is what had happened until then, `interrupted`."""
+
+    def __init__(self, result: TurnResult) -> None:
+        super().__init__()
+        self.result = result
 
 
 class Target(Protocol):
     """Something that answers turns."""
 
     async def send(self, turn: Turn) -> TurnResult:
-        """Carry out a turn; failures are in the result, never raised."""
+        """Carry out a turn; failures are in the result. Only a cancellation is raised, as TurnCut."""
 
     async def close(self) -> None:
         """Close every connection; turns still open end as failures."""

@@ -8,6 +8,7 @@ import pytest
 
 from swarm.config.target import RetryConfig
 from swarm.live.targets.retry import retry_after_s
+from swarm.live.targets.turn import Turn, TurnCut, TurnResult
 from swarm.load.retry import wait_s
 from swarm.streams import stream
 
@@ -96,6 +97,51 @@ def test_retry_after_is_honoured(lab: SimpleNamespace) -> None:
     assert 1.0 <= result.retry_wait_s <= 1.005
     result = lab.ask(busy(lab, 1, b"Retry-After: 3600\r\n"), retry={"attempts_max": 2, "wait_first_s": 0.01})
     assert (result.outcome, result.attempts) == ("http_429", 1)
+
+
+async def cut_off(target: Any, turn: Turn, after_s: float) -> TurnResult:
+    """Return what is told of a turn that is cancelled while it lasts."""
+    task = asyncio.ensure_future(target.send(turn))
+    await asyncio.sleep(after_s)
+    task.cancel()
+    with pytest.raises(TurnCut) as cut:
+        await task
+    return cut.value.result
+
+
+def test_a_turn_cut_off_in_its_wait_was_due_then_and_not_sent_again(lab: SimpleNamespace) -> None:
+    async def main() -> TurnResult:
+        script = busy(lab, 1, b"Retry-After: 60\r\n")
+        async with (
+            lab.serving(script) as server,
+            lab.targeting(server.url, retry={"attempts_max": 2}) as target,
+        ):
+            return await cut_off(target, lab.make_turn(), 0.2)
+
+    result = asyncio.run(main())
+    assert (result.outcome, result.attempts, result.sent_s) == ("interrupted", 1, None)
+    assert 0.1 < result.retry_wait_s < 5.0
+    assert result.retry_due_s == result.completed_s
+
+
+def test_a_turn_cut_off_in_its_answer_keeps_what_was_seen_of_it(lab: SimpleNamespace) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 429 Busy\r\nContent-Length: 0\r\n\r\n")
+        await peer.request()
+        await peer.send(lab.SSE_HEAD)
+        await peer.chunk(lab.delta("a"))
+        await peer.request()
+
+    async def main() -> TurnResult:
+        async with lab.serving(script) as server:
+            retry = {"attempts_max": 2, "wait_first_s": 0.01}
+            async with lab.targeting(server.url, retry=retry) as target:
+                return await cut_off(target, lab.make_turn(), 0.2)
+
+    result = asyncio.run(main())
+    assert (result.outcome, result.attempts) == ("interrupted", 2)
+    assert result.retry_due_s <= result.sent_s <= result.first_token_s < result.completed_s
 
 
 def test_nothing_is_tried_again_once_a_token_came(lab: SimpleNamespace) -> None:
