@@ -17,15 +17,17 @@ import math
 import os
 import platform
 import resource
+import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import httptools
@@ -106,15 +108,24 @@ class Mock:
         urllib.request.urlopen(f"{self.url}/reset").read()
 
 
+def refuse(sentence: str) -> NoReturn:
+    """End with what was asked, what was found and what to do."""
+    print(sentence, file=sys.stderr)
+    raise SystemExit(2)
+
+
 def start_mock(path: Path) -> Mock:
+    if not path.is_file():
+        refuse(f"--mock {path}: no such file; name a native mock server, or its C++ source")
     if path.suffix == ".cpp":
-        binary = Path(tempfile.gettempdir()) / "swarm-mock-server"
-        subprocess.run(["g++", "-O2", "-std=c++17", "-o", binary, path], check=True)
-        path = binary
+        path = compiled(path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([path, "--port", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        process = subprocess.Popen([path.absolute(), "--port", str(port)], stderr=subprocess.DEVNULL)
+    except OSError as fault:
+        refuse(f"--mock {path}: cannot be run: {fault.strerror}; name a program, or its C++ source (.cpp)")
     warm_up()
     os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
     url = f"http://127.0.0.1:{port}"
@@ -124,7 +135,22 @@ def start_mock(path: Path) -> Mock:
             return Mock(process, url)
         except OSError:
             time.sleep(0.02)
-    raise SystemExit(f"{path} does not answer on port {port}")
+    process.kill()
+    refuse(f"--mock {path}: does not answer on port {port}; is it the mock server?")
+
+
+def compiled(source: Path) -> Path:
+    """Return the program that g++ makes of a source."""
+    if shutil.which("g++") is None:
+        refuse(f"--mock {source}: g++ compiles it, and is not installed; install it, or name a program")
+    binary = Path(tempfile.gettempdir()) / "swarm-mock-server"
+    made = subprocess.run(
+        ["g++", "-O2", "-std=c++17", "-o", binary, source], stderr=subprocess.PIPE, text=True
+    )
+    if made.returncode:
+        first = next((line for line in made.stderr.splitlines() if "error" in line), "it gave no reason")
+        refuse(f"--mock {source}: g++ does not compile it: {first}")
+    return binary
 
 
 def cpu_s() -> float:

@@ -2,11 +2,12 @@
 
     python benchmarks/peers.py --mock PATH [--venvs FOLDER] [--requests 1000] [--streams 64] [--tokens 64]
 
-A peer takes part where its command is: FOLDER/NAME/bin/NAME, or on the PATH. Each one keeps `streams`
-requests open against the native mock server, which gives all tokens of a reply at once. Every client is
-pinned to the first core and the mock to the last, so modes with several processes are at their worst. CPU is
-user and system time of the command and its children, the making of its prompts included; from two lengths
-of run only the difference counts, so that what a start costs does not.
+A peer takes part where its command is: FOLDER/NAME/bin/NAME, or on the PATH; those that are missing are
+named at the end. Each one keeps `streams` requests open against the native mock server, which gives all
+tokens of a reply at once. Every client is pinned to the first core and the mock to the last, so modes with
+several processes are at their worst. CPU is user and system time of the command and its children, the making
+of its prompts included; from two lengths of run only the difference counts, so that what a start costs does
+not.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client import Mock, start_mock
-from tokenizers import Tokenizer, models, pre_tokenizers
+from client import Mock, refuse, start_mock
+
+try:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+except ImportError:
+    refuse("peers.py: its peers count prompts by tokenizers, which is not installed: pip install tokenizers")
 
 PROMPT_TOKENS = 600
 OURS_TIMES = 20
@@ -164,6 +169,10 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64)
     options = parser.parse_args()
+    commands = {name: find(name, options.venvs) for name in PEERS}
+    missing = [name for name, command in commands.items() if command is None]
+    if len(missing) == len(PEERS) - 1:
+        refuse(f"there is no peer to compare with: {how_to_install(missing)}")
     mock = start_mock(options.mock)
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; CPU seconds per 1,000 requests")
@@ -172,10 +181,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder)
             work = Work(mock, options.streams, options.tokens, write_tokenizer(scratch / "words"), scratch)
-            for name in PEERS:
-                command = sys.executable if name == "swarm" else find(name, options.venvs)
+            for name, command in commands.items():
                 if command is None:
-                    print(f"{name:10} is not installed")
                     continue
                 try:
                     each_s, start_s = measure(name, command, work, options.requests)
@@ -190,10 +197,23 @@ def main() -> None:
                 )
     finally:
         mock.process.kill()
+    if missing:
+        print(f"left out: {how_to_install(missing)}")
+
+
+def how_to_install(missing: list[str]) -> str:
+    """Say which peers are missing, and how each gets an environment of its own."""
+    are = "is" if len(missing) == 1 else "are"
+    return (
+        f"{', '.join(missing)} {are} not installed; for each: python -m venv FOLDER/NAME && "
+        "FOLDER/NAME/bin/pip install NAME, then give --venvs FOLDER"
+    )
 
 
 def find(name: str, venvs: Path | None) -> str | None:
-    """Return a peer's command, if it is installed."""
+    """Return the command of a client, if it is installed."""
+    if name == "swarm":
+        return sys.executable
     if venvs is not None and (venvs / name / "bin" / name).exists():
         return str(venvs / name / "bin" / name)
     return shutil.which(name)

@@ -1,5 +1,6 @@
 """The benchmarks of the fleet still run; what they find is for a quiet machine to say."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,18 @@ def output_of(*command: str | Path) -> str:
 @pytest.mark.parametrize("name", ["simulate.py", "fleet.py"])
 def test_a_benchmark_runs(name: str) -> None:
     assert "20 agents:" in output_of(name, "--agents", "20", "--requests", "100")
+
+
+def test_without_any_peer_what_is_missing_is_said(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, FOLDER / "peers.py", "--mock", "mock"],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "vllm, aiperf, guidellm are not installed" in ended.stderr
+    assert "pip install" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_the_cache_benchmark_hits_what_the_truth_file_says(shared_data: Path) -> None:
