@@ -117,7 +117,7 @@ class Fleet:
                 return
         sequence = Sequence(request, self._losses.ideal.send(*request.prompt))
         self._sequences[request.request_id] = sequence
-        seconds = rank.entry_s(request.prompt.length)
+        seconds = rank.entry_s(request.prompt.length, now_s)
         if seconds:
             self.traffic.enter(rank, sequence, seconds, now_s)
         else:
@@ -133,6 +133,7 @@ class Fleet:
         assert sequence.rank is not None
         if sequence.state == "entering":
             sequence.state = "ended"
+            sequence.rank.entering -= 1
             del self._sequences[request_id]
             return
         sequence.rank.cancel(sequence, now_s)

@@ -135,7 +135,7 @@ class Rank:
         """Return about how long a new request would take here, with a reply of the assumed length."""
         held_tokens = self.hierarchy.peek(prompt, now_s)
         line, count = self._line, len(self.batch) + len(self.waiting)
-        step_s = line.at_s(self.batch.context_tokens + prompt.length)
+        step_s = line.at_s(self._context_tokens(now_s) + prompt.length)
         rounds = 1 + count // self._max_sequences
         return (
             self.cost.prefill_s(held_tokens, prompt.length - held_tokens)
@@ -143,15 +143,16 @@ class Rank:
             + self._assumed_reply_tokens * rounds * step_s
         )
 
-    def entry_s(self, prompt_tokens: int) -> float:
+    def entry_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""
         seconds, steps, token_s = self._entry
         seconds += token_s * prompt_tokens
         batch = self.batch
         if not steps or not batch.members:
             return seconds
-        line = self.cost.decode_line(len(batch), batch.context_tokens)
-        return seconds + steps * line.at_s(batch.context_tokens)
+        context_tokens = self._context_tokens(now_s)
+        line = self.cost.decode_line(len(batch), context_tokens)
+        return seconds + steps * line.at_s(context_tokens)
 
     def submit(self, sequence: Sequence, now_s: float) -> None:
         """Queue a sequence; it joins the step that starts now, else the next."""
@@ -166,7 +167,7 @@ class Rank:
     def cancel(self, sequence: Sequence, now_s: float) -> None:
         """Give a sequence up: at once where no step has it, else when the step under way has ended."""
         state = sequence.state
-        if state in ("chunk", "decode"):
+        if self._is_stepping and state in ("chunk", "decode"):
             if state == "decode" and self._phase is not None:
                 self._cut_phase(now_s)
                 if self._due[self._place] <= now_s:
@@ -183,6 +184,9 @@ class Rank:
             self._pending.remove(sequence)
         elif state == "joining":
             self._joining.remove(sequence)
+        elif state == "decode":
+            self.batch.leave(sequence)
+            self._leave_batch(sequence)
         self._take_room_begun(now_s)
         self._let_go(sequence, now_s)
         self._is_blocked = False
@@ -195,9 +199,11 @@ class Rank:
         if transfers:
             self._surroundings.write(self, transfers, now_s)
 
-    def landed(self, sequence: Sequence, handle: Handle, now_s: float) -> None:
+    def landed(self, sequence: Sequence, transfer: Transfer, now_s: float) -> None:
         """A read for a sequence has arrived, if it still is what it was started for."""
-        if sequence.handle is not handle:
+        self._take_room_begun(now_s)
+        self.hierarchy.land(transfer, now_s)
+        if sequence.handle is not transfer.handle:
             return
         sequence.loads -= 1
         if not sequence.loads:
@@ -207,9 +213,16 @@ class Rank:
 
     def received(self, sequence: Sequence, now_s: float) -> None:
         """The KV of a sequence's prompt has arrived from the prefill instance."""
+        self._take_room_begun(now_s)
         self._receive(sequence)
         self._wake(now_s)
         if self._joining and self._phase is not None:
+            self._cut_phase(now_s)
+
+    def stall(self, now_s: float) -> None:
+        """A write must be taken before the next step."""
+        self.stalls += 1
+        if self._phase is not None:
             self._cut_phase(now_s)
 
     def unstall(self, now_s: float) -> None:
@@ -288,6 +301,13 @@ class Rank:
         handles = [sequence.handle for sequence in self.open.values()]
         handles += [sequence.sender_handle for sequence in self.held.values()]
         return [handle for handle in handles if handle is not None] + [self._batch_handle]
+
+    def _context_tokens(self, now_s: float) -> int:
+        """Return the tokens that the batch holds now, those of the phase under way included."""
+        batch, phase = self.batch, self._phase
+        if phase is None:
+            return batch.context_tokens
+        return batch.context_tokens + len(batch) * min(phase.steps, phase.steps_done(now_s))
 
     def _wake(self, now_s: float) -> None:
         """Somebody may be able to join: begin a step, extend one that starts now, or end a phase early."""
@@ -377,6 +397,7 @@ class Rank:
         self._is_composing = False
         self._due[self._place] = math.inf
         if self.stalls:
+            self._take_room(self.batch.step, now_s)
             return
         self._is_composing = True
         batch = self.batch
@@ -409,17 +430,20 @@ class Rank:
                 return
             self._join(self._joining.popleft(), now_s)
             self._budget -= 1
+            if self._chunks:
+                self._take_room(batch.step + 1, now_s)
 
     def _fill(self, now_s: float) -> None:
         """Spend the budget on prompts."""
         pending = self._pending
         while self._budget > 0:
             if pending:
-                self._add_chunk(pending.popleft())
+                self._add_chunk(pending.popleft(), now_s)
             elif not self.waiting or len(self.open) >= self._max_sequences or not self._admit_next(now_s):
                 return
 
-    def _add_chunk(self, sequence: Sequence) -> None:
+    def _add_chunk(self, sequence: Sequence, now_s: float) -> None:
+        self._take_room(self.batch.step + 1, now_s)
         tokens = min(self._budget, sequence.target - sequence.computed)
         self._budget -= tokens
         self._chunks.append((sequence, Chunk(sequence.computed, tokens)))
@@ -498,7 +522,7 @@ class Rank:
                 steps = max(1, math.ceil((line.until_tokens - context_tokens) / count))
             room_blocks = self._batch_blocks + self.hierarchy.room_blocks
             steps = max(1, batch.room.steps_within(batch.step, room_blocks, steps))
-            if self._leaving or self._joining:
+            if self._leaving or self._joining or self.stalls:
                 steps = 1
             self._phase = DecodePhase(
                 anchor_s=self._started_s,
@@ -564,8 +588,9 @@ class Rank:
         self._release(handle, now_s, 0 if state in ("loading", "arriving") else sequence.computed)
         sequence.handle = None
         sequence.loads = 0
-        sequence.target = sequence.request.prompt.length + sequence.emitted
-        self._expect(sequence, sequence.target)
+        if sequence.sender is None:
+            sequence.target = sequence.request.prompt.length + sequence.emitted
+            self._expect(sequence, sequence.target)
         sequence.computed = 0
         sequence.state = "waiting"
         self.waiting[request_id] = sequence

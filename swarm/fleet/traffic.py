@@ -83,9 +83,7 @@ class Traffic:
 
     def read(self, rank: Rank, transfer: Transfer, sequence: Sequence, now_s: float) -> bool:
         """Start a read; False where it has landed at once."""
-        handle = transfer.handle
-        assert handle is not None
-        landed = partial(self._read_landed, rank, transfer, sequence, handle)
+        landed = partial(rank.landed, sequence, transfer)
         if self._start(self._reaches[rank.replica].reads[transfer.tier_index], transfer.bytes, now_s, landed):
             return True
         rank.hierarchy.land(transfer, now_s)
@@ -97,13 +95,13 @@ class Traffic:
             queue = self._queues.get(transfer.tier)
             if queue is None:
                 queue = self._queues[transfer.tier] = WriteQueue(transfer.tier.spec.write_queue_bytes)
-            if queue.takes(transfer.bytes):
+            if not queue.blocked and queue.takes(transfer.bytes):
                 self._write(rank, transfer, queue, now_s)
             elif transfer.tier.spec.write_policy == "drop":
                 rank.hierarchy.drop(transfer)
             else:
                 rank.hierarchy.block(transfer)
-                rank.stalls += 1
+                rank.stall(now_s)
                 queue.blocked.append((rank, transfer))
 
     def watch_expiry(self, rank: Rank) -> None:
@@ -169,15 +167,9 @@ class Traffic:
         return started
 
     def _entered(self, rank: Rank, sequence: Sequence, now_s: float) -> None:
-        rank.entering -= 1
         if sequence.state == "entering":
+            rank.entering -= 1
             rank.submit(sequence, now_s)
-
-    def _read_landed(
-        self, rank: Rank, transfer: Transfer, sequence: Sequence, handle: Handle, now_s: float
-    ) -> None:
-        rank.hierarchy.land(transfer, now_s)
-        rank.landed(sequence, handle, now_s)
 
     def _kv_received(self, rank: Rank, sequence: Sequence, handle: Handle, now_s: float) -> None:
         if sequence.handle is handle:
