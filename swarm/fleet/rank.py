@@ -4,7 +4,8 @@ A step gives each decoding sequence one token and spends what is left of the tok
 those begun, then those waiting, in order. Steps without prompts are run as one phase, in closed form, until
 a sequence finishes, the pool or the cost's line ends, or somebody new can join. The latest admitted is
 preempted when the pool runs out, and is computed again. What decoding takes of the pool is counted at once,
-and taken from what is cached there before anything is given back or admitted, as nobody looks in between.
+and taken from what is cached there before anything is given back, published or admitted. Where it matters
+when that is written to the tiers below, a phase ends before it evicts anything.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from swarm.fleet.sequence import Sequence
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.match import Match
 from swarm.kvcache.moves import Handle, Transfer
+from swarm.kvcache.tier import Tier
 
 _NOWHERE = Node("a batch's growth")
+AHEAD_PART = 1024
+"""One block in so many of a pool may be evicted before decoding needs its room: none where it has fewer."""
 
 
 class Surroundings(Protocol):
@@ -50,6 +54,21 @@ class Surroundings(Protocol):
 
     def let_sender_go(self, sequence: Sequence, now_s: float) -> None:
         """The prefill rank of a sequence, if it has one, need not hold its KV any longer."""
+
+
+def _ahead_blocks(tiers: tuple[Tier, ...]) -> int | None:
+    """Return how many blocks to evict at a time for decoding; None where it does not matter when.
+
+    It does where tiers below are shared, or take time to write: what is still on its way there does not hit.
+    """
+    slow = [
+        tier.spec.scope != "replica"
+        or tier.spec.write_bytes_per_s is not None
+        or tier.spec.write_latency_s > 0
+        for tier in tiers[1:]
+    ]
+    capacity = tiers[0].capacity_blocks
+    return capacity // AHEAD_PART if any(slow) and capacity is not None else None
 
 
 class Rank:
@@ -121,6 +140,8 @@ class Rank:
         self._ended_s = 0.0
         self._lead_s = 0.0
         """From the end of the last step to the start of this one, if anyone was decoding."""
+        self._ahead_blocks = _ahead_blocks(hierarchy.tiers)
+        """Blocks to evict at a time for decoding; None where nobody could tell when they are."""
         self._batch_handle = Handle(_NOWHERE, 0)
         """Holds the room of tokens that the batch has generated since its members joined."""
         self._batch_blocks = 0
@@ -522,6 +543,10 @@ class Rank:
                 steps = max(1, math.ceil((line.until_tokens - context_tokens) / count))
             room_blocks = self._batch_blocks + self.hierarchy.room_blocks
             steps = max(1, batch.room.steps_within(batch.step, room_blocks, steps))
+            if self._ahead_blocks is not None:
+                self._evict_ahead(self._ahead_blocks)
+                free_blocks = self._batch_blocks + self.hierarchy.tiers[0].free_blocks
+                steps = max(1, batch.room.steps_within(batch.step, free_blocks, steps))
             if self._leaving or self._joining or self.stalls:
                 steps = 1
             self._phase = DecodePhase(
@@ -533,6 +558,16 @@ class Rank:
             self._due[self._place] = self._phase.at_s(steps)
         else:
             self._is_stepping = False
+
+    def _evict_ahead(self, ahead_blocks: int) -> None:
+        """Free what the step that starts needs, and some more: a phase ends before it evicts anything."""
+        hierarchy = self.hierarchy
+        needed = self.batch.room.blocks(self.batch.step + 1) - self._batch_blocks
+        if needed > hierarchy.tiers[0].free_blocks:
+            blocks = min(max(needed, ahead_blocks), hierarchy.room_blocks)
+            transfers = hierarchy.free(int(blocks), self._started_s)
+            if transfers:
+                self._surroundings.write(self, transfers, self._started_s)
 
     def _computed(self, sequence: Sequence, chunk: Chunk, now_s: float) -> None:
         """A chunk of a prompt is computed; with the last of them a token is given."""

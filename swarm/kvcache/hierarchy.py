@@ -206,6 +206,15 @@ class Hierarchy:
         handle.tokens += tokens
         return Growth(True, transfers)
 
+    def free(self, blocks: int, now_s: float) -> list[Transfer]:
+        """Evict until so many blocks of HBM are free, for what will be needed soon."""
+        transfers: list[Transfer] = []
+        evicted = self.tiers[0].make_room(blocks)
+        if evicted:
+            self.uses.changes += 1
+            self._demote(0, evicted, now_s, transfers)
+        return transfers
+
     def release(self, handle: Handle, now_s: float, computed_tokens: int) -> list[Transfer]:
         """End the request: its whole computed blocks stay, last used now; its room is given back."""
         assert handle.is_open
