@@ -111,8 +111,9 @@ class Hierarchy:
         """Let every tier go of what has outlived its TTL; what a lower tier keeps longer moves there."""
         transfers: list[Transfer] = []
         if self._expires:
-            for index, tier in enumerate(self.tiers):
-                expired = tier.expire(now_s)
+            # Deepest first: what a tier gets does not bring its own old copy back.
+            for index in range(len(self.tiers) - 1, -1, -1):
+                expired = self.tiers[index].expire(now_s)
                 if expired:
                     self.uses.changes += 1
                     self._demote(index, expired, now_s, transfers)
@@ -197,18 +198,15 @@ class Hierarchy:
             hbm = self.tiers[0]
             if more > hbm.room_blocks:
                 return Growth(False, transfers)
-            evicted = hbm.make_room(more)
-            if evicted:
-                self.uses.changes += 1
-                self._demote(0, evicted, now_s, transfers)
+            transfers = self.free(more, now_s)
             hbm.reserved += more
             handle.reserved += more
         handle.tokens += tokens
         return Growth(True, transfers)
 
     def free(self, blocks: int, now_s: float) -> list[Transfer]:
-        """Evict until so many blocks of HBM are free, for what will be needed soon."""
-        transfers: list[Transfer] = []
+        """Evict until so many blocks of HBM are free."""
+        transfers = self.expire(now_s)
         evicted = self.tiers[0].make_room(blocks)
         if evicted:
             self.uses.changes += 1
@@ -218,6 +216,7 @@ class Hierarchy:
     def release(self, handle: Handle, now_s: float, computed_tokens: int) -> list[Transfer]:
         """End the request: its whole computed blocks stay, last used now; its room is given back."""
         assert handle.is_open
+        transfers = self.expire(now_s)
         self.publish(handle, computed_tokens)
         self.uses.changes += 1
         hbm = self.tiers[0]
@@ -231,7 +230,6 @@ class Hierarchy:
         hbm.reserved -= handle.reserved
         handle.reserved = 0
         handle.is_open = False
-        transfers: list[Transfer] = []
         if self._inclusive:
             path = spans(handle.node, 0, handle.visible, self.rules.block_tokens)
             pieces = [(node, low, high, use) for node, low, high in path]
@@ -259,7 +257,7 @@ class Hierarchy:
             self.losses.settle(transfer.pieces, dropped_by=None)
         tier = transfer.tier
         tier.take_in(transfer.pieces, transfer.blocks, transfer.bytes)
-        self._demote(transfer.tier_index, tier.expire(now_s), now_s, transfers)
+        transfers = self.expire(now_s)
         self._demote(transfer.tier_index, tier.make_room(0), now_s, transfers)
         return transfers
 

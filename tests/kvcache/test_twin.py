@@ -171,7 +171,7 @@ class Twin:
 
     def expire(self, now_s: float) -> list[TwinTransfer]:
         moved: list[TwinTransfer] = []
-        for index, tier in enumerate(self.tiers):
+        for index, tier in reversed(list(enumerate(self.tiers))):
             pinned = self.pinned() if index == 0 else set()
             old = {b: u for b, u in tier.last.items() if b not in pinned and not tier.keeps(u, now_s)}
             for block in old:
@@ -269,12 +269,13 @@ class Twin:
         more = self.rules.room_for(handle.tokens + tokens) - self.rules.room_for(handle.tokens)
         if more > 0 and more > self.room_blocks():
             return False, []
-        moved = self.make_room(0, more, now_s) if more > 0 else []
+        moved = self.expire(now_s) + self.make_room(0, more, now_s) if more > 0 else []
         handle.tokens += tokens
         handle.reserved += more
         return True, moved
 
     def release(self, handle: TwinHandle, now_s: float, computed: int) -> list[TwinTransfer]:
+        moved = self.expire(now_s)
         self.publish(handle, computed)
         last = self.history.new_use(now_s)
         self.handles.remove(handle)
@@ -283,7 +284,6 @@ class Twin:
         for block in names:
             self.tiers[0].last[block] = last
             self.history.released_s[block] = now_s
-        moved: list[TwinTransfer] = []
         for index, tier in enumerate(self.tiers):
             if index and tier.spec.inclusive:
                 moved += self.offer(index, dict.fromkeys(names, last))
@@ -303,11 +303,7 @@ class Twin:
             assert block not in tier.last
             tier.last[block] = tier.coming.pop(block)
             tier.inserted += 1
-        old = {b: u for b, u in tier.last.items() if not tier.keeps(u, now_s)}
-        for block in old:
-            del tier.last[block]
-        tier.expired += len(old)
-        moved = self.demote(transfer.tier, old, now_s)
+        moved = self.expire(now_s)
         return moved + self.make_room(transfer.tier, 0, now_s)
 
     def drop(self, transfer: TwinTransfer) -> None:
