@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -125,30 +125,32 @@ class Names:
     """A distinct name for each session of a file."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def name(self, session_id: str) -> str:
         """Return the name itself; names that repeat are numbered."""
-        name, count = session_id, 1
-        while name in self._taken:
-            count += 1
-            name = f"{session_id}#{count}"
-        self._taken.add(name)
-        return name
+        return session_id + _number(session_id, "#", self._counts)
 
 
 class FileNames:
     """A distinct and harmless file name for each session."""
 
     def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
 
     def name(self, session_id: str) -> str:
         """Return a name without an ending; ids that repeat are numbered."""
         safe = re.sub(r"[^A-Za-z0-9_-]+", "_", session_id).strip("_")[:120] or "session"
-        self._taken[safe.lower()] += 1
-        count = self._taken[safe.lower()]
-        return safe if count == 1 else f"{safe}-{count}"
+        return safe + _number(safe.lower(), "-", self._counts)
 
 
-Put = Callable[[bytes], object]
+def _number(name: str, mark: str, counts: dict[str, int]) -> str:
+    """Return what makes a name distinct, and take it; `counts` has for each taken name the last number."""
+    count = counts.get(name, 0) + 1
+    while count > 1 and f"{name}{mark}{count}" in counts:
+        count += 1
+    counts[name] = count
+    if count == 1:
+        return ""
+    counts[f"{name}{mark}{count}"] = 1
+    return f"{mark}{count}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from swarm.cli import app
 from swarm.errors import UsageError
 from swarm.workload.formats import read_sessions, write_sessions
+from swarm.workload.formats.output import Names
 from swarm.workload.recorded import RecordedSession
 from tests.workload.formats.recorded import request, session
 
@@ -140,3 +142,16 @@ def test_what_is_being_written_is_not_taken_for_a_part_of_its_source(tmp_path: P
         arguments = [str(tmp_path), str(tmp_path / "new" / name), "--from", "weka", "--to", "weka"]
         result = CliRunner().invoke(app, ["convert", *arguments])
         assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "ids", [("a", "a", "a-2"), ("a-2", "a", "a"), ("a", "A", "a-2", "a_2", "a"), ("/", "!")]
+)
+def test_each_session_has_a_file_of_its_own_whatever_the_ids(tmp_path: Path, ids: tuple[str, ...]) -> None:
+    write_sessions([replace(ONE, id=each) for each in ids], tmp_path / "out", "weka")
+    assert sorted(each.id for each in read_sessions(tmp_path / "out", "weka")) == sorted(ids)
+
+
+def test_many_sessions_of_one_id_are_named_in_no_time() -> None:
+    names = Names()
+    assert len({names.name("a") for _ in range(200_000)}) == 200_000
