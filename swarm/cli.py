@@ -5,6 +5,8 @@ Rooms are imported inside the commands, so that `swarm --help` and `swarm valida
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ import typer
 from swarm.errors import ConfigError, SwarmError, UsageError
 
 WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
+"""What else can be wrong with a path, of which Python makes no class of its own."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Overrides = Annotated[
@@ -301,6 +305,9 @@ def main() -> None:
     """Run the command line: 2 for a wrong command or file, 1 for a failed run."""
     # Nothing here multiplies matrices worth a second thread: numpy's would only spin at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path is printed as the bytes it has, which need not be text.
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         app(standalone_mode=True)
     except (ConfigError, UsageError) as fault:
@@ -309,8 +316,9 @@ def main() -> None:
     except SwarmError as fault:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(1)
-    except WRONG_PATHS as fault:
-        if fault.filename is None:
+    except OSError as fault:
+        is_path = isinstance(fault, WRONG_PATHS) or fault.errno in WRONG_NAMES
+        if not is_path or fault.filename is None:
             raise
         print(f"swarm: {fault.filename}: {fault.strerror}", file=sys.stderr)
         sys.exit(2)

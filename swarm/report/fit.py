@@ -10,7 +10,7 @@ from swarm.errors import TraceError, UsageError
 from swarm.report.broken import tell_others
 from swarm.report.progress import Progress
 from swarm.workload.formats import fail, open_format
-from swarm.workload.formats.files import sizes
+from swarm.workload.formats.files import shown_name, sizes
 from swarm.workload.formats.output import claim
 from swarm.workload.profile.fitted import fit, write_profile
 from swarm.workload.profile.generated import generate
@@ -29,7 +29,7 @@ def fit_profile(
     if report is not None and report.exists() and (not report.is_dir() or any(report.iterdir())):
         raise UsageError(f"--report {report}: must be absent or an empty folder")
     sessions = read(paths, format=format, on_broken=on_broken)
-    profile = fit(sessions, name=name or out.stem)
+    profile = fit(sessions, name=shown_name(name or out.stem))
     write_profile(profile, out)
     if report is not None:
         # The charts' library takes longer to import than the traces to read; only a report needs it.

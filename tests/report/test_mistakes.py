@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -149,3 +151,32 @@ def test_time_that_stands_still_ends_the_run(
     asked = experiment(tmp_path / "e.json", workload=replay, fleet={"max_model_len": 1000})
     assert run(monkeypatch, "simulate", asked, "--out", tmp_path / "run") == 1
     assert "virtual time stands still at 0 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["analyze", "fit", "convert", "generate", "validate"])
+def test_a_name_that_is_too_long_for_a_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    options = {
+        "fit": ["--out", tmp_path / "p.yaml"],
+        "convert": [tmp_path / "new", "--from", "weka", "--to", "weka"],
+        "generate": ["--out", tmp_path / "new"],
+    }
+    assert run(monkeypatch, command, tmp_path / ("a" * 300), *options.get(command, [])) == 2
+    assert capsys.readouterr().err.endswith("File name too long\n")
+
+
+def test_what_is_written_may_have_a_name_that_is_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trace(tmp_path / "one.json", {"t": 0, "in": 100, "hash_ids": [1]})
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed := io.BytesIO(), encoding="utf-8"))
+    for command, *options in (
+        ("convert", os.fsdecode(b"\xff.jsonl"), "--from", "weka", "--to", "weka"),
+        ("analyze", "--json", os.fsdecode(b"\xff.json")),
+        ("analyze", "--out", os.fsdecode(b"\xff")),
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert run(monkeypatch, command, one, *options) == 0
+    sys.stdout.flush()
+    assert printed.getvalue().splitlines() == [b"\xff.jsonl", b"\xff.json", b"\xff"]

@@ -20,7 +20,7 @@ import orjson
 from swarm.errors import TraceError
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields, shown
-from swarm.workload.formats.files import OnBroken, read_lines
+from swarm.workload.formats.files import OnBroken, read_lines, shown_name
 from swarm.workload.formats.held import SUBAGENT
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, written
@@ -48,11 +48,12 @@ _MODES = ("deltas_without_responses", "deltas_with_responses", "message_array_wi
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
     """Yield one session for each conversation that no other starts."""
+    source = shown_name(file)
     lines: dict[str, Fields] = {}
     children: set[str] = set()
     for number, value in read_lines(file, on_broken):
         try:
-            fields = Fields(str(file), f"line {number}", value)
+            fields = Fields(source, f"line {number}", value)
             name = fields.text("session_id")
             if not name or name in lines:
                 raise fields.broken("session_id", f"{name!r} must be a name that stands once in the file")
@@ -64,7 +65,7 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
         children |= named
     roots = [name for name in lines if name not in children]
     if lines and not roots:
-        on_broken(TraceError(str(file), "file", "each conversation is started by another: a cycle"))
+        on_broken(TraceError(source, "file", "each conversation is started by another: a cycle"))
     for name in roots:
         try:
             session = _session(name, lines, options)

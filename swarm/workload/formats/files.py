@@ -100,6 +100,11 @@ def _plain_name(file: Path) -> str:
     return name.removesuffix(packed)
 
 
+def shown_name(file: Path | str) -> str:
+    """Return a path as text that can be written: bytes that are no UTF-8 stand in hexadecimal."""
+    return os.fsencode(file).decode(errors="backslashreplace")
+
+
 def is_lines(file: Path) -> bool:
     """Say whether a file's name promises one JSON value a line."""
     return _plain_name(file).endswith((".jsonl", ".ndjson"))
@@ -112,7 +117,7 @@ def sizes(files: Iterable[Path]) -> list[int]:
 
 def read_json(file: Path) -> Any:
     """Return the one JSON value of a file."""
-    return parse(str(file), "file", read_bytes(file))
+    return parse(shown_name(file), "file", read_bytes(file))
 
 
 def read_bytes(file: Path) -> bytes:
@@ -122,22 +127,23 @@ def read_bytes(file: Path) -> bytes:
         _check_packing(file, content)
         return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
     except (OSError, EOFError, zlib.error) as error:
-        raise TraceError(str(file), "file", f"cannot be read: {error}") from error
+        raise TraceError(shown_name(file), "file", f"cannot be read: {error}") from error
 
 
 def _check_packing(file: Path, head: bytes) -> None:
     for magic, packer in _MAGICS.items():
         if head.startswith(magic):
             reason = f"is packed with {packer}, which is not read; unpack it, or pack it with gzip"
-            raise TraceError(str(file), "file", reason)
+            raise TraceError(shown_name(file), "file", reason)
 
 
 def read_lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, Any]]:
     """Yield the JSON value of each line that is not blank, with its number (the first is 1)."""
+    source = shown_name(file)
     for number, line in _lines(file, on_broken):
         if line.strip():
             try:
-                value = parse(str(file), f"line {number}", line)
+                value = parse(source, f"line {number}", line)
             except TraceError as error:
                 on_broken(error)
                 continue
@@ -153,7 +159,7 @@ def last_lines(file: Path) -> dict[str, int]:
     for number, line in _lines(file, _pass_over):
         if b'"session_id"' in line or b"\\" in line:
             try:
-                name = parse(str(file), f"line {number}", line).get("session_id")
+                name = parse("", "", line).get("session_id")
             except (TraceError, AttributeError):
                 continue
             if type(name) is str:
@@ -176,10 +182,11 @@ def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
             while line := stream.readline(_LINE_BYTES_MAX):
                 number += 1
                 if len(line) == _LINE_BYTES_MAX:
-                    raise TraceError(str(file), f"line {number}", f"longer than {_LINE_BYTES_MAX} bytes")
+                    reason = f"longer than {_LINE_BYTES_MAX} bytes"
+                    raise TraceError(shown_name(file), f"line {number}", reason)
                 yield number, line
     except (OSError, EOFError, zlib.error) as error:
-        on_broken(TraceError(str(file), f"after line {number}", f"cannot be read: {error}"))
+        on_broken(TraceError(shown_name(file), f"after line {number}", f"cannot be read: {error}"))
     except TraceError as error:
         on_broken(error)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from swarm.errors import TraceError
 from swarm.workload.formats.fields import Fields
-from swarm.workload.formats.files import OnBroken, read_json
+from swarm.workload.formats.files import OnBroken, read_json, shown_name
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.text import READS, payload_content, payload_output, request_of, session_of
 from swarm.workload.recorded import RecordedSession
@@ -22,18 +22,21 @@ DEFAULTS = READS
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
     """Yield the sessions of a file."""
+    source = shown_name(file)
     try:
-        entries = Fields(str(file), "file", read_json(file)).objects("data")
+        entries = Fields(source, "file", read_json(file)).objects("data")
     except TraceError as error:
         on_broken(error)
         return
     names: set[str] = set()
     for index, value in enumerate(entries):
         try:
-            fields = Fields(str(file), f"data[{index}]", value)
+            fields = Fields(source, f"data[{index}]", value)
             session = _session(fields, options)
-            if session.id in names:
-                raise fields.broken("session_id", f"{session.id!r} stands in the file twice")
+            if not session.id or session.id in names:
+                raise fields.broken(
+                    "session_id", f"{session.id!r} must be a name that stands once in the file"
+                )
         except TraceError as error:
             on_broken(error)
             continue

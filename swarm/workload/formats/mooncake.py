@@ -19,7 +19,7 @@ from swarm.workload.formats.apart import agents
 from swarm.workload.formats.blocks import Renamed, factor
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields
-from swarm.workload.formats.files import OnBroken, last_lines, read_lines
+from swarm.workload.formats.files import OnBroken, last_lines, read_lines, shown_name
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, milliseconds, written
 from swarm.workload.formats.text import payload_content, session_of
@@ -46,18 +46,19 @@ class _Session:
         self.rows: list[RecordedRequest] = []
         self.has_words = False
 
-    def recorded(self, file: Path, name: str, options: Options) -> RecordedSession:
+    def recorded(self, source: str, name: str, options: Options) -> RecordedSession:
         """Return what the rows say."""
-        return session_of(str(file), name, self.rows, options, has_words=self.has_words)
+        return session_of(source, name, self.rows, options, has_words=self.has_words)
 
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
     """Yield one session a line, and those with an id after their last row, in order of their first."""
+    source, own = shown_name(file), shown_name(file.name)
     last = last_lines(file)
     sessions: dict[str, _Session] = {}
     for number, value in read_lines(file, on_broken):
         try:
-            fields = Fields(str(file), f"line {number}", value)
+            fields = Fields(source, f"line {number}", value)
             name = fields.text("session_id", "")
             session = sessions.get(name) if name else None
             if session is None:
@@ -70,11 +71,11 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
             if name:
                 sessions[name] = session
             else:
-                yield session.recorded(file, f"{file.name}:{number}", options)
+                yield session.recorded(source, f"{own}:{number}", options)
         while sessions and last.get(first := next(iter(sessions)), 0) <= number:
-            yield sessions.pop(first).recorded(file, first, options)
+            yield sessions.pop(first).recorded(source, first, options)
     for name, session in sessions.items():
-        yield session.recorded(file, name, options)
+        yield session.recorded(source, name, options)
 
 
 def _request(fields: Fields, options: Options, name: str, session: _Session) -> RecordedRequest:

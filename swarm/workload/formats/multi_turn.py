@@ -17,7 +17,7 @@ from swarm.errors import TraceError
 from swarm.workload.formats.apart import agents
 from swarm.workload.formats.content import Content, name_of
 from swarm.workload.formats.fields import Fields
-from swarm.workload.formats.files import OnBroken, last_lines, read_lines
+from swarm.workload.formats.files import OnBroken, last_lines, read_lines, shown_name
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, written
 from swarm.workload.formats.stretches import SAME_S, Said, Spaces, Text, note_settings, stretches
@@ -50,17 +50,18 @@ class _Conversation:
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
     """Yield the conversations of a file, in order of their first line; they share equal texts."""
+    source, own = shown_name(file), shown_name(file.name)
     last = last_lines(file)
     found: dict[str, _Conversation] = {}
     for number, value in read_lines(file, on_broken):
         try:
-            _line(Fields(str(file), f"line {number}", value), options, f"{file.name}:{number}", found)
+            _line(Fields(source, f"line {number}", value), options, f"{own}:{number}", found)
         except TraceError as error:
             on_broken(error)
         while found and last.get(first := next(iter(found)), 0) <= number:
-            yield session_of(str(file), first, found.pop(first).requests, options, has_words=True)
+            yield session_of(source, first, found.pop(first).requests, options, has_words=True)
     for name, conversation in found.items():
-        yield session_of(str(file), name, conversation.requests, options, has_words=True)
+        yield session_of(source, name, conversation.requests, options, has_words=True)
 
 
 def _line(fields: Fields, options: Options, place: str, found: dict[str, _Conversation]) -> None:

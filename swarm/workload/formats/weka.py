@@ -17,7 +17,7 @@ from swarm.errors import TraceError, UsageError
 from swarm.streams import digest64
 from swarm.workload.formats.blocks import PARTIAL, whole_blocks
 from swarm.workload.formats.fields import Fields, shown
-from swarm.workload.formats.files import OnBroken, is_lines, read_json, read_lines
+from swarm.workload.formats.files import OnBroken, is_lines, read_json, read_lines, shown_name
 from swarm.workload.formats.held import ALL
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import FileNames, Losses, milliseconds, written, written_folder
@@ -45,16 +45,17 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
 
 
 def _values(file: Path, on_broken: OnBroken) -> Iterator[tuple[str, Any]]:
+    source = shown_name(file)
     if is_lines(file):
         for number, value in read_lines(file, on_broken):
-            yield f"{file}:{number}", value
+            yield f"{source}:{number}", value
         return
     try:
         value = read_json(file)
     except TraceError as error:
         on_broken(error)
         return
-    yield str(file), value
+    yield source, value
 
 
 def _session(source: str, value: Any) -> RecordedSession:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarm.errors import TraceError
-from swarm.workload.formats import FORMATS, open_format
+from swarm.workload.formats import FORMATS, open_format, read_sessions
 from swarm.workload.recorded import RecordedSession
 
 REQUEST = {"t": 0, "type": "s", "model": "m", "in": 40, "out": 2, "hash_ids": [1, 2], "think_time": 1.5}
@@ -192,3 +192,11 @@ def test_an_unsigned_id_of_a_delta_row_is_an_id(tmp_path: Path) -> None:
     path.write_text(json.dumps({"session_id": "s", "input_length": 512, "hash_ids": [(1 << 64) - 1]}))
     (session,) = open_format("mooncake:rows=delta").read(path, lambda error: pytest.fail(str(error)))
     assert [len(request.hash_ids) for request in session.requests()] == [1]
+
+
+@pytest.mark.parametrize("name", ["", "s"])
+def test_a_session_of_request_bodies_has_a_name_of_its_own(tmp_path: Path, name: str) -> None:
+    bodies = [{"session_id": each, "payloads": [{"prompt": "hi"}]} for each in ("s", name)]
+    (tmp_path / "a.json").write_text(json.dumps({"data": bodies}))
+    with pytest.raises(TraceError, match=f"session_id: {name!r} must be a name that stands once in the file"):
+        list(read_sessions(tmp_path / "a.json", "inputs_json"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from swarm.cli import app
 from swarm.errors import TraceError, UsageError
-from swarm.workload.formats import open_format
+from swarm.workload.formats import open_format, read_sessions, write_sessions
 from swarm.workload.formats.files import sizes, trace_files
 
 SESSION = (
@@ -124,3 +125,23 @@ def test_commands_name_what_they_do_not_read(tmp_path: Path, command: str, polic
     result = CliRunner().invoke(app, [command, str(traces), *options[command], "--on-broken", policy])
     assert f"not read in {traces}: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 2 more" in result.stderr
     assert "b.json.xz: file: is packed with xz" in f"{result.stderr}{result.exception}"
+
+
+@pytest.mark.parametrize("target", ["weka", "mooncake", "multi_turn", "dag_jsonl"])
+def test_names_of_files_need_not_be_text(tmp_path: Path, target: str) -> None:
+    traces = tmp_path / "traces"
+    for place, byte in enumerate((b"\xfe", b"\xff")):
+        nameless = SESSION.replace(b'"id": "a", ', b"").replace(b"[1]", b"[%d]" % place)
+        file = fill(traces, os.fsdecode(b"x%b.json" % byte))
+        next(each for each in file.iterdir() if byte in os.fsencode(each)).write_bytes(nameless)
+    dest = tmp_path / os.fsdecode(b"\xff.jsonl")
+    write_sessions(read_sessions(traces, "weka"), dest, target)
+    read = list(read_sessions(dest, f"{target}:block_tokens=16" if target == "mooncake" else target))
+    assert [each.id for each in read] == [f"{traces}/x\\xfe.json", f"{traces}/x\\xff.json"]
+    assert len({(each.namespace, *next(each.requests()).hash_ids) for each in read}) == 2
+
+
+def test_a_row_without_an_id_is_named_after_its_file_in_text(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"\xff.jsonl")
+    file.write_text('{"timestamp": 0, "input_length": 16, "output_length": 1, "hash_ids": [1]}')
+    assert [each.id for each in read_sessions(file, "mooncake:block_tokens=16")] == ["\\xff.jsonl:1"]
