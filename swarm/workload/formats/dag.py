@@ -172,7 +172,7 @@ class _Walk:
                 raise fields.broken("rounds", f"must be at most {ROUNDS_MAX}, got {count}")
             plans *= count
         for children, wait_s in plans:
-            at_s += wait_s
+            at_s = fields.in_time("think_time_ms", at_s + wait_s)
             ends = [self._start(fields, child, at_s, self._fresh()) for child in children]
             at_s = max([at_s, *ends])
         return at_s
@@ -215,7 +215,7 @@ class _Walk:
         goes_on = False
         for index, turn in enumerate(turns):
             wait_s = delay_s(turn) or 0.0
-            at_s = max(at_s, joins.get(index, at_s)) + wait_s
+            at_s = turn.in_time("delay", max(at_s, joins.get(index, at_s)) + wait_s)
             if mode == _MODES[2]:
                 content = self._fresh()
             if index == 0 or mode == _MODES[2]:

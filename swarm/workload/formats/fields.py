@@ -65,6 +65,12 @@ class Fields:
             return float(value)
         raise self.broken(name, f"must be a time from 0 to {most:.0e}, got {shown(value)}")
 
+    def in_time(self, name: str, at_s: float) -> float:
+        """Return a time that came of adding up, which is bounded as those are that a file states."""
+        if at_s <= SECONDS_MAX:
+            return at_s
+        raise self.broken(name, f"adds up to {at_s:.3g} s, beyond {SECONDS_MAX:.0e}")
+
     def milliseconds_or_none(self, name: str) -> float | None:
         """Return a time in milliseconds, or None where it is absent or null."""
         return self.seconds_or_none(name, SECONDS_MAX * 1000)

@@ -179,7 +179,7 @@ def _start(fields: Fields, rows: list[RecordedRequest]) -> tuple[float, float | 
     think_s = None if delay_ms is None else delay_ms / 1000
     if at_ms is not None:
         return at_ms / 1000, think_s
-    return (rows[-1].t_s if rows else 0.0) + (think_s or 0.0), think_s
+    return fields.in_time("delay", (rows[-1].t_s if rows else 0.0) + (think_s or 0.0)), think_s
 
 
 def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, losses: Losses) -> int:

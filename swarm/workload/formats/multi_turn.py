@@ -40,7 +40,8 @@ class _Conversation:
         at_s, wait_s = delay_s(fields, "timestamp"), delay_s(fields)
         text, output_tokens = turn_text(fields), fields.length("output_length", 0)
         if at_s is None:
-            at_s = (self.requests[-1].t_s if self.requests else 0.0) + (wait_s or 0.0)
+            before_s = self.requests[-1].t_s if self.requests else 0.0
+            at_s = fields.in_time("delay", before_s + (wait_s or 0.0))
         self.content.mark(fields.text("role", "user"))
         self.content.append_text(text, options.bytes_per_token)
         self.requests.append(request_of(self.content, t_s=at_s, think_s=wait_s, output_tokens=output_tokens))

@@ -105,7 +105,7 @@ def _subagents(
     if depth > _DEPTH_MAX:
         raise TraceError(source, place, f"sub-agents nest deeper than {_DEPTH_MAX}")
     fields = Fields(source, place, value)
-    t_s = start_s + fields.seconds("t")
+    t_s = fields.in_time("t", start_s + fields.seconds("t"))
     requests: list[RecordedRequest] = []
     nested: list[RecordedSubagent] = []
     for index, entry in enumerate(fields.objects("requests")):
@@ -114,6 +114,7 @@ def _subagents(
             nested += _subagents(source, inside, entry, block_tokens, t_s, depth + 1)
         else:
             requests.append(_request(source, inside, entry, block_tokens))
+    fields.in_time("requests", t_s + max((request.t_s for request in requests), default=0.0))
     duration_ms = fields.milliseconds_or_none("duration_ms")
     yield RecordedSubagent(
         t_s=t_s,

@@ -200,3 +200,40 @@ def test_a_session_of_request_bodies_has_a_name_of_its_own(tmp_path: Path, name:
     (tmp_path / "a.json").write_text(json.dumps({"data": bodies}))
     with pytest.raises(TraceError, match=f"session_id: {name!r} must be a name that stands once in the file"):
         list(read_sessions(tmp_path / "a.json", "inputs_json"))
+
+
+ASKED = {"t": 6e9, "type": "s", "in": 16, "out": 1}
+WITHIN = {"t": 6e9, "type": "subagent", "requests": [ASKED]}
+SAID = {"messages": [{"role": "user", "content": "hi"}], "delay": 6e12}
+
+
+@pytest.mark.parametrize(
+    ("format", "lines"),
+    [
+        ("weka", [{"id": "a", "block_size": 16, "requests": [WITHIN]}]),
+        ("weka", [{"id": "a", "block_size": 16, "requests": [WITHIN | {"requests": [WITHIN]}]}]),
+        ("mooncake:rows=cumulative", [{"session_id": "s", "input_length": 1, "delay": 6e12}] * 2),
+        ("multi_turn", [{"turns": [{"text": "a", "delay": 6e12}] * 2}]),
+        ("dag_jsonl", [{"session_id": "s", "turns": [SAID] * 2}]),
+        (
+            "dag_jsonl",
+            [
+                {
+                    "session_id": "o",
+                    "orchestrator": True,
+                    "rounds": 2,
+                    "spawns": ["s"],
+                    "think_time_ms": 6e12,
+                },
+                {"session_id": "s", "turns": [{**SAID, "delay": 0}]},
+            ],
+        ),
+    ],
+)
+def test_times_that_add_up_beyond_all_bounds_are_refused(
+    tmp_path: Path, format: str, lines: list[dict[str, Any]]
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(text_of(lines))
+    with pytest.raises(TraceError, match=r"adds up to 1.2e\+10 s, beyond 1e\+10"):
+        list(read_sessions(path, format))
