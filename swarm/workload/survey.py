@@ -21,6 +21,8 @@ from swarm.workload.recorded import RecordedRequest, RecordedSession
 from swarm.workload.spool import Spool
 
 Floats = NDArray[np.float64]
+TOKENS_MAX = 1 << 62
+"""Of all requests together: sums stay exact in 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Survey:
         self._models: dict[str, int] = {}
         self._agents = 0
         self._subagents = 0
+        self._tokens = 0
 
     @property
     def requests(self) -> int:
@@ -71,6 +74,11 @@ class Survey:
     def add(self, session: RecordedSession) -> None:
         """Take a session."""
         rows = list(_rows(session))
+        tokens = sum(request.input_tokens + request.output_tokens for _, _, request in rows)
+        if self._tokens + tokens > TOKENS_MAX:
+            reason = f"with {tokens} tokens it and those before it have more than {TOKENS_MAX}"
+            self._on_broken(TraceError(session.source, f"session {session.id}", reason))
+            return
         touches = list(_touches(session, rows, self.requests))
         if session.namespace.startswith("global"):
             self._spools.setdefault(session.namespace, Spool()).add(touches)
@@ -80,6 +88,7 @@ class Survey:
             except TraceError as error:
                 self._on_broken(error)
                 return
+        self._tokens += tokens
         self._note(session, rows)
 
     def _note(self, session: RecordedSession, rows: list[tuple[int, int, RecordedRequest]]) -> None:

@@ -180,3 +180,14 @@ def test_what_is_written_may_have_a_name_that_is_no_text(
         assert run(monkeypatch, command, one, *options) == 0
     sys.stdout.flush()
     assert printed.getvalue().splitlines() == [b"\xff.jsonl", b"\xff.json", b"\xff"]
+
+
+def test_more_tokens_than_can_be_added_up_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"timestamp": 0, "input_length": 1 << 48, "output_length": 0}] * ((1 << 14) + 1)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ("--format", "mooncake", "--on-broken", "skip", "--json", tmp_path / "a.json")
+    assert run(monkeypatch, "analyze", tmp_path / "a.jsonl", *options) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["input_tokens"] == 1 << 62
+    assert f"session a.jsonl:{len(rows)}: with {1 << 48} tokens" in capsys.readouterr().err
