@@ -16,6 +16,8 @@ from swarm.errors import UsageError
 from swarm.workload.formats.files import GZIP, PACKED, PARTIAL
 
 _GZIP_LEVEL = 6
+_KEPT_CHARACTERS = 40
+"""Of a name, in that of what is being written: a long one would be too long with more around it."""
 
 
 class Losses:
@@ -62,10 +64,9 @@ def written(dest: Path) -> Iterator[BinaryIO]:
             else:
                 yield raw
             raw.close()
-            claim(dest)
-            partial.replace(dest)
+            _place(partial, dest)
         except BaseException:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             raise
 
 
@@ -92,13 +93,35 @@ def _move_up(partial: Path, dest: Path) -> None:
     """Move a folder's files to the folder that holds it: an existing one may be a mount or a link."""
     if any(each != partial for each in dest.iterdir()):
         raise UsageError(f"{dest}: is a folder that is no longer empty; name a new one")
-    for file in sorted(partial.iterdir()):
-        file.rename(dest / file.name)
-    partial.rmdir()
+    files = sorted(partial.iterdir())
+    try:
+        for file in files:
+            _place(file, dest / file.name)
+        partial.rmdir()
+    except BaseException:
+        for file in files:
+            if not file.exists():
+                (dest / file.name).unlink(missing_ok=True)
+        raise
+
+
+def _place(file: Path, dest: Path) -> None:
+    """Give a file its name; another that comes to have it at that moment stays."""
+    claim(dest)
+    try:
+        os.link(file, dest)
+    except FileExistsError:
+        claim(dest)
+        raise
+    except OSError:
+        # Not all file systems have hard links.
+        file.replace(dest)
+    else:
+        file.unlink()
 
 
 def _partial(dest: Path, folder: Path) -> Path:
-    return folder / f".{dest.name}.{os.getpid()}{PARTIAL}"
+    return folder / f".{dest.name[:_KEPT_CHARACTERS]}.{os.getpid()}{PARTIAL}"
 
 
 @contextmanager

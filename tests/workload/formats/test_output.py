@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -155,3 +156,61 @@ def test_each_session_has_a_file_of_its_own_whatever_the_ids(tmp_path: Path, ids
 def test_many_sessions_of_one_id_are_named_in_no_time() -> None:
     names = Names()
     assert len({names.name("a") for _ in range(200_000)}) == 200_000
+
+
+def test_files_that_were_moved_before_a_failure_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "out"
+    dest.mkdir()
+    link, linked = os.link, []
+
+    def linking(file: Path, name: Path) -> None:
+        if linked:
+            raise KeyboardInterrupt
+        linked.append(name)
+        link(file, name)
+
+    monkeypatch.setattr(os, "link", linking)
+    with pytest.raises(KeyboardInterrupt):
+        write_sessions([ONE, replace(ONE, id="two")], dest, "weka")
+    assert linked and tree(tmp_path) == {"out": b""}
+
+
+@pytest.mark.parametrize(("format", "name"), TARGETS)
+def test_a_file_that_takes_the_name_at_the_last_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, name: str
+) -> None:
+    dest = tmp_path / name
+    names = [dest / "one.json", dest] if name == "out" else [dest]
+    if name == "out":
+        dest.mkdir()
+    link = os.link
+
+    def late(file: Path, name: Path) -> None:
+        names[0].write_text("mine")
+        link(file, name)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(UsageError, match="exists; name a new file"):
+        write_sessions([ONE], dest, format)
+    assert names[0].read_text() == "mine" and len(list(tmp_path.rglob("*"))) == len(names)
+
+
+def test_where_there_are_no_hard_links_files_are_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(file: Path, name: Path) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    (tmp_path / "there").mkdir()
+    for format, name in (*TARGETS, ("weka", "there")):
+        write_sessions([ONE], tmp_path / name if name == "there" else tmp_path / format / name, format)
+    written = [file.name for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(written) == len(TARGETS) + 1 and not any(name.endswith(".partial") for name in written)
+
+
+def test_the_longest_names_of_files_are_written(tmp_path: Path) -> None:
+    write_sessions([ONE], tmp_path / ("a" * 255), "mooncake")
+    assert len(list(tmp_path.iterdir())) == 1
