@@ -7,7 +7,7 @@ from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import fail
-from swarm.workload.formats.files import OnBroken
+from swarm.workload.formats.files import OnBroken, shown_name
 
 OTHERS_NAMED_MAX = 5
 
@@ -28,7 +28,7 @@ def handler(policy: str) -> tuple[OnBroken, list[TraceError]]:
 
 def tell_others(folder: Path, others: list[Path]) -> None:
     """Name on stderr what a folder holds that is not read."""
-    names = [str(other.relative_to(folder)) for other in others[:OTHERS_NAMED_MAX]]
+    names = [shown_name(other.relative_to(folder)) for other in others[:OTHERS_NAMED_MAX]]
     left = len(others) - len(names)
     more = f" and {left} more" if left else ""
-    print(f"swarm: not read in {folder}: {', '.join(names)}{more}", file=sys.stderr, flush=True)
+    print(f"swarm: not read in {shown_name(folder)}: {', '.join(names)}{more}", file=sys.stderr, flush=True)

@@ -101,8 +101,10 @@ def _plain_name(file: Path) -> str:
 
 
 def shown_name(file: Path | str) -> str:
-    """Return a path as text that can be written: bytes that are no UTF-8 stand in hexadecimal."""
-    return os.fsencode(file).decode(errors="backslashreplace")
+    """Return a path as text on one line: bytes that are no UTF-8, and what is not printable, are escaped."""
+    text = os.fsencode(file).decode(errors="backslashreplace")
+    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(escaped)
 
 
 def is_lines(file: Path) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from swarm.errors import UsageError
 
 _ROWS = ("cumulative", "delta")
+BYTES_MIN, BYTES_MAX = 0.25, 1024
+"""Of a token: less would lay a short text out in more blocks than memory has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,11 @@ def _changed(options: Options, key: str, value: str, spec: str) -> Options:
             return replace(options, block_tokens=int(value))
         if key == "rows" and value in _ROWS:
             return replace(options, rows=value)
-        if key == "bytes_per_token" and 0 < float(value) <= 1024:
+        if key == "bytes_per_token" and BYTES_MIN <= float(value) <= BYTES_MAX:
             return replace(options, bytes_per_token=float(value))
     except ValueError:
         pass
     raise UsageError(
         f"format {spec!r}: {key}={value} is not understood; settings are block_tokens=1..1048576, "
-        f"rows={'|'.join(_ROWS)} and bytes_per_token=0..1024"
+        f"rows={'|'.join(_ROWS)} and bytes_per_token={BYTES_MIN}..{BYTES_MAX}"
     )

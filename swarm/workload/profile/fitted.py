@@ -43,9 +43,10 @@ def dump(profile: ProfileFile) -> str:
 
 
 def write_profile(profile: ProfileFile, path: Path) -> None:
-    """Write the profile's file."""
+    """Write the profile's file, which is not there yet."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(dump(profile), encoding="utf-8")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(dump(profile))
     except OSError as fault:
         raise UsageError(f"--out {path}: cannot be written: {fault.strerror}") from None

@@ -145,3 +145,9 @@ def test_a_row_without_an_id_is_named_after_its_file_in_text(tmp_path: Path) -> 
     file = tmp_path / os.fsdecode(b"\xff.jsonl")
     file.write_text('{"timestamp": 0, "input_length": 16, "output_length": 1, "hash_ids": [1]}')
     assert [each.id for each in read_sessions(file, "mooncake:block_tokens=16")] == ["\\xff.jsonl:1"]
+
+
+def test_names_of_files_stand_on_one_line(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "a", "b.json", "c\nswarm: lost: nothing.txt")
+    result = CliRunner().invoke(app, ["analyze", str(folder)])
+    assert result.stderr == f"swarm: not read in {folder}: c\\nswarm: lost: nothing.txt\n"

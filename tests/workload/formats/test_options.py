@@ -57,6 +57,12 @@ def test_a_fact_is_stated_once() -> None:
         open_format("mooncake:rows=delta,rows=cumulative")
 
 
+@pytest.mark.parametrize("value", ["1e-300", "0.2", "0", "nan", "inf", "1025"])
+def test_a_token_that_no_text_could_be_laid_out_in_is_refused(value: str) -> None:
+    with pytest.raises(UsageError, match=r"is not understood; .* bytes_per_token=0.25..1024"):
+        open_format(f"multi_turn:bytes_per_token={value}")
+
+
 def test_every_format_is_held_to_this() -> None:
     written = {name for name, format in FORMATS.items() if format.write is not None}
     assert (set(READ), set(WRITTEN)) == (set(FORMATS), written)

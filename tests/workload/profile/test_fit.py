@@ -78,6 +78,8 @@ def test_sampled_sessions_survive_a_round_trip_through_files(shipped: ProfileFil
 def test_a_profile_survives_a_round_trip_through_its_file(shipped: ProfileFile, tmp_path: Path) -> None:
     write_profile(shipped, tmp_path / "profile.yaml")
     assert read_profile(tmp_path / "profile.yaml") == shipped
+    with pytest.raises(UsageError, match="cannot be written: File exists"):
+        write_profile(shipped, tmp_path / "profile.yaml")
 
 
 def plain_session(number: int, requests: int) -> RecordedSession:
