@@ -24,6 +24,11 @@ M = TypeVar("M", bound=Strict)
 FILE_BYTES_MAX = 4 * 1024 * 1024
 PROFILE_BYTES_MAX = 512 * 1024
 """The longest tables that a profile may have take less, with all digits of a double."""
+VALUES_MAX = FILE_BYTES_MAX
+DEPTH_MAX = 64
+"""Of a file's values, one that an alias repeats counted each time."""
+YAML_FAULTS = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError)
+"""A date, number or truth value of a wrong form leaves the library as one of the last three."""
 SHOWN_MAX = 120
 """Characters of a value in an error."""
 
@@ -182,17 +187,47 @@ def read_mapping(
 ) -> dict[str, Any]:
     """Return the mapping that a YAML file holds."""
     try:
-        size = path.stat().st_size
-        if size > bytes_max:
-            raise ConfigError(f"{path}: has {size:,} bytes, more than {bytes_max:,}; is it {what}?")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # The size of what is no plain file is not known before.
+        with path.open("rb") as file:
+            content = file.read(bytes_max + 1)
+        if len(content) > bytes_max:
+            raise ConfigError(f"{path}: has more than {bytes_max:,} bytes; is it {what}?")
+        text = content.decode()
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
+    except UnicodeDecodeError as fault:
         raise ConfigError(f"{path}: is not YAML: {str(fault)[:300]}") from None
+    data = _parse(text, f"{path}:")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a mapping of keys is expected, found {type(data).__name__}")
     return data
+
+
+def _parse(text: str, what: str) -> Any:
+    """Return the value of YAML text; `what` begins the sentence of an error."""
+    try:
+        data = yaml.safe_load(text)
+        count, depth = _extent(data, {})
+    except YAML_FAULTS as fault:
+        raise ConfigError(f"{what} is not YAML: {str(fault)[:300]}") from None
+    if count > VALUES_MAX or depth > DEPTH_MAX:
+        raise ConfigError(
+            f"{what} has more than {VALUES_MAX:,} values, or more than {DEPTH_MAX} in one another, with what "
+            "aliases repeat; take them out"
+        )
+    return data
+
+
+def _extent(data: Any, known: dict[int, tuple[float, float]]) -> tuple[float, float]:
+    """Return how many values there are in one, and how deep; both are infinite where it holds itself."""
+    if not isinstance(data, dict | list | tuple | set):
+        return 1, 0
+    if id(data) not in known:
+        known[id(data)] = math.inf, math.inf
+        inside = data.values() if isinstance(data, dict) else data
+        extents = [_extent(each, known) for each in inside]
+        known[id(data)] = 1 + sum(count for count, _ in extents), 1 + max((d for _, d in extents), default=0)
+    return known[id(data)]
 
 
 def _read_fleet_in(data: dict[str, Any], folder: Path) -> None:
@@ -217,17 +252,15 @@ def _set(data: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise ConfigError(f"--set {override}: KEY=VALUE is expected, as in --set load.agents=20")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"--set {override}: the value is not YAML: {str(fault)[:200]}") from None
-    _assign(data, key, value)
+    _assign(data, key, _parse(text, f"--set {override[:SHOWN_MAX]}: the value"))
 
 
 def _assign(data: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key; a part that is a number is an index where it meets a list."""
     at: Any = data
     parts = key.split(".")
+    if len(parts) > DEPTH_MAX:
+        raise ConfigError(f"--set {key[:SHOWN_MAX]}: a key has {DEPTH_MAX} parts at most, got {len(parts)}")
     for part in parts[:-1]:
         at = _step(at, part, key)
     if isinstance(at, list):
@@ -246,6 +279,6 @@ def _step(at: Any, part: str, key: str) -> Any:
 
 
 def _index(at: list[Any], part: str, key: str) -> int:
-    if not part.isdigit() or int(part) >= len(at):
+    if not (part.isascii() and part.isdigit() and len(part) < 10) or int(part) >= len(at):
         raise ConfigError(f"--set {key}: {part!r} is not an index of a list of {len(at)}")
     return int(part)
