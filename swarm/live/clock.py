@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+TICK_S = 0.001
+"""No timer is asked for less: uvloop's end up to so much early, and what is left would be no wait for it."""
+
 
 class RunClock:
     """Wall time counted from the run's start, carried by the monotonic clock from then on."""
@@ -20,8 +23,8 @@ class RunClock:
         """Return the run's time of a `time.monotonic()` stamp."""
         return monotonic_s - self.origin_s
 
-    async def sleep_until(self, at_s: float) -> None:
-        """Return at `at_s`, or at once if that has passed."""
-        delay_s = at_s - self.now_s()
-        if delay_s > 0:
-            await asyncio.sleep(delay_s)
+
+async def sleep_until(monotonic_s: float) -> None:
+    """Return when `time.monotonic()` has come to a time, and not before it."""
+    while (left_s := monotonic_s - time.monotonic()) > 0:
+        await asyncio.sleep(max(left_s, TICK_S))

@@ -9,7 +9,7 @@ from functools import partial
 from operator import sub
 from typing import Protocol
 
-from swarm.live.clock import RunClock
+from swarm.live.clock import TICK_S, RunClock
 from swarm.live.gate import Gate
 from swarm.live.rows import OpenRequest, row_of
 from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
@@ -178,20 +178,18 @@ class Interpreter:
         """Return at `at_s`; raise Stopped if the run, or the session, stops before."""
         if self.is_over(session):
             raise Stopped
-        delay_s = at_s - self._clock.now_s()
-        if delay_s <= 0:
-            return
         loop = asyncio.get_running_loop()
-        sleeper: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(delay_s, _wake, sleeper)
-        self._sleepers[sleeper] = session
-        try:
-            await sleeper
-        finally:
-            timer.cancel()
-            del self._sleepers[sleeper]
-        if self.is_over(session):
-            raise Stopped
+        while (delay_s := at_s - self._clock.now_s()) > 0:
+            sleeper: asyncio.Future[None] = loop.create_future()
+            timer = loop.call_later(max(delay_s, TICK_S), _wake, sleeper)
+            self._sleepers[sleeper] = session
+            try:
+                await sleeper
+            finally:
+                timer.cancel()
+                del self._sleepers[sleeper]
+            if self.is_over(session):
+                raise Stopped
 
     def _resume(self, takeover: Takeover, agent: Agent, turn: int, due: DueClock) -> None:
         """Go on with the first turn that has no answer; count it where the lost host has sent it unseen."""

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from swarm.config.target import FailureClass, TargetConfig
 from swarm.errors import ConfigError
+from swarm.live.clock import sleep_until
 from swarm.live.targets.answer import Answer, header
 from swarm.live.targets.body import BodyWriter, body_writer
 from swarm.live.targets.connection import Connection
@@ -85,8 +86,9 @@ class OpenAITarget:
                     return result
                 if failure.kind in UNHEALTHY:
                     failed.append(place)
-                result = _next(result, wait)
-                await asyncio.sleep(wait)
+                due_s = monotonic() + wait
+                result = _next(result, wait, due_s)
+                await sleep_until(due_s)
         except asyncio.CancelledError:
             result.cut(monotonic())
             raise TurnCut(result) from None
@@ -184,14 +186,14 @@ class OpenAITarget:
         return text if self._key is None else text.replace(self._key, "[key]")
 
 
-def _next(result: TurnResult, wait_s: float) -> TurnResult:
+def _next(result: TurnResult, wait_s: float, due_s: float) -> TurnResult:
     """Return the result of the attempt after a failed one, which is due when the wait is over."""
     return TurnResult(
         endpoint=result.endpoint,
         attempts=result.attempts + 1,
         reconnects=result.reconnects,
         retry_wait_s=result.retry_wait_s + wait_s,
-        retry_due_s=monotonic() + wait_s,
+        retry_due_s=due_s,
     )
 
 

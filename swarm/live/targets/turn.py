@@ -78,12 +78,11 @@ class TurnResult:
     """When the last of these waits was to end, or was cut off: the final attempt's due time."""
 
     def cut(self, at_s: float) -> None:
-        """Note that the turn was cut off; a wait for another attempt ends here, and that is not made."""
-        unwaited_s = 0.0 if self.retry_due_s is None else self.retry_due_s - at_s
-        if unwaited_s > 0.0:
+        """Note that the turn was cut off; a wait for another attempt ends here, and one not sent is none."""
+        if self.retry_due_s is not None and self.sent_s is None:
             self.attempts -= 1
-            self.retry_wait_s -= unwaited_s
-            self.retry_due_s = at_s
+            self.retry_wait_s -= max(0.0, self.retry_due_s - at_s)
+            self.retry_due_s = min(self.retry_due_s, at_s)
         self.outcome = "interrupted"
         self.completed_s = at_s
 

@@ -124,6 +124,12 @@ def test_a_turn_cut_off_in_its_wait_was_due_then_and_not_sent_again(lab: SimpleN
     assert result.retry_due_s == result.completed_s
 
 
+def test_an_attempt_that_was_due_and_is_cut_off_before_it_is_sent_is_none() -> None:
+    result = TurnResult(attempts=3, retry_wait_s=2.0, retry_due_s=10.0)
+    result.cut(10.5)
+    assert (result.attempts, result.retry_wait_s, result.retry_due_s) == (2, 2.0, 10.0)
+
+
 def test_a_turn_cut_off_in_its_answer_keeps_what_was_seen_of_it(lab: SimpleNamespace) -> None:
     async def script(peer: Any) -> None:
         await peer.request()
