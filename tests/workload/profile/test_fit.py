@@ -134,3 +134,19 @@ def test_a_table_of_the_wrong_length_is_refused(shipped: ProfileFile, tmp_path: 
     (tmp_path / "broken.yaml").write_text(text)
     with pytest.raises(ConfigError, match="quantiles, one a level"):
         read_profile(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize(
+    ("table", "value", "reason"),
+    [
+        ("start_context", 1e14, r"its prompts have [0-9,]* blocks of 64 tokens, more than 67,108,864"),
+        ("arrival_s", 6e9, r"its last request is at 1.2e\+10 s, beyond 1e\+10"),
+    ],
+)
+def test_sessions_that_cannot_be_laid_out_or_read_again_are_refused(
+    shipped: ProfileFile, table: str, value: float, reason: str
+) -> None:
+    sessions = shipped.sessions.model_copy(update={table: (value,) * len(shipped.levels)})
+    profile = shipped.model_copy(update={"sessions": sessions, "balance": None})
+    with pytest.raises(ConfigError, match=reason):
+        list(generate(profile, sessions=4, seed=1))
