@@ -85,6 +85,9 @@ class SweepConfig(Strict):
                 raise ValueError(f"{key}: at least one value is expected")
         if "seed" in grid:
             raise ValueError("seed: its values belong under sweep.seeds")
+        for key in grid:
+            if key.split(".")[0] == "sweep":
+                raise ValueError(f"{key}: a point of a sweep has no sweep of its own")
         return grid
 
     @model_validator(mode="after")
@@ -104,10 +107,26 @@ class SweepConfig(Strict):
                 raise ValueError(
                     f"labels.{key}: {len(names)} names for {len(self.grid.get(key, ()))} values of the grid"
                 )
+            if len(set(names)) != len(names):
+                raise ValueError(
+                    f"labels.{key}: each value needs a name of its own, or charts take two for one"
+                )
         asked = [("x", self.x)]
         for at, chart in enumerate(self.charts):
             asked += [(f"charts.{at}.{name}", getattr(chart, name)) for name in ("x", "series", "columns")]
         for name, asked_key in asked:
             if asked_key is not None and asked_key not in self.grid:
                 raise ValueError(f"{name}: {asked_key} is not a key of the grid: {', '.join(self.grid)}")
+        return self
+
+    @model_validator(mode="after")
+    def _points_of_a_chart_are_told_apart(self) -> "SweepConfig":
+        for at, chart in enumerate(self.charts):
+            told = {chart.x or self.x_key, chart.series, chart.columns}
+            left = [key for key, values in self.grid.items() if len(values) > 1 and key not in told]
+            if chart.series is not None and left:
+                raise ValueError(
+                    f"charts.{at}.series: {chart.series} leaves {', '.join(left)} out, over which the "
+                    "chart would average as over seeds; leave series out for a curve for each of their values"
+                )
         return self

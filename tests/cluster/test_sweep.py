@@ -116,6 +116,18 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         ),
         ({"grid": {"load.agents": [0]}}, "load.agents: found 0"),
         ({"grid": {"seed": [1, 2]}}, "seed: its values belong under sweep.seeds"),
+        ({"grid": {"sweep.y": [["duration_s"]]}}, "sweep.y: a point of a sweep has no sweep of its own"),
+        (
+            {"grid": {"load.agents": [1, 2]}, "labels": {"load.agents": ["a", "a"]}},
+            "labels.load.agents: each value needs a name of its own",
+        ),
+        (
+            {
+                "grid": {"load.agents": [1, 2], "load.ramp_s": [0, 1], "load.drain_s": [0, 1]},
+                "charts": [{"y": "duration_s", "series": "load.ramp_s"}],
+            },
+            "charts.0.series: load.ramp_s leaves load.drain_s out",
+        ),
         ({"grid": {"load.agents": [1, 2, 1]}}, "load.agents=1 and load.agents=1 make the same run"),
         ({"grid": {"load.agents": [2, 2.0]}}, "load.agents=2 and load.agents=2.0 make the same run"),
         ({"grid": {"load.agents": [1, 2]}, "seeds": [3, 3]}, "seed=3 and seed=3 make the same run"),
