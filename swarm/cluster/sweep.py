@@ -18,6 +18,7 @@ from swarm.config.sweep import SweepConfig
 from swarm.errors import UsageError
 from swarm.measure.origin import commit, versions
 from swarm.measure.store import RunFolder, simulated_run_id
+from swarm.report.notes import kinds
 from swarm.report.simulated import simulate_into
 from swarm.report.sweep import SWEEP, draw_sweep, write_sweep
 from swarm.report.sweep_points import PointResult, derived, unobserved
@@ -55,6 +56,8 @@ def run_sweep(
     for figure in dict.fromkeys(chart.y for chart in sweep.charts_wanted):
         if (note := unobserved(results, figure)) is not None:
             _tell(f"not drawn: {note}")
+    for note in kinds([result.summary for result in results]):
+        _tell(f"note: {note}")
     print(folder, flush=True)
     is_sound = all(result.summary is not None and result.summary["valid"] for result in results)
     return 0 if is_sound else 1

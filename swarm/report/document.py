@@ -21,6 +21,8 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 td,th{padding:.18rem .6rem .18rem 0;text-align:right;border-bottom:1px solid var(--line);font-weight:normal}
 th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 .bad{border-left:4px solid #d64545;padding:.5rem 1rem;margin:1rem 0;background:#d6454518}
+.note{border-left:4px solid #d9a441;padding:.5rem 1rem;margin:1rem 0;background:#d9a44118}
+.note ul,.bad ul{margin:.2rem 0;padding-left:1.2rem}
 .good{color:#2a9d74}.missed{color:#d64545;font-weight:600}
 .bar{display:inline-block;height:.55rem;border-radius:2px;background:#2a9d74;vertical-align:middle}
 .bar.over{background:#d64545}

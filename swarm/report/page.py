@@ -12,6 +12,7 @@ from swarm.report.charts import write_picture
 from swarm.report.compare import compare, difference_row
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
+from swarm.report.notes import listed
 from swarm.report.numbers import UNKNOWN, count, share
 from swarm.report.run_charts import read_frames, run_charts
 
@@ -62,7 +63,7 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
 
 
 def _run(summary: Summary, charts: Mapping[str, Any]) -> list[str]:
-    parts = [_head(summary), _findings(summary), _cards(summary), _latencies(summary)]
+    parts = [_head(summary), _warnings(summary), _cards(summary), _latencies(summary)]
     if summary["slo"]["objectives"]:
         parts.append(_objectives(summary["slo"]))
     if summary.get("capacity"):
@@ -80,6 +81,10 @@ def _head(summary: Summary) -> str:
         f"<h1>{escape(summary['experiment'])}</h1>"
         f"<p class=soft>{escape(summary['run_id'])} · seed {summary['seed']} · {escape(mode)}</p>"
     )
+
+
+def _warnings(summary: Summary) -> str:
+    return _findings(summary) + listed(summary.get("notes", ()))
 
 
 def _findings(summary: Summary) -> str:
@@ -211,7 +216,7 @@ def _comparison(folders: Sequence[RunFolder]) -> list[str]:
     if len({summary["mode"] for summary in summaries}) > 1:
         parts.append("<div class=bad>Some of these runs are measured and some emulated.</div>")
     for summary in summaries:
-        parts.append(_findings(summary) and f"{_head(summary)}{_findings(summary)}")
+        parts.append(_warnings(summary) and f"{_head(summary)}{_warnings(summary)}")
     for title, figures in GROUPS.items():
         rows = [(figure.label, *(figure.text(summary) for summary in summaries)) for figure in figures]
         parts.append(section(title, table(("", *names), rows)))

@@ -14,6 +14,7 @@ from swarm.config.experiment import Experiment
 from swarm.config.sweep import SweepChartConfig, SweepConfig
 from swarm.report.charts import write_picture
 from swarm.report.document import page, place, section, table
+from swarm.report.notes import kinds, listed
 from swarm.report.numbers import UNKNOWN, plain
 from swarm.report.sweep_charts import comparison, titles
 from swarm.report.sweep_points import ZONES, PointResult, figure, frame, unobserved
@@ -78,7 +79,7 @@ def write_sweep_report(
     folder: Path, experiment: Experiment, sweep: SweepConfig, points: Sequence[PointResult]
 ) -> None:
     """Write the page and, under `charts/`, a picture of each chart."""
-    parts = [_head(experiment, points), _faults(points)]
+    parts = [_head(experiment, points), _faults(points), listed(kinds([point.summary for point in points]))]
     charts: dict[str, Any] = {}
     for at, (chart, (title, said)) in enumerate(zip(sweep.charts_wanted, _said(points, sweep), strict=True)):
         rows = frame(points, sweep, chart)

@@ -136,3 +136,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_sweep_is_refused_in_words(sweep: dict, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         _swept(tmp_path, {**EXPERIMENT, "sweep": sweep}, tmp_path / "out", 1)
+
+
+def test_notes_of_the_points_are_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    workload = {"kind": "prompt_set", "prompts": 4, "prompt_tokens": 32_000}
+    fleet = {"cost": {"kind": "roofline", "model": "Llama-3.3-70B"}, "replicas": [{"parallelism": {"tp": 8}}]}
+    sweep = {"grid": {"workload.prompt_tokens": [16_000, 32_000]}}
+    data = {"name": "n", "workload": workload, "fleet": fleet, "load": EXPERIMENT["load"], "sweep": sweep}
+    _swept(tmp_path, data, tmp_path / "out", 1)
+    said = "2 of 2 points: extrapolated: up to 16000…32000 tokens"
+    assert capfd.readouterr().err.count(f"note: {said}") == 1
+    assert (tmp_path / "out" / "report.html").read_text().count(said) == 1

@@ -54,3 +54,9 @@ def test_two_runs_side_by_side(
     assert code == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "both" / "report.html")
     assert "no difference" in (tmp_path / "both" / "report.html").read_text()
+
+
+def test_notes_stand_above_the_figures(run_folder: RunFolder) -> None:
+    change(run_folder, notes=["extrapolated: 32000 <tokens>"])
+    text = write_report([run_folder], run_folder.path).read_text()
+    assert 0 < text.index("extrapolated: 32000 &lt;tokens&gt;") < text.index("Latencies")
