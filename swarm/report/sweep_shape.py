@@ -33,6 +33,12 @@ class Shape:
     cliff_to: Any
     fall: float
     """The deepest fall, of one step or of steep steps in a row, as a share of the peak; 0: it never falls."""
+    falls_throughout: bool
+    """Whether steep steps follow each other from the first x to the last: a cliff there says nothing."""
+    step_from: Any
+    step_to: Any
+    step_fall: float
+    """The deepest fall of one step, as a share of the peak."""
 
     @property
     def has_cliff(self) -> bool:
@@ -47,6 +53,8 @@ def shapes(rows: pd.DataFrame) -> list[Shape]:
         xs, ys = list(part["x"]), [float(y) for y in part["y"]]
         top = max(range(len(ys)), key=lambda at: ys[at])
         start, end = _steepest(ys)
+        step = max(range(1, len(ys)), key=lambda at: ys[at - 1] - ys[at], default=0)
+        before = max(0, step - 1)
         found.append(
             Shape(
                 series=str(series),
@@ -57,6 +65,10 @@ def shapes(rows: pd.DataFrame) -> list[Shape]:
                 cliff_from=xs[start],
                 cliff_to=xs[end],
                 fall=(ys[start] - ys[end]) / ys[top] if ys[top] > 0 else 0.0,
+                falls_throughout=end - start == len(ys) - 1 > 1,
+                step_from=xs[before],
+                step_to=xs[step],
+                step_fall=(ys[before] - ys[step]) / ys[top] if ys[top] > 0 else 0.0,
             )
         )
     return found
@@ -76,15 +88,15 @@ def _steepest(ys: list[float]) -> tuple[int, int]:
     return best
 
 
-def alike_until(rows: pd.DataFrame) -> Any:
-    """Return the last x up to which all curves are alike, or None where they part at once."""
-    last = None
+def alike_at(rows: pd.DataFrame, show: Show) -> dict[Any, bool]:
+    """Return for each x that all curves have whether they are alike there, or written alike."""
     curves = rows["series"].nunique()
+    found = {}
     for x, part in rows.groupby("x", sort=False):
-        if len(part) == curves and part["y"].min() < (1 - ALIKE) * part["y"].max():
-            break
-        last = x
-    return last
+        if len(part) == curves:
+            least, most = float(part["y"].min()), float(part["y"].max())
+            found[x] = least >= (1 - ALIKE) * most or show(least) == show(most)
+    return found
 
 
 def shower(figure: str) -> Show:
@@ -117,22 +129,52 @@ def _of_column(rows: pd.DataFrame, x_title: str, y_title: str, figure: str) -> l
 
 
 def _of_all(rows: pd.DataFrame, every: list[Shape], x_title: str, show: Show) -> str:
-    until = alike_until(rows)
-    xs = list(dict.fromkeys(rows["x"]))
-    apart = (
-        f"the {len(every)} curves lie within {ALIKE:.0%} of each other everywhere"
-        if until == xs[-1]
-        else f"the {len(every)} curves part at once"
-        if until is None
-        else f"the {len(every)} curves lie within {ALIKE:.0%} of each other up to {x_title} = {_name(until)}"
-    )
-    last = sorted(every, key=lambda shape: -shape.last)
-    order = " > ".join(f"{shape.series} {show(shape.last)}" for shape in last[:NAMED_MAX])
-    return f"{apart}; at {x_title} = {_name(xs[-1])}: {order}."
+    last_x = list(dict.fromkeys(rows["x"]))[-1]
+    apart = f"the {len(every)} curves {_apart(alike_at(rows, show), x_title)}"
+    return f"{apart}; at {x_title} = {_name(last_x)}: {_order(every, show)}."
+
+
+def _apart(alike: dict[Any, bool], x_title: str) -> str:
+    """Say where curves are alike, given for each x, and where they are not."""
+    same = [x for x, is_alike in alike.items() if is_alike]
+    other = [x for x, is_alike in alike.items() if not is_alike]
+    if not alike:
+        return "have no point in common"
+    if not same:
+        return f"lie more than {ALIKE:.0%} apart everywhere"
+    within = f"lie within {ALIKE:.0%} of each other"
+    if not other:
+        return f"{within} everywhere"
+    xs = list(alike)
+    if xs[: len(same)] == same:
+        return f"{within} up to {x_title} = {_name(same[-1])}"
+    if len(same) > 1 and xs[len(other) :] == same:
+        return f"{within} from {x_title} = {_name(same[0])} on"
+    but, places = ("but", other) if len(other) < len(same) else ("only", same)
+    return f"{within} {but} at {x_title} = {', '.join(map(_name, places))}"
+
+
+def _order(every: list[Shape], show: Show) -> str:
+    """Return the curves by their last values from the top; those that are written alike are equal."""
+    ordered = sorted(every, key=lambda shape: -shape.last)[:NAMED_MAX]
+    text, above = "", None
+    for shape in ordered:
+        value = show(shape.last)
+        sign = "" if above is None else " = " if value == above else " > "
+        text, above = f"{text}{sign}{shape.series} {value}", value
+    return text
 
 
 def _of_curve(shape: Shape, x_title: str, y_title: str, show: Show) -> str:
+    if show(shape.least) == show(shape.peak):
+        return f"{shape.series}: {y_title} is {show(shape.peak)} everywhere."
     text = f"{shape.series}: {y_title} is highest, {show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
+    if shape.falls_throughout:
+        most = (
+            f", most between {_name(shape.step_from)} and {_name(shape.step_to)}, "
+            f"where it loses {shape.step_fall:.0%} of its peak"
+        )
+        return f"{text}, and falls throughout to {show(shape.last)}{most}."
     if shape.has_cliff:
         return (
             f"{text}; its cliff lies between {_name(shape.cliff_from)} and {_name(shape.cliff_to)}, "
