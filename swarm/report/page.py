@@ -30,9 +30,9 @@ TITLES = {
         "From the time a turn was due to its first token: with admission, retries and the client's own lag.",
     ),
     "ttft": ("TTFT on the wire", "From the first byte sent to the first token."),
-    "hit_rate": ("Hit rate", "Token-weighted, by window of completion."),
+    "hit_rate": ("Hit rate", "Token-weighted."),
     "agents": ("Agents and open requests", ""),
-    "throughput": ("Tokens", "Of requests that finished, by window of completion."),
+    "throughput": ("Tokens", "Of requests that finished."),
     "losses": (
         "Where the prompt's tokens went",
         "Ideal less observed hits, split by cause without remainder.",
@@ -40,6 +40,13 @@ TITLES = {
     "tiers": ("Hits by memory tier", ""),
     "capacity": ("Capacity", "The levels that the search walked, with the interval of each."),
 }
+WINDOWS_BY = {
+    "effective_ttft": "first token",
+    "ttft": "first token",
+    "hit_rate": "completion",
+    "throughput": "completion",
+}
+"""What puts a request into a window, for charts over time that tables have figures of."""
 MODES = {
     "live": "measured: requests over HTTP, wall time",
     "simulate": "emulated: the fleet is a model, time is virtual",
@@ -70,9 +77,19 @@ def _run(summary: Summary, charts: Mapping[str, Any]) -> list[str]:
         parts.append(_capacity(summary["capacity"]))
     for name in charts:
         title, note = TITLES[name]
-        parts.append(section(title, place(name), note))
+        parts.append(section(title, place(name), f"{note} {_windows_note(name, summary)}".strip()))
     parts += [_hit_rates(summary), _money(summary), _failures(summary)]
     return parts
+
+
+def _windows_note(name: str, summary: Summary) -> str:
+    """Say by what time a chart places requests, and where that parts from the tables."""
+    if name not in WINDOWS_BY:
+        return ""
+    by = f"By the time of {WINDOWS_BY[name]}"
+    if not summary["measured"]["from_s"]:
+        return f"{by}."
+    return f"{by}, tables by due time: requests that were due in the warm-up stand right of the line too."
 
 
 def _head(summary: Summary) -> str:
