@@ -38,7 +38,7 @@ from swarm.measure.settle import read_batches
 from swarm.measure.store import RunFolder
 from swarm.measure.totals import ServerCounters
 from swarm.report.terminal import Live
-from swarm.workload.source import Material, open_source, session_index
+from swarm.workload.source import Material, left_out, open_source, session_index
 
 START_DELAY_S = 0.5
 """Between the last host's readiness and the run's time 0, so that all clocks are set before it."""
@@ -105,6 +105,7 @@ class Swarm:
                 self._experiment, str(self._journals), epoch=0 if before is None else before.epoch
             )
         )
+        folder.write_left_out(left_out(scripts))
         source = open_source(experiment.workload, experiment.seed, scripts)
         self._pacing = pacing_of(experiment.load, source.count, experiment.seed)
         self._hosts_count = host_count(

@@ -76,6 +76,12 @@ class RunFolder:
         data = {**facts, "experiment": experiment.model_dump(mode="json")}
         self._write(RUN, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
 
+    def write_left_out(self, parts: list[str]) -> None:
+        """Add to `run.yaml` what of the workload's files is not played; whoever ends the run tells it."""
+        if parts:
+            data = {**self.run(), "left_out": parts}
+            self._write(RUN, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
+
     def write_requests(self, table: pa.Table) -> None:
         """Write one row for each request."""
         self._write_table(REQUESTS, table)

@@ -27,9 +27,10 @@ def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: 
             rows, settled.places, experiment.cache_model, block_tokens=experiment.ideal_block_tokens
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
+    summary["notes"] = folder.run().get("left_out", [])
     if facts.tiers is not None:
         notes = caveats(experiment.fleet, longest_computed_tokens(rows))
-        summary["notes"] = [*notes, *noted(summary, settled.totals)]
+        summary["notes"] += [*notes, *noted(summary, settled.totals)]
     folder.write_requests(rows)
     folder.write_windows(series(settled.windows))
     folder.write_summary(summary)

@@ -15,7 +15,7 @@ from swarm.measure.totals import RunFacts, facts_of
 from swarm.report.ending import finish, record
 from swarm.report.watching import Watching
 from swarm.sim.run import Watch, simulate
-from swarm.workload.source import load_scripts
+from swarm.workload.source import left_out, load_scripts
 
 
 def run_simulated(experiment: Experiment, out: Path | None) -> int:
@@ -47,6 +47,7 @@ def _simulated(
     run_id = simulated_run_id(experiment)
     folder.write_run(experiment, origin)
     material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
+    folder.write_left_out(left_out(material))
     settled = simulate(experiment, material, watch)
     return settled, facts_of(experiment, run_id=run_id, mode="simulate", is_emulated=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -32,7 +33,26 @@ class ProfileMaterial:
     choices: tuple[int, ...]
 
 
-Part = SessionScript | ProfileMaterial
+LEFT_OUT_NAMED_MAX = 3
+NAME_SHOWN_MAX = 80
+"""Characters of a broken part's name that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Broken parts of recorded sessions that are not played: how many, and the names of the first."""
+
+    count: int
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        left = self.count - len(self.names)
+        more = f" and {left:,} more" if left else ""
+        parts = "broken part" if self.count == 1 else "broken parts"
+        return f"left out {self.count:,} {parts} of workload.path: {', '.join(self.names)}{more}"
+
+
+Part = SessionScript | ProfileMaterial | LeftOut
 Material = tuple[Part, ...]
 """What a workload needs from files, read once and sent to every host: scripts, or the one profile."""
 
@@ -190,19 +210,39 @@ def check_source(config: Workload) -> None:
             pass
 
 
-def _recorded_scripts(config: ReplayConfig) -> tuple[SessionScript, ...]:
-    on_broken = fail if config.on_broken == "fail" else _skip
+def left_out(material: Material) -> list[str]:
+    """Return in words what of a workload's files is not played."""
+    return [str(part) for part in material if isinstance(part, LeftOut)]
+
+
+def _recorded_scripts(config: ReplayConfig) -> Material:
+    skipped = _Skipped()
+    on_broken = fail if config.on_broken == "fail" else skipped.take
     sessions = read_sessions(config.path, config.format, on_broken)
     if config.sessions_max is not None:
         sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
     scripts = compile_scripts(sessions, on_broken)
     if not scripts:
         raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")
-    return scripts
+    if not skipped.count:
+        return scripts
+    return (*scripts, LeftOut(skipped.count, tuple(skipped.names)))
 
 
-def _skip(error: TraceError) -> None:
-    print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
+class _Skipped:
+    """Takes broken parts: each is named on stderr, and the first are kept by name."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.names: list[str] = []
+
+    def take(self, error: TraceError) -> None:
+        """Name a part, and count it."""
+        print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
+        self.count += 1
+        if len(self.names) < LEFT_OUT_NAMED_MAX:
+            place = "" if error.place == "file" else f", {error.place}"
+            self.names.append(f"{Path(error.path).name}{place}"[:NAME_SHOWN_MAX])
 
 
 def open_source(config: Workload, seed: int, material: Material) -> Source:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from swarm import cli
+from swarm.measure.store import RunFolder
 
 ROOFLINE = {"kind": "roofline", "model": "Llama-3.3-70B"}
 
@@ -64,6 +65,25 @@ def test_what_cannot_be_played_again_is_named(
         assert run(monkeypatch, command, asked) == 1
         assert f"{path}: session a, the request at 9 s:" in (said := capsys.readouterr().err)
         assert reason in said and "Traceback" not in said
+
+
+def test_what_a_replay_leaves_out_is_told_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    trace(traces / "a.json", {"t": 0, "in": 192, "hash_ids": [1, 2, 3]})
+    trace(traces / "b.json", {"t": 0, "in": 0})
+    for number in range(4):
+        (traces / f"broken{number}{'x' * 100}.json").write_text("{ not")
+    workload = {"kind": "replay", "path": str(traces), "on_broken": "skip"}
+    asked = experiment(tmp_path / "e.json", workload=workload)
+    assert run(monkeypatch, "simulate", asked, "--out", tmp_path / "run") == 0
+    folder = RunFolder.open(tmp_path / "run")
+    (note,) = folder.summary()["notes"]
+    assert note.startswith("left out 5 broken parts of workload.path: b.json, session b, the request")
+    assert note.endswith(" and 2 more") and len(note) < 300
+    assert folder.run()["left_out"] == [note]
 
 
 @pytest.mark.parametrize(

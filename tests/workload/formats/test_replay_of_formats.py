@@ -11,7 +11,7 @@ import pytest
 from swarm.config.workload import ReplayConfig
 from swarm.errors import TraceError
 from swarm.workload.formats import FORMATS
-from swarm.workload.source import load_scripts
+from swarm.workload.source import left_out, load_scripts, open_source
 from tests.workload.formats.test_broken import VALID
 
 
@@ -29,4 +29,7 @@ def test_a_broken_session_ends_a_replay_unless_it_is_to_be_skipped(tmp_path: Pat
     (tmp_path / "a.jsonl").write_text(f"{good}\n{bad}\n")
     with pytest.raises(TraceError, match=r"a\.jsonl:2"):
         load_scripts(ReplayConfig(path=tmp_path), 1, 1)
-    assert len(load_scripts(ReplayConfig(path=tmp_path, on_broken="skip"), 1, 1)) == 1
+    skipping = ReplayConfig(path=tmp_path, on_broken="skip")
+    material = load_scripts(skipping, 1, 1)
+    assert open_source(skipping, 1, material).count == 1
+    assert left_out(material) == ["left out 1 broken part of workload.path: a.jsonl:2, session"]
