@@ -134,3 +134,12 @@ class LoadConfig(Strict):
         if isinstance(self.shape, ArrivalsShape) and self.duration_s is None:
             raise ValueError("load.shape arrivals never end by themselves: set load.duration_s")
         return self
+
+    @model_validator(mode="after")
+    def _measures(self) -> Self:
+        if self.duration_s is not None and self.warmup_s >= self.duration_s:
+            raise ValueError(
+                f"warmup_s: {self.warmup_s:g} is not shorter than duration_s: {self.duration_s:g}: no "
+                "request would be measured; shorten the warm-up, or lengthen the run"
+            )
+        return self
