@@ -71,7 +71,7 @@ class Experiment(Strict):
     block_tokens: int | None = Field(
         None, ge=1, description="block size of the target's prefix cache; null: the emulated fleet's"
     )
-    cache_model: CacheModelConfig | None = None
+    cache_model: CacheModelConfig | None = Field(None, description="of live runs only")
     window_s: float = Field(1.0, gt=0)
     charts: tuple[Literal["png", "svg"], ...] = ("png",)
 

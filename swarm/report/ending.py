@@ -27,7 +27,7 @@ def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: 
             rows, settled.places, experiment.cache_model, block_tokens=experiment.ideal_block_tokens
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
-    summary["notes"] = folder.run().get("left_out", [])
+    summary["notes"] = [*folder.run().get("left_out", ()), *_unused(experiment, facts)]
     if facts.tiers is not None:
         notes = caveats(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]
@@ -35,6 +35,13 @@ def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: 
     folder.write_windows(series(settled.windows))
     folder.write_summary(summary)
     return summary
+
+
+def _unused(experiment: Experiment, facts: RunFacts) -> list[str]:
+    """Return what was asked for and has no effect in this run."""
+    if experiment.cache_model is None or facts.mode == "live":
+        return []
+    return ["cache_model is not used: it is for live runs, and here the emulated fleet says what hits"]
 
 
 def noted(summary: dict[str, Any], totals: RunTotals) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from swarm.config.cache_model import CacheModelConfig
 from swarm.config.experiment import Experiment
 from swarm.measure.store import RunFolder
 from swarm.report.simulated import run_simulated, simulate_into
@@ -49,3 +50,9 @@ def test_a_signal_leaves_what_was_simulated_until_then(
     summary = RunFolder.open(tmp_path / "run").summary()
     assert summary["requests"]["finished"] == 256
     assert summary["requests"]["sent"] == 256 + summary["requests"]["interrupted"]
+
+
+def test_a_cache_model_without_effect_is_told(tmp_path: Path) -> None:
+    modelled = experiment(duration_s=20).model_copy(update={"cache_model": CacheModelConfig()})
+    summary = simulate_into(modelled, RunFolder.create(tmp_path / "a"), {})
+    assert [note for note in summary["notes"] if note.startswith("cache_model is not used")]
