@@ -59,7 +59,7 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
     "Cache": (
         Figure("Hit rate", ("cache", "hit_rate"), share, 1),
         Figure("Ideal hit rate", ("cache", "ideal_hit_rate"), share, 0),
-        Figure("Prefills per block", ("cache", "reprefill_mean"), plain, -1),
+        Figure("Prefills per block, whole run", ("cache", "reprefill_mean"), plain, -1),
         Figure("Prompt", ("tokens", "prompt"), count, 0),
         Figure("Cached", ("tokens", "cached"), count, 0),
         Figure("Computed", ("tokens", "computed"), count, 0),

@@ -5,6 +5,7 @@ Standard output is for one thing, the run folder's path, so that a script can ta
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -26,8 +27,13 @@ PLAIN_EVERY_S = 5.0
 """Where there is no terminal, a line is written this often."""
 
 
+WIDTH_ELSEWHERE = 120
+"""Where there is no terminal, tables are at most so wide."""
+
+
 def _console() -> Console:
-    return Console(stderr=True, highlight=False)
+    width = None if sys.stderr.isatty() else WIDTH_ELSEWHERE
+    return Console(stderr=True, highlight=False, width=width)
 
 
 class Live:
