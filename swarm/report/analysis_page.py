@@ -89,18 +89,36 @@ _TITLES = {
     "session_timeline": ("Session timelines", "Cached input gray, new input salmon, output blue."),
     "gaps": ("Gaps between an agent's requests", "Think time as recorded, and from start to start."),
     "sizes": ("Tokens of requests", "Growth: where a request is longer than the agent's one before it."),
-    "cost": ("Cost by TTL", "A hit is a read; all other whole blocks are written to the cache."),
+    "cost": (
+        "Cost by TTL",
+        "A hit is a read; any other token of a block with an id is a write, at the price of the shortest "
+        "lifetime offered that is long enough; a token without an id is plain input.",
+    ),
 }
 
 
 def _parts(analysis: dict[str, Any], timeline_note: str, drawn: Collection[str]) -> list[str]:
+    more = {"session_timeline": timeline_note, "cost": _price_list(analysis["cost"]["prices"])}
     parts = ["<h1>Workload analysis</h1>", _summary(analysis)]
     for name, (title, note) in _TITLES.items():
         if name not in drawn:
             continue
-        text = f"{note} {timeline_note}" if name == "session_timeline" else note
-        parts.append(section(title, place(name), text))
+        parts.append(section(title, place(name), f"{note} {more.get(name, '')}".strip()))
     return parts
+
+
+def _price_list(prices: dict[str, Any]) -> str:
+    writes = [
+        f"cache write for {frames.ttl_label(round(write['ttl_s'] * US_PER_S))} {write['per_mtok']:g}"
+        for write in prices["cache_writes"]
+    ]
+    stated = [
+        f"input {prices['input_per_mtok']:g}",
+        f"output {prices['output_per_mtok']:g}",
+        f"cache read {prices['cache_read_per_mtok']:g}",
+        *writes,
+    ]
+    return f"Prices of a million tokens, in {prices['currency']}: {', '.join(stated)}."
 
 
 def _summary(analysis: dict[str, Any]) -> str:

@@ -48,7 +48,13 @@ def cost_table(surveyed: Surveyed, results: Sequence[TtlResult], prices: PricesC
                 "share_of_uncached": cost / plain if cost is not None and plain else None,
             }
         )
-    return {"currency": prices.currency, "uncached": plain, "output": outputs, "ttl": rows}
+    return {
+        "currency": prices.currency,
+        "prices": prices.model_dump(),
+        "uncached": plain,
+        "output": outputs,
+        "ttl": rows,
+    }
 
 
 def _in_blocks(surveyed: Surveyed) -> int:

@@ -185,3 +185,13 @@ def test_a_report_needs_no_network(two_turns: Path, tmp_path: Path) -> None:
 def test_a_wrong_option_says_what_is_allowed(two_turns: Path, arguments: list[str], reason: str) -> None:
     result = CliRunner().invoke(app, ["analyze", str(two_turns), *arguments])
     assert reason in str(result.exception).replace("one of fail, skip", "fail or skip")
+
+
+def test_the_page_states_its_prices(tmp_path: Path) -> None:
+    rows = [{"type": "s", "t": at_s, "in": 64, "out": 5, "hash_ids": [1]} for at_s in (0, 9)]
+    trace = tmp_path / "one.json"
+    trace.write_text(json.dumps({"id": "one", "block_size": 64, "requests": rows}))
+    analyze(tmp_path, str(trace), "--out", str(tmp_path / "out"))
+    said = "input 1, output 5, cache read 0.1, cache write for 5 min 1.25, cache write for 1 h 2."
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert said in text and "a token without an id is plain input" in text
