@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +32,24 @@ YAML_FAULTS = (yaml.YAMLError, RecursionError, ValueError, LookupError, Attribut
 """A date, number or truth value of a wrong form leaves the library as one of the last three."""
 SHOWN_MAX = 120
 """Characters of a value in an error."""
+SAID = {
+    "model_type": "a mapping of keys is expected",
+    "model_attributes_type": "a mapping of keys is expected",
+    "dict_type": "a mapping of keys is expected",
+    "tuple_type": "a list is expected",
+    "list_type": "a list is expected",
+    "float_parsing": "a number is expected",
+    "float_type": "a number is expected",
+    "int_parsing": "a whole number is expected",
+    "int_type": "a whole number is expected",
+    "int_from_float": "a whole number is expected",
+    "bool_parsing": "true or false is expected",
+    "bool_type": "true or false is expected",
+    "string_type": "a text is expected",
+}
+"""Kinds of faults whose own message speaks of Python."""
+NAMES_A_KEY = re.compile(r"[a-z_][\w.\[\]]*: ")
+"""How a message begins that is of a key below the one at fault."""
 
 
 def read_experiment(path: Path, overrides: list[str], *, seed: int | None = None) -> Experiment:
@@ -155,7 +174,7 @@ def validate(model: type[M], data: Any, where: str) -> M:
             if error["type"] != "too_short"
             or not any(loc[: len(error["loc"])] == error["loc"] for loc in at_fault)
         ]
-        lines = [_explain(error) for error in errors]
+        lines = [_explain(error, data) for error in errors]
         raise ConfigError(f"{where}: {len(lines)} fault(s)\n" + "\n".join(lines)) from None
 
 
@@ -171,15 +190,57 @@ def _wide_integer(data: Any, key: str = "") -> str | None:
     return next((found for name, value in parts if (found := _wide_integer(value, name)) is not None), None)
 
 
-def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(the file)"
-    message = error["msg"]
-    if error["type"] == "extra_forbidden":
+def _explain(error: Any, data: Any) -> str:
+    """Return a fault as a line: the key, what was found, what is allowed."""
+    key, kind, context = _key(error["loc"], data), error["type"], error.get("ctx", {})
+    if kind.startswith("union_tag"):
+        key = f"{key}.{context['discriminator'].strip(chr(39))}"
+    if kind == "extra_forbidden":
         return f"  {key}: unknown key; check its spelling and indentation"
-    if error["type"] == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return f"  {key}: required, not found"
-    found = repr(error.get("input"))
-    return f"  {key}: found {found[:SHOWN_MAX]}; {message[0].lower()}{message[1:]}"
+    if kind == "union_tag_invalid":
+        return f"  {key}: found {_shown(context['tag'])}; must be one of {context['expected_tags']}"
+    found = error.get("input")
+    message = SAID.get(kind) or _said(error["msg"])
+    if kind == "value_error" and isinstance(found, dict | list | tuple | Strict):
+        # Its message names the keys below; the whole of them would hide it.
+        joint = "" if not key else "." if NAMES_A_KEY.match(message) else ": "
+        return f"  {key}{joint}{message}"
+    return f"  {key or '(the file)'}: found {_shown(found)}; {message}"
+
+
+def _key(loc: tuple[int | str, ...], data: Any) -> str:
+    """Return the key of a fault as the file has it: without the kinds that were chosen on the way."""
+    parts = []
+    for part in loc:
+        if isinstance(data, dict) and part not in data and data.get("kind") == part:
+            continue
+        parts.append(str(part))
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            data = None
+    return ".".join(parts)
+
+
+def _said(message: str) -> str:
+    """Return a message of the validating library as the rest of a sentence."""
+    text = message.removeprefix("Value error, ")
+    if text.startswith("Input should be "):
+        return f"must be {text.removeprefix('Input should be ')}"
+    return f"{text[0].lower()}{text[1:]}" if text is message else text
+
+
+def _shown(found: Any) -> str:
+    if isinstance(found, dict | Strict):
+        return "a mapping"
+    if isinstance(found, list | tuple):
+        return f"a list of {len(found)}"
+    text = repr(found)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
 def read_mapping(

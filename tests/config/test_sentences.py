@@ -1,0 +1,43 @@
+"""What a file's faults read like: the key as the file has it, what was found, what is allowed."""
+
+from typing import Any
+
+import pytest
+
+from swarm.config.experiment import Experiment
+from swarm.config.read import validate
+from swarm.errors import ConfigError
+
+SYNTHETIC = {"kind": "synthetic"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            {"workload": {"kind": "foo", "turns": {"median": 1}}},
+            "workload.kind: found 'foo'; must be one of 'synthetic', 'replay', 'profile', 'prompt_set'",
+        ),
+        ({"workload": {}}, "workload.kind: required, not found"),
+        ({"workload": 5}, "workload: found 5; a mapping of keys is expected"),
+        ({"load": {"shape": {"kind": "x"}}}, "load.shape.kind: found 'x'; must be one of "),
+        ({"load": {"search": {}}}, "load.search looks for the most agents within the SLO: add objectives"),
+        ({"load": {"warmup_s": 90}}, "load.warmup_s: 90 is not shorter than duration_s: 60"),
+        ({"load": {"agents": {"a": 1}}}, "load.agents: found a mapping; a whole number is expected"),
+        ({"load": [1]}, "load: found a list of 1; a mapping of keys is expected"),
+        ({"load": {"agents": 0}}, "load.agents: found 0; must be greater than or equal to 1"),
+        (
+            {"workload": {**SYNTHETIC, "turns": {"median": "x", "sigma": 1}}},
+            "workload.turns.median: found 'x'; a number is expected",
+        ),
+        ({"workload": {**SYNTHETIC, "turn": 1}}, "workload.turn: unknown key"),
+        ({"description": ["a"]}, "description: found a list of 1; a text is expected"),
+        ({"seed": "x" * 500}, "seed: found '" + "x" * 119 + "…; a whole number is expected"),
+    ],
+)
+def test_a_fault_is_a_sentence(parts: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        validate(Experiment, {"name": "t", "workload": SYNTHETIC, **parts}, "file")
+    head, line = str(fault.value).splitlines()
+    assert head == "file: 1 fault(s)"
+    assert line.startswith(f"  {said}")
