@@ -9,6 +9,7 @@ import altair as alt
 
 from swarm.measure.curves import TtlResult
 from swarm.report.analysis_frames import Row, ttl_label
+from swarm.report.theme import TOKENS
 
 SALMON, GRAY, BLUE = "#fa8072", "#b3b3b3", "#4c78a8"
 _TTL_COLORS = ["#f58518", "#e45756", "#54a24b", "#4c78a8", "#b279a2", "#9d755d", "#72b7b2", "#79706e"]
@@ -36,7 +37,7 @@ def working_set_chart(rows: list[Row], labels: Sequence[str]) -> alt.Chart:
                 scale=alt.Scale(type="log", nice=False),
                 axis=_seconds_axis(),
             ),
-            y=alt.Y("tokens:Q", title="tokens held", axis=alt.Axis(format="~s")),
+            y=alt.Y("tokens:Q", title="tokens held", axis=alt.Axis(labelExpr=TOKENS)),
             color=_ttl_color(labels),
             tooltip=["ttl:N", alt.Tooltip("time_s:Q", format=",.0f"), alt.Tooltip("tokens:Q", format=",")],
         )
@@ -78,7 +79,7 @@ def capacity_chart(rows: list[Row], ceiling: float) -> alt.LayerChart:
             "capacity_tokens:Q",
             title="capacity (tokens)",
             scale=alt.Scale(type="log", nice=False),
-            axis=alt.Axis(format="~s", values=_TOKEN_TICKS),
+            axis=alt.Axis(labelExpr=TOKENS, values=_TOKEN_TICKS),
         ),
         y=alt.Y(
             "hit_rate:Q", title="hit rate (tokens)", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
@@ -122,7 +123,7 @@ def size_chart(rows: list[Row], title: str) -> alt.Chart:
                 "value:Q",
                 title=title,
                 scale=alt.Scale(type="log", nice=False),
-                axis=alt.Axis(format="~s", values=_DECADES),
+                axis=alt.Axis(labelExpr=TOKENS, values=_DECADES),
             ),
             y=alt.Y("share:Q", title="share below", axis=alt.Axis(format="%")),
             color=alt.Color("kind:N", title=None),
@@ -139,7 +140,11 @@ def cost_chart(cost: dict[str, Any], labels: Sequence[str]) -> alt.LayerChart:
         if row["cost"] is not None
     ]
     base = alt.Chart(alt.Data(values=rows), width=_WIDTH, height=_HEIGHT - 120).encode(
-        x=alt.X("cost:Q", title=f"cost ({cost['currency']})"),
+        x=alt.X(
+            "cost:Q",
+            title=f"cost ({cost['currency']})",
+            axis=alt.Axis(labelExpr=TOKENS, tickCount=6, labelOverlap=True),
+        ),
         y=alt.Y("choice:N", sort=[row["choice"] for row in rows], title=None),
     )
     text = base.mark_text(align="left", dx=4).encode(text=alt.Text("cost:Q", format=",.4~g"))
@@ -186,7 +191,7 @@ def timeline_chart(
                 scale=alt.Scale(nice=False),
             ),
             x2="right:Q",
-            y=alt.Y("bottom:Q", title="tokens", axis=alt.Axis(format="~s")),
+            y=alt.Y("bottom:Q", title="tokens", axis=alt.Axis(labelExpr=TOKENS)),
             y2="top:Q",
             color=alt.Color(
                 "part:N",

@@ -155,7 +155,7 @@ def _sizing(sizing: dict[str, Any]) -> str:
         (
             f"{row['hit_rate']:.0%}",
             _number(row["capacity_tokens"]),
-            _number(row["gib"]),
+            "no size reaches it" if row["gib"] is None else _number(row["gib"]),
             _number(row["added_gib"]),
         )
         for row in sizing["targets"]

@@ -13,7 +13,7 @@ import pandas as pd
 import vl_convert
 
 from swarm.report import palette
-from swarm.report.theme import CLOCK, CONFIG, TIME_TICKS
+from swarm.report.theme import CLOCK, CLOCK_TICKS, CONFIG
 
 PNG_SCALE = 2
 VEGA_LITE = "6.4"
@@ -63,7 +63,7 @@ def time_axis(title: str | None = None) -> alt.X:
     return alt.X(
         "at_s:Q",
         title=title,
-        axis=alt.Axis(labelExpr=CLOCK, tickCount=TIME_TICKS),
+        axis=alt.Axis(labelExpr=CLOCK, values=alt.ExprRef(CLOCK_TICKS)),
         scale=alt.Scale(nice=False),
     )
 

@@ -148,7 +148,7 @@ COMPARED = (
 
 
 def _per_s(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.4g} /s"
+    return UNKNOWN if value is None else f"{round(value, 9) + 0.0:.4g} /s"
 
 
 SHOWN: dict[str, Callable[[float | None], str]] = {"s": seconds, "share": share, "per_s": _per_s}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 UNKNOWN = "–"
+LEAST_S = 5e-7
+"""Times and differences below this are what arithmetic leaves, and written as none."""
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -24,7 +26,8 @@ def rate(value: float | None, unit: str) -> str:
 
 def share(value: float | None) -> str:
     """Return a share as a percentage."""
-    return UNKNOWN if value is None else f"{value * 100:.1f} %"
+    # A difference that rounds to nothing has no sign: -0.0 + 0.0 is 0.0.
+    return UNKNOWN if value is None else f"{round(value * 100, 1) + 0.0:.1f} %"
 
 
 def seconds(value: float | None) -> str:
@@ -32,7 +35,7 @@ def seconds(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     size = abs(value)
-    if size == 0:
+    if size < LEAST_S:
         return "0 s"
     if size < 1e-3:
         return f"{value * 1e6:.3g} µs"

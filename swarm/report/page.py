@@ -41,8 +41,8 @@ TITLES = {
     "capacity": ("Capacity", "The levels that the search walked, with the interval of each."),
 }
 WINDOWS_BY = {
-    "effective_ttft": "first token",
-    "ttft": "first token",
+    "effective_ttft": "the first token",
+    "ttft": "the first token",
     "hit_rate": "completion",
     "throughput": "completion",
 }

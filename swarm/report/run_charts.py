@@ -78,7 +78,7 @@ def agents_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
     rows = long_form(windows, columns, value="count")
     if rows.empty:
         return None
-    y = alt.Y("count:Q", title="agents, requests", axis=alt.Axis(format="~s"))
+    y = alt.Y("count:Q", title="agents, requests", axis=alt.Axis(labelExpr=TOKENS))
     colors = dict(zip(columns.values(), (palette.RUNS[0], palette.RUNS[5], palette.NEW), strict=True))
     return _lines(rows, y, colors, measured, tip=alt.Tooltip("count:Q", format=",.1f"))
 

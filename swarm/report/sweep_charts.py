@@ -106,4 +106,4 @@ def _axis(figure: str) -> alt.Axis:
         return alt.Axis(format=".0%")
     if figure.split(".")[0].endswith("_s"):
         return alt.Axis(labelExpr=SPAN)
-    return alt.Axis(format="~s")
+    return alt.Axis(labelExpr=TOKENS)

@@ -7,12 +7,38 @@ from typing import Any
 from swarm.report.palette import GRID, TEXT
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
-TIME_TICKS = 12
-"""About so many labels of a time axis stand beside each other without touching."""
-CLOCK = (
-    "datum.value >= 7200 ? format(datum.value / 3600, '.3~g') + ' h'"
-    " : datum.value >= 180 ? format(datum.value / 60, '.3~g') + ' min'"
-    " : format(datum.value, '.3~g') + ' s'"
+TIME_TICKS_MAX = 12
+"""So many labels of a time axis stand beside each other without touching."""
+_STEPS_S = {
+    "s": (0.1, 0.2, 0.5, 1, 2, 5, 10, 15),
+    "min": (60, 120, 300, 600),
+    "h": (1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800),
+}
+"""Between ticks, by the unit of all labels of an axis."""
+_UNITS_S = {"s": 1, "min": 60, "h": 3600}
+_ENDS_S = {"s": 180, "min": 7200}
+"""An axis that ends later has the next unit."""
+_END, _SPAN = "domain('x')[1]", "(domain('x')[1] - domain('x')[0])"
+
+
+def _by_unit(of: dict[str, str]) -> str:
+    """Return the expression that is the one of the axis' unit."""
+    seconds, minutes = f"{_END} < {_ENDS_S['s']}", f"{_END} < {_ENDS_S['min']}"
+    return f"({seconds} ? {of['s']} : {minutes} ? {of['min']} : {of['h']})"
+
+
+def _step(steps_s: tuple[float, ...]) -> str:
+    """Return the expression of the smallest step that leaves no more ticks than that; else of the largest."""
+    chosen = [f"{_SPAN} <= {TIME_TICKS_MAX * step_s:g} ? {step_s:g} : " for step_s in steps_s[:-1]]
+    return f"({''.join(chosen)}{steps_s[-1]:g})"
+
+
+_TIME_STEP = _by_unit({unit: _step(steps_s) for unit, steps_s in _STEPS_S.items()})
+_FIRST = f"ceil(domain('x')[0] / {_TIME_STEP}) * {_TIME_STEP}"
+CLOCK_TICKS = f"sequence({_FIRST}, {_END} + {_TIME_STEP} / 1000, {_TIME_STEP})"
+"""Ticks of the run's time, at whole steps of one unit, whatever a menu makes of the axis."""
+CLOCK = "datum.value == 0 ? '0' : " + _by_unit(
+    {unit: f"format(datum.value / {size}, '.3~g') + ' {unit}'" for unit, size in _UNITS_S.items()}
 )
 """Axis labels of the run's time."""
 SPAN = (
@@ -22,7 +48,11 @@ SPAN = (
     " : format(datum.value / 60, '.3~g') + ' min'"
 )
 """Axis labels of latencies."""
-TOKENS = "datum.value == 0 ? '0' : format(datum.value, '.3~s')"
+TOKENS = (
+    "datum.value == 0 ? '0' : abs(datum.value) < 1 ? format(datum.value, '.3~g')"
+    " : format(datum.value, '.3~s')"
+)
+"""Axis labels of amounts: k, M and G above 1, and plain below, where SI has m for thousandths."""
 
 CONFIG: dict[str, Any] = {
     "background": "transparent",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from swarm.report import palette
 from swarm.report.frames import PLOT_PX
-from swarm.report.theme import CLOCK, TIME_TICKS, TOKENS
+from swarm.report.theme import CLOCK, CLOCK_TICKS, TOKENS
 
 PARTS = {
     "cached": palette.CACHED,
@@ -76,7 +76,7 @@ def timeline(frame: pd.DataFrame) -> Any:
 
 def _x(is_shown: bool) -> alt.X:
     axis = (
-        alt.Axis(labelExpr=CLOCK, tickCount=TIME_TICKS, title=None)
+        alt.Axis(labelExpr=CLOCK, values=alt.ExprRef(CLOCK_TICKS), title=None)
         if is_shown
         else alt.Axis(labels=False, ticks=False, title=None)
     )

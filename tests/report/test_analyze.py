@@ -191,7 +191,8 @@ def test_the_page_states_its_prices(tmp_path: Path) -> None:
     rows = [{"type": "s", "t": at_s, "in": 64, "out": 5, "hash_ids": [1]} for at_s in (0, 9)]
     trace = tmp_path / "one.json"
     trace.write_text(json.dumps({"id": "one", "block_size": 64, "requests": rows}))
-    analyze(tmp_path, str(trace), "--out", str(tmp_path / "out"))
+    analyze(tmp_path, str(trace), "--out", str(tmp_path / "out"), "--model", "Llama-3.3-70B")
     said = "input 1, output 5, cache read 0.1, cache write for 5 min 1.25, cache write for 1 h 2."
     text = (tmp_path / "out" / "report.html").read_text()
     assert said in text and "a token without an id is plain input" in text
+    assert "no size reaches it" in text
