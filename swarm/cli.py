@@ -260,7 +260,9 @@ def generate(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write: absent or empty.")],
     sessions: Annotated[int, typer.Option("--sessions", help="How many sessions.")] = 120,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
-    format: Annotated[str, typer.Option("--format", help="weka or mooncake.")] = "weka",
+    format: Annotated[
+        str, typer.Option("--format", help="weka, mooncake, dag_jsonl or multi_turn; or NAME:KEY=VALUE,...")
+    ] = "weka",
 ) -> None:
     """Write sessions drawn from a profile as traces."""
     from swarm.report.generate import generate_traces

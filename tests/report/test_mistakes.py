@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from swarm import cli
 from swarm.measure.store import RunFolder
+from swarm.workload.formats import FORMATS
 
 ROOFLINE = {"kind": "roofline", "model": "Llama-3.3-70B"}
 
@@ -211,3 +213,8 @@ def test_more_tokens_than_can_be_added_up_are_named(
     assert run(monkeypatch, "analyze", tmp_path / "a.jsonl", *options) == 0
     assert json.loads((tmp_path / "a.json").read_text())["input_tokens"] == 1 << 62
     assert f"session a.jsonl:{len(rows)}: with {1 << 48} tokens" in capsys.readouterr().err
+
+
+def test_generate_names_every_format_that_it_writes() -> None:
+    said = CliRunner().invoke(cli.app, ["generate", "--help"], env={"COLUMNS": "200"}).output
+    assert [name for name, entry in FORMATS.items() if entry.write is not None and name not in said] == []
