@@ -33,7 +33,7 @@ from swarm.load.asked import asked_sessions_mean
 from swarm.load.pacing import pacing_of
 from swarm.load.share import slots_of
 from swarm.measure.batch import Batch
-from swarm.measure.past import heard_until, past_of
+from swarm.measure.past import heard_until, is_lost, past_of
 from swarm.measure.settle import read_batches
 from swarm.measure.store import RunFolder
 from swarm.measure.totals import ServerCounters
@@ -197,11 +197,13 @@ class Swarm:
         known = number in self._hosts
         past = None
         if known or batches:
+            # When a run is gone on with, none of its hosts is there any more.
+            gone = number if known else None
             past = past_of(
                 batches,
                 lambda name: self._owns(number, name),
-                # When a run is gone on with, all of its hosts are lost.
-                heard_until_s=heard_until(batches, number if known else None),
+                heard_until_s=heard_until(batches, gone),
+                is_lost=is_lost(batches, gone),
             )
         self._roster.start(number, time.monotonic())
         epoch = self._roster.epoch(number)

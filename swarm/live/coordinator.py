@@ -8,7 +8,7 @@ from pathlib import Path
 from swarm.config.experiment import Experiment
 from swarm.live.outbox import RETIRED
 from swarm.measure.batch import Batch, Gauges
-from swarm.measure.past import Past, heard_until, past_of, split
+from swarm.measure.past import Past, heard_until, is_lost, past_of, split
 from swarm.measure.rows import Journal, read_journal
 from swarm.measure.settle import read_batches, windows_of
 
@@ -88,7 +88,12 @@ class Coordinator:
     def past(self, session: str, host: int) -> Past:
         """Return what has been reported of a session, of which this host was lost."""
         batches = read_batches(sorted(self._folder.glob(JOURNALS)))
-        return past_of(batches, lambda name: name == session, heard_until_s=heard_until(batches, host))
+        return past_of(
+            batches,
+            lambda name: name == session,
+            heard_until_s=heard_until(batches, host),
+            is_lost=is_lost(batches, host),
+        )
 
     def receive(self, batch: Batch) -> int:
         """Take a batch, unless it was taken before; return the last sequence taken.

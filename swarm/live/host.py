@@ -262,7 +262,7 @@ class Host:
         stop.cancel()
         quiet.set()
         await reporter
-        outbox.put(ledger.take())
+        outbox.put(ledger.take(is_last=True))
         await outbox.send(ENDING_S_MAX)
         for task in tasks:
             if not task.cancelled():

@@ -113,7 +113,8 @@ class Interpreter:
             await self.wait_until(start_s, agent.session)
         except Stopped:
             return Ended(agent.path, False, start_s, None)
-        self._ledger.agent_started(agent, start_s)
+        started_s = self._started_s(agent, start_s)
+        self._ledger.agent_started(agent, started_s)
         returned: object = None
         ok = False
         try:
@@ -127,11 +128,18 @@ class Interpreter:
             await asyncio.gather(*children.values(), return_exceptions=True)
             raise
         finally:
-            ended_s = max(due.due_s, start_s) if ok else self._clock.now_s()
+            ended_s = max(due.due_s, started_s) if ok else self._clock.now_s()
             self._ledger.agent_ended(agent, ended_s, finished=ok)
         if children:
             await asyncio.gather(*children.values())
         return Ended(agent.path, ok, due.due_s, returned)
+
+    def _started_s(self, agent: Agent, start_s: float) -> float:
+        """Return since when an agent is alive: one that the run had stopped is again from the takeover on."""
+        takeover = self._takeover
+        if takeover is None or takeover.past.may_have_gone_on(agent.path):
+            return start_s
+        return max(start_s, takeover.at_s)
 
     async def _drive(
         self, agent: Agent, program: Program, due: DueClock, children: dict[str, asyncio.Future[Ended]]
@@ -193,7 +201,9 @@ class Interpreter:
 
     def _resume(self, takeover: Takeover, agent: Agent, turn: int, due: DueClock) -> None:
         """Go on with the first turn that has no answer; count it where the lost host has sent it unseen."""
-        if due.due_s <= takeover.lost_s and (agent.path, turn) not in takeover.past.open_turns:
+        past = takeover.past
+        is_due = due.due_s <= takeover.lost_s
+        if is_due and (agent.path, turn) not in past.open_turns and past.may_have_gone_on(agent.path):
             self._ledger.missed()
         due.resume(takeover.at_s)
 

@@ -78,7 +78,7 @@ class HostLedger:
         self._open_count = 0
 
     def agent_started(self, agent: Agent, at_s: float) -> None:
-        """Note an agent's start; one that its lost host has noted goes on."""
+        """Note an agent's start; one that its lost host has noted and not ended goes on."""
         past = self._past
         if past is not None and (agent.path in past.live or agent.path in past.finished):
             return
@@ -138,7 +138,7 @@ class HostLedger:
         if row.measured:
             self._gaps_s.extend(gaps_s)
 
-    def take(self) -> Batch:
+    def take(self, *, is_last: bool = False) -> Batch:
         """Return everything since the last call as the next batch, written to the journal first."""
         itl = Sketch()
         itl.add_many(np.frombuffer(self._gaps_s))
@@ -159,6 +159,7 @@ class HostLedger:
             host=self._host,
             epoch=self._epoch,
             sequence=self._sequence,
+            is_last=is_last,
             rows=to_message(rows),
             open_rows=len(opened),
             windows=self._windows.take().to_bytes(),

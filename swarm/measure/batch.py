@@ -57,6 +57,8 @@ class Batch:
     host: int
     epoch: int
     sequence: int
+    is_last: bool
+    """The host has ended: nothing that it did is unreported."""
     rows: bytes
     """Arrow IPC stream of the rows that ended since the last batch, then of `open_rows` provisional ones."""
     open_rows: int
@@ -85,6 +87,7 @@ class Batch:
                 "host": self.host,
                 "epoch": self.epoch,
                 "sequence": self.sequence,
+                "is_last": self.is_last,
                 "places": [(place.name, place.parent, place.start) for place in self.places],
                 "agents": [
                     (step.at_s, step.change, step.is_orchestrator, step.agent, step.finished)
@@ -110,6 +113,7 @@ class Batch:
             host=head["host"],
             epoch=head["epoch"],
             sequence=head["sequence"],
+            is_last=head["is_last"],
             rows=frame[rows_at:],
             windows=b"",
             places=tuple(Place(*place) for place in head["places"]),

@@ -1,4 +1,4 @@
-"""What journals tell of agents whose host was lost: enough to run their programs up to where they were.
+"""What journals tell of agents whose host was lost or stopped: enough to run their programs up to there.
 
 Knows: batches. Does not know: programs, hosts, who runs what next.
 """
@@ -38,26 +38,38 @@ class Past:
     """Agents that had ever started."""
     live: frozenset[str]
     """Agents that had started and not ended."""
+    stopped: frozenset[str]
+    """Agents that the run had stopped: all that they did is known."""
     finished: frozenset[str]
     """Agents whose program had returned."""
     sessions_ended: dict[str, float]
     """Sessions that had come to their own end, and when; nothing else is kept of them."""
     heard_until_s: float
     """When the lost host made its last batch: what happened later is not known."""
+    is_lost: bool
+    """Whether a host may have done more than it reported; not one that was stopped, and said so."""
 
     def answer(self, agent: str, turn: int) -> Answer | None:
         """Return what the agent was told of a turn, or None if it is not known."""
         answers = self.answers.get(agent, ())
         return answers[turn] if turn < len(answers) else None
 
+    def may_have_gone_on(self, agent: str) -> bool:
+        """Return whether an agent may have done more than is known of it."""
+        parent = agent.rpartition("/")[0]
+        return self.is_lost and agent not in self.stopped and parent not in self.stopped
 
-def past_of(batches: Sequence[Batch], owns: Callable[[str], bool], *, heard_until_s: float) -> Past:
+
+def past_of(
+    batches: Sequence[Batch], owns: Callable[[str], bool], *, heard_until_s: float, is_lost: bool
+) -> Past:
     """Return the past of the sessions that `owns` says, from the batches of all that ran them, in order."""
     ended = {name: at_s for batch in batches for name, at_s in batch.sessions_ended if owns(name)}
     told: dict[str, dict[int, Answer]] = {}
     opened: set[Name] = set()
     started: set[str] = set()
     live: dict[str, None] = {}
+    stopped: set[str] = set()
     finished: set[str] = set()
 
     def is_kept(session: str) -> bool:
@@ -80,24 +92,32 @@ def past_of(batches: Sequence[Batch], owns: Callable[[str], bool], *, heard_unti
             if step.change > 0:
                 live[step.agent] = None
                 started.add(step.agent)
+                stopped.discard(step.agent)
                 continue
             live.pop(step.agent, None)
-            if step.finished:
-                finished.add(step.agent)
+            (finished if step.finished else stopped).add(step.agent)
     return Past(
         answers={agent: _leading(answers) for agent, answers in told.items()},
         open_turns=frozenset(opened),
         started=frozenset(started),
         live=frozenset(live),
+        stopped=frozenset(stopped),
         finished=frozenset(finished),
         sessions_ended=ended,
         heard_until_s=heard_until_s,
+        is_lost=is_lost,
     )
 
 
 def heard_until(batches: Iterable[Batch], host: int | None) -> float:
     """Return when a host (None: any) made its last batch; 0 where it made none."""
     return max((batch.gauges.at_s for batch in batches if host in (None, batch.host)), default=0.0)
+
+
+def is_lost(batches: Iterable[Batch], host: int | None) -> bool:
+    """Return whether a host (None: any) has not said that it ended, from batches in order."""
+    ended = {batch.host: batch.is_last for batch in batches if host in (None, batch.host)}
+    return not ended or not all(ended.values())
 
 
 def session_of(agent: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from swarm.live.host import Host, HostPlan
 from swarm.live.server import Provider
 from swarm.load.share import slots_of
 from swarm.measure.batch import Batch
-from swarm.measure.past import Past, heard_until, past_of, split
+from swarm.measure.past import Past, heard_until, is_lost, past_of, split
 from swarm.measure.settle import Settled, read_batches, settle
 from swarm.workload.source import load_scripts, session_index
 
@@ -151,15 +152,24 @@ class Local:
         process.kill()
         process.join()
 
-    def past(self, number: int) -> Past:
-        """Return what the journals tell of a host's sessions."""
+    def stop(self) -> None:
+        """Tell all hosts that the run is over, wait for their ends, and set the clock back to there."""
+        for process in self.processes.values():
+            process.terminate()
+        self.wait()
+        self.start_unix_s = time.time() + 2.0 - heard_until(self.batches(), None)
+
+    def past(self, number: int, *, of_all: bool = False) -> Past:
+        """Return what the journals tell of a host's sessions; `of_all`: when none of the hosts is there."""
         slots = self.config.load.agents
         batches = self.batches()
         mine = slots_of(number, self.hosts_count, slots, in_turn=False)
+        gone = None if of_all else number
         return past_of(
             batches,
             lambda name: session_index(name) % slots in mine,
-            heard_until_s=heard_until(batches, number),
+            heard_until_s=heard_until(batches, gone),
+            is_lost=is_lost(batches, gone),
         )
 
     def batches(self) -> list[Batch]:
@@ -189,6 +199,7 @@ def run_host(plan: HostPlan, start_unix_s: float) -> None:
         config = plan.experiment
         host = Host(plan, load_scripts(config.workload, config.seed, config.load.agents))
         host.begin(start_unix_s)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.stop)
         await host.run(acknowledge)
         await host.close()
 

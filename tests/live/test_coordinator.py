@@ -15,8 +15,8 @@ from swarm.live.ledger import HOST_LOST, HostLedger
 from swarm.live.outbox import RETIRED
 from swarm.live.rows import OpenRequest, row_of
 from swarm.live.targets.turn import TurnResult
-from swarm.measure.batch import Batch
-from swarm.measure.past import past_of
+from swarm.measure.batch import AgentStep, Batch
+from swarm.measure.past import is_lost, past_of
 from swarm.measure.rows import Journal
 from swarm.measure.settle import read_batches, rows_of_hosts, windows_of
 from swarm.workload.effects import Agent, Infer
@@ -101,9 +101,31 @@ def test_a_request_that_was_open_when_its_host_was_lost_is_interrupted(
     assert {row["error_class"] for row in rows if row["outcome"] == "interrupted"} <= {HOST_LOST}
 
 
+@pytest.mark.parametrize(
+    ("host", "says_so", "lost"),
+    [(None, False, True), (None, True, False), (0, True, False), (1, True, True)],
+)
+def test_a_host_is_lost_unless_its_last_batch_says_that_it_ended(
+    batches: list[Batch], host: int | None, says_so: bool, lost: bool
+) -> None:
+    assert is_lost([*batches[:-1], replace(batches[-1], is_last=says_so)], host) is lost
+
+
+def test_an_agent_that_was_stopped_did_nothing_more_though_another_host_was_lost(
+    batches: list[Batch],
+) -> None:
+    stop = AgentStep(2.0, -1, True, AGENT.path, False)
+    stopped = [*batches[:-1], replace(batches[-1], agents=(stop,))]
+    past = past_of(stopped, lambda name: True, heard_until_s=2.0, is_lost=True)
+    assert past.stopped == {AGENT.path}
+    gone_on = {name: past.may_have_gone_on(name) for name in ("s000000", "s000000/0", "s000001")}
+    assert gone_on == {"s000000": False, "s000000/0": False, "s000001": True}
+
+
 def test_the_past_knows_answers_and_open_turns(batches: list[Batch]) -> None:
-    past = past_of(batches[:2], lambda name: True, heard_until_s=2.0)
+    past = past_of(batches[:2], lambda name: True, heard_until_s=2.0, is_lost=True)
     assert [answer.completed_s for answer in past.answers["s000000"]] == [0.5]
     assert past.open_turns == {("s000000", 1)}
     assert past.live == {"s000000"}
-    assert past_of(batches[:2], lambda name: False, heard_until_s=2.0).answers == {}
+    assert past.may_have_gone_on("s000000")
+    assert past_of(batches[:2], lambda name: False, heard_until_s=2.0, is_lost=True).answers == {}

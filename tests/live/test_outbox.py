@@ -24,6 +24,7 @@ def batch(sequence: int, rows: bytes = b"") -> Batch:
         host=0,
         epoch=0,
         sequence=sequence,
+        is_last=False,
         rows=rows,
         open_rows=0,
         windows=b"",

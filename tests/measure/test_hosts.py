@@ -26,6 +26,7 @@ def batch(
         host=host,
         epoch=epoch,
         sequence=int(at_s),
+        is_last=False,
         rows=b"",
         open_rows=0,
         windows=b"",
