@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -19,7 +20,14 @@ from swarm.report.terminal import show_summary
 REFUSALS_SHOWN = 3
 
 
-def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: Settled) -> dict[str, Any]:
+def record(
+    folder: RunFolder,
+    experiment: Experiment,
+    facts: RunFacts,
+    settled: Settled,
+    *,
+    signal_number: int | None,
+) -> dict[str, Any]:
     """Write rows, windows and summary into the run folder; return the summary."""
     rows = settled.rows
     if experiment.cache_model is not None and settled.places:
@@ -27,7 +35,8 @@ def record(folder: RunFolder, experiment: Experiment, facts: RunFacts, settled: 
             rows, settled.places, experiment.cache_model, block_tokens=experiment.ideal_block_tokens
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
-    summary["notes"] = [*folder.run().get("left_out", ()), *_unused(experiment, facts)]
+    cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
+    summary["notes"] = [*cut, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
     if facts.tiers is not None:
         notes = caveats(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]
@@ -42,6 +51,14 @@ def _unused(experiment: Experiment, facts: RunFacts) -> list[str]:
     if experiment.cache_model is None or facts.mode == "live":
         return []
     return ["cache_model is not used: it is for live runs, and here the emulated fleet says what hits"]
+
+
+def stopped(signal_number: int | None, at_s: float, duration_s: float | None) -> list[str]:
+    """Return what a reader must know of a run that a signal has cut short."""
+    if signal_number is None:
+        return []
+    of = "" if duration_s is None else f" of {duration_s:.10g}"
+    return [f"stopped by {signal.Signals(signal_number).name} at {at_s:.1f}{of} s"]
 
 
 def noted(summary: dict[str, Any], totals: RunTotals) -> list[str]:
@@ -67,7 +84,7 @@ def finish(
     signal_number: int | None,
 ) -> int:
     """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
-    summary = record(folder, experiment, facts, settled)
+    summary = record(folder, experiment, facts, settled, signal_number=signal_number)
     show_summary(summary)
     draw(folder)
     print(folder.path, file=sys.stdout, flush=True)

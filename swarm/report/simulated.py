@@ -38,7 +38,7 @@ def simulate_into(experiment: Experiment, folder: RunFolder, made_with: dict[str
     run_id = simulated_run_id(experiment)
     origin = {"run_id": run_id, "mode": "simulate", "seed": experiment.seed, **made_with}
     settled, facts = _simulated(experiment, folder, None, origin)
-    return record(folder, experiment, facts, settled)
+    return record(folder, experiment, facts, settled, signal_number=None)
 
 
 def _simulated(

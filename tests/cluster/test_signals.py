@@ -34,5 +34,7 @@ def test_a_signal_ends_a_run_with_a_usable_folder(swarm_run, number: int, expect
     # No turn is started once the run was told to stop.
     assert max(row["sent_s"] for row in table if row["sent_s"] is not None) < summary["duration_s"] + 1
     assert summary["duration_s"] < 100
+    name = signal.Signals(number).name
+    assert summary["notes"][0] == f"stopped by {name} at {summary['measured']['to_s']:.1f} of 300 s"
     assert (run.out / "report.html").stat().st_size > 0
     assert text.strip().splitlines()[-1] == str(run.out)

@@ -47,6 +47,13 @@ def test_charts_over_time_say_that_they_hold_the_warm_up_too(run_folder: RunFold
     assert said not in write_report([run_folder], run_folder.path).read_text()
 
 
+def test_notes_stand_at_the_top_of_one_run_and_of_a_comparison(run_folder: RunFolder) -> None:
+    change(run_folder, notes=["stopped by <SIGINT>"])
+    for folders in ([run_folder], [run_folder, run_folder]):
+        text = write_report(folders, run_folder.path).read_text()
+        assert 0 < text.index("stopped by &lt;SIGINT&gt;") < text.index("Effective TTFT")
+
+
 def test_a_run_that_measured_nothing_has_a_page(run_folder: RunFolder) -> None:
     table = run_folder.requests()
     run_folder.write_requests(table.slice(0, 0))

@@ -37,7 +37,7 @@ def test_the_same_experiment_leaves_the_same_bytes_and_says_what_ran(tmp_path: P
 
 
 def test_a_signal_leaves_what_was_simulated_until_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     goes_on = Watching.goes_on
 
@@ -50,9 +50,18 @@ def test_a_signal_leaves_what_was_simulated_until_then(
     summary = RunFolder.open(tmp_path / "run").summary()
     assert summary["requests"]["finished"] == 256
     assert summary["requests"]["sent"] == 256 + summary["requests"]["interrupted"]
+    note = f"stopped by SIGINT at {summary['duration_s']:.1f} of 1000000000 s"
+    assert summary["notes"][0] == note
+    assert note in (tmp_path / "run" / "report.html").read_text()
+    assert f"note: {note}" in capsys.readouterr().err
 
 
 def test_a_cache_model_without_effect_is_told(tmp_path: Path) -> None:
     modelled = experiment(duration_s=20).model_copy(update={"cache_model": CacheModelConfig()})
     summary = simulate_into(modelled, RunFolder.create(tmp_path / "a"), {})
     assert [note for note in summary["notes"] if note.startswith("cache_model is not used")]
+
+
+def test_a_simulation_that_nobody_stopped_has_no_note_of_it(tmp_path: Path) -> None:
+    summary = simulate_into(experiment(), RunFolder.create(tmp_path / "run"), {})
+    assert not [note for note in summary["notes"] if "stopped" in note]
