@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
+from ray._private import services
 
 
 @contextmanager
@@ -18,15 +22,54 @@ def ray_session(*, name: str) -> Iterator[None]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
         address = os.environ.get("RAY_ADDRESS") or "local"
-        ray.init(
-            address=address,
-            namespace=f"swarm-{name}",
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=True,
-            logging_level=logging.ERROR,
-        )
+        with _signals_are_ours():
+            ray.init(
+                address=address,
+                namespace=f"swarm-{name}",
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=True,
+                logging_level=logging.ERROR,
+            )
     try:
         yield
     finally:
         if started:
             ray.shutdown()
+
+
+@contextmanager
+def _signals_are_ours() -> Iterator[None]:
+    """Let Ray start so that SIGTERM is for the driver, and handled as before; Ray has no options for that.
+
+    Its daemons get process groups of their own: a signal to the driver's group (`timeout`, a shell, a
+    supervisor) would take them from a run that still has its results to write. They end with the driver.
+    Ray's handlers of SIGTERM end the process at once, one of them with a core's abort: while they are in
+    place the signal waits.
+    """
+    popen = getattr(services, "ConsolePopen", None)
+    if popen is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = signal.getsignal(signal.SIGTERM)
+
+    def apart(*arguments: Any, **named: Any) -> Any:
+        _hear(ours)  # A process is born with what its parent blocks.
+        try:
+            return popen(*arguments, process_group=0, **named)
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    services.ConsolePopen = apart
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
+        _hear(ours)
+
+
+def _hear(handler: Any) -> None:
+    """Take SIGTERM again, by a handler of ours where there is one."""
+    if handler is not signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -171,15 +171,18 @@ def nodes() -> Iterator[Nodes]:
 
 
 class Run:
-    """`swarm run` as a process of its own."""
+    """`swarm run` as a process of its own; without an address it starts its own Ray."""
 
-    def __init__(self, arguments: list[str], out: Path, address: str) -> None:
+    def __init__(
+        self, arguments: list[str], out: Path, address: str, *, cwd: Path, start_new_session: bool
+    ) -> None:
         self.out = out
         environment = {**os.environ, **SETTINGS, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from swarm.cli import main; main()", "run", *arguments],
             env=environment,
-            cwd=out.parent,
+            cwd=cwd,
+            start_new_session=start_new_session,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -207,6 +210,14 @@ class Run:
         return self.process.returncode, text
 
 
+def end_all(runs: list[Run]) -> None:
+    """Kill the runs that have not ended."""
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.communicate()
+
+
 @pytest.fixture
 def swarm_run(nodes: Nodes, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Start runs; whatever is left of them is ended with the test."""
@@ -216,11 +227,22 @@ def swarm_run(nodes: Nodes, tmp_path: Path) -> Iterator[Callable[..., Run]]:
         out = tmp_path / "run"
         if not arguments:
             arguments = (str(experiment_file(tmp_path, **changes)), "--out", str(out))
-        started.append(Run(list(arguments), out, nodes.address))
+        started.append(Run(list(arguments), out, nodes.address, cwd=tmp_path, start_new_session=False))
         return started[-1]
 
     yield start
-    for run in started:
-        if run.process.poll() is None:
-            run.process.kill()
-            run.process.communicate()
+    end_all(started)
+
+
+@pytest.fixture
+def local_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Start runs that start a Ray of their own, each in a process group of its own."""
+    started: list[Run] = []
+
+    def start(out: Path, **changes: Any) -> Run:
+        arguments = [str(experiment_file(tmp_path, **changes)), "--out", str(out)]
+        started.append(Run(arguments, out, "", cwd=tmp_path, start_new_session=True))
+        return started[-1]
+
+    yield start
+    end_all(started)

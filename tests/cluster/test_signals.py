@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import orjson
 import pyarrow.parquet
@@ -38,3 +39,14 @@ def test_a_signal_ends_a_run_with_a_usable_folder(swarm_run, number: int, expect
     assert summary["notes"][0] == f"stopped by {name} at {summary['measured']['to_s']:.1f} of 300 s"
     assert (run.out / "report.html").stat().st_size > 0
     assert text.strip().splitlines()[-1] == str(run.out)
+
+
+def test_sigterm_to_the_group_of_a_run_leaves_it_its_ray(local_run, tmp_path: Path) -> None:
+    run = local_run(tmp_path / "run", hosts__count=1, load__duration_s=300, load__drain_s=DRAIN_S)
+    run.wait_for_batches(0, 3)
+    told_s = time.monotonic()
+    os.killpg(run.process.pid, signal.SIGTERM)
+    code, text = run.end()
+    assert code == 143, text
+    assert time.monotonic() - told_s < DRAIN_S + ENDING_S_MAX
+    assert orjson.loads((run.out / "summary.json").read_bytes())["requests"]["unaccounted"] == 0
