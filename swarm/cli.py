@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.errors import ConfigError, SwarmError, UsageError
+from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
 
 WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
@@ -304,7 +304,7 @@ def report(
 
 
 def main() -> None:
-    """Run the command line: 2 for a wrong command or file, 1 for a failed run."""
+    """Run the command line: 2 for a wrong command or file, 1 for a failed run, 128 and more for a signal."""
     # Nothing here multiplies matrices worth a second thread: numpy's would only spin at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -315,6 +315,9 @@ def main() -> None:
     except (ConfigError, UsageError) as fault:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(2)
+    except Interrupted as fault:
+        print(f"swarm: {fault}", file=sys.stderr)
+        sys.exit(128 + fault.number)
     except SwarmError as fault:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(1)

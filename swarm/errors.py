@@ -1,5 +1,7 @@
 """Every exception that Swarm raises on purpose, on one page."""
 
+import signal
+
 
 class SwarmError(Exception):
     """Root of the tree; its text says what was asked, what was found and what to do."""
@@ -21,6 +23,14 @@ class TraceError(SwarmError):
         self.path = path
         self.place = place
         self.reason = reason
+
+
+class Interrupted(SwarmError):
+    """A run that a signal ended before it had begun (exit code 128 and the signal's number)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name} before the run had begun")
+        self.number = number
 
 
 class RunError(SwarmError):

@@ -6,6 +6,8 @@ import signal
 from types import FrameType
 from typing import Any
 
+from swarm.errors import Interrupted
+
 
 class Interrupts:
     """Remembers the first SIGINT or SIGTERM; a second one ends the process as usual."""
@@ -20,10 +22,10 @@ class Interrupts:
             self._before[number] = signal.signal(number, self._note)
         return self
 
-    def listen(self) -> None:
-        """Listen again: Ray's start puts handlers of its own in place, and they end the process."""
-        for number in self._before:
-            signal.signal(number, self._note)
+    def heed(self) -> None:
+        """Raise Interrupted if a signal has come: where nothing has begun that could be brought to an end."""
+        if self.received is not None:
+            raise Interrupted(self.received)
 
     def __exit__(self, *_: object) -> None:
         """Leave the signals as they were found."""

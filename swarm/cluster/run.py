@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from swarm.measure.store import RUN, RunFolder
 from swarm.measure.totals import facts_of
 from swarm.report.ending import finish
 from swarm.urls import check_writable, fetched, is_url, upload, url_of
-from swarm.workload.source import load_scripts
+from swarm.workload.source import left_out, load_scripts
 
 
 def run_live(experiment: Experiment, out: str | None) -> int:
@@ -30,10 +31,20 @@ def run_live(experiment: Experiment, out: str | None) -> int:
     if out is not None and is_url(out):
         url, out = url_of(out), None
         check_writable(url)
-    folder = RunFolder.create(Path(out) if out is not None else Path("results") / run_id)
-    origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
-    folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
-    return _carry_out(experiment, folder, run_id=run_id, before=None, url=url)
+    with Interrupts() as interrupts:
+        folder = RunFolder.create(Path(out) if out is not None else Path("results") / run_id)
+
+        def begin() -> None:
+            origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
+            folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
+
+        try:
+            code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, before=None)
+        finally:
+            folder.discard_unbegun()
+    if url is not None:
+        _send(folder, url)
+    return code
 
 
 def resume_live(path: Path) -> int:
@@ -47,54 +58,77 @@ def resume_live(path: Path) -> int:
             f"--resume {path}: only live runs can be gone on with; this one is {data.get('mode')!r}"
         )
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
-    return _carry_out(
-        experiment, folder, run_id=data["run_id"], before=before_of(folder), url=data.get("out")
-    )
+    with Interrupts() as interrupts:
+        code = _carry_out(
+            experiment, folder, interrupts, lambda: None, run_id=data["run_id"], before=before_of(folder)
+        )
+    if data.get("out") is not None:
+        _send(folder, data["out"])
+    return code
 
 
 def _carry_out(
-    experiment: Experiment, folder: RunFolder, *, run_id: str, before: Before | None, url: str | None
+    experiment: Experiment,
+    folder: RunFolder,
+    interrupts: Interrupts,
+    begin: Callable[[], None],
+    *,
+    run_id: str,
+    before: Before | None,
 ) -> int:
+    end = _driven(experiment, folder, interrupts, begin, run_id=run_id, before=before)
+    settled = settle(
+        read_batches(sorted(folder.journals.glob("*.journal"))),
+        experiment,
+        ended_s=end.at_s,
+        faults=end.faults,
+        counters=end.counters,
+        sessions_asked_mean=end.sessions_asked_mean,
+        clock_offsets_s=end.clock_offsets_s,
+        capacity=end.capacity,
+    )
+    facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
+    try:
+        return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
+    except OSError as fault:
+        raise RunError(
+            f"{folder.path}: the results cannot be written: {fault.strerror}; the journals are there: "
+            f"make room, then swarm run --resume {folder.path}"
+        ) from None
+
+
+def _driven(
+    experiment: Experiment,
+    folder: RunFolder,
+    interrupts: Interrupts,
+    begin: Callable[[], None],
+    *,
+    run_id: str,
+    before: Before | None,
+) -> RunEnd:
+    """Return how the load ended; of a run that is only added up, how it had."""
     limit_s = experiment.load.duration_s
-    with Interrupts() as interrupts:
-        if before is not None and limit_s is not None and before.stopped_s >= limit_s:
-            # The load was over: all that is left to do is to add up.
-            end = RunEnd(limit_s, (), None, None, {})
-        elif before is not None and experiment.load.search is not None:
-            print(f"{folder.path}: a search is not gone on with; what it left is added up", file=sys.stderr)
-            end = RunEnd(before.stopped_s, (), None, None, {})
-        else:
-            scripts = load_scripts(
-                _with_local_traces(experiment).workload, experiment.seed, experiment.load.agents
-            )
-            with ray_session(name=run_id):
-                interrupts.listen()
-                swarm = Swarm(experiment, scripts, folder, run_id=run_id, before=before)
-                try:
-                    end = swarm.drive(interrupts)
-                finally:
-                    swarm.close()
-        settled = settle(
-            read_batches(sorted(folder.journals.glob("*.journal"))),
-            experiment,
-            ended_s=end.at_s,
-            faults=end.faults,
-            counters=end.counters,
-            sessions_asked_mean=end.sessions_asked_mean,
-            clock_offsets_s=end.clock_offsets_s,
-            capacity=end.capacity,
-        )
-        facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
+    if before is not None and limit_s is not None and before.stopped_s >= limit_s:
+        # The load was over: all that is left to do is to add up.
+        return RunEnd(limit_s, (), None, None, {})
+    if before is not None and experiment.load.search is not None:
+        print(f"{folder.path}: a search is not gone on with; what it left is added up", file=sys.stderr)
+        return RunEnd(before.stopped_s, (), None, None, {})
+    local = _with_local_traces(experiment)
+    scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
+    interrupts.heed()
+
+    def begin_with_scripts() -> None:
+        begin()
+        folder.write_left_out(left_out(scripts))
+
+    with ray_session(name=run_id):
+        interrupts.heed()
+        swarm = Swarm(experiment, scripts, folder, run_id=run_id, before=before)
         try:
-            code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
-        except OSError as fault:
-            raise RunError(
-                f"{folder.path}: the results cannot be written: {fault.strerror}; the journals are there: "
-                f"make room, then swarm run --resume {folder.path}"
-            ) from None
-    if url is not None:
-        _send(folder, url)
-    return code
+            return swarm.drive(interrupts, begin_with_scripts)
+        finally:
+            swarm.close()
 
 
 def _send(folder: RunFolder, url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ from swarm.measure.settle import read_batches
 from swarm.measure.store import RunFolder
 from swarm.measure.totals import ServerCounters
 from swarm.report.terminal import Live
-from swarm.workload.source import Material, left_out, open_source, session_index
+from swarm.workload.source import Material, open_source, session_index
 
 START_DELAY_S = 0.5
 """Between the last host's readiness and the run's time 0, so that all clocks are set before it."""
@@ -105,7 +106,6 @@ class Swarm:
                 self._experiment, str(self._journals), epoch=0 if before is None else before.epoch
             )
         )
-        folder.write_left_out(left_out(scripts))
         source = open_source(experiment.workload, experiment.seed, scripts)
         self._pacing = pacing_of(experiment.load, source.count, experiment.seed)
         self._hosts_count = host_count(
@@ -133,8 +133,11 @@ class Swarm:
         """The experiment with its target resolved."""
         return self._experiment
 
-    def drive(self, interrupts: Interrupts) -> RunEnd:
-        """Start all hosts at one time and wait for the last of them."""
+    def drive(self, interrupts: Interrupts, begin: Callable[[], None]) -> RunEnd:
+        """Start all hosts at one time, right after `begin` was called, and wait for the last of them.
+
+        Raises Interrupted where a signal comes before that.
+        """
         experiment, before = self._experiment, self._before
         with Live(experiment) as live:
             for number in range(self._hosts_count):
@@ -142,9 +145,11 @@ class Swarm:
                     self._later.append(number)
                 else:
                     self._make(number, [] if before is None else before.batches)
-            self._wait_until_ready(live)
+            self._wait_until_ready(live, interrupts)
             offsets_s = clock_offsets(list(self._hosts.values()))
             counted = asyncio.run(server_counters(experiment.target))
+            interrupts.heed()
+            begin()
             begun_s = 0.0 if before is None else before.stopped_s
             self._start_unix_s = time.time() + START_DELAY_S - begun_s
             for number in self._hosts:
@@ -266,10 +271,11 @@ class Swarm:
             now_s = time.time() - self._start_unix_s
             self._hosts[number].direct.remote(Order(agents, agents, now_s, 0.0))
 
-    def _wait_until_ready(self, live: Live) -> None:
+    def _wait_until_ready(self, live: Live, interrupts: Interrupts) -> None:
         waiting = [host.clock.remote() for host in self._hosts.values()]
         total, until_s = len(waiting), time.monotonic() + READY_S_MAX
         while waiting:
+            interrupts.heed()
             if time.monotonic() > until_s:
                 raise RunError(
                     f"{len(waiting)} of {total} hosts were not ready within {READY_S_MAX:.0f} s; "

@@ -31,6 +31,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made: list[Path] = []
+        """The folders that were made for it, the deepest first."""
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
@@ -39,11 +41,29 @@ class RunFolder:
             raise UsageError(f"--out {path}: a folder is expected, found a file")
         if path.is_dir() and any(path.iterdir()):
             raise UsageError(f"--out {path}: the folder holds files already; name an absent or empty one")
+        folder = cls(path)
+        folder._made = [each for each in (path, *path.parents) if not each.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise UsageError(f"--out {path}: cannot be made: {fault.strerror}") from None
-        return cls(path)
+        return folder
+
+    def discard_unbegun(self) -> None:
+        """Remove what was made for a run that did not begin: folders, and journals without a word.
+
+        A run has begun when its `run.yaml` is there. What others put into the folder stays, and so does it.
+        """
+        if (self.path / RUN).exists():
+            return
+        for journal in self.path.glob("journal/*.journal"):
+            if journal.stat().st_size == 0:
+                journal.unlink()
+        for folder in (self.path / "journal", *self._made):
+            if folder.is_dir() and any(folder.iterdir()):
+                return
+            if folder.is_dir():
+                folder.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -28,7 +28,10 @@ def run_simulated(experiment: Experiment, out: Path | None) -> int:
     with Interrupts() as interrupts:
         watching = Watching(experiment, interrupts, sys.stderr)
         origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=command())
-        settled, facts = _simulated(experiment, folder, watching, origin)
+        try:
+            settled, facts = _simulated(experiment, folder, watching, origin)
+        finally:
+            folder.discard_unbegun()
         watching.close()
         return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
 
@@ -45,10 +48,10 @@ def _simulated(
     experiment: Experiment, folder: RunFolder, watch: Watch | None, origin: dict[str, Any]
 ) -> tuple[Settled, RunFacts]:
     run_id = simulated_run_id(experiment)
-    folder.write_run(experiment, origin)
     material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
-    folder.write_left_out(left_out(material))
     settled = simulate(experiment, material, watch)
+    folder.write_run(experiment, origin)
+    folder.write_left_out(left_out(material))
     return settled, facts_of(experiment, run_id=run_id, mode="simulate", is_emulated=True)
 
 

@@ -41,6 +41,19 @@ def test_a_signal_ends_a_run_with_a_usable_folder(swarm_run, number: int, expect
     assert text.strip().splitlines()[-1] == str(run.out)
 
 
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_begin_ends_a_run_and_leaves_nothing(
+    local_run, tmp_path: Path, number: int, expected: int
+) -> None:
+    run = local_run(tmp_path / "made" / "run", hosts__count=1)
+    run.wait_until(run.out.exists)
+    os.kill(run.process.pid, number)
+    code, text = run.end()
+    assert code == expected, text
+    assert text == f"swarm: ended by {signal.Signals(number).name} before the run had begun\n"
+    assert not (tmp_path / "made").exists()
+
+
 def test_sigterm_to_the_group_of_a_run_leaves_it_its_ray(local_run, tmp_path: Path) -> None:
     run = local_run(tmp_path / "run", hosts__count=1, load__duration_s=300, load__drain_s=DRAIN_S)
     run.wait_for_batches(0, 3)

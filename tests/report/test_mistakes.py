@@ -40,6 +40,29 @@ def experiment(path: Path, **parts: Any) -> Path:
     return path
 
 
+NOWHERE = {"kind": "replay", "path": "/nowhere", "format": "weka"}
+
+
+@pytest.mark.parametrize("command", ["run", "simulate"])
+def test_a_run_that_does_not_begin_leaves_nothing_that_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    wrong = experiment(tmp_path / "e.json", workload=NOWHERE)
+    assert run(monkeypatch, command, wrong, "--out", tmp_path / "a" / "b") == 2
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "empty").mkdir()
+    assert run(monkeypatch, command, wrong, "--out", tmp_path / "empty") == 2
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_what_others_put_into_the_folder_of_a_run_that_did_not_begin_stays(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a" / "b")
+    (folder.journals / "coordinator-0.journal").touch()
+    (folder.journals / "host-00000-0.journal").write_bytes(b"measured")
+    folder.discard_unbegun()
+    assert [path.name for path in folder.journals.iterdir()] == ["host-00000-0.journal"]
+
+
 def test_sessions_of_one_request_have_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = trace(tmp_path / "one.json", {"t": 0, "in": 100, "hash_ids": [1]})
     assert run(monkeypatch, "analyze", one, "--out", tmp_path / "out") == 0
