@@ -76,6 +76,9 @@ def run(
     if target is not None:
         changes.append(f"target.urls=['{target}']")
     config = read_experiment(experiment, changes, seed=seed)
+    if config.sweep is not None:
+        left = "its sweep is not run live, only its base point; swarm simulate runs all points"
+        print(f"{experiment}: {left}", file=sys.stderr)
     raise typer.Exit(run_live(config, out))
 
 

@@ -55,6 +55,15 @@ def test_a_run_that_does_not_begin_leaves_nothing_that_it_made(
     assert (tmp_path / "empty").is_dir()
 
 
+def test_a_live_run_says_that_it_leaves_a_sweep_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept = experiment(tmp_path / "e.json", workload=NOWHERE, sweep={"grid": {"load.agents": [1, 2]}})
+    run(monkeypatch, "run", swept, "--out", tmp_path / "out")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"{swept}: its sweep is not run live, only its base point")
+
+
 def test_what_others_put_into_the_folder_of_a_run_that_did_not_begin_stays(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "a" / "b")
     (folder.journals / "coordinator-0.journal").touch()
