@@ -70,6 +70,7 @@ class Twin:
 
     def __init__(self, around: Around, rank: Rank, group: ReplicaGroupConfig) -> None:
         self.around, self.group, self.replica = around, group, rank.replica
+        self.real = rank
         self.hierarchy, self.cost = rank.hierarchy, rank.cost
         self.max_sequences = min(group.max_sequences, group.max_batched_tokens)
         self.waiting: list[One] = []
@@ -181,7 +182,7 @@ class Twin:
         match = self.hierarchy.lookup(Prompt(one.node, one.target), now_s)
         use: int | None = match.by_tier[0]
         if one.sender is None:
-            use = self.around.real.traffic.use_tokens(self, match, now_s)  # type: ignore[arg-type]
+            use = self.around.real.traffic.use_tokens(self.real, match, now_s)
         ideal = one.ideal if one.cache is None else None
         admission = self.hierarchy.admit(match, now_s, use_tokens=use, ideal_tokens=ideal)
         writes = [transfer for transfer in admission.transfers if transfer.direction == "write"]
