@@ -12,24 +12,15 @@ from hypothesis import strategies as st
 
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig, TierConfig
 from swarm.context.tree import Prompt, root
-from swarm.fleet.build import build_fleet
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.moves import CacheRules, Handle, Transfer
 from swarm.kvcache.prefix import Uses
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.measure.ideal import Ideal
+from tests.fleet.driven import Op, drive
 
 KV_BYTES = 1024.0
-
-
-@dataclass(frozen=True)
-class Op:
-    """Submit a request, or cancel an earlier one."""
-
-    at_s: float
-    request: FleetRequest | None
-    cancels: int
 
 
 @dataclass
@@ -315,36 +306,6 @@ class Twin:
         self.leave(one, now, one.kv)
 
 
-def drive(config: FleetConfig, ops: list[Op], tokens: bool, extra: list[float]) -> list[Event]:
-    """Run the fleet over the operations; `extra` are times of calls that must change nothing."""
-    fleet = build_fleet(config)
-    events: list[Event] = []
-    extra = sorted(extra)
-    for op in [*ops, None]:
-        until = math.inf if op is None else op.at_s
-        while True:
-            due = fleet.next_event_s(tokens)
-            now = min(due if due is not None else math.inf, extra[0] if extra else math.inf, until)
-            if now == math.inf:
-                break
-            events += fleet.advance(now, tokens)
-            fleet.audit()
-            if extra and extra[0] <= now:
-                extra.pop(0)
-                fleet.next_event_s(not tokens)
-                events += fleet.advance(now, tokens)
-            if now == until:
-                break
-        if op is not None:
-            if op.request is not None:
-                fleet.submit(op.request, op.at_s)
-            else:
-                fleet.cancel(op.cancels, op.at_s)
-            fleet.audit()
-    assert fleet.traffic.network.under_way == 0
-    return events
-
-
 @st.composite
 def configs(draw: st.DrawFn) -> FleetConfig:
     block = draw(st.sampled_from([1, 4]))
@@ -432,7 +393,7 @@ def in_order(events: list[Event]) -> list[tuple[object, ...]]:
 @settings(max_examples=150, deadline=None)
 @given(config=configs(), ops=workloads())
 def test_the_fleet_equals_a_loop_over_every_step(config: FleetConfig, ops: list[Op]) -> None:
-    fast = drive(config, ops, tokens=True, extra=[])
+    _, fast = drive(config, ops, tokens=True, extra=[])
     slow = Twin(config).run(ops)
     assert in_order(fast) == in_order(slow)
     gaps = {event.request_id: event for event in slow if isinstance(event, Finished)}
@@ -469,7 +430,7 @@ def test_what_decoding_took_is_out_of_the_cache_before_the_latest_is_preempted()
         Op(0.0, FleetRequest(number, "s", "s", one.extend(length), output, number == 1), 0)
         for number, (length, output) in enumerate([(20, 12), (32, 8), (40, 3)])
     ]
-    assert in_order(drive(config, ops, tokens=True, extra=[])) == in_order(Twin(config).run(ops))
+    assert in_order(drive(config, ops, tokens=True, extra=[])[1]) == in_order(Twin(config).run(ops))
 
 
 @settings(max_examples=80, deadline=None)
@@ -477,8 +438,8 @@ def test_what_decoding_took_is_out_of_the_cache_before_the_latest_is_preempted()
 def test_more_calls_and_token_events_change_no_event(
     config: FleetConfig, ops: list[Op], extra: list[float]
 ) -> None:
-    once = drive(config, ops, tokens=False, extra=[])
-    assert drive(config, ops, tokens=False, extra=extra) == once
-    streamed = drive(config, ops, tokens=True, extra=extra)
+    _, once = drive(config, ops, tokens=False, extra=[])
+    assert drive(config, ops, tokens=False, extra=extra)[1] == once
+    _, streamed = drive(config, ops, tokens=True, extra=extra)
     assert [event for event in streamed if not isinstance(event, Tokens)] == once
     assert [event.at_s for event in streamed] == sorted(event.at_s for event in streamed)

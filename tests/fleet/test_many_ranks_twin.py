@@ -21,27 +21,18 @@ from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig
 from swarm.context.tree import Node, Prompt, root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
-from swarm.fleet.fleet import Fleet
 from swarm.fleet.rank import Rank
 from swarm.fleet.rates import Chunk
 from swarm.kvcache.moves import Handle, Transfer
 from swarm.streams import digest64
 from swarm.units import GIB
+from tests.fleet.driven import Op, drive
 
 KV_BYTES = 1024.0
 
 
 def gib(tokens: float) -> float:
     return tokens * KV_BYTES / GIB
-
-
-@dataclass(frozen=True)
-class Op:
-    """Submit a request, or cancel an earlier one."""
-
-    at_s: float
-    request: FleetRequest | None
-    cancels: int
 
 
 @dataclass(eq=False)
@@ -437,44 +428,6 @@ class Around:
                 self.apply(left.popleft(), now_s)
             for rank in self.ranks:
                 rank.poke(now_s)
-
-
-def drive(config: FleetConfig, ops: list[Op], tokens: bool, extra: list[float]) -> tuple[Fleet, list[Event]]:
-    """Run the fleet over the operations, audited at each; `extra` are calls that must change nothing."""
-    fleet = build_fleet(config)
-    events: list[Event] = []
-    extra = sorted(extra)
-    for op in [*ops, None]:
-        until = math.inf if op is None else op.at_s
-        while True:
-            due = fleet.next_event_s(tokens)
-            now = min(due if due is not None else math.inf, extra[0] if extra else math.inf, until)
-            if now == math.inf:
-                break
-            if extra and extra[0] <= now:
-                extra.pop(0)
-            events += fleet.advance(now, tokens)
-            fleet.audit()
-            if now == until:
-                break
-        if op is not None:
-            if op.request is not None:
-                fleet.submit(op.request, op.at_s)
-            else:
-                fleet.cancel(op.cancels, op.at_s)
-            fleet.audit()
-    check_empty(fleet)
-    return fleet, events
-
-
-def check_empty(fleet: Fleet) -> None:
-    assert fleet.traffic.network.under_way == 0 and not fleet._sequences
-    for rank in fleet.ranks:
-        assert not (rank.waiting or rank.open or rank.held or rank.batch.members)
-        assert (rank.stalls, rank.backlog_tokens, rank.entering) == (0, 0, 0)
-        assert rank.hierarchy.tiers[0].reserved == 0 and not rank.hierarchy.pins.ends
-    for queue in fleet.traffic._queues.values():
-        assert queue.bytes_count == 0 and not queue.blocked
 
 
 @st.composite
