@@ -41,16 +41,16 @@ from swarm.context.tree import Prompt, root
 from swarm.live import collector
 from swarm.live.clock import RunClock
 from swarm.live.interpreter import Interpreter
-from swarm.live.lag import LoopLag
 from swarm.live.ledger import HostLedger
+from swarm.live.loop_lag import LoopLag
 from swarm.live.targets import answer as answer_module
 from swarm.live.targets.delta import Delta
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.turn import Turn, TurnResult
-from swarm.measure.batch import Batch
 from swarm.measure.latency import effective_ttft_s
-from swarm.measure.rows import from_message, warm_up
 from swarm.measure.window import Windows
+from swarm.records.batch import Batch
+from swarm.records.rows import from_message, warm_up
 from swarm.workload.effects import Agent, Effect, Infer, Think
 
 PROMPT_GROWS_TOKENS = 1000

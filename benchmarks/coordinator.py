@@ -22,12 +22,12 @@ from swarm.config.experiment import Experiment
 from swarm.context.tree import root
 from swarm.live.clock import RunClock
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
-from swarm.live.lag import LoopLag
 from swarm.live.ledger import HostLedger
-from swarm.live.rows import OpenRequest, row_of
+from swarm.live.loop_lag import LoopLag
 from swarm.live.targets.turn import TurnResult
-from swarm.measure.batch import Batch
-from swarm.measure.settle import windows_of
+from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.measure.results import windows_of
+from swarm.records.batch import Batch
 from swarm.workload.effects import Agent, Infer
 
 EXPERIMENT = Experiment.model_validate({"name": "reports", "workload": {"kind": "synthetic"}})

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from swarm.config.experiment import Experiment
 from swarm.live.host import Host, HostPlan
-from swarm.live.server import Provider
-from swarm.measure.batch import Batch
+from swarm.provider import Provider
+from swarm.records.batch import Batch
 
 SPAWN = multiprocessing.get_context("spawn")
 TURNS_PER_S = 400.0

@@ -22,10 +22,10 @@ from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.kvcache import runs
-from swarm.measure.rows import warm_up
 from swarm.measure.series import series
 from swarm.measure.summary import summarize
 from swarm.measure.totals import facts_of
+from swarm.records.rows import warm_up
 from swarm.sim.run import simulate
 
 REQUESTS_PER_AGENT_S = 0.044

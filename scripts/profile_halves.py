@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from swarm.report.fit_compare import CAPACITIES, TTLS_S, Compared, distance, summed_up
+from swarm.report.fit.comparison import CAPACITIES, TTLS_S, Compared, distance, summed_up
 from swarm.workload.formats import read_sessions
 from swarm.workload.profile.fitted import fit
 from swarm.workload.profile.generated import generate

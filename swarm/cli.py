@@ -31,7 +31,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="The run folder: absent 
 def show_version(wanted: bool) -> None:
     """Print what runs here, and end."""
     if wanted:
-        from swarm.measure.origin import versions
+        from swarm.records.origin import versions
 
         found = versions()
         print(f"swarm {found['swarm']} ({found['build']}), Python {found['python']}, Ray {found['ray']}")
@@ -63,7 +63,7 @@ def run(
     ] = None,
 ) -> None:
     """Drive a live target with the swarm, from Ray actors."""
-    from swarm.cluster.run import resume_live, run_live
+    from swarm.commands.run import resume_live, run_live
     from swarm.config.read import read_experiment
 
     if resume is not None:
@@ -94,12 +94,12 @@ def simulate(
     ] = None,
 ) -> None:
     """Run the same swarm against the emulated fleet in virtual time; of a sweep, every point."""
+    from swarm.commands.simulate import run_simulated
     from swarm.config.read import read_experiment, read_points
-    from swarm.report.simulated import run_simulated
 
     config = read_experiment(experiment, list(overrides or ()), seed=seed)
     if config.sweep is not None:
-        from swarm.cluster.sweep import run_sweep
+        from swarm.commands.sweep import run_sweep
 
         points = read_points(experiment, list(overrides or ()), seed=seed)
         raise typer.Exit(run_sweep(config, config.sweep, points, out=out, jobs=jobs))
@@ -122,8 +122,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the emulated fleet as an OpenAI-compatible provider."""
+    from swarm.commands.serve import serve as serve_fleet
     from swarm.config.read import read_fleet
-    from swarm.live.server.serve import serve as serve_fleet
 
     config = read_fleet(fleet, list(overrides or ()))
     raise typer.Exit(serve_fleet(config, host=host, port=port, key_env=api_key_env, journal=journal))
@@ -141,7 +141,7 @@ def calibrate(
     ] = None,
 ) -> None:
     """Measure an idle server and write the emulated fleet that takes as long."""
-    from swarm.live.calibrate import run_calibrate
+    from swarm.commands.calibrate import run_calibrate
 
     raise typer.Exit(run_calibrate(target, out, key_env=api_key_env, api=api))
 
@@ -189,7 +189,7 @@ def analyze(
     ] = None,
 ) -> None:
     """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory."""
-    from swarm.report import analyze as analysis
+    from swarm.commands import analyze as analysis
 
     question = analysis.ask(
         ttls=ttl,
@@ -230,7 +230,7 @@ def fit(
     ] = None,
 ) -> None:
     """Learn a profile from recorded sessions: distributions and correlations, no content."""
-    from swarm.report.fit import fit_profile
+    from swarm.commands.fit import fit_profile
 
     raise typer.Exit(
         fit_profile(traces, format=format, on_broken=on_broken, out=out, report=report, name=name)
@@ -250,7 +250,7 @@ def convert(
     ] = "fail",
 ) -> None:
     """Write recorded sessions in another format, and say what it cannot hold."""
-    from swarm.report.convert import convert as convert_traces
+    from swarm.commands.convert import convert as convert_traces
 
     raise typer.Exit(
         convert_traces(source, dest, from_format=from_format, to_format=to_format, on_broken=on_broken)
@@ -268,7 +268,7 @@ def generate(
     ] = "weka",
 ) -> None:
     """Write sessions drawn from a profile as traces."""
-    from swarm.report.generate import generate_traces
+    from swarm.commands.generate import generate_traces
 
     raise typer.Exit(generate_traces(profile, sessions=sessions, seed=seed, out=out, format=format))
 
@@ -279,17 +279,9 @@ def validate(
     overrides: Overrides = None,
 ) -> None:
     """Check an experiment, and every point of its sweep, without starting anything."""
-    from swarm.config.read import read_experiment, read_points
-    from swarm.fleet.build import build_fleet
-    from swarm.workload.source import check_source
+    from swarm.commands.validate import validate as check
 
-    config = read_experiment(experiment, list(overrides or ()))
-    points = read_points(experiment, list(overrides or ()))
-    for each in [point.experiment for point in points] if points else [config]:
-        build_fleet(each.fleet)
-        check_source(each.workload)
-    of = f", {len(points)} points" if points else ""
-    typer.echo(f"{experiment}: valid ({config.name}, seed {config.seed}{of})")
+    raise typer.Exit(check(experiment, list(overrides or ())))
 
 
 @app.command()
@@ -301,7 +293,7 @@ def report(
     ] = False,
 ) -> None:
     """Draw a run's report again, or hold runs against the first of them."""
-    from swarm.report.command import report as write
+    from swarm.commands.report import report as write
 
     raise typer.Exit(write(runs, out=out, fails_on_regression=fail_on_regression))
 

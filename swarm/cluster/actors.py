@@ -15,11 +15,11 @@ from swarm.cluster.salvage import Whereabouts, journal_folder
 from swarm.cluster.ship import receive
 from swarm.config.fleet import FleetConfig
 from swarm.live.coordinator import Coordinator, CoordinatorPlan, Snapshot
-from swarm.live.directed import Order
+from swarm.live.directed_slots import Order
 from swarm.live.host import Host, HostPlan
-from swarm.live.outbox import ReportError
-from swarm.measure.batch import Batch
-from swarm.measure.past import Past
+from swarm.live.report_outbox import ReportError
+from swarm.records.batch import Batch
+from swarm.records.takeover import Past
 from swarm.workload.effects import Agent, Ended
 
 SUBAGENT_EPOCHS_MAX = 5
@@ -32,7 +32,7 @@ class RemoteProvider:
 
     async def start(self, config: FleetConfig, host: str | None, port: int) -> str:
         """Listen on `host`, or this node's address, and a port (0: a free one); return the base URL."""
-        from swarm.live.server import Provider  # hosts do without the server's code
+        from swarm.provider import Provider  # hosts do without the server's code
 
         address = host or ray.util.get_node_ip_address()
         self._provider = Provider(config, host=address, port=port)

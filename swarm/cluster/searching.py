@@ -16,15 +16,15 @@ import pyarrow as pa
 
 from swarm.config.experiment import Experiment
 from swarm.errors import RunError
-from swarm.live.directed import Order
+from swarm.live.directed_slots import Order
 from swarm.live.targets.control import forgets, occupancy
 from swarm.load.search import Search
-from swarm.measure.batch import Batch
-from swarm.measure.columns import SCHEMA
 from swarm.measure.latency import floats
-from swarm.measure.look import look_at
-from swarm.measure.past import split
-from swarm.measure.rows import frame_bytes, read_journal
+from swarm.measure.level_check import look_at
+from swarm.records.batch import Batch
+from swarm.records.columns import SCHEMA
+from swarm.records.journal import frame_bytes, read_journal
+from swarm.records.takeover import split
 
 SLICES = 20
 """Times that the servers' occupancy is read within a look."""

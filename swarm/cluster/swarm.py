@@ -23,22 +23,22 @@ from swarm.config.experiment import Experiment
 from swarm.errors import RunError
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import CoordinatorPlan, Snapshot
-from swarm.live.directed import Order
+from swarm.live.directed_slots import Order
 from swarm.live.host import HostPlan
 from swarm.live.roster import Roster
 from swarm.live.targets.body import BYTES_PER_TOKEN
 from swarm.live.targets.control import resolve, server_counters
 from swarm.live.targets.counters import difference
 from swarm.live.targets.fidelity import measured
-from swarm.load.asked import asked_sessions_mean
+from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
-from swarm.load.share import slots_of
-from swarm.measure.batch import Batch
-from swarm.measure.past import heard_until, is_lost, past_of
-from swarm.measure.settle import read_batches
-from swarm.measure.store import RunFolder
+from swarm.load.requested import asked_sessions_mean
 from swarm.measure.totals import ServerCounters
-from swarm.report.terminal import Live
+from swarm.records.batch import Batch
+from swarm.records.journal import read_batches
+from swarm.records.run_folder import RunFolder
+from swarm.records.takeover import heard_until, is_lost, past_of
+from swarm.report.run.terminal import Live
 from swarm.workload.source import Material, open_source, session_index
 
 START_DELAY_S = 0.5

@@ -19,9 +19,9 @@ from swarm.kvcache.loss import CAUSES, Losses
 from swarm.kvcache.moves import CacheRules
 from swarm.kvcache.prefix import Uses
 from swarm.kvcache.tier import Tier, TierSpec
-from swarm.measure.batch import Place
-from swarm.measure.columns import LOST
 from swarm.measure.reconcile import sends
+from swarm.records.batch import Place
+from swarm.records.columns import LOST
 
 _MODELLED = ("block_rounding", "ttl", "capacity")
 """Causes that a pool without time can tell; what is left between it and the server is unexplained."""

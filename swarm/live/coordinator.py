@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.config.experiment import Experiment
-from swarm.live.outbox import RETIRED
-from swarm.measure.batch import Batch, Gauges
-from swarm.measure.past import Past, heard_until, is_lost, past_of, split
-from swarm.measure.rows import Journal, read_journal
-from swarm.measure.settle import read_batches, windows_of
+from swarm.live.report_outbox import RETIRED
+from swarm.measure.results import windows_of
+from swarm.records.batch import Batch, Gauges
+from swarm.records.journal import Journal, read_batches, read_journal
+from swarm.records.takeover import Past, heard_until, is_lost, past_of, split
 
 JOURNALS = "coordinator-*.journal"
 WINDOWS_SHOWN = 15

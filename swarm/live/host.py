@@ -10,21 +10,21 @@ from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.live import collector
+from swarm.live.admission_gate import Gate
 from swarm.live.clock import RunClock
-from swarm.live.directed import DirectedSlots, Order
-from swarm.live.gate import Gate
+from swarm.live.directed_slots import DirectedSlots, Order
 from swarm.live.interpreter import Interpreter, Stopped, Takeover
-from swarm.live.lag import LoopLag
 from swarm.live.ledger import HostLedger
-from swarm.live.outbox import ENDING_S_MAX, REPORT_S_MAX, Outbox, Report
+from swarm.live.loop_lag import LoopLag
+from swarm.live.report_outbox import ENDING_S_MAX, REPORT_S_MAX, Outbox, Report
 from swarm.live.targets.openai import OpenAITarget
 from swarm.load.admission import Admission
+from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
 from swarm.load.shapes import Span
-from swarm.load.share import slots_of
-from swarm.measure.past import Past
-from swarm.measure.rows import warm_up
-from swarm.measure.settle import windows_of
+from swarm.measure.results import windows_of
+from swarm.records.rows import warm_up
+from swarm.records.takeover import Past
 from swarm.workload.effects import Agent, Ended
 from swarm.workload.source import Material, open_source, session_name
 

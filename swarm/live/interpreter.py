@@ -9,12 +9,12 @@ from functools import partial
 from operator import sub
 from typing import Protocol
 
+from swarm.live.admission_gate import Gate
 from swarm.live.clock import TICK_S, RunClock
-from swarm.live.gate import Gate
-from swarm.live.rows import OpenRequest, row_of
 from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
-from swarm.measure.past import Answer, Past
-from swarm.measure.record import RequestRow
+from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.records.row import RequestRow
+from swarm.records.takeover import Answer, Past
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
 

@@ -12,16 +12,17 @@ import pyarrow as pa
 
 from swarm.context.tree import Node
 from swarm.live.clock import RunClock
-from swarm.live.lag import LoopLag, cpu_wait_s
-from swarm.live.rows import OpenRequest, row_of
+from swarm.live.loop_lag import LoopLag, cpu_wait_s
 from swarm.live.targets.turn import TurnResult
-from swarm.measure.batch import AgentStep, Batch, Gauges, Place
+from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.measure.ideal import Ideal
-from swarm.measure.past import Past
-from swarm.measure.record import RequestRow
-from swarm.measure.rows import Journal, RowTable, batch_of, to_message
 from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
+from swarm.records.batch import AgentStep, Batch, Gauges, Place
+from swarm.records.journal import Journal
+from swarm.records.row import RequestRow
+from swarm.records.rows import RowTable, batch_of, to_message
+from swarm.records.takeover import Past
 from swarm.workload.effects import Agent, Infer
 
 FAULTS_MAX = 16

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from swarm.config.load import SearchConfig
-from swarm.measure.look import Evidence, Look
+from swarm.measure.level_check import Evidence, Look
 
 LEVELS_MAX = 64
 """Levels that one search tries."""

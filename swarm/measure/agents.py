@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from swarm.measure.batch import AgentStep
+from swarm.records.batch import AgentStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from swarm.measure.batch import Batch, Gauges
 from swarm.measure.sketch import Sketch
+from swarm.records.batch import Batch, Gauges
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from swarm.context.tree import Node, Prompt
-from swarm.measure.batch import Place
-from swarm.measure.columns import LOST
 from swarm.measure.ideal import Ideal
+from swarm.records.batch import Place
+from swarm.records.columns import LOST
 
 
 def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -> pa.Table:

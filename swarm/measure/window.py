@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from swarm.measure.latency import Floats, effective_ttft_s, flags, floats, send_lag_s, tpot_s, ttft_s
-from swarm.measure.rows import from_message, to_message
 from swarm.measure.sketch import Sketch
+from swarm.records.rows import from_message, to_message
 
 COUNTS = (
     "sent",

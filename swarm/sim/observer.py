@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm.fleet.events import Finished, Refused
-from swarm.measure.record import Outcome, RequestRow
+from swarm.records.row import Outcome, RequestRow
 from swarm.sim.kernel import Flight
 
 

@@ -15,11 +15,11 @@ from swarm.fleet.events import Finished, Refused
 from swarm.load.admission import Admission
 from swarm.load.pacing import Pacing, pacing_of
 from swarm.measure.agents import count_agents
-from swarm.measure.batch import AgentStep
-from swarm.measure.record import RequestRow
-from swarm.measure.settle import Settled, windows_of
-from swarm.measure.spool import RowSpool
+from swarm.measure.results import Results, windows_of
 from swarm.measure.totals import RunTotals
+from swarm.records.batch import AgentStep
+from swarm.records.row import RequestRow
+from swarm.records.spool import RowSpool
 from swarm.sim.kernel import Flight, Kernel
 from swarm.sim.observer import interrupted_row, row_of
 from swarm.sim.searching import Searching
@@ -41,7 +41,7 @@ class Watch(Protocol):
         """Return False to end the run here; called once in `WATCH_REQUESTS` requests."""
 
 
-def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = None) -> Settled:
+def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = None) -> Results:
     """Run an experiment in virtual time; the same experiment and seed give the same result to the byte."""
     source = open_source(experiment.workload, experiment.seed, scripts)
     pacing = pacing_of(experiment.load, source.count, experiment.seed)
@@ -202,7 +202,7 @@ class Book:
             self._refusals[end.reason] = self._refusals.get(end.reason, 0) + 1
         self._note(row_of(flight, end, measured_from_s=self._experiment.load.warmup_s))
 
-    def settle(self, kernel: Kernel, ended_s: float) -> Settled:
+    def settle(self, kernel: Kernel, ended_s: float) -> Results:
         """Add everything up; requests still open are interrupted."""
         warmup_s = self._experiment.load.warmup_s
         for _, flight in sorted(kernel.flights.items()):
@@ -241,7 +241,7 @@ class Book:
             fleet=self.fleet_counters,
             refusals=tuple(self._refusals.items()),
         )
-        return Settled(rows, totals, windows, ())
+        return Results(rows, totals, windows, ())
 
     def _note(self, row: RequestRow) -> None:
         self._rows.append(row)

@@ -10,10 +10,10 @@ from swarm.config.experiment import Experiment
 from swarm.fleet.build import build_fleet
 from swarm.fleet.fleet import Fleet
 from swarm.load.search import Search
-from swarm.measure.columns import SCHEMA
-from swarm.measure.look import look_at
-from swarm.measure.record import RequestRow
-from swarm.measure.rows import batch_of
+from swarm.measure.level_check import look_at
+from swarm.records.columns import SCHEMA
+from swarm.records.row import RequestRow
+from swarm.records.rows import batch_of
 from swarm.sim.kernel import Kernel
 
 SLICES = 20

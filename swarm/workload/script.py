@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from swarm.errors import TraceError
-from swarm.measure.paths import BrokenChainError
+from swarm.workload.block_paths import BrokenChainError
 from swarm.workload.effects import ThinkKind
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 

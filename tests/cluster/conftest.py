@@ -199,7 +199,7 @@ class Run:
 
     def wait_for_batches(self, host: int, count: int, epoch: int = 0) -> None:
         """Return when a host has journaled so many batches."""
-        from swarm.measure.rows import read_journal
+        from swarm.records.journal import read_journal
 
         path = self.out / "journal" / f"host-{host:05d}-{epoch}.journal"
         self.wait_until(lambda: path.exists() and sum(1 for _ in read_journal(path)) >= count)

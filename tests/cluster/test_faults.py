@@ -12,7 +12,7 @@ import orjson
 import pyarrow.parquet
 import pytest
 
-from swarm.measure.settle import read_batches
+from swarm.records.journal import read_batches
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 """Processes start slowly where a machine is busy; nothing here waits for a fixed time."""
@@ -46,7 +46,7 @@ def check_books(out: Path) -> None:
 
 
 def _final(batch: Any) -> list[dict[str, Any]]:
-    from swarm.measure.past import split
+    from swarm.records.takeover import split
 
     return split(batch)[0].to_pylist()
 

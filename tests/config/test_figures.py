@@ -9,13 +9,13 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from swarm.commands.simulate import simulate_into
 from swarm.config.experiment import Experiment
 from swarm.config.figures import FIGURES, Figure
 from swarm.config.fleet import TierName
 from swarm.config.sweep import EconomicsConfig
-from swarm.measure.store import RunFolder
-from swarm.report.simulated import simulate_into
-from swarm.report.sweep_points import derived
+from swarm.records.run_folder import RunFolder
+from swarm.report.sweep.points import derived
 
 SAY_NOTHING_OF_A_RUN = {"schema", "seed"}
 PRICES = {"input_per_mtok": 1.0, "output_per_mtok": 5.0}

@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from swarm.cluster.sweep import simulate_point
+from swarm.commands.sweep import simulate_point
 from swarm.config.read import Point, read_points
-from swarm.report.sweep_points import PointResult, derived, figure
+from swarm.report.sweep.points import PointResult, derived, figure
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SWEEPS = [path for path in sorted(EXPERIMENTS.glob("*.yaml")) if "\nsweep:" in path.read_text()]

@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from swarm.cluster.sweep import simulate_point
+from swarm.commands.sweep import simulate_point
 from swarm.config.read import Point, read_experiment, read_points
-from swarm.report.sweep_points import PointResult, derived, figure
+from swarm.report.sweep.points import PointResult, derived, figure
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OUTPUT, HITS, TTFT = "throughput.output_tokens_per_s", "cache.hit_rate", "effective_ttft_s.p50"

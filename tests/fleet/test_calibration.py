@@ -61,7 +61,7 @@ def test_no_coefficient_is_negative_where_the_best_line_falls() -> None:
 def test_a_written_fleet_is_a_fleet() -> None:
     from yaml import safe_load
 
-    from swarm.live.calibrate import fleet_text
+    from swarm.commands.calibrate import fleet_text
 
     found = calibrate([PrefillProbe(256, 0.1), PrefillProbe(4_096, 0.2)], [DecodeProbe(1, 96, 0.01)] * 3, [])
     text = fleet_text(found, url="http://127.0.0.1:1", model="any")

@@ -18,8 +18,8 @@ from swarm.context.tree import root
 from swarm.fleet.build import build_fleet
 from swarm.live.clock import RunClock
 from swarm.live.interpreter import Interpreter
-from swarm.live.server.provider import Provider
 from swarm.live.targets.openai import OpenAITarget
+from swarm.provider.server import Provider
 from swarm.sim.kernel import Flight, Kernel
 from swarm.workload.effects import Agent, Infer, Inferred, Join, Program, Spawn, Think
 

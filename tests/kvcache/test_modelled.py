@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from swarm.config.cache_model import CacheModelConfig
 from swarm.kvcache.modelled import with_modelled
-from swarm.measure.batch import Place
-from swarm.measure.columns import LOST, LOST_TO
 from swarm.measure.reconcile import with_ideal
-from swarm.measure.record import RequestRow
-from swarm.measure.rows import RowTable
+from swarm.records.batch import Place
+from swarm.records.columns import LOST, LOST_TO
+from swarm.records.row import RequestRow
+from swarm.records.rows import RowTable
 
 SIZE = 4
 PLACES = (Place("root", None, 0), Place("a", "root", 8), Place("b", "root", 6), Place("c", "a", 15))

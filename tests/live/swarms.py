@@ -16,11 +16,12 @@ from typing import Any
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.live.host import Host, HostPlan
-from swarm.live.server import Provider
-from swarm.load.share import slots_of
-from swarm.measure.batch import Batch
-from swarm.measure.past import Past, heard_until, is_lost, past_of, split
-from swarm.measure.settle import Settled, read_batches, settle
+from swarm.load.assignment import slots_of
+from swarm.measure.results import Results, results_of
+from swarm.provider import Provider
+from swarm.records.batch import Batch
+from swarm.records.journal import read_batches
+from swarm.records.takeover import Past, heard_until, is_lost, past_of, split
 from swarm.workload.source import load_scripts, session_index
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -176,9 +177,9 @@ class Local:
         """Return what is in the journals."""
         return read_batches(sorted(self.folder.glob("*.journal")))
 
-    def settled(self) -> Settled:
+    def settled(self) -> Results:
         """Add up what is in the journals."""
-        return settle(
+        return results_of(
             self.batches(),
             self.config,
             ended_s=max(self.now_s, 0.1),

@@ -10,15 +10,15 @@ from swarm.config.experiment import Experiment
 from swarm.context.tree import root
 from swarm.live.clock import RunClock
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
-from swarm.live.lag import LoopLag
 from swarm.live.ledger import HOST_LOST, HostLedger
-from swarm.live.outbox import RETIRED
-from swarm.live.rows import OpenRequest, row_of
+from swarm.live.loop_lag import LoopLag
+from swarm.live.report_outbox import RETIRED
 from swarm.live.targets.turn import TurnResult
-from swarm.measure.batch import AgentStep, Batch
-from swarm.measure.past import is_lost, past_of
-from swarm.measure.rows import Journal
-from swarm.measure.settle import read_batches, rows_of_hosts, windows_of
+from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.measure.results import rows_of_hosts, windows_of
+from swarm.records.batch import AgentStep, Batch
+from swarm.records.journal import Journal, read_batches
+from swarm.records.takeover import is_lost, past_of
 from swarm.workload.effects import Agent, Infer
 
 EXPERIMENT = Experiment.model_validate({"name": "x", "workload": {"kind": "synthetic"}})

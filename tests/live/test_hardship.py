@@ -1,20 +1,19 @@
 """A target that goes away and returns, and a store that refuses: nothing is lost unseen."""
 
 import asyncio
-import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 from swarms import aimed, experiment, provider
 
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
 from swarm.live.host import Host, HostPlan
-from swarm.measure.batch import Batch
-from swarm.measure.settle import Settled, read_batches, settle
+from swarm.measure.results import Results, results_of
+from swarm.records.batch import Batch
+from swarm.records.journal import read_batches
 
 
-def play(config, folder: Path, meanwhile, report=None) -> Settled:
+def play(config, folder: Path, meanwhile, report=None) -> Results:
     """Run one host of the experiment in this process, with something that happens meanwhile."""
     coordinator = Coordinator(CoordinatorPlan(config, str(folder), epoch=0))
 
@@ -29,7 +28,7 @@ def play(config, folder: Path, meanwhile, report=None) -> Settled:
         await host.close()
 
     asyncio.run(go())
-    return settle(
+    return results_of(
         read_batches(sorted(folder.glob("*.journal"))),
         config,
         ended_s=config.load.duration_s,

@@ -6,11 +6,9 @@ The count uses nothing of the project but the rows that the run wrote: which req
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
 from swarms import Local, aimed, experiment, provider
 
 BLOCK_TOKENS = 64

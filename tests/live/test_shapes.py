@@ -1,15 +1,12 @@
 """A load that falls and rises, live: the same sessions as in virtual time."""
 
 import asyncio
-import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 from swarms import aimed, experiment, provider
 
 from swarm.live.host import Host, HostPlan
-from swarm.measure.past import split
+from swarm.records.takeover import split
 from swarm.sim.run import simulate
 
 POINTS = [[0, 4], [1.0, 1], [2.0, 3]]

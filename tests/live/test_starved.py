@@ -1,11 +1,9 @@
 """A host that is starved of CPU says that it was itself, and not the target, that was slow."""
 
 import asyncio
-import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 from swarms import aimed, experiment, provider
 from test_hardship import play
 

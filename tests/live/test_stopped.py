@@ -1,11 +1,6 @@
 """A run is stopped, as by Ctrl-C, and gone on with: nothing of it was lost, and nothing counts twice."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from swarms import Local, aimed, experiment, provider
 
 from swarm.measure.series import series

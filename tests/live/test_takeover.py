@@ -1,14 +1,9 @@
 """A host is killed; another one goes on with its sessions from what reached the journal."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from swarms import Local, aimed, experiment, provider
 
-from swarm.measure.past import session_of
+from swarm.records.takeover import session_of
 
 PLANNED = ("planned_prompt_tokens", "planned_output_tokens", "kind", "opened_by", "prompt_node", "role")
 

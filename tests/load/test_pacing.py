@@ -1,8 +1,8 @@
 import pytest
 
 from swarm.config.load import LoadConfig
+from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
-from swarm.load.share import slots_of
 
 
 @pytest.mark.parametrize(

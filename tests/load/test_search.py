@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from oracles import ORACLES, is_covered
 
 from swarm.config.load import SearchConfig
 from swarm.load.search import Search
-from swarm.measure.look import Evidence, Look, share_interval
+from swarm.measure.level_check import Evidence, Look, share_interval
 from swarm.measure.slo import Trials
 from swarm.sim.run import simulate
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.measure.agents import count_agents
-from swarm.measure.batch import AgentStep
+from swarm.records.batch import AgentStep
 
 LIVES = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20), st.booleans()), max_size=12)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from swarm.measure.batch import Batch, Gauges
 from swarm.measure.hosts import host_loads, hosts_summary
 from swarm.measure.sketch import Sketch
+from swarm.records.batch import Batch, Gauges
 
 
 def batch(

@@ -7,10 +7,10 @@ import pytest
 
 from swarm.config.slo import ObjectiveConfig
 from swarm.measure.latency import Selection
-from swarm.measure.record import RequestRow
-from swarm.measure.rows import RowTable
 from swarm.measure.sketch import Sketch
 from swarm.measure.slo import judge, trials_of, within_all
+from swarm.records.row import RequestRow
+from swarm.records.rows import RowTable
 
 
 def row(**changes: Any) -> RequestRow:

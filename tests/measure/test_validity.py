@@ -8,11 +8,11 @@ import pytest
 from swarm.config.experiment import AuditConfig
 from swarm.measure.hosts import HostLoad
 from swarm.measure.latency import Selection, flags
-from swarm.measure.record import RequestRow
-from swarm.measure.rows import RowTable
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import invalid_reasons
+from swarm.records.row import RequestRow
+from swarm.records.rows import RowTable
 
 FACTS = RunFacts(
     run_id="r",

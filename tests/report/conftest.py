@@ -11,14 +11,14 @@ from swarm.config.experiment import Experiment
 from swarm.config.load import LoadConfig
 from swarm.config.slo import ObjectiveConfig
 from swarm.config.workload import SyntheticConfig
-from swarm.measure.record import RequestRow
-from swarm.measure.rows import RowTable, merged
 from swarm.measure.series import series
 from swarm.measure.sketch import Sketch
-from swarm.measure.store import RunFolder
 from swarm.measure.summary import summarize
 from swarm.measure.totals import RunTotals, facts_of
 from swarm.measure.window import Windows
+from swarm.records.row import RequestRow
+from swarm.records.rows import RowTable, merged
+from swarm.records.run_folder import RunFolder
 
 DURATION_S = 900.0
 WARMUP_S = 60.0

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from swarm.report.charts import time_axis, write_picture
-from swarm.report.compare import SHOWN
+from swarm.report.compare.comparison import SHOWN
 from swarm.report.theme import TOKENS
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from swarm.config.experiment import Experiment
-from swarm.measure.store import RunFolder
 from swarm.measure.summary import summarize
 from swarm.measure.totals import facts_of
-from swarm.report.compare import compare, regressions
+from swarm.records.run_folder import RunFolder
+from swarm.report.compare.comparison import compare, regressions
 from swarm.sim.run import simulate
 
 EXPERIMENT: dict[str, Any] = {

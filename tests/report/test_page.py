@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from swarm.measure.store import RunFolder
-from swarm.report.command import report
-from swarm.report.page import write_report
+from swarm.commands.report import report
+from swarm.records.run_folder import RunFolder
+from swarm.report.run.page import write_report
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from swarm.config.sweep import EconomicsConfig
-from swarm.report.sweep_points import zone
-from swarm.report.sweep_shape import sentences, shapes
+from swarm.report.sweep.points import zone
+from swarm.report.sweep.shapes import sentences, shapes
 
 XS = (1, 2, 4, 8)
 

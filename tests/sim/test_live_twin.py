@@ -12,11 +12,11 @@ import pytest
 
 from swarm.config.experiment import Experiment
 from swarm.live.host import Host, HostPlan
-from swarm.live.server import Provider
-from swarm.live.server.journal import recorded, replay
-from swarm.measure.batch import Batch
 from swarm.measure.latency import tpot_s, ttft_s
-from swarm.measure.settle import settle
+from swarm.measure.results import results_of
+from swarm.provider import Provider
+from swarm.provider.journal import recorded, replay
+from swarm.records.batch import Batch
 from swarm.sim.run import simulate
 
 SEEDS = 20
@@ -100,7 +100,7 @@ def live(config: Experiment, journal: Path) -> pa.Table:
         finally:
             await host.close()
             await provider.close()
-        return settle(
+        return results_of(
             batches,
             resolved,
             ended_s=time.time() - began_s,

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 
 from swarm.config.experiment import Experiment
-from swarm.measure.batch import Place
-from swarm.measure.columns import LOST
 from swarm.measure.reconcile import with_ideal
-from swarm.measure.settle import Settled
+from swarm.measure.results import Results
+from swarm.records.batch import Place
+from swarm.records.columns import LOST
 from swarm.sim.run import simulate
 
 
@@ -28,7 +28,7 @@ def experiment(seed: int = 1, **load: object) -> Experiment:
     )
 
 
-def digest(settled: Settled) -> bytes:
+def digest(settled: Results) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, settled.rows.schema) as writer:
         writer.write_table(settled.rows)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
-from swarm.workload.formats import dag, inputs_json, mooncake, multi_turn, stretches, weka
+from swarm.workload.formats.block_traces import mooncake, weka
+from swarm.workload.formats.conversations import dag, inputs_json, multi_turn, stretches
 from swarm.workload.formats.files import OnBroken, OnOther, trace_files
 from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format

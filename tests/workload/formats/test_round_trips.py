@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from swarm.commands.convert import convert
 from swarm.errors import UsageError
-from swarm.report.convert import convert
 from swarm.workload.formats import read_sessions, write_sessions
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 from tests.workload.formats.recorded import request, session, subagent

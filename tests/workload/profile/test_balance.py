@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from swarm.config.profile import BalanceConfig
 from swarm.config.read import read_profile
-from swarm.measure.curves import hits_by_capacity
-from swarm.report.fit_compare import distance
+from swarm.report.fit.comparison import distance
+from swarm.reuse.curves import hits_by_capacity
+from swarm.reuse.survey import Survey
 from swarm.workload.formats import fail, read_sessions
 from swarm.workload.profile.balance import (
     ANY_GAP_S,
@@ -26,7 +27,6 @@ from swarm.workload.profile.balance import (
 from swarm.workload.profile.sample import Sampler
 from swarm.workload.profile.turns import Floats, Turns, observe
 from swarm.workload.recorded import RecordedRequest, RecordedSession
-from swarm.workload.survey import Survey
 
 from .test_fit import SHIPPED
 

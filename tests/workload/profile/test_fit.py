@@ -11,7 +11,7 @@ import pytest
 from swarm.config.profile import ProfileFile
 from swarm.config.read import read_profile
 from swarm.errors import ConfigError, UsageError
-from swarm.report.fit_compare import distance, summed_up
+from swarm.report.fit.comparison import distance, summed_up
 from swarm.workload.formats import read_sessions, write_sessions
 from swarm.workload.profile.fitted import dump, fit, write_profile
 from swarm.workload.profile.generated import generate

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from swarm.report.fit_compare import distance
+from swarm.report.fit.comparison import distance
 from swarm.workload.profile.balance import _reversed_bits
 from swarm.workload.profile.normal import cdf, ppf, scores
 from swarm.workload.profile.tables import LEVELS, short, table_of

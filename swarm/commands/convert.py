@@ -1,0 +1,45 @@
+"""`swarm convert`: sessions of one format in, of another out, and what got lost in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from swarm.commands.broken_traces import handler, tell_others
+from swarm.errors import UsageError
+from swarm.report.live.progress import Progress
+from swarm.workload.formats import Opened, open_format, write_sessions
+from swarm.workload.formats.files import OnBroken, sizes
+from swarm.workload.recorded import RecordedSession
+
+
+def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_broken: str) -> int:
+    """Convert, tell the losses on stderr and the destination on stdout."""
+    handle, _ = handler(on_broken)
+    opened = open_format(from_format)
+    files = opened.files([source], tell_others)
+    nothing = UsageError(f"{source}: no sessions in it; is the format {from_format!r} right?")
+    try:
+        _, losses = write_sessions(_sessions(opened, files, handle, nothing), dest, to_format)
+    except OSError as fault:
+        raise UsageError(f"{fault.filename or dest}: {fault.strerror}") from None
+    for line in losses.lines():
+        print(f"swarm: lost: {line}", file=sys.stderr)
+    print(dest, flush=True)
+    return 0
+
+
+def _sessions(
+    opened: Opened, files: list[Path], handle: OnBroken, nothing: UsageError
+) -> Iterator[RecordedSession]:
+    """Yield the sessions of files; raise `nothing` where there is none, so that none is written."""
+    count = 0
+    with Progress("converted", sizes(files), sys.stderr) as progress:
+        for file in files:
+            for session in opened.read(file, handle):
+                count += 1
+                yield session
+            progress.step(f"{count} sessions")
+    if not count:
+        raise nothing

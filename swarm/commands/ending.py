@@ -1,0 +1,91 @@
+"""The end of a run, live or simulated: its folder written, its report drawn, its numbers shown."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+from swarm.config.experiment import Experiment
+from swarm.fleet.caveats import caveats
+from swarm.kvcache.modelled import with_modelled
+from swarm.measure.results import Results
+from swarm.measure.series import series
+from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
+from swarm.measure.totals import RunFacts, RunTotals
+from swarm.records.run_folder import RunFolder
+from swarm.report.run.drawing import draw
+from swarm.report.run.terminal import show_summary
+
+REFUSALS_SHOWN = 3
+
+
+def record(
+    folder: RunFolder,
+    experiment: Experiment,
+    facts: RunFacts,
+    settled: Results,
+    *,
+    signal_number: int | None,
+) -> dict[str, Any]:
+    """Write rows, windows and summary into the run folder; return the summary."""
+    rows = settled.rows
+    if experiment.cache_model is not None and settled.places:
+        rows = with_modelled(
+            rows, settled.places, experiment.cache_model, block_tokens=experiment.ideal_block_tokens
+        )
+    summary = summarize(rows, facts=facts, totals=settled.totals)
+    cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
+    summary["notes"] = [*cut, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
+    if facts.tiers is not None:
+        notes = caveats(experiment.fleet, longest_computed_tokens(rows))
+        summary["notes"] += [*notes, *noted(summary, settled.totals)]
+    folder.write_requests(rows)
+    folder.write_windows(series(settled.windows))
+    folder.write_summary(summary)
+    return summary
+
+
+def _unused(experiment: Experiment, facts: RunFacts) -> list[str]:
+    """Return what was asked for and has no effect in this run."""
+    if experiment.cache_model is None or facts.mode == "live":
+        return []
+    return ["cache_model is not used: it is for live runs, and here the emulated fleet says what hits"]
+
+
+def stopped(signal_number: int | None, at_s: float, duration_s: float | None) -> list[str]:
+    """Return what a reader must know of a run that a signal has cut short."""
+    if signal_number is None:
+        return []
+    of = "" if duration_s is None else f" of {duration_s:.10g}"
+    return [f"stopped by {signal.Signals(signal_number).name} at {at_s:.1f}{of} s"]
+
+
+def noted(summary: dict[str, Any], totals: RunTotals) -> list[str]:
+    """Return what a reader of an emulated run's figures would not see by himself."""
+    notes = [f"refused {count:,}: {reason}" for reason, count in totals.refusals[:REFUSALS_SHOWN]]
+    for name, counted in (totals.fleet or {"tiers": {}})["tiers"].items():
+        if counted["dropped_blocks"]:
+            share = counted["dropped_blocks"] / counted["offered_blocks"]
+            notes.append(f"{name} dropped {share:.1%} of the blocks that it was to be written")
+        if counted["blocked_writes"]:
+            notes.append(
+                f"{name} let {counted['blocked_writes']:,} writes wait, and their replicas with them"
+            )
+    return notes
+
+
+def finish(
+    folder: RunFolder,
+    experiment: Experiment,
+    facts: RunFacts,
+    settled: Results,
+    *,
+    signal_number: int | None,
+) -> int:
+    """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
+    summary = record(folder, experiment, facts, settled, signal_number=signal_number)
+    show_summary(summary)
+    draw(folder)
+    print(folder.path, file=sys.stdout, flush=True)
+    return exit_code(summary, signal_number)

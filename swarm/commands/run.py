@@ -1,0 +1,151 @@
+"""`swarm run`: from an experiment, or from what a run left, to a run folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from swarm.cluster.session import ray_session
+from swarm.cluster.swarm import Before, RunEnd, Swarm, before_of
+from swarm.commands.ending import finish
+from swarm.config.experiment import Experiment
+from swarm.config.read import validate
+from swarm.config.workload import ReplayConfig
+from swarm.errors import RunError, UsageError
+from swarm.interrupts import Interrupts
+from swarm.measure.results import results_of
+from swarm.measure.totals import facts_of
+from swarm.records.journal import read_batches
+from swarm.records.origin import command, origin_of
+from swarm.records.run_folder import RUN, RunFolder
+from swarm.urls import check_writable, fetched, is_url, upload, url_of
+from swarm.workload.source import left_out, load_scripts
+
+
+def run_live(experiment: Experiment, out: str | None) -> int:
+    """Carry out an experiment; return the exit code."""
+    started = datetime.now(UTC)
+    run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}"
+    url = None
+    if out is not None and is_url(out):
+        url, out = url_of(out), None
+        check_writable(url)
+    with Interrupts() as interrupts:
+        folder = RunFolder.create(Path(out) if out is not None else Path("results") / run_id)
+
+        def begin() -> None:
+            origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
+            folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
+
+        try:
+            code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, before=None)
+        finally:
+            folder.discard_unbegun()
+    if url is not None:
+        _send(folder, url)
+    return code
+
+
+def resume_live(path: Path) -> int:
+    """Go on with a run that was cut off, from its journals; return the exit code."""
+    if not (path / RUN).is_file():
+        raise UsageError(f"--resume {path}: not a run folder: it has no {RUN}")
+    folder = RunFolder(path)
+    data = folder.run()
+    if data.get("mode") != "live":
+        raise UsageError(
+            f"--resume {path}: only live runs can be gone on with; this one is {data.get('mode')!r}"
+        )
+    experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
+    with Interrupts() as interrupts:
+        code = _carry_out(
+            experiment, folder, interrupts, lambda: None, run_id=data["run_id"], before=before_of(folder)
+        )
+    if data.get("out") is not None:
+        _send(folder, data["out"])
+    return code
+
+
+def _carry_out(
+    experiment: Experiment,
+    folder: RunFolder,
+    interrupts: Interrupts,
+    begin: Callable[[], None],
+    *,
+    run_id: str,
+    before: Before | None,
+) -> int:
+    end = _driven(experiment, folder, interrupts, begin, run_id=run_id, before=before)
+    settled = results_of(
+        read_batches(sorted(folder.journals.glob("*.journal"))),
+        experiment,
+        ended_s=end.at_s,
+        faults=end.faults,
+        counters=end.counters,
+        sessions_asked_mean=end.sessions_asked_mean,
+        clock_offsets_s=end.clock_offsets_s,
+        capacity=end.capacity,
+    )
+    facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
+    try:
+        return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
+    except OSError as fault:
+        raise RunError(
+            f"{folder.path}: the results cannot be written: {fault.strerror}; the journals are there: "
+            f"make room, then swarm run --resume {folder.path}"
+        ) from None
+
+
+def _driven(
+    experiment: Experiment,
+    folder: RunFolder,
+    interrupts: Interrupts,
+    begin: Callable[[], None],
+    *,
+    run_id: str,
+    before: Before | None,
+) -> RunEnd:
+    """Return how the load ended; of a run that is only added up, how it had."""
+    limit_s = experiment.load.duration_s
+    if before is not None and limit_s is not None and before.stopped_s >= limit_s:
+        # The load was over: all that is left to do is to add up.
+        return RunEnd(limit_s, (), None, None, {})
+    if before is not None and experiment.load.search is not None:
+        print(f"{folder.path}: a search is not gone on with; what it left is added up", file=sys.stderr)
+        return RunEnd(before.stopped_s, (), None, None, {})
+    local = _with_local_traces(experiment)
+    scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
+    interrupts.heed()
+
+    def begin_with_scripts() -> None:
+        begin()
+        folder.write_left_out(left_out(scripts))
+
+    with ray_session(name=run_id):
+        interrupts.heed()
+        swarm = Swarm(experiment, scripts, folder, run_id=run_id, before=before)
+        try:
+            return swarm.drive(interrupts, begin_with_scripts)
+        finally:
+            swarm.close()
+
+
+def _send(folder: RunFolder, url: str) -> None:
+    try:
+        upload(folder.path, url)
+    except OSError as fault:
+        raise RunError(
+            f"--out {url}: the results could not be sent: {fault}; they are in {folder.path}"
+        ) from None
+    print(url, file=sys.stdout, flush=True)
+
+
+def _with_local_traces(experiment: Experiment) -> Experiment:
+    """Return the experiment with traces that are here, where it names a URL."""
+    workload = experiment.workload
+    if not isinstance(workload, ReplayConfig) or not is_url(workload.path):
+        return experiment
+    local = workload.model_copy(update={"path": fetched(workload.path)})
+    return experiment.model_copy(update={"workload": local})

@@ -1,0 +1,128 @@
+"""A run's results: rows, totals and windows, added up from the batches of its hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from swarm.config.experiment import Experiment
+from swarm.measure.agents import completions_s, count_agents
+from swarm.measure.hosts import host_loads
+from swarm.measure.reconcile import with_ideal
+from swarm.measure.sketch import Sketch
+from swarm.measure.totals import RunTotals, ServerCounters
+from swarm.measure.window import Windows
+from swarm.records.batch import AgentStep, Batch, Gauges, Place
+from swarm.records.rows import merged
+from swarm.records.takeover import split
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A run's rows and what goes with them."""
+
+    rows: pa.Table
+    totals: RunTotals
+    windows: Windows
+    places: tuple[Place, ...]
+    """The context tree of what was sent, by name; none of a simulation, whose fleet knows its hits."""
+
+
+def windows_of(experiment: Experiment) -> Windows:
+    """Return the empty windows of a run: alike on every host."""
+    return Windows(window_s=experiment.window_s, origin_s=experiment.load.warmup_s)
+
+
+def results_of(
+    batches: list[Batch],
+    experiment: Experiment,
+    *,
+    ended_s: float,
+    faults: tuple[str, ...],
+    counters: ServerCounters | None,
+    sessions_asked_mean: float | None,
+    clock_offsets_s: dict[int, float],
+    capacity: dict[str, Any] | None = None,
+) -> Results:
+    """Add up; requests that were open when their host was lost are interrupted.
+
+    Those that a host sent and never wrote a row for are unaccounted.
+    """
+    rows = merged(rows_of_hosts(batches))
+    faults += tuple(fault for batch in batches for fault in batch.faults)
+    places: list[Place] = [place for batch in batches for place in batch.places]
+    steps: list[AgentStep] = [step for batch in batches for step in batch.agents]
+    itl, loop_lag = Sketch(), Sketch()
+    last: dict[tuple[int, int], Gauges] = {}
+    for batch in batches:
+        itl.merge(Sketch.from_bytes(batch.itl))
+        loop_lag.merge(Sketch.from_bytes(batch.loop_lag))
+        last[batch.host, batch.epoch] = batch.gauges
+    sent = sum(gauges.sent for gauges in last.values())
+    measured_from_s = min(experiment.load.warmup_s, ended_s)
+    agents = count_agents(steps, from_s=measured_from_s, to_s=ended_s)
+    totals = RunTotals(
+        measured_from_s=measured_from_s,
+        measured_to_s=ended_s,
+        sessions_started=sum(gauges.sessions_started for gauges in last.values()),
+        sessions_finished=sum(gauges.sessions_finished for gauges in last.values()),
+        orchestrators_started=agents.orchestrators,
+        subagents_started=agents.subagents,
+        peak_live=agents.peak_live,
+        live_agents_mean=agents.live_mean,
+        sent=sent,
+        in_flight=0,
+        unaccounted=sent - rows.num_rows,
+        itl=itl,
+        loop_lag=loop_lag,
+        hosts=host_loads(batches, clock_offsets_s),
+        sessions_asked_mean=sessions_asked_mean,
+        sessions_live_mean=agents.live_orchestrators_mean,
+        counters=counters,
+        capacity=capacity,
+        faults=faults,
+        session_s=completions_s(steps, measured_from_s, orchestrators=True),
+        subagent_s=completions_s(steps, measured_from_s, orchestrators=False),
+    )
+    rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
+    windows = windows_of(experiment)
+    windows.add(rows)
+    for batch in batches:
+        for step in batch.agents:
+            note = windows.agent_started if step.change > 0 else windows.agent_ended
+            note(step.at_s, host=batch.host, is_subagent=not step.is_orchestrator)
+    return Results(rows, totals, windows, tuple(places))
+
+
+def rows_of_hosts(batches: list[Batch]) -> Iterator[pa.Table]:
+    """Yield the rows of each host and epoch: the final ones, then the open ones that never became final."""
+    for (_, _), group in groupby(batches, key=lambda batch: (batch.host, batch.epoch)):
+        ended: set[tuple[str, int]] = set()
+        opened: list[pa.Table] = []
+        heard_until_s = 0.0
+        for batch in group:
+            heard_until_s = batch.gauges.at_s
+            final, provisional = split(batch)
+            ended |= set(_turns(final))
+            if provisional.num_rows:
+                opened.append(provisional)
+            yield final
+        if opened:
+            table = pa.concat_tables(opened)
+            lost = table.filter(pa.array([turn not in ended for turn in _turns(table)], pa.bool_()))
+            yield _ended_at(lost, heard_until_s)
+
+
+def _turns(table: pa.Table) -> Iterator[tuple[str, int]]:
+    return zip(table.column("agent").to_pylist(), table.column("turn").to_pylist(), strict=True)
+
+
+def _ended_at(table: pa.Table, at_s: float) -> pa.Table:
+    """Return rows as ended when their host was last heard."""
+    at = table.schema.get_field_index("completed_s")
+    ends = [max(at_s, sent_s) for sent_s in table.column("sent_s").to_pylist()]
+    return table.set_column(at, table.schema.field(at), pa.array(ends, pa.float64()))

@@ -1,0 +1,200 @@
+"""The fleet on the event loop: requests in as they come, events out when they are due."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Protocol
+
+from swarm.context.tree import Node
+from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.fleet.fleet import Fleet
+from swarm.provider.alarm import alarm
+from swarm.provider.counters import Meter
+from swarm.provider.journal import FleetJournal
+
+
+class Listener(Protocol):
+    """Who asked for a request. Called while the fleet tells its events: it must not ask for another one."""
+
+    finish_reason: str
+
+    def first(self, event: FirstToken) -> None:
+        """The first token is there."""
+
+    def tokens(self, total: int) -> None:
+        """More tokens are there, `total` in all."""
+
+    def finished(self, event: Finished) -> None:
+        """All tokens are there; the last call."""
+
+    def refused(self, event: Refused) -> None:
+        """There will be none; the only call."""
+
+    def failed(self, reason: str) -> None:
+        """The fleet has broken down: there will be no more; the last call."""
+
+
+class Flight:
+    """A request under way."""
+
+    __slots__ = ("at_s", "listener", "request", "token_s")
+
+    def __init__(self, request: FleetRequest, listener: Listener, at_s: float) -> None:
+        self.request = request
+        self.listener = listener
+        self.at_s = at_s
+        self.token_s = at_s
+
+
+class Driver:
+    """Calls a fleet at the times that it asks for. Time 0 is the driver's birth."""
+
+    def __init__(self, fleet: Fleet, meter: Meter, journal: FleetJournal | None) -> None:
+        self._fleet = fleet
+        self._meter = meter
+        self._journal = journal
+        self._origin_s = monotonic()
+        self._flights: dict[int, Flight] = {}
+        self._claims: dict[Node, list[int]] = {}
+        """Where the requests under way on a node will end, in tokens."""
+        self._alarm = alarm(self._ring)
+        self._alarm_s: float | None = None
+        self._numbers_count = 0
+        self.failure: str | None = None
+        """Why the fleet has broken down: it serves nothing any more."""
+
+    @property
+    def open_count(self) -> int:
+        """Requests that have not ended."""
+        return len(self._flights)
+
+    def next_number(self) -> int:
+        """Return a number for the next request."""
+        self._numbers_count += 1
+        return self._numbers_count
+
+    def submit(self, request: FleetRequest, listener: Listener) -> None:
+        """Give the fleet a request; its events go to `listener`, a refusal before this returns."""
+        if self.failure is not None:
+            listener.failed(self.failure)
+            return
+        now_s = self._now_s()
+        self._flights[request.request_id] = Flight(request, listener, now_s)
+        node, length = request.prompt
+        self._claims.setdefault(node, []).append(length + request.output_tokens)
+        with self._breakdown():
+            self._hear(now_s)
+            if self._journal is not None:
+                self._journal.submit(request, now_s)
+            self._fleet.submit(request, now_s)
+            self._hear(now_s)
+            self._set_alarm()
+
+    def cancel(self, request_id: int) -> None:
+        """Give a request up; its listener hears no more."""
+        if request_id not in self._flights:
+            return
+        now_s = self._now_s()
+        with self._breakdown():
+            self._hear(now_s)
+            if request_id in self._flights:
+                self._land(request_id)
+                self._meter.finished["abort"] += 1
+                if self._journal is not None:
+                    self._journal.cancel(request_id, now_s)
+                self._fleet.cancel(request_id, now_s)
+            self._set_alarm()
+
+    def held_tokens(self, node: Node) -> int:
+        """Return up to where somebody holds a node's content: a memory, or a request under way."""
+        claims = self._claims.get(node)
+        held = self._fleet.held_tokens(node)
+        return held if claims is None else max(held, *claims)
+
+    def close(self) -> None:
+        """Stop the clock."""
+        self._flights.clear()
+        self._alarm.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _now_s(self) -> float:
+        return monotonic() - self._origin_s
+
+    def _hear(self, now_s: float) -> None:
+        """Tell everybody what has happened up to now; tokens of one request at once."""
+        flights, gap = self._flights, self._meter.gap
+        more: dict[int, int] = {}
+        for event in self._fleet.advance(now_s, tokens=True):
+            flight = flights.get(event.request_id)
+            if flight is None:
+                continue
+            if type(event) is Tokens:
+                at_s, request_id, total = event
+                more[request_id] = total
+                gap(at_s - flight.token_s)
+                flight.token_s = at_s
+            else:
+                more.pop(event.request_id, None)
+                self._tell(flight, event)
+        for request_id, total in more.items():
+            flights[request_id].listener.tokens(total)
+
+    def _tell(self, flight: Flight, event: Event) -> None:
+        """Pass an event on that is not one more token."""
+        meter, listener = self._meter, flight.listener
+        if self._journal is not None:
+            self._journal.event(event)
+        if isinstance(event, FirstToken):
+            flight.token_s = event.at_s
+            meter.first(event.cache, event.at_s - flight.at_s)
+            listener.first(event)
+            return
+        self._land(event.request_id)
+        if isinstance(event, Finished):
+            meter.e2e_s.add(event.at_s - flight.at_s)
+            meter.finished[listener.finish_reason] += 1
+            listener.finished(event)
+        elif isinstance(event, Refused):
+            meter.finished["error"] += 1
+            listener.refused(event)
+
+    def _land(self, request_id: int) -> None:
+        request = self._flights.pop(request_id).request
+        node, length = request.prompt
+        claims = self._claims[node]
+        claims.remove(length + request.output_tokens)
+        if not claims:
+            del self._claims[node]
+
+    def _set_alarm(self) -> None:
+        """Ring when the fleet's next event is due."""
+        due_s = self._fleet.next_event_s(tokens=True)
+        if due_s != self._alarm_s:
+            self._alarm_s = due_s
+            self._alarm.set(None if due_s is None else due_s + self._origin_s)
+
+    def _ring(self) -> None:
+        self._alarm_s = None
+        with self._breakdown():
+            self._hear(self._now_s())
+            self._set_alarm()
+
+    @contextmanager
+    def _breakdown(self) -> Iterator[None]:
+        """Let whatever the fleet trips over end every request, instead of leaving all of them waiting."""
+        try:
+            yield
+        except Exception as fault:  # noqa: BLE001 - the fleet's state is not to be trusted any more
+            traceback.print_exception(fault, file=sys.stderr)
+            self.failure = f"the emulated fleet has broken down: {type(fault).__name__}: {fault}"
+            self._alarm.set(None)
+            flights, self._flights = self._flights, {}
+            self._claims.clear()
+            for flight in flights.values():
+                self._meter.finished["error"] += 1
+                flight.listener.failed(self.failure)

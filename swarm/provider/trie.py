@@ -1,0 +1,148 @@
+"""From content to its place in the context tree.
+
+Contents are the fingerprints of their blocks; a branch holds those of its own stretch and is a node of the
+tree. What has been sent once is found again, whoever sends it; what is new extends the branch that it
+continues, or branches off where it differs. So a conversation stays one node, however many turns it has.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from swarm.context.tree import Node
+from swarm.provider.fingerprints import PRINT_BYTES
+
+
+class Branch:
+    """The stretch of blocks from `start` on that one node owns."""
+
+    __slots__ = ("branches", "is_cut", "is_doubted", "key", "node", "parent", "prints", "start")
+
+    def __init__(self, node: Node, parent: Branch | None, key: bytes, start: int, prints: bytes) -> None:
+        self.node = node
+        self.parent = parent
+        self.key = key
+        """Under which its parent, or the trie, has it."""
+        self.start = start
+        self.prints = bytearray(prints)
+        self.is_doubted = False
+        """Some of it was held by nobody when last looked at."""
+        self.is_cut = False
+        """What followed was forgotten: nothing may follow on this node, as it could be something else."""
+        self.branches: dict[bytes, Branch] = {}
+        """By the place and fingerprint of their first block."""
+
+    @property
+    def end(self) -> int:
+        """The block after the last one known."""
+        return self.start + len(self.prints) // PRINT_BYTES
+
+
+class ContentTrie:
+    """All content that somebody may still hold."""
+
+    def __init__(self, *, block_tokens: int) -> None:
+        self._block_tokens = block_tokens
+        self._roots: dict[bytes, Branch] = {}
+        self._names_count = 0
+        self._turn: deque[Branch] = deque()
+        """All branches, the next to be looked at first."""
+        self.blocks_count = 0
+        """Fingerprints held."""
+
+    def __len__(self) -> int:
+        """Return how many branches there are."""
+        return len(self._turn)
+
+    def place(self, kind: bytes, prints: bytes) -> Node:
+        """Return the node on which content ends, from now on known; `kind` keeps ids and text apart."""
+        if not prints:
+            return self._short()
+        first = kind + prints[:PRINT_BYTES]
+        branch = self._roots.get(first)
+        if branch is None:
+            branch = self._roots[first] = self._branch(None, first, 0, prints)
+            return branch.node
+        while True:
+            own = branch.prints
+            at = branch.start * PRINT_BYTES
+            rest = memoryview(prints)[at:]
+            common = _common(own, rest)
+            end = at + common
+            if end == len(prints):
+                return branch.node
+            key = end.to_bytes(8, "little") + prints[end : end + PRINT_BYTES]
+            below = branch.branches.get(key)
+            if below is not None:
+                branch = below
+                continue
+            if common == len(own) and not branch.is_cut:
+                own += rest[common:]
+                self.blocks_count += (len(prints) - end) // PRINT_BYTES
+                return branch.node
+            below = branch.branches[key] = self._branch(branch, key, end // PRINT_BYTES, prints[end:])
+            return below.node
+
+    def forget(self, held_tokens: Callable[[Node], int], count: int) -> None:
+        """Look at the next `count` branches in turn and forget what nobody holds of them.
+
+        `held_tokens` says up to where somebody holds a node's content. What is on its way between two
+        memories is held by neither, so a branch must be found so twice.
+        """
+        turn = self._turn
+        for _ in range(min(count, len(turn))):
+            branch = turn.popleft()
+            held = held_tokens(branch.node) // self._block_tokens
+            kept = max(held, *(below.start for below in branch.branches.values()), 0) - branch.start
+            if kept * PRINT_BYTES >= len(branch.prints):
+                branch.is_doubted = False
+            elif not branch.is_doubted:
+                branch.is_doubted = True
+            elif kept <= 0 and not branch.branches:
+                self._drop(branch)
+                continue
+            else:
+                self._cut(branch, max(kept, 1))
+            turn.append(branch)
+
+    def _branch(self, parent: Branch | None, key: bytes, start: int, prints: bytes) -> Branch:
+        self._names_count += 1
+        self.blocks_count += len(prints) // PRINT_BYTES
+        above = None if parent is None else parent.node
+        node = Node(f"c{self._names_count}", above, start * self._block_tokens)
+        branch = Branch(node, parent, key, start, prints)
+        self._turn.append(branch)
+        return branch
+
+    def _short(self) -> Node:
+        """Return a node for content shorter than a block, which no cache can hold."""
+        self._names_count += 1
+        return Node(f"c{self._names_count}")
+
+    def _drop(self, branch: Branch) -> None:
+        self.blocks_count -= len(branch.prints) // PRINT_BYTES
+        holder = self._roots if branch.parent is None else branch.parent.branches
+        del holder[branch.key]
+
+    def _cut(self, branch: Branch, blocks: int) -> None:
+        self.blocks_count -= len(branch.prints) // PRINT_BYTES - blocks
+        del branch.prints[blocks * PRINT_BYTES :]
+        branch.is_cut = True
+        branch.is_doubted = False
+
+
+def _common(own: bytearray, rest: memoryview) -> int:
+    """Return how many bytes of whole fingerprints two sequences share from their start."""
+    size = min(len(own), len(rest))
+    if own[:size] == rest[:size]:
+        return size
+    low, high = 0, size // PRINT_BYTES
+    # Invariant: [0, low) is shared, [low, high) holds the first difference.
+    while high - low > 1:
+        middle = (low + high) // 2
+        if own[low * PRINT_BYTES : middle * PRINT_BYTES] == rest[low * PRINT_BYTES : middle * PRINT_BYTES]:
+            low = middle
+        else:
+            high = middle
+    return low * PRINT_BYTES

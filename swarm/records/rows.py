@@ -1,0 +1,109 @@
+"""Rows in bulk: from `RequestRow`s to Arrow tables and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from swarm.records.columns import BY_TIER, LOST, PLAIN, SCHEMA
+from swarm.records.row import RequestRow
+
+CHUNK_ROWS = 8192
+COMPRESSED_ROWS_LEAST = 64
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+ORDER = [(name, "ascending") for name in ("intended_s", "agent", "turn", "attempts")]
+"""Of `requests.parquet`."""
+_plain_of = attrgetter(*PLAIN)
+_TUPLES = (("by_tier", BY_TIER), ("lost_to", LOST))
+
+
+class RowTable:
+    """Rows that only grow; each `CHUNK_ROWS` become Arrow columns, a tenth of the objects' size."""
+
+    def __init__(self) -> None:
+        self._rows: list[RequestRow] = []
+        self._chunks: list[pa.RecordBatch] = []
+
+    def __len__(self) -> int:
+        """Return how many rows are held."""
+        return len(self._rows) + sum(int(chunk.num_rows) for chunk in self._chunks)
+
+    def append(self, row: RequestRow) -> None:
+        """Hold a row, which must not change any more."""
+        self._rows.append(row)
+        if len(self._rows) >= CHUNK_ROWS:
+            self._pack()
+
+    def extend(self, rows: Iterable[RequestRow]) -> None:
+        """Hold several rows."""
+        for row in rows:
+            self.append(row)
+
+    def extend_table(self, table: pa.Table) -> None:
+        """Hold the rows of a table with the same columns."""
+        self._pack()
+        self._chunks.extend(table.cast(SCHEMA).to_batches())
+
+    def table(self) -> pa.Table:
+        """Return all rows held."""
+        self._pack()
+        return pa.Table.from_batches(self._chunks, schema=SCHEMA)
+
+    def take(self) -> pa.Table:
+        """Return all rows held, and hold none of them any more."""
+        table = self.table()
+        self._chunks = []
+        return table
+
+    def _pack(self) -> None:
+        if self._rows:
+            self._chunks.append(batch_of(self._rows))
+            self._rows = []
+
+
+def warm_up() -> None:
+    """Let Arrow make its first array now: it imports pandas for that, which takes a third of a second."""
+    pa.array([None], pa.int64())
+
+
+def batch_of(rows: list[RequestRow]) -> pa.RecordBatch:
+    """Return rows as columns."""
+    columns: list[Any] = list(zip(*map(_plain_of, rows), strict=True))
+    for name, spread in _TUPLES:
+        nothing = (None,) * len(spread)
+        columns += zip(*(getattr(row, name) or nothing for row in rows), strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def rows_of(table: pa.Table) -> Iterator[RequestRow]:
+    """Return the rows of a table, one by one."""
+    for record in table.to_pylist():
+        values = {name: record[name] for name in PLAIN}
+        for name, spread in _TUPLES:
+            parts = tuple(record[column] for column in spread)
+            values[name] = None if parts[0] is None else parts
+        yield RequestRow(**values)
+
+
+def to_message(table: pa.Table) -> bytes:
+    """Return a table as an Arrow IPC stream, compressed where that is worth its cost for each column."""
+    sink = pa.BufferOutputStream()
+    options = _COMPRESSED if table.num_rows >= COMPRESSED_ROWS_LEAST else None
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def from_message(data: bytes) -> pa.Table:
+    """Return the table of an Arrow IPC stream."""
+    return pa.ipc.open_stream(data).read_all()
+
+
+def merged(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return all rows in the order of `requests.parquet`: by intended time, agent and turn."""
+    return pa.concat_tables([pa.Table.from_batches([], schema=SCHEMA), *tables]).sort_by(ORDER)

@@ -1,0 +1,145 @@
+"""What journals tell of agents whose host was lost or stopped: enough to run their programs up to there.
+
+Knows: batches. Does not know: programs, hosts, who runs what next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from swarm.records.batch import Batch
+from swarm.records.rows import from_message
+
+Name = tuple[str, int]
+"""A turn: its agent's path and its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a program was told of one of its requests."""
+
+    ok: bool
+    output_tokens: int
+    completed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Sessions as far as they got."""
+
+    answers: dict[str, tuple[Answer, ...]]
+    """By agent: of its turns from the first on."""
+    open_turns: frozenset[Name]
+    """Turns that were sent, and of which nothing more is known."""
+    started: frozenset[str]
+    """Agents that had ever started."""
+    live: frozenset[str]
+    """Agents that had started and not ended."""
+    stopped: frozenset[str]
+    """Agents that the run had stopped: all that they did is known."""
+    finished: frozenset[str]
+    """Agents whose program had returned."""
+    sessions_ended: dict[str, float]
+    """Sessions that had come to their own end, and when; nothing else is kept of them."""
+    heard_until_s: float
+    """When the lost host made its last batch: what happened later is not known."""
+    is_lost: bool
+    """Whether a host may have done more than it reported; not one that was stopped, and said so."""
+
+    def answer(self, agent: str, turn: int) -> Answer | None:
+        """Return what the agent was told of a turn, or None if it is not known."""
+        answers = self.answers.get(agent, ())
+        return answers[turn] if turn < len(answers) else None
+
+    def may_have_gone_on(self, agent: str) -> bool:
+        """Return whether an agent may have done more than is known of it."""
+        parent = agent.rpartition("/")[0]
+        return self.is_lost and agent not in self.stopped and parent not in self.stopped
+
+
+def past_of(
+    batches: Sequence[Batch], owns: Callable[[str], bool], *, heard_until_s: float, is_lost: bool
+) -> Past:
+    """Return the past of the sessions that `owns` says, from the batches of all that ran them, in order."""
+    ended = {name: at_s for batch in batches for name, at_s in batch.sessions_ended if owns(name)}
+    told: dict[str, dict[int, Answer]] = {}
+    opened: set[Name] = set()
+    started: set[str] = set()
+    live: dict[str, None] = {}
+    stopped: set[str] = set()
+    finished: set[str] = set()
+
+    def is_kept(session: str) -> bool:
+        return session not in ended and owns(session)
+
+    for batch in batches:
+        final, provisional = split(batch)
+        for session, agent, turn, outcome, tokens, completed_s in _columns(final, "completed_s"):
+            if not is_kept(session):
+                continue
+            opened.discard((agent, turn))
+            if outcome != "interrupted":
+                told.setdefault(agent, {})[turn] = Answer(outcome == "ok", tokens, completed_s)
+        opened |= {
+            (agent, turn) for session, agent, turn, *_ in _columns(provisional, "sent_s") if is_kept(session)
+        }
+        for step in batch.agents:
+            if step.agent is None or not is_kept(session_of(step.agent)):
+                continue
+            if step.change > 0:
+                live[step.agent] = None
+                started.add(step.agent)
+                stopped.discard(step.agent)
+                continue
+            live.pop(step.agent, None)
+            (finished if step.finished else stopped).add(step.agent)
+    return Past(
+        answers={agent: _leading(answers) for agent, answers in told.items()},
+        open_turns=frozenset(opened),
+        started=frozenset(started),
+        live=frozenset(live),
+        stopped=frozenset(stopped),
+        finished=frozenset(finished),
+        sessions_ended=ended,
+        heard_until_s=heard_until_s,
+        is_lost=is_lost,
+    )
+
+
+def heard_until(batches: Iterable[Batch], host: int | None) -> float:
+    """Return when a host (None: any) made its last batch; 0 where it made none."""
+    return max((batch.gauges.at_s for batch in batches if host in (None, batch.host)), default=0.0)
+
+
+def is_lost(batches: Iterable[Batch], host: int | None) -> bool:
+    """Return whether a host (None: any) has not said that it ended, from batches in order."""
+    ended = {batch.host: batch.is_last for batch in batches if host in (None, batch.host)}
+    return not ended or not all(ended.values())
+
+
+def session_of(agent: str) -> str:
+    """Return the session of an agent's path."""
+    return agent.partition("/")[0]
+
+
+def split(batch: Batch) -> tuple[pa.Table, pa.Table]:
+    """Return the rows of requests that ended, and those of requests that were open."""
+    rows = from_message(batch.rows)
+    final = rows.num_rows - batch.open_rows
+    return rows.slice(0, final), rows.slice(final)
+
+
+def _columns(table: pa.Table, at: str) -> Iterable[tuple[str, str, int, str, int, float]]:
+    names = ("session", "agent", "turn", "outcome", "output_tokens", at)
+    return zip(*(table.column(name).to_pylist() for name in names), strict=True)
+
+
+def _leading(answers: dict[int, Answer]) -> tuple[Answer, ...]:
+    """Return the answers from turn 0 on, up to the first that is missing."""
+    leading: list[Answer] = []
+    while len(leading) in answers:
+        leading.append(answers[len(leading)])
+    return tuple(leading)

@@ -1,0 +1,1 @@
+"""An analysis of recorded sessions made readable."""

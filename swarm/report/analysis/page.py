@@ -1,0 +1,170 @@
+"""The report of an analysis: one HTML file that needs no network, and its charts as files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from swarm.report.analysis import charts, frames
+from swarm.report.analysis.terminal import DISTRIBUTIONS
+from swarm.report.charts import write_picture
+from swarm.report.document import page, place, section, table
+from swarm.reuse.curves import TtlResult
+from swarm.reuse.survey import Surveyed
+from swarm.units import US_PER_S
+
+
+def write_analysis(
+    out: Path, *, surveyed: Surveyed, analysis: dict[str, Any], results: Sequence[TtlResult]
+) -> None:
+    """Write report.html and charts/*.png, *.svg."""
+    labels = [frames.ttl_label(result.ttl_us) for result in results]
+    rows, sessions = frames.timeline_rows(surveyed, results)
+    timeline = charts.timeline_chart(rows, sessions, labels, is_static=False)
+    drawn = _charts(surveyed, analysis, results, labels)
+    static = dict(drawn, session_timeline=charts.timeline_chart(rows, sessions, labels, is_static=True))
+    folder = out / "charts"
+    folder.mkdir(exist_ok=True)
+    for name, chart in static.items():
+        write_picture(chart, folder / f"{name}.svg", "svg")
+        write_picture(chart, folder / f"{name}.png", "png")
+    note = f"{len(sessions)} of {analysis['sessions']} sessions to choose from, the longest first."
+    drawn["session_timeline"] = timeline
+    parts = _parts(analysis, note, drawn.keys())
+    (out / "report.html").write_text(page("Workload analysis", parts, drawn), encoding="utf-8")
+
+
+def _charts(
+    surveyed: Surveyed, analysis: dict[str, Any], results: Sequence[TtlResult], labels: list[str]
+) -> dict[str, alt.TopLevelMixin]:
+    total = max(1, analysis["input_tokens"])
+    reusable = surveyed.reuse.pieces.tokens - surveyed.reuse.pieces.overhang
+    capacities = [row["capacity_tokens"] for row in analysis["lru"]]
+    order = np.lexsort((surveyed.at_us, surveyed.agent))
+    follows = np.flatnonzero(np.diff(surveyed.agent[order]) == 0) + 1
+    at_us, inputs = surveyed.at_us[order], surveyed.input_tokens[order]
+    think_s = surveyed.think_s[order][follows]
+    gaps = {
+        "think time": think_s[~np.isnan(think_s)],
+        "between requests": (at_us[follows] - at_us[follows - 1]) / US_PER_S,
+    }
+    growth = inputs[follows] - inputs[follows - 1]
+    sizes = {
+        "input": surveyed.input_tokens,
+        "output": surveyed.output_tokens,
+        "growth from request to request": growth[growth > 0],
+    }
+    drawn = {
+        "working_set": charts.working_set_chart(frames.working_set_rows(surveyed, results), labels),
+        "ttl": charts.ttl_chart(results, total),
+        "capacity": charts.capacity_chart(
+            frames.capacity_rows(surveyed, capacities), int(reusable.sum()) / total
+        ),
+        "session_timeline": alt.Chart(),
+        "gaps": charts.gap_chart(frames.cdf_rows(gaps)),
+        "sizes": charts.size_chart(frames.cdf_rows(sizes), "tokens"),
+        "cost": charts.cost_chart(analysis["cost"], labels),
+    }
+    if not any(map(len, gaps.values())):
+        # Nobody has a second request.
+        del drawn["gaps"]
+    return drawn
+
+
+_TITLES = {
+    "working_set": (
+        "Working set over time",
+        "All sessions start at 0. A block is held from a use until its TTL has passed without another.",
+    ),
+    "ttl": ("Hit rate and re-computation by TTL", "No limit of space. A block computed once is ideal."),
+    "capacity": (
+        "Hit rate by capacity",
+        "One LRU pool shared by all sessions, no TTL. Dashed: no limit. Points: the capacities asked for.",
+    ),
+    "session_timeline": ("Session timelines", "Cached input gray, new input salmon, output blue."),
+    "gaps": ("Gaps between an agent's requests", "Think time as recorded, and from start to start."),
+    "sizes": ("Tokens of requests", "Growth: where a request is longer than the agent's one before it."),
+    "cost": (
+        "Cost by TTL",
+        "A hit is a read; any other token of a block with an id is a write, at the price of the shortest "
+        "lifetime offered that is long enough; a token without an id is plain input.",
+    ),
+}
+
+
+def _parts(analysis: dict[str, Any], timeline_note: str, drawn: Collection[str]) -> list[str]:
+    more = {"session_timeline": timeline_note, "cost": _price_list(analysis["cost"]["prices"])}
+    parts = ["<h1>Workload analysis</h1>", _summary(analysis)]
+    for name, (title, note) in _TITLES.items():
+        if name not in drawn:
+            continue
+        parts.append(section(title, place(name), f"{note} {more.get(name, '')}".strip()))
+    return parts
+
+
+def _price_list(prices: dict[str, Any]) -> str:
+    writes = [
+        f"cache write for {frames.ttl_label(round(write['ttl_s'] * US_PER_S))} {write['per_mtok']:g}"
+        for write in prices["cache_writes"]
+    ]
+    stated = [
+        f"input {prices['input_per_mtok']:g}",
+        f"output {prices['output_per_mtok']:g}",
+        f"cache read {prices['cache_read_per_mtok']:g}",
+        *writes,
+    ]
+    return f"Prices of a million tokens, in {prices['currency']}: {', '.join(stated)}."
+
+
+def _summary(analysis: dict[str, Any]) -> str:
+    facts = [
+        ("sessions", analysis["sessions"]),
+        ("requests", analysis["requests"]),
+        ("sub-agents", analysis["subagents"]),
+        ("input tokens", analysis["input_tokens"]),
+        ("output tokens", analysis["output_tokens"]),
+        ("unique blocks", analysis["unique_blocks"]),
+    ]
+    parts = [table(("", ""), [(name, f"{value:,}") for name, value in facts]), _broken(analysis["broken"])]
+    columns = ("mean", "p5", "p25", "p50", "p75", "p95", "p99", "max")
+    rows = [
+        (label, *(show(analysis[key][column]) for column in columns))
+        for key, (label, show) in DISTRIBUTIONS.items()
+        if analysis[key]["n"]
+    ]
+    parts.append(section("Distributions", table(("", *columns), rows)))
+    if analysis["sizing"] is not None:
+        parts.append(_sizing(analysis["sizing"]))
+    return "".join(parts)
+
+
+def _broken(broken: list[dict[str, str]]) -> str:
+    if not broken:
+        return ""
+    rows = [(item["path"], item["place"], item["reason"]) for item in broken[:100]]
+    return section(f"Left out: {len(broken)} broken parts", table(("file", "place", "reason"), rows))
+
+
+def _sizing(sizing: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{row['hit_rate']:.0%}",
+            _number(row["capacity_tokens"]),
+            "no size reaches it" if row["gib"] is None else _number(row["gib"]),
+            _number(row["added_gib"]),
+        )
+        for row in sizing["targets"]
+    ]
+    head = ("hit rate", "tokens", "GiB in all", "GiB added to the tiers above")
+    note = f"{sizing['kv_bytes_per_token']:,.0f} bytes per token, one LRU pool or inclusive tiers."
+    return section("Memory for a hit rate", table(head, rows), note)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""How well a profile fits what it was learned from."""

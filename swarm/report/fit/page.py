@@ -1,0 +1,157 @@
+"""The report of a fit: recorded and sampled sessions side by side, in one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import orjson
+
+from swarm.config.profile import ProfileFile
+from swarm.report.analysis.frames import Row, capacity_rows, cdf_rows, ttl_label
+from swarm.report.charts import write_picture
+from swarm.report.document import page, place, section, table
+from swarm.report.fit.comparison import CAPACITIES, TTLS_S, Compared, as_json, summed_up
+from swarm.report.palette import RUNS
+from swarm.reuse.curves import ttl_us
+from swarm.workload.recorded import RecordedSession
+
+_NAMES = ("recorded", "sampled")
+_COLOR = alt.Color("of:N", title=None, scale=alt.Scale(domain=list(_NAMES), range=list(RUNS[:2])))
+_WIDTH, _HEIGHT = 400, 190
+
+
+def write_fit_report(
+    out: Path,
+    *,
+    profile: ProfileFile,
+    recorded: Iterable[RecordedSession],
+    sampled: Iterable[RecordedSession],
+    seed: int,
+) -> None:
+    """Write report.html, fit.json and charts/*.png."""
+    both = (summed_up(recorded), summed_up(sampled))
+    numbers = as_json(*both, seed)
+    charts = {"distributions": _distributions(both), "capacity": _capacity(both), "ttl": _ttl(both)}
+    folder = out / "charts"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, chart in charts.items():
+        write_picture(chart, folder / f"{name}.png", "png")
+    (out / "fit.json").write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
+    parts = [_facts(profile, numbers), _distances(numbers), _rates(numbers)]
+    titles = {
+        "distributions": ("Distributions", "Share of values at or below; logarithmic but for the growth."),
+        "ttl": ("Hit rate by TTL", "Token-weighted, no limit of space; all sessions start at 0."),
+        "capacity": ("Hit rate by capacity", "One LRU pool that all sessions share, no TTL."),
+    }
+    parts += [section(title, place(name), note) for name, (title, note) in titles.items()]
+    (out / "report.html").write_text(page(f"Fit of {profile.name}", parts, charts), encoding="utf-8")
+
+
+def _facts(profile: ProfileFile, numbers: dict[str, Any]) -> str:
+    fitted = profile.fitted
+    rows = [
+        ("sessions", *(f"{value:,}" for value in numbers["sessions"])),
+        ("requests", *(f"{value:,}" for value in numbers["requests"])),
+    ]
+    note = (
+        f"Fitted on {fitted.sessions:,} sessions, {fitted.requests:,} requests and "
+        f"{fitted.subagents:,} sub-agents. "
+        f"Sampled with seed {numbers['seed']}: another seed differs by chance."
+    )
+    return section(f"Fit of {profile.name}", table(("", *_NAMES), rows), note)
+
+
+def _distances(numbers: dict[str, Any]) -> str:
+    rows = [(name, f"{value:.3f}") for name, value in numbers["ks"].items()]
+    note = "Two-sample Kolmogorov-Smirnov: the largest difference of the two distribution functions."
+    return section("Distances", table(("", "KS"), rows), note)
+
+
+def _rates(numbers: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"TTL {ttl_label(ttl_us(row['ttl_s']))}",
+            *(f"{rate:.1%}" for rate in row["hit_rate"]),
+            f"{row['hit_rate'][1] - row['hit_rate'][0]:+.1%}",
+            *(f"{mean:.2f}" for mean in row["reprefill_mean"]),
+        )
+        for row in numbers["ttl"]
+    ]
+    rows += [
+        (
+            f"LRU {row['capacity_tokens'] / 1e6:g}M tokens",
+            *(f"{rate:.1%}" for rate in row["hit_rate"]),
+            f"{row['hit_rate'][1] - row['hit_rate'][0]:+.1%}",
+            "",
+            "",
+        )
+        for row in numbers["lru"]
+    ]
+    head = ("", "hit rate, recorded", "sampled", "difference", "prefills per block, recorded", "sampled")
+    return section("Reuse", table(head, rows))
+
+
+def _distributions(both: Sequence[Compared]) -> Any:
+    charts = []
+    for name in both[0].samples:
+        of = {label: one.samples[name] for label, one in zip(_NAMES, both, strict=True)}
+        rows: list[Row] = [row | {"of": row["kind"]} for row in cdf_rows(of)]
+        scale: Any = alt.Scale(type="log", nice=False)
+        if name.startswith("growth"):
+            low, high = np.quantile(of["recorded"], (0.005, 0.995))
+            scale = alt.Scale(type="symlog", constant=100, domain=[float(low), float(high)])
+        else:
+            rows = [row | {"value": max(row["value"], 1.0)} for row in rows]
+        charts.append(
+            alt.Chart(alt.Data(values=rows), width=_WIDTH, height=_HEIGHT)
+            .mark_line(strokeWidth=2, clip=True, interpolate="step-after")
+            .encode(
+                x=alt.X("value:Q", title=name, scale=scale, axis=alt.Axis(format="~s", tickCount=6)),
+                y=alt.Y("share:Q", title="share", axis=alt.Axis(format="%")),
+                color=_COLOR,
+            )
+        )
+    return alt.concat(*charts, columns=2)
+
+
+def _capacity(both: Sequence[Compared]) -> Any:
+    rows = [
+        row | {"of": label}
+        for label, one in zip(_NAMES, both, strict=True)
+        for row in capacity_rows(one.surveyed, CAPACITIES)
+    ]
+    base = alt.Chart(alt.Data(values=rows), width=2 * _WIDTH, height=280).encode(
+        x=alt.X(
+            "capacity_tokens:Q",
+            title="capacity (tokens)",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(format="~s", tickCount=6),
+        ),
+        y=alt.Y("hit_rate:Q", title="hit rate", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=_COLOR,
+    )
+    return base.mark_line(strokeWidth=2) + base.transform_filter("datum.asked").mark_point(
+        filled=True, size=50
+    )
+
+
+def _ttl(both: Sequence[Compared]) -> Any:
+    rows = [
+        {"of": label, "ttl": ttl_label(ttl_us(ttl_s)), "hit_rate": rate}
+        for label, one in zip(_NAMES, both, strict=True)
+        for ttl_s, rate in zip(TTLS_S, one.ttl_hit_rates, strict=True)
+    ]
+    order = [ttl_label(ttl_us(ttl_s)) for ttl_s in TTLS_S]
+    base = alt.Chart(alt.Data(values=rows), width=2 * _WIDTH, height=240).encode(
+        x=alt.X("ttl:N", title="TTL", sort=order, axis=alt.Axis(labelAngle=0)),
+        xOffset=alt.XOffset("of:N", sort=list(_NAMES)),
+        y=alt.Y("hit_rate:Q", title="hit rate", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=_COLOR,
+    )
+    return base.mark_bar() + base.mark_text(dy=-7, fontSize=10).encode(
+        text=alt.Text("hit_rate:Q", format=".1%")
+    )

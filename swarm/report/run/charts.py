@@ -1,0 +1,189 @@
+"""The charts of one run: what it was like over time, and where its hits came from and went to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from swarm.records.columns import LOST_TO, TIERS
+from swarm.report import palette
+from swarm.report.charts import phases, time_axis
+from swarm.report.run.frames import PLOT_PX, long_form, over_time, sessions
+from swarm.report.run.timeline import timeline
+from swarm.report.theme import SPAN, TOKENS
+
+Summary = Mapping[str, Any]
+HEIGHT_PX = 190
+LOST_COLORS = {
+    "block_rounding": "#9aa1ab",
+    "in_flight": "#7fb3d5",
+    "ttl": "#e0a030",
+    "capacity": "#d64545",
+    "routing": "#8a5cc2",
+    "dropped_write": "#3a9e8f",
+    "chosen_recompute": "#4a78c9",
+    "unexplained": "#c9b8a6",
+}
+
+
+def run_charts(summary: Summary, session_rows: pd.DataFrame, windows: pd.DataFrame) -> dict[str, Any]:
+    """Return the charts that this run has something to show in, by name, in the order of the page."""
+    found: dict[str, Any] = {}
+    if not session_rows.empty:
+        found["session_timeline"] = timeline(session_rows)
+    if not windows.empty:
+        measured = summary["measured"]
+        found["effective_ttft"] = latency_over_time(windows, "effective_ttft_s", "effective TTFT", measured)
+        found["ttft"] = latency_over_time(windows, "ttft_s", "TTFT on the wire", measured)
+        found["hit_rate"] = hit_rate_over_time(windows, measured)
+        found["agents"] = agents_over_time(windows, measured)
+        found["throughput"] = throughput_over_time(windows, measured)
+    found["losses"] = losses(summary)
+    found["tiers"] = tiers(summary)
+    found["capacity"] = capacity(summary)
+    return {name: chart for name, chart in found.items() if chart is not None}
+
+
+def latency_over_time(windows: pd.DataFrame, name: str, title: str, measured: dict[str, float]) -> Any:
+    """Return p50 and p95 of one latency; each latency has a chart of its own."""
+    columns = {f"{name}_p50": "p50", f"{name}_p95": "p95"}
+    rows = long_form(windows, columns, value="seconds")
+    if rows.empty:
+        return None
+    y = alt.Y("seconds:Q", title=title, axis=alt.Axis(labelExpr=SPAN), scale=alt.Scale(zero=True))
+    colors = {"p50": palette.OUTPUT, "p95": palette.RUNS[1]}
+    return _lines(rows, y, colors, measured, tip=alt.Tooltip("seconds:Q", title="s", format=".4~g"))
+
+
+def hit_rate_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
+    """Return the observed hit rate and the ideal one."""
+    rows = long_form(windows, {"ideal_hit_rate": "ideal: no limits", "hit_rate": "observed"}, value="share")
+    if rows.empty:
+        return None
+    y = alt.Y("share:Q", title="hit rate", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
+    colors = {"ideal: no limits": palette.IDEAL, "observed": palette.NEW}
+    return _lines(rows, y, colors, measured, tip=alt.Tooltip("share:Q", format=".1%"))
+
+
+def agents_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
+    """Return live agents and open requests."""
+    columns = {
+        "live_orchestrators": "orchestrators alive",
+        "live_subagents": "sub-agents alive",
+        "open_requests": "open requests",
+    }
+    rows = long_form(windows, columns, value="count")
+    if rows.empty:
+        return None
+    y = alt.Y("count:Q", title="agents, requests", axis=alt.Axis(labelExpr=TOKENS))
+    colors = dict(zip(columns.values(), (palette.RUNS[0], palette.RUNS[5], palette.NEW), strict=True))
+    return _lines(rows, y, colors, measured, tip=alt.Tooltip("count:Q", format=",.1f"))
+
+
+def throughput_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
+    """Return prompt and output tokens a second, on a logarithmic axis: they are far apart."""
+    columns = {"prompt_tokens_per_s": "prompt", "output_tokens_per_s": "output"}
+    rows = long_form(windows, columns, value="tokens")
+    rows = rows[rows["tokens"] > 0] if not rows.empty else rows
+    if rows.empty:
+        return None
+    y = alt.Y(
+        "tokens:Q", title="tokens per second", scale=alt.Scale(type="log"), axis=alt.Axis(labelExpr=TOKENS)
+    )
+    colors = {"prompt": palette.CACHED, "output": palette.OUTPUT}
+    return _lines(rows, y, colors, measured, tip=alt.Tooltip("tokens:Q", format=",.0f"))
+
+
+def losses(summary: Summary) -> Any:
+    """Return one bar: the prompt's tokens that hit, those lost by cause, and those that nothing could hit."""
+    cache = summary["cache"]
+    lost = cache["lost_to"]
+    if cache["hit_rate"] is None or any(value is None for value in lost.values()):
+        return None
+    parts = [("hit", cache["hit_rate"], palette.CACHED)]
+    parts += [(f"lost: {cause.replace('_', ' ')}", lost[cause], LOST_COLORS[cause]) for cause in LOST_TO]
+    parts.append(("new: no cache could hit it", 1 - cache["ideal_hit_rate"], palette.NEW))
+    return _shares(parts, "share of prompt tokens")
+
+
+def tiers(summary: Summary) -> Any:
+    """Return one bar: hits by the memory that they came from."""
+    by_tier = summary["cache"]["hit_rate_by_tier"]
+    parts = [(tier, by_tier[tier], palette.TIERS[tier]) for tier in TIERS if by_tier.get(tier) is not None]
+    return _shares(parts, "share of prompt tokens") if len(parts) > 1 else None
+
+
+VERDICTS = {"passed": "#3b9c5a", "undecided": "#d9a441", "failed": "#d64545"}
+
+
+def capacity(summary: Summary) -> Any:
+    """Return the levels that a search walked, with their intervals; None without a search."""
+    found = summary.get("capacity")
+    levels = (found or {}).get("levels") or []
+    rows = [
+        {key: level.get(key) for key in ("agents", "value", "low", "high", "verdict")} for level in levels
+    ]
+    rows = [row for row in rows if row["value"] is not None]
+    if not rows:
+        return None
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("agents:Q", title="concurrent agents", scale=alt.Scale(zero=False)),
+        color=alt.Color(
+            "verdict:N",
+            legend=alt.Legend(title=None),
+            scale=alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values())),
+        ),
+    )
+    bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
+    points = base.mark_point(filled=True, size=70).encode(
+        y=alt.Y("value:Q", title="share within the objective"), tooltip=["agents:Q", "value:Q", "verdict:N"]
+    )
+    return (bars + points).properties(width=PLOT_PX, height=HEIGHT_PX)
+
+
+def _lines(
+    rows: pd.DataFrame, y: alt.Y, colors: dict[str, str], measured: dict[str, float], *, tip: alt.Tooltip
+) -> Any:
+    scale = alt.Scale(domain=list(colors), range=list(colors.values()))
+    lines = (
+        alt.Chart(rows)
+        .mark_line()
+        .encode(
+            x=time_axis(),
+            y=y,
+            color=alt.Color("series:N", scale=scale, legend=alt.Legend(title=None, symbolType="stroke")),
+            tooltip=["series:N", alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"), tip],
+        )
+    )
+    return alt.layer(lines, *phases(measured)).properties(width=PLOT_PX, height=HEIGHT_PX)
+
+
+def _shares(parts: list[tuple[str, float, str]], title: str) -> Any:
+    rows = [
+        {"part": name, "share": value, "order": at}
+        for at, (name, value, _) in enumerate(parts)
+        if value is not None
+    ]
+    shown = [part for part in parts if part[1]]
+    scale = alt.Scale(domain=[name for name, _, _ in shown], range=[color for _, _, color in shown])
+    return (
+        alt.Chart(alt.Data(values=[row for row in rows if row["share"]]))
+        .mark_bar(height=34)
+        .encode(
+            x=alt.X("share:Q", title=title, axis=alt.Axis(format=".0%"), stack="zero"),
+            color=alt.Color(
+                "part:N", scale=scale, legend=alt.Legend(title=None, columns=5, symbolType="square")
+            ),
+            order=alt.Order("order:Q"),
+            tooltip=["part:N", alt.Tooltip("share:Q", format=".3%")],
+        )
+        .properties(width=PLOT_PX, height=52)
+    )
+
+
+def read_frames(folder: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what the charts need of a run folder: its longest sessions' requests, and its windows."""
+    return sessions(folder), over_time(folder)

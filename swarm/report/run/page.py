@@ -1,0 +1,245 @@
+"""`report.html`: one file that opens offline, of one run or of several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from swarm.records.run_folder import RunFolder
+from swarm.report.charts import write_picture
+from swarm.report.compare.comparison import compare, difference_row
+from swarm.report.document import Markup, page, place, section, table
+from swarm.report.notes import listed
+from swarm.report.numbers import UNKNOWN, count, share
+from swarm.report.run.charts import read_frames, run_charts
+from swarm.report.run.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
+
+Summary = Mapping[str, Any]
+PICTURES_MAX = 16
+
+TITLES = {
+    "session_timeline": (
+        "Token usage of a session",
+        "One bar a request: cached input gray, new input salmon, output blue; "
+        "blue dots are a person's messages. The heaviest sessions are here to choose from.",
+    ),
+    "effective_ttft": (
+        "Effective TTFT",
+        "From the time a turn was due to its first token: with admission, retries and the client's own lag.",
+    ),
+    "ttft": ("TTFT on the wire", "From the first byte sent to the first token."),
+    "hit_rate": ("Hit rate", "Token-weighted."),
+    "agents": ("Agents and open requests", ""),
+    "throughput": ("Tokens", "Of requests that finished."),
+    "losses": (
+        "Where the prompt's tokens went",
+        "Ideal less observed hits, split by cause without remainder.",
+    ),
+    "tiers": ("Hits by memory tier", ""),
+    "capacity": ("Capacity", "The levels that the search walked, with the interval of each."),
+}
+WINDOWS_BY = {
+    "effective_ttft": "the first token",
+    "ttft": "the first token",
+    "hit_rate": "completion",
+    "throughput": "completion",
+}
+"""What puts a request into a window, for charts over time that tables have figures of."""
+MODES = {
+    "live": "measured: requests over HTTP, wall time",
+    "simulate": "emulated: the fleet is a model, time is virtual",
+}
+
+
+def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
+    """Write the page of one run with its pictures, or of several side by side; return its path."""
+    out.mkdir(parents=True, exist_ok=True)
+    if len(folders) > 1:
+        parts, charts = _comparison(folders), {}
+        title = "Runs compared"
+    else:
+        summary = folders[0].summary()
+        charts = run_charts(summary, *read_frames(folders[0]))
+        parts, title = _run(summary, charts), f"{summary['experiment']} · {summary['run_id']}"
+        _write_pictures(out, charts, _picture_kinds(folders[0]))
+    path = out / "report.html"
+    path.write_text(page(title, parts, charts), encoding="utf-8")
+    return path
+
+
+def _run(summary: Summary, charts: Mapping[str, Any]) -> list[str]:
+    parts = [_head(summary), _warnings(summary), _cards(summary), _latencies(summary)]
+    if summary["slo"]["objectives"]:
+        parts.append(_objectives(summary["slo"]))
+    if summary.get("capacity"):
+        parts.append(_capacity(summary["capacity"]))
+    for name in charts:
+        title, note = TITLES[name]
+        parts.append(section(title, place(name), f"{note} {_windows_note(name, summary)}".strip()))
+    parts += [_hit_rates(summary), _money(summary), _failures(summary)]
+    return parts
+
+
+def _windows_note(name: str, summary: Summary) -> str:
+    """Say by what time a chart places requests, and where that parts from the tables."""
+    if name not in WINDOWS_BY:
+        return ""
+    by = f"By the time of {WINDOWS_BY[name]}"
+    if not summary["measured"]["from_s"]:
+        return f"{by}."
+    return f"{by}, tables by due time: requests that were due in the warm-up stand right of the line too."
+
+
+def _head(summary: Summary) -> str:
+    mode = MODES[summary["mode"]]
+    return (
+        f"<h1>{escape(summary['experiment'])}</h1>"
+        f"<p class=soft>{escape(summary['run_id'])} · seed {summary['seed']} · {escape(mode)}</p>"
+    )
+
+
+def _warnings(summary: Summary) -> str:
+    return _findings(summary) + listed(summary.get("notes", ()))
+
+
+def _findings(summary: Summary) -> str:
+    if summary["valid"]:
+        return ""
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in summary["invalid_reasons"])
+    return f"<div class=bad><b>This run is invalid:</b> its numbers may tell of itself.<ul>{items}</ul></div>"
+
+
+def _cards(summary: Summary) -> str:
+    cards = []
+    for title, figures in GROUPS.items():
+        rows = [(figure.label, figure.text(summary)) for figure in figures]
+        cards.append(f"<div><h2>{escape(title)}</h2>{table(('', ''), rows)}</div>")
+    return f"<div class=cards>{''.join(cards)}</div>"
+
+
+def _latencies(summary: Summary) -> str:
+    rows = [(label, *texts) for label, texts in latency_table(summary)]
+    return section(
+        "Latencies", table(("", *LATENCY_COLUMNS), rows), "Finished requests of the measured phase."
+    )
+
+
+def _objectives(slo: Summary) -> str:
+    rows = []
+    for each in slo["objectives"]:
+        met = {
+            True: Markup("<span class=good>met</span>"),
+            False: Markup("<span class=missed>missed</span>"),
+            None: "not observed",
+        }
+        rows.append(
+            (
+                each["name"],
+                amount(each, each["value"]),
+                amount(each, each["target"]),
+                _burn(each),
+                budget(each),
+                met[each["met"]],
+            )
+        )
+    goodput = slo["goodput_ratio"]
+    note = f"Goodput, requests that met all: {share(goodput)}" if goodput is not None else ""
+    return section("Objectives", table(("", "value", "bound", "used", "misses", ""), rows), note)
+
+
+def _burn(objective: Summary) -> str:
+    share_used = used(objective)
+    if share_used is None:
+        return UNKNOWN
+    over = " over" if objective["met"] is False else ""
+    width = min(1.0, share_used) * 90
+    return Markup(f"<span class='bar{over}' style='width:{width:.0f}px'></span> {percent(share_used)}")
+
+
+def _capacity(capacity: Summary) -> str:
+    low, high = capacity.get("agents_low"), capacity.get("agents_high")
+    facts = [
+        ("Most agents within the SLO", f"{count(low)} to {count(high)}"),
+        ("Limited by objective", str(capacity.get("limiting_objective") or UNKNOWN)),
+        ("Bound by", str(capacity.get("bound_by") or UNKNOWN).replace("_", " ")),
+    ]
+    return section("Capacity found", table(("", ""), facts))
+
+
+def _hit_rates(summary: Summary) -> str:
+    views = summary.get("hit_rates") or {}
+    labels = {
+        "ideal": "Ideal: no limits",
+        "modelled": "Modelled: the stated cache",
+        "reported": "Reported by the server",
+        "counters": "The server's own counters",
+    }
+    rows = [
+        (
+            label,
+            share((views.get(name) or {}).get("hit_rate")),
+            count((views.get(name) or {}).get("hit_tokens")),
+            count((views.get(name) or {}).get("prompt_tokens")),
+        )
+        for name, label in labels.items()
+    ]
+    note = "Over the whole run, warm-up included. A dash is unknown, never 0."
+    return section(
+        "Hit rates side by side", table(("", "hit rate", "hit tokens", "prompt tokens"), rows), note
+    )
+
+
+def _money(summary: Summary) -> str:
+    """Return cost and rate limits, where the fleet has prices or limits."""
+    rows = []
+    for title in ("cost", "rate_limited"):
+        for key, value in (summary.get(title) or {}).items():
+            if isinstance(value, int | float | str) and not isinstance(value, bool):
+                text = value if isinstance(value, str) else f"{value:.4g}"
+                rows.append((f"{title.replace('_', ' ')}: {key.replace('_', ' ')}", text))
+    return section("Cost and rate limits", table(("", ""), rows)) if rows else ""
+
+
+def _failures(summary: Summary) -> str:
+    rows = [(kind, count(number)) for kind, number in summary.get("failures", {}).items()]
+    return section("Failed requests by class", table(("", "requests"), rows)) if rows else ""
+
+
+def _picture_kinds(folder: RunFolder) -> tuple[str, ...]:
+    try:
+        kinds = folder.run()["experiment"]["charts"]
+    except (OSError, KeyError, TypeError):
+        return ("png",)
+    return tuple(kinds)
+
+
+def _write_pictures(out: Path, charts: Mapping[str, Any], kinds: Sequence[str]) -> None:
+    folder = out / "charts"
+    folder.mkdir(exist_ok=True)
+    for name, chart in list(charts.items())[:PICTURES_MAX]:
+        for kind in kinds:
+            write_picture(chart, folder / f"{name}.{kind}", "svg" if kind == "svg" else "png")
+
+
+def _comparison(folders: Sequence[RunFolder]) -> list[str]:
+    summaries = [folder.summary() for folder in folders]
+    names = [
+        f"{summary['experiment']} ({folder.path.name})"
+        for summary, folder in zip(summaries, folders, strict=True)
+    ]
+    parts = ["<h1>Runs compared</h1>"]
+    if len({summary["mode"] for summary in summaries}) > 1:
+        parts.append("<div class=bad>Some of these runs are measured and some emulated.</div>")
+    for summary in summaries:
+        parts.append(_warnings(summary) and f"{_head(summary)}{_warnings(summary)}")
+    for title, figures in GROUPS.items():
+        rows = [(figure.label, *(figure.text(summary) for summary in summaries)) for figure in figures]
+        parts.append(section(title, table(("", *names), rows)))
+    for name, other in zip(names[1:], folders[1:], strict=True):
+        rows = [difference_row(each) for each in compare(folders[0], other)]
+        head = ("", names[0], name, "difference", "95 % interval", "")
+        note = "Intervals are robust against requests of one session, and of one time, being alike."
+        parts.append(section(f"{name} against {names[0]}", table(head, rows), note))
+    return parts

@@ -1,0 +1,153 @@
+"""The first of all charts: what one session's requests were made of, one bar each, over its life."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from swarm.report import palette
+from swarm.report.run.frames import PLOT_PX
+from swarm.report.theme import CLOCK, CLOCK_TICKS, TOKENS
+
+PARTS = {
+    "cached": palette.CACHED,
+    "new input (computed)": palette.NEW,
+    "input, cache use not reported": palette.UNSAID,
+    "output": palette.OUTPUT,
+    "user message": palette.USER,
+    "compaction": palette.COMPACTION,
+}
+_COLUMNS = [
+    "label",
+    "agent",
+    "turn",
+    "kind",
+    "intended_s",
+    "prompt_tokens",
+    "cached_tokens",
+    "new_tokens",
+    "output_tokens",
+    "is_subagent",
+    "is_user",
+    "bar_px",
+]
+_TIPS = [
+    alt.Tooltip("agent:N"),
+    alt.Tooltip("turn:Q"),
+    alt.Tooltip("intended_s:Q", title="due (s)", format=",.1f"),
+    alt.Tooltip("prompt_tokens:Q", title="prompt", format=","),
+    alt.Tooltip("cached_tokens:Q", title="cached", format=","),
+    alt.Tooltip("new_tokens:Q", title="new", format=","),
+    alt.Tooltip("output_tokens:Q", title="output", format=","),
+]
+
+
+def timeline(frame: pd.DataFrame) -> Any:
+    """Return the token usage timeline of the sessions in `frames.sessions`, one at a time by a menu."""
+    labels = list(dict.fromkeys(frame["label"]))
+    menu = alt.param("session", value=labels[0], bind=alt.binding_select(options=labels, name="Session  "))
+    frame = frame[_COLUMNS].copy()
+    frame["end_tokens"] = frame["prompt_tokens"] + frame["output_tokens"]
+    known = set(PARTS)
+    if frame["cached_tokens"].notna().all():
+        known -= {"input, cache use not reported"}
+    if not (frame["kind"] == "compact").any():
+        known -= {"compaction"}
+    scale = alt.Scale(
+        domain=[part for part in PARTS if part in known],
+        range=[PARTS[part] for part in PARTS if part in known],
+    )
+    panels = [
+        _prompts(scale, "!datum.is_subagent", "orchestrator: tokens", 250, is_first=True),
+        _outputs(scale),
+        _people(scale),
+    ]
+    if frame["is_subagent"].any():
+        panels.insert(1, _prompts(scale, "datum.is_subagent", "sub-agents", 90, is_first=False))
+    return (
+        alt.vconcat(*panels, data=frame, spacing=8)
+        .transform_filter("datum.label == session")
+        .add_params(menu)
+        .resolve_scale(x="shared", color="shared")
+    )
+
+
+def _x(is_shown: bool) -> alt.X:
+    axis = (
+        alt.Axis(labelExpr=CLOCK, values=alt.ExprRef(CLOCK_TICKS), title=None)
+        if is_shown
+        else alt.Axis(labels=False, ticks=False, title=None)
+    )
+    return alt.X("intended_s:Q", axis=axis, scale=alt.Scale(nice=False, zero=False, padding=12))
+
+
+def _color(scale: alt.Scale) -> alt.Color:
+    return alt.Color(
+        "part:N", scale=scale, legend=alt.Legend(title=None, symbolType="square", symbolStrokeWidth=0)
+    )
+
+
+def _named(part: str) -> dict[str, str]:
+    """Return the calculation that names all marks of a layer, for the legend."""
+    return {"part": f"'{part}'"}
+
+
+def _bars(part: str, scale: alt.Scale, low: str, high: str, title: str, when: str) -> alt.Chart:
+    return (
+        alt.Chart()
+        .transform_filter(when)
+        .transform_calculate(**_named(part))
+        .mark_bar(clip=True)
+        .encode(
+            x=_x(False),
+            y=alt.Y(f"{low}:Q", title=title, axis=alt.Axis(labelExpr=TOKENS, tickCount=5)),
+            y2=f"{high}:Q",
+            size=alt.Size("bar_px:Q", scale=None),
+            color=_color(scale),
+            tooltip=_TIPS,
+        )
+    )
+
+
+def _prompts(scale: alt.Scale, when: str, title: str, height: int, *, is_first: bool) -> alt.LayerChart:
+    said, unsaid = f"{when} && isValid(datum.cached_tokens)", f"{when} && !isValid(datum.cached_tokens)"
+    layers: list[Any] = [
+        _bars("cached", scale, "zero", "cached_tokens", title, said),
+        _bars("new input (computed)", scale, "cached_tokens", "prompt_tokens", title, said),
+        _bars("input, cache use not reported", scale, "zero", "prompt_tokens", title, unsaid),
+        _bars("output", scale, "prompt_tokens", "end_tokens", title, when),
+    ]
+    if is_first:
+        compactions = (
+            alt.Chart()
+            .transform_filter(f"{when} && datum.kind == 'compact'")
+            .transform_calculate(**_named("compaction"))
+        )
+        layers += [
+            compactions.mark_rule(strokeDash=[3, 3], strokeWidth=1.2).encode(
+                x=_x(False), color=_color(scale)
+            ),
+            compactions.mark_point(shape="triangle-down", size=90, filled=True, opacity=1, yOffset=-7).encode(
+                x=_x(False), y=alt.value(0), color=_color(scale), tooltip=_TIPS
+            ),
+        ]
+    return alt.layer(*layers).transform_calculate(zero="0").properties(width=PLOT_PX, height=height)
+
+
+def _outputs(scale: alt.Scale) -> alt.LayerChart:
+    """Outputs once more, on a scale of their own: on the prompts' they are a hair."""
+    bars = _bars("output", scale, "zero", "output_tokens", "output only", "true")
+    return alt.layer(bars).transform_calculate(zero="0").properties(width=PLOT_PX, height=56)
+
+
+def _people(scale: alt.Scale) -> alt.Chart:
+    return (
+        alt.Chart()
+        .transform_filter("datum.is_user")
+        .transform_calculate(**_named("user message"))
+        .mark_point(filled=True, size=70, opacity=1)
+        .encode(x=_x(True), y=alt.value(8), color=_color(scale), tooltip=_TIPS)
+        .properties(width=PLOT_PX, height=16)
+    )

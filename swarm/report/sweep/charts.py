@@ -1,0 +1,109 @@
+"""The comparison charts of a sweep: curves over one key of its grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from swarm.config.sweep import SweepChartConfig, SweepConfig
+from swarm.report import palette
+from swarm.report.run.frames import PLOT_PX
+from swarm.report.theme import SPAN, TOKENS
+
+HEIGHT_PX = 300
+COLUMNS_GAP_PX = 60
+ZONES_OFFSET_PX = 24
+"""From the plot to its legend: the letter of the highest point lies between them."""
+ZONE_COLORS = {"A": palette.BAD, "B": palette.TIERS["dram"], "C": palette.GOOD}
+
+
+def titles(sweep: SweepConfig, chart: SweepChartConfig) -> tuple[str, str, str]:
+    """Return a chart's title and those of its axes."""
+    x_title = chart.x_title or (chart.x or sweep.x_key).replace("_", " ")
+    y_title = chart.y_title or chart.y.replace("_", " ").replace(".", ", ")
+    return chart.title or f"{y_title} over {x_title}", x_title, y_title
+
+
+def comparison(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig) -> Any:
+    """Return the curves, one chart beside the other for each column."""
+    columns = list(dict.fromkeys(rows["column"]))
+    width = (PLOT_PX - COLUMNS_GAP_PX * (len(columns) - 1)) / len(columns)
+    series = list(dict.fromkeys(rows["series"]))
+    scale = alt.Scale(
+        domain=series, range=[palette.RUNS[at % len(palette.RUNS)] for at in range(len(series))]
+    )
+    parts = [
+        _curves(rows[rows["column"] == column], sweep, chart, scale).properties(
+            width=width, height=HEIGHT_PX, **({"title": column} if column else {})
+        )
+        for column in columns
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return alt.hconcat(*parts, spacing=COLUMNS_GAP_PX / 2).resolve_scale(y="shared", color="shared")
+
+
+def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, scale: alt.Scale) -> Any:
+    _, x_title, y_title = titles(sweep, chart)
+    is_number = pd.api.types.is_numeric_dtype(rows["x"])
+    x: Any = alt.X(
+        "x:Q" if is_number else "x:N",
+        title=x_title,
+        sort=None,
+        scale=_scale(chart.log_x) if is_number else alt.Undefined,
+        axis=_x_axis(rows) if is_number else alt.Axis(labelAngle=0),
+    )
+    y = alt.Y("y:Q", title=y_title, scale=_scale(chart.log_y, zero=True), axis=_axis(chart.y))
+    legend = alt.Legend(title=None, symbolType="stroke", columns=4)
+    if chart.zones:
+        legend.offset = ZONES_OFFSET_PX
+    color = alt.Color("series:N", scale=scale, legend=legend)
+    tips = [
+        alt.Tooltip("series:N"),
+        alt.Tooltip("x:Q" if is_number else "x:N", title=x_title),
+        alt.Tooltip("y:Q", title=y_title, format=",.5~g"),
+    ]
+    base = alt.Chart(rows).encode(x=x)
+    layers = [
+        base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q"), y2="high:Q", color=color),
+        base.mark_line(point=alt.OverlayMarkDef(size=36)).encode(y=y, color=color, tooltip=tips),
+    ]
+    if (rows["low"] == rows["high"]).all():
+        layers.pop(0)
+    if chart.zones:
+        zones = alt.Scale(domain=list(ZONE_COLORS), range=list(ZONE_COLORS.values()))
+        layers.append(
+            base.mark_text(dy=-10, fontSize=11, fontWeight="bold").encode(
+                y=y, text="zone:N", color=alt.Color("zone:N", scale=zones, legend=None)
+            )
+        )
+        layers += _break_even(sweep, chart)
+        return alt.layer(*layers).resolve_scale(color="independent")
+    return alt.layer(*layers)
+
+
+def _break_even(sweep: SweepConfig, chart: SweepChartConfig) -> list[Any]:
+    if chart.y != "money.revenue_per_cost" or sweep.economics is None:
+        return []
+    low, high = sweep.economics.break_even
+    band = alt.Chart(alt.Data(values=[{"from": low, "to": high}]))
+    return [band.mark_rect(opacity=0.18, color=ZONE_COLORS["B"]).encode(y=alt.Y("from:Q"), y2="to:Q")]
+
+
+def _scale(is_log: bool, *, zero: bool = False) -> alt.Scale:
+    return alt.Scale(type="log", nice=False) if is_log else alt.Scale(zero=zero)
+
+
+def _x_axis(rows: pd.DataFrame) -> alt.Axis:
+    """Label the points themselves: they are few, and the question is at which of them something happens."""
+    return alt.Axis(values=sorted({float(x) for x in rows["x"]}), labelExpr=TOKENS, labelOverlap=True)
+
+
+def _axis(figure: str) -> alt.Axis:
+    if figure.endswith(("rate", "ratio")) or ".lost_to." in figure:
+        return alt.Axis(format=".0%")
+    if figure.split(".")[0].endswith("_s"):
+        return alt.Axis(labelExpr=SPAN)
+    return alt.Axis(labelExpr=TOKENS)

@@ -1,0 +1,1 @@
+"""Formats that name a prompt by the ids of its blocks."""
