@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from swarm.config.experiment import Experiment
@@ -19,17 +18,13 @@ from swarm.config.prices import PricesConfig
 from swarm.config.profile import ProfileFile
 from swarm.config.strict import Strict
 from swarm.config.sweep import POINTS_MAX, SweepConfig
+from swarm.config.yaml_text import DEPTH_MAX, parse
 from swarm.errors import ConfigError
 
 M = TypeVar("M", bound=Strict)
-FILE_BYTES_MAX = 4 * 1024 * 1024
+FILE_BYTES_MAX = 1024 * 1024
 PROFILE_BYTES_MAX = 512 * 1024
 """The longest tables that a profile may have take less, with all digits of a double."""
-VALUES_MAX = FILE_BYTES_MAX
-DEPTH_MAX = 64
-"""Of a file's values, one that an alias repeats counted each time."""
-YAML_FAULTS = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError)
-"""A date, number or truth value of a wrong form leaves the library as one of the last three."""
 SHOWN_MAX = 120
 """Characters of a value in an error."""
 SAID = {
@@ -258,37 +253,10 @@ def read_mapping(
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path}: is not YAML: {str(fault)[:300]}") from None
-    data = _parse(text, f"{path}:")
+    data = parse(text, f"{path}:")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a mapping of keys is expected, found {type(data).__name__}")
     return data
-
-
-def _parse(text: str, what: str) -> Any:
-    """Return the value of YAML text; `what` begins the sentence of an error."""
-    try:
-        data = yaml.safe_load(text)
-        count, depth = _extent(data, {})
-    except YAML_FAULTS as fault:
-        raise ConfigError(f"{what} is not YAML: {str(fault)[:300]}") from None
-    if count > VALUES_MAX or depth > DEPTH_MAX:
-        raise ConfigError(
-            f"{what} has more than {VALUES_MAX:,} values, or more than {DEPTH_MAX} in one another, with what "
-            "aliases repeat; take them out"
-        )
-    return data
-
-
-def _extent(data: Any, known: dict[int, tuple[float, float]]) -> tuple[float, float]:
-    """Return how many values there are in one, and how deep; both are infinite where it holds itself."""
-    if not isinstance(data, dict | list | tuple | set):
-        return 1, 0
-    if id(data) not in known:
-        known[id(data)] = math.inf, math.inf
-        inside = data.values() if isinstance(data, dict) else data
-        extents = [_extent(each, known) for each in inside]
-        known[id(data)] = 1 + sum(count for count, _ in extents), 1 + max((d for _, d in extents), default=0)
-    return known[id(data)]
 
 
 def _read_fleet_in(data: dict[str, Any], folder: Path) -> None:
@@ -313,7 +281,7 @@ def _set(data: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise ConfigError(f"--set {override}: KEY=VALUE is expected, as in --set load.agents=20")
-    _assign(data, key, _parse(text, f"--set {override[:SHOWN_MAX]}: the value"))
+    _assign(data, key, parse(text, f"--set {override[:SHOWN_MAX]}: the value"))
 
 
 def _assign(data: dict[str, Any], key: str, value: Any) -> None:
