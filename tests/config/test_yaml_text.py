@@ -30,8 +30,8 @@ def test_what_yaml_takes_in_silence_is_refused(text: str, said: str) -> None:
 
 
 def test_a_key_may_override_what_a_merge_brought_in_also_through_another_merge() -> None:
-    text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, y: 3}\n"
-    assert parse(text, "a.yaml:")["c"] == {"x": 2, "y": 3}
+    text = "a: &a {one: 1, two: 1}\nb: &b {<<: *a, one: 2}\nc: {<<: *b, two: 3}\n"
+    assert parse(text, "a.yaml:")["c"] == {"one": 2, "two": 3}
 
 
 @pytest.mark.parametrize(
