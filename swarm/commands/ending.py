@@ -13,6 +13,7 @@ from swarm.measure.results import Results
 from swarm.measure.series import series
 from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
 from swarm.measure.totals import RunFacts, RunTotals
+from swarm.records.journal import damage_notes
 from swarm.records.run_folder import RunFolder
 from swarm.report.run.drawing import draw
 from swarm.report.run.terminal import show_summary
@@ -36,7 +37,8 @@ def record(
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
     cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
-    summary["notes"] = [*cut, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
+    damaged = damage_notes(sorted(folder.path.glob("journal/*.journal")))
+    summary["notes"] = [*cut, *damaged, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
     if facts.tiers is not None:
         notes = caveats(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]

@@ -1,18 +1,47 @@
-"""A journal: a file of batches that survives a killed process."""
+"""A journal: a file of batches that survives a killed process; damage takes no more of it than it hits.
+
+A frame is whole or not there. What is no whole frame is passed over: reading goes on at the next batch.
+"""
 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from swarm.records.batch import Batch
+from swarm.records.rows import from_message
 
 FRAME_BYTES_MAX = 1 << 31
 _HEAD_BYTES = 12
+_BATCH_AT = _HEAD_BYTES + 4
+_BATCH = b'{"host":'
+"""How a batch's head begins, `_BATCH_AT` bytes into its frame: it leads to the next frame behind damage."""
+_CUT_OFF_BYTES = 1 << 16
+"""A tail of up to so many bytes, not all of them zero, is what a killed process had begun to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes of a journal that are no whole frame."""
+
+    path: Path
+    at_byte: int
+    length_bytes: int
+    is_tail: bool
+    """Whether no whole frame follows."""
+    is_zero: bool
+    """Whether all of them are zero: space that the disk gave and nobody wrote."""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it is what a process that was killed leaves: the beginning of its last frame."""
+        return self.is_tail and not self.is_zero and self.length_bytes <= _CUT_OFF_BYTES
 
 
 class Journal:
@@ -57,8 +86,11 @@ class Journal:
 
 
 def whole_bytes(path: Path) -> int:
-    """Return how many bytes of a journal are whole frames."""
-    return sum(map(frame_bytes, read_journal(path)))
+    """Return where the last whole frame of a journal ends, in bytes."""
+    end = 0
+    for end, _ in _frames(path, 0, _pass_over):  # noqa: B007 - the last one counts
+        pass
+    return end
 
 
 def frame_bytes(message: bytes) -> int:
@@ -67,17 +99,95 @@ def frame_bytes(message: bytes) -> int:
 
 
 def read_journal(path: Path, *, start: int = 0) -> Iterator[bytes]:
-    """Return the whole messages of a journal from a byte on, up to where it was cut off."""
+    """Return the whole messages of a journal from a byte on; what is damaged is passed over."""
+    for _, message in _frames(path, start, _pass_over):
+        yield message
+
+
+def damage_of(path: Path) -> list[Damage]:
+    """Return the stretches of a journal that are no whole frames."""
+    found: list[Damage] = []
+    for _ in _frames(path, 0, found.append):
+        pass
+    return found
+
+
+def damage_notes(journals: Iterable[Path]) -> list[str]:
+    """Return a sentence for each damaged journal; the half frame of a killed process is no damage."""
+    notes = []
+    for path in journals:
+        damages = [damage for damage in damage_of(path) if not damage.is_cut_off]
+        if not damages:
+            continue
+        lost = sum(damage.length_bytes for damage in damages)
+        behind = [Batch.of_frame(message) for message in read_journal(path, start=damages[0].at_byte)]
+        rows = sum(from_message(batch.rows).num_rows for batch in behind)
+        notes.append(
+            f"journal/{path.name}: {lost:,} bytes from byte {damages[0].at_byte:,} on are damaged and were "
+            f"not read; behind them {len(behind):,} reports with {rows:,} rows were"
+        )
+    return notes
+
+
+def _pass_over(damage: Damage) -> None:
+    """Leave damage to whoever asks for it."""
+
+
+def _frames(path: Path, start: int, on_damage: Callable[[Damage], None]) -> Iterator[tuple[int, bytes]]:
+    """Yield where each whole frame ends, and its message."""
+    at = start
     with path.open("rb") as file:
-        file.seek(start)
-        while len(head := file.read(_HEAD_BYTES)) == _HEAD_BYTES:
-            length = int.from_bytes(head[:8], "little")
-            if length > FRAME_BYTES_MAX:
+        while True:
+            file.seek(at)
+            message = _message(file)
+            if message is not None:
+                at += _HEAD_BYTES + len(message)
+                yield at, message
+                continue
+            size = os.fstat(file.fileno()).st_size
+            if at >= size:
                 return
-            message = file.read(length)
-            if len(message) < length or zlib.crc32(message) != int.from_bytes(head[8:], "little"):
+            found = _next_frame(file, at + 1)
+            end = size if found is None else found
+            on_damage(Damage(path, at, end - at, found is None, _is_zero(file, at, end)))
+            if found is None:
                 return
-            yield message
+            at = found
+
+
+def _message(file: BinaryIO) -> bytes | None:
+    """Return the message of the frame at the file's place; None where there is no whole one."""
+    head = file.read(_HEAD_BYTES)
+    length = int.from_bytes(head[:8], "little")
+    # No message is empty: a stretch of zeros, as a lost disk leaves, has a right checksum of nothing.
+    if len(head) < _HEAD_BYTES or not 0 < length <= FRAME_BYTES_MAX:
+        return None
+    if length > os.fstat(file.fileno()).st_size - file.tell():
+        return None
+    message = file.read(length)
+    return message if zlib.crc32(message) == int.from_bytes(head[8:], "little") else None
+
+
+def _next_frame(file: BinaryIO, from_byte: int) -> int | None:
+    """Return where the next whole frame of a batch begins, at or after a byte."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = content.find(_BATCH, from_byte + _BATCH_AT)
+        while found >= 0:
+            file.seek(found - _BATCH_AT)
+            if _message(file) is not None:
+                return found - _BATCH_AT
+            found = content.find(_BATCH, found + 1)
+    return None
+
+
+def _is_zero(file: BinaryIO, start: int, end: int) -> bool:
+    file.seek(start)
+    while start < end:
+        piece = file.read(min(1 << 20, end - start))
+        if not piece or piece.count(0) != len(piece):
+            return False
+        start += len(piece)
+    return True
 
 
 def read_batches(journals: Iterable[Path]) -> list[Batch]:

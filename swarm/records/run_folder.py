@@ -14,6 +14,7 @@ import yaml
 
 from swarm.config.experiment import Experiment
 from swarm.errors import UsageError
+from swarm.records.writer_lock import LOCK
 
 RUN, REQUESTS, WINDOWS, SUMMARY, REPORT = (
     "run.yaml",
@@ -59,6 +60,7 @@ class RunFolder:
         for journal in self.path.glob("journal/*.journal"):
             if journal.stat().st_size == 0:
                 journal.unlink()
+        (self.path / "journal" / LOCK).unlink(missing_ok=True)
         for folder in (self.path / "journal", *self._made):
             if folder.is_dir() and any(folder.iterdir()):
                 return
