@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from swarm.commands.places import local_path, path_or_url
 from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
 
 WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -25,7 +26,9 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the experiment.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Override the experiment's seed.", min=0)]
-Out = Annotated[Path | None, typer.Option("--out", help="The run folder: absent or empty.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", parser=local_path, help="The run folder: absent or empty.")
+]
 
 
 def show_version(wanted: bool) -> None:
@@ -49,17 +52,23 @@ def swarm(
 
 @app.command()
 def run(
-    experiment: Annotated[Path | None, typer.Argument(help="The experiment's YAML file.")] = None,
+    experiment: Annotated[
+        Path | None, typer.Argument(parser=local_path, help="The experiment's YAML file.")
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", help="Base URL; none: the emulated fleet.")
     ] = None,
     overrides: Overrides = None,
     seed: Seed = None,
     out: Annotated[
-        str | None, typer.Option("--out", help="The run folder, absent or empty; or a URL to copy it to.")
+        str | None,
+        typer.Option(
+            "--out", parser=path_or_url, help="The run folder, absent or empty; or a URL to copy it to."
+        ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off.")
+        Path | None,
+        typer.Option("--resume", parser=local_path, metavar="RUN", help="Go on with a run that was cut off."),
     ] = None,
 ) -> None:
     """Drive a live target with the swarm, from Ray actors."""
@@ -84,7 +93,7 @@ def run(
 
 @app.command()
 def simulate(
-    experiment: Annotated[Path, typer.Argument(help="The experiment's YAML file.")],
+    experiment: Annotated[Path, typer.Argument(parser=local_path, help="The experiment's YAML file.")],
     overrides: Overrides = None,
     seed: Seed = None,
     out: Out = None,
@@ -108,7 +117,9 @@ def simulate(
 
 @app.command()
 def serve(
-    fleet: Annotated[Path, typer.Argument(help="The fleet's YAML file, or an experiment's.")],
+    fleet: Annotated[
+        Path, typer.Argument(parser=local_path, help="The fleet's YAML file, or an experiment's.")
+    ],
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 8000,
     overrides: Annotated[
@@ -118,7 +129,8 @@ def serve(
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the key to ask for.")
     ] = None,
     journal: Annotated[
-        Path | None, typer.Option("--journal", metavar="FILE", help="Record requests and events here.")
+        Path | None,
+        typer.Option("--journal", parser=local_path, metavar="FILE", help="Record requests and events here."),
     ] = None,
 ) -> None:
     """Serve the emulated fleet as an OpenAI-compatible provider."""
@@ -132,7 +144,9 @@ def serve(
 @app.command()
 def calibrate(
     target: Annotated[str, typer.Option("--target", help="Base URL of the server to probe.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The fleet's YAML file to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, metavar="FILE", help="The fleet's YAML file to write.")
+    ],
     api: Annotated[
         str, typer.Option("--api", help="What to send: chat, completions or token_ids.")
     ] = "completions",
@@ -167,7 +181,9 @@ def analyze(
     on_broken: Annotated[
         str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
     ] = "fail",
-    prices: Annotated[Path | None, typer.Option("--prices", help="A price list (YAML).")] = None,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", parser=local_path, help="A price list (YAML).")
+    ] = None,
     kv_bytes_per_token: Annotated[
         float | None, typer.Option("--kv-bytes-per-token", min=1, help="Size of the model's KV cache.")
     ] = None,
@@ -182,10 +198,13 @@ def analyze(
     ] = "0.5,0.8,0.9,0.95",
     json: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the result here; - is standard output."),
+        typer.Option(
+            "--json", parser=local_path, metavar="FILE", help="Write the result here; - is standard output."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write a report here: absent or empty.")
+        Path | None,
+        typer.Option("--out", parser=local_path, metavar="DIR", help="Write a report here: absent or empty."),
     ] = None,
 ) -> None:
     """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory."""
@@ -215,7 +234,9 @@ def fit(
     traces: Annotated[
         list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="PROFILE.yaml", help="The profile's file.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, metavar="PROFILE.yaml", help="The profile's file.")
+    ],
     format: Annotated[
         str, typer.Option("--format", help="Format of the traces: weka, mooncake, ... or NAME:KEY=VALUE,...")
     ] = "weka",
@@ -223,7 +244,10 @@ def fit(
         str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
     ] = "fail",
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="DIR", help="Write how well it fits: absent or empty.")
+        Path | None,
+        typer.Option(
+            "--report", parser=local_path, metavar="DIR", help="Write how well it fits: absent or empty."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The profile's name; default: the file's.")
@@ -239,8 +263,10 @@ def fit(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A trace file, or a folder of them.")],
-    dest: Annotated[Path, typer.Argument(help="A new file, or a new folder where a session is a file.")],
+    source: Annotated[Path, typer.Argument(parser=local_path, help="A trace file, or a folder of them.")],
+    dest: Annotated[
+        Path, typer.Argument(parser=local_path, help="A new file, or a new folder where a session is a file.")
+    ],
     from_format: Annotated[
         str, typer.Option("--from", help="Format: weka, mooncake, ... or NAME:KEY=VALUE,...")
     ],
@@ -259,8 +285,10 @@ def convert(
 
 @app.command()
 def generate(
-    profile: Annotated[Path, typer.Argument(help="The profile's YAML file.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write: absent or empty.")],
+    profile: Annotated[Path, typer.Argument(parser=local_path, help="The profile's YAML file.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, metavar="DIR", help="Where to write: absent or empty.")
+    ],
     sessions: Annotated[int, typer.Option("--sessions", help="How many sessions.")] = 120,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
     format: Annotated[
@@ -275,7 +303,7 @@ def generate(
 
 @app.command()
 def validate(
-    experiment: Annotated[Path, typer.Argument(help="The experiment's YAML file.")],
+    experiment: Annotated[Path, typer.Argument(parser=local_path, help="The experiment's YAML file.")],
     overrides: Overrides = None,
 ) -> None:
     """Check an experiment, and every point of its sweep, without starting anything."""
@@ -287,7 +315,7 @@ def validate(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; the first is the base.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where the page goes.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", parser=local_path, help="Where the page goes.")] = None,
     fail_on_regression: Annotated[
         bool, typer.Option("--fail-on-regression", help="Exit with 99 if a run is worse beyond noise.")
     ] = False,

@@ -12,6 +12,8 @@ from swarm.errors import UsageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.DOTALL)
 FETCH_BYTES_MAX = 1 << 40
+PROBE = ".swarm-writable"
+"""Written and removed before a run, to see whether its results can be stored."""
 
 
 def is_url(place: str | Path) -> bool:
@@ -54,8 +56,17 @@ def check_writable(url: str) -> None:
         if filesystem.exists(inside) and filesystem.ls(inside, detail=False):
             raise UsageError(f"--out {url}: something is there already; name an absent or empty place")
         filesystem.makedirs(inside, exist_ok=True)
-    except OSError as fault:
-        raise UsageError(f"--out {url}: cannot be written: {type(fault).__name__}") from None
+        # Many a store takes a folder's name and no file: HTTP, or a bucket without the right to write.
+        probe = f"{inside.rstrip('/')}/{PROBE}"
+        filesystem.pipe_file(probe, b"swarm")
+        filesystem.rm_file(probe)
+    except UsageError:
+        raise
+    except Exception as fault:  # noqa: BLE001 - each store's library has errors of its own
+        why = str(fault).strip().splitlines()
+        raise UsageError(
+            f"--out {url}: cannot be written: {type(fault).__name__}{f': {why[0][:200]}' if why else ''}"
+        ) from None
 
 
 def upload(folder: Path, url: str) -> None:
@@ -71,6 +82,6 @@ def upload(folder: Path, url: str) -> None:
 def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         filesystem, inside = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as fault:
+    except (ValueError, ImportError, OSError) as fault:
         raise UsageError(f"{url}: {fault}") from None
     return filesystem, str(inside)

@@ -134,11 +134,11 @@ class RunFolder:
 
     def requests(self, columns: list[str] | None = None) -> pa.Table:
         """Return the rows, or some of their columns."""
-        return pa.parquet.read_table(self.path / REQUESTS, columns=columns)
+        return _read_table(self.path / REQUESTS, columns)
 
     def windows(self) -> pa.Table:
         """Return the time series."""
-        return pa.parquet.read_table(self.path / WINDOWS)
+        return _read_table(self.path / WINDOWS, None)
 
     def _write(self, name: str, data: bytes) -> None:
         """Write beside the name and move: a reader sees the old file or the new one, never half."""
@@ -148,8 +148,15 @@ class RunFolder:
 
     def _write_table(self, name: str, table: pa.Table) -> None:
         beside = self.path / f".{name}.part"
-        pa.parquet.write_table(table, beside, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        # Opened here: the library takes a name such as `run:1` for a URL.
+        with beside.open("wb") as file:
+            pa.parquet.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
         os.replace(beside, self.path / name)
+
+
+def _read_table(path: Path, columns: list[str] | None) -> pa.Table:
+    with path.open("rb") as file:
+        return pa.parquet.read_table(file, columns=columns)
 
 
 def simulated_run_id(experiment: Experiment) -> str:
