@@ -2,6 +2,9 @@
 
 What a memory holds of a node is a short sorted list of runs (start, end, use) instead of a list of blocks, so
 that a request costs a few steps for each node on its path, whatever its length.
+
+Runs are tuples because that is faster plain: to replace and read one takes 140 ns, an object with slots 240.
+Compiled it makes no difference (44 and 36 ns).
 """
 
 from __future__ import annotations

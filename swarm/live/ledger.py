@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
 from swarm.live.clock import RunClock
 from swarm.live.lag import LoopLag, cpu_wait_s
 from swarm.live.rows import OpenRequest, row_of
 from swarm.live.targets.turn import TurnResult
 from swarm.measure.batch import AgentStep, Batch, Gauges, Place
-from swarm.measure.ideal import Ideal
 from swarm.measure.past import Past
 from swarm.measure.record import RequestRow
 from swarm.measure.rows import Journal, RowTable, batch_of, to_message

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from swarm.config.slo import ObjectiveConfig
-from swarm.measure.columns import LOST_TO
+from swarm.hit_names import LOST_TO
 from swarm.measure.intervals import t_quantile
 from swarm.measure.latency import Floats, Selection, flags, floats
 from swarm.measure.slo import Trials, trials_of

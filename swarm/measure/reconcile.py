@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Node, Prompt
 from swarm.measure.batch import Place
 from swarm.measure.columns import LOST
-from swarm.measure.ideal import Ideal
 
 
 def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -> pa.Table:

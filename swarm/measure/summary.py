@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from swarm.measure.columns import BY_TIER, LOST, LOST_TO, TIERS
+from swarm.hit_names import LOST_TO, TIERS
+from swarm.measure.columns import BY_TIER, LOST
 from swarm.measure.hits import reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s

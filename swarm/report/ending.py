@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from swarm.config.experiment import Experiment
-from swarm.fleet.caveats import caveats
-from swarm.kvcache.modelled import with_modelled
+from swarm.fleet.cost.validation import caveats
+from swarm.measure.modelled import with_modelled
 from swarm.measure.series import series
 from swarm.measure.settle import Settled
 from swarm.measure.store import RunFolder

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from swarm.config.experiment import Experiment
 from swarm.config.figures import FIGURES, Figure
-from swarm.config.fleet import TierName
 from swarm.config.sweep import EconomicsConfig
+from swarm.hit_names import TierName
 from swarm.measure.store import RunFolder
 from swarm.report.simulated import simulate_into
 from swarm.report.sweep_points import derived

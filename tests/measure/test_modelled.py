@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.config.cache_model import CacheModelConfig
-from swarm.kvcache.modelled import with_modelled
+from swarm.hit_names import LOST_TO
 from swarm.measure.batch import Place
-from swarm.measure.columns import LOST, LOST_TO
+from swarm.measure.columns import LOST
+from swarm.measure.modelled import with_modelled
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.record import RequestRow
 from swarm.measure.rows import RowTable
