@@ -11,14 +11,14 @@ from swarm.fleet.agenda import Agenda
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.memories import Memories, Place, kv_lanes, tier_configs
+from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
 from swarm.fleet.router import ROUTERS
 from swarm.fleet.traffic import Traffic
-from swarm.fleet.transfer import Network
+from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
-from swarm.kvcache.prefix import Uses
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, TierConfig
 from swarm.errors import ConfigError
+from swarm.fleet.network import Lane, Pipe
 from swarm.fleet.traffic import Reach
-from swarm.fleet.transfer import Lane, Pipe
 from swarm.hit_names import TIERS
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec

@@ -26,7 +26,9 @@ class Queue:
         self.backlog_tokens = 0
         """Prompt tokens to compute for those here; of those waiting, what is not held as they come."""
         self.query_tokens = 0
+        """Prompt tokens admitted since the start."""
         self.hit_tokens = 0
+        """Of those, held as they came."""
         self._place = place
         self._pool = pool
         self._batch = batch

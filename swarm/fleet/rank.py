@@ -107,16 +107,6 @@ class Rank:
         return self.queue.backlog_tokens
 
     @property
-    def query_tokens(self) -> int:
-        """Prompt tokens admitted since the start."""
-        return self.queue.query_tokens
-
-    @property
-    def hit_tokens(self) -> int:
-        """Of the tokens admitted, those that were held."""
-        return self.queue.hit_tokens
-
-    @property
     def stalls(self) -> int:
         """Writes that must be taken before the next step."""
         return self._stepper.stalls

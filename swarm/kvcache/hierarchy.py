@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from swarm.context.tree import Prompt
 from swarm.hit_names import TIERS
+from swarm.kvcache.blocks import PINNED, Piece, Uses, spans
 from swarm.kvcache.loss import NO_LOSS, Losses
 from swarm.kvcache.match import Match, hbm_reach, lower_parts
 from swarm.kvcache.pins import Pins
-from swarm.kvcache.prefix import PINNED, Piece, Uses, spans
 from swarm.kvcache.requests import Admission, Growth, Handle, Transfer
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier

@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
 from swarm.hit_names import LOST_TO
+from swarm.kvcache.blocks import Piece, spans
 from swarm.kvcache.match import Match
-from swarm.kvcache.prefix import Piece, spans
 from swarm.kvcache.tier import Tier
 
 NO_LOSS = (0,) * len(LOST_TO)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from swarm.context.tree import Node
+from swarm.kvcache.blocks import Piece
 from swarm.kvcache.match import Match
-from swarm.kvcache.prefix import Piece
 from swarm.kvcache.tier import Tier
 
 

@@ -14,7 +14,7 @@ from bisect import insort
 from operator import attrgetter
 
 from swarm.context.tree import Node
-from swarm.kvcache.prefix import PINNED, Piece, Run, Use
+from swarm.kvcache.blocks import PINNED, Piece, Run, Use
 
 QUEUE_SLACK = 64
 """Dead entries that a queue may hold beyond twice its live ones before it is rebuilt."""

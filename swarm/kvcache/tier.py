@@ -8,7 +8,7 @@ from typing import Literal
 
 from swarm.context.tree import Node
 from swarm.hit_names import TierName
-from swarm.kvcache.prefix import Piece
+from swarm.kvcache.blocks import Piece
 from swarm.kvcache.runs import Runs
 
 

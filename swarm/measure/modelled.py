@@ -15,9 +15,9 @@ import pyarrow as pa
 from swarm.config.cache_model import CacheModelConfig
 from swarm.context.tree import Prompt
 from swarm.hit_names import LOST_TO
+from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
-from swarm.kvcache.prefix import Uses
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.measure.batch import Place

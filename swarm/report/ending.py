@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from swarm.config.experiment import Experiment
-from swarm.fleet.cost.validation import caveats
+from swarm.fleet.cost.validation import validation_notes
 from swarm.measure.modelled import with_modelled
 from swarm.measure.series import series
 from swarm.measure.settle import Settled
@@ -38,7 +38,7 @@ def record(
     cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
     summary["notes"] = [*cut, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
     if facts.tiers is not None:
-        notes = caveats(experiment.fleet, longest_computed_tokens(rows))
+        notes = validation_notes(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]
     folder.write_requests(rows)
     folder.write_windows(series(settled.windows))

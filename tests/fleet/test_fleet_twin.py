@@ -14,8 +14,8 @@ from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Prompt, root
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
-from swarm.kvcache.prefix import Uses
 from swarm.kvcache.requests import Handle, Transfer
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from swarm.context.tree import Node, Prompt, root
 from swarm.hit_names import LOST_TO, TIERS, TierName
 from swarm.kvcache.audit import audit
+from swarm.kvcache.blocks import PINNED, Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
-from swarm.kvcache.prefix import PINNED, Uses
 from swarm.kvcache.requests import Handle, Transfer
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
