@@ -50,7 +50,7 @@ class TokenBudget:
         self._at_s = max(self._at_s, now_s)
 
 
-class Admission:
+class AdmissionControl:
     """Decides; whoever drives it asks, is told who may go, and tells what became of them."""
 
     def __init__(self, config: AdmissionConfig, *, hosts: int) -> None:
