@@ -19,7 +19,22 @@ from swarm.load.search_program import (
     search_of,
     search_program,
 )
-from swarm.sim.kernel import Kernel
+
+
+class VirtualTime(Protocol):
+    """What a search needs of a kernel."""
+
+    now_s: float
+    is_stopped: bool
+
+    def run(self, until_s: float) -> None:
+        """Advance to the last thing due at or before `until_s`."""
+
+    def run_dry(self) -> None:
+        """Let requests in flight end, however long it takes; every agent has been retired."""
+
+    def move_to(self, fleet: Fleet) -> None:
+        """Send requests to another fleet from now on; none is in flight."""
 
 
 class Slots(Protocol):
@@ -45,7 +60,7 @@ class SimulatedSearch:
     def __init__(
         self,
         experiment: Experiment,
-        kernel: Kernel,
+        kernel: VirtualTime,
         fleet: Fleet,
         slots: Slots,
         recorded: LatestRows,
