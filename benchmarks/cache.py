@@ -21,7 +21,7 @@ from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
-from swarm.sim.kernel import Flight, Kernel
+from swarm.sim.kernel import Kernel, SimulatedRequest
 from swarm.workload.effects import Agent
 from swarm.workload.source import load_scripts, open_source
 
@@ -54,7 +54,7 @@ class Recorder:
 
     def request_sent(self, at_s: float) -> None: ...
 
-    def request_ended(self, flight: Flight, end: Finished | Refused) -> None: ...
+    def request_ended(self, request: SimulatedRequest, end: Finished | Refused) -> None: ...
 
 
 def prompts(traces: Path) -> list[tuple[float, Prompt]]:
@@ -62,7 +62,7 @@ def prompts(traces: Path) -> list[tuple[float, Prompt]]:
     config = ReplayConfig(path=traces, replies="planned", shared_prefix=False)
     source = open_source(config, 1, load_scripts(config, 1, 1))
     recorder = Recorder()
-    kernel = Kernel(recorder, recorder, retry=RetryConfig(), seed=1, admission=None)
+    kernel = Kernel(recorder, recorder, retry=RetryConfig(), seed=1, admission=None, watch=None)
     assert source.count is not None
     for index in range(source.count):
         kernel.start(source.session(index), 0.0)

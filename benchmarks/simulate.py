@@ -23,10 +23,8 @@ from typing import Any
 from swarm.config.experiment import Experiment
 from swarm.kvcache import runs
 from swarm.measure.series import series
-from swarm.measure.summary import summarize
-from swarm.measure.totals import facts_of
 from swarm.records.rows import warm_up
-from swarm.sim.run import simulate
+from swarm.sim.run import simulated
 
 REQUESTS_PER_AGENT_S = 0.044
 """What this workload comes to, sub-agents included: it sets how long a run must last."""
@@ -93,11 +91,10 @@ def run(agents: int, requests: int) -> tuple[float, str]:
     config = experiment(agents, 60 + requests / (REQUESTS_PER_AGENT_S * agents))
     gc.collect()
     started_s = time.process_time()
-    settled = simulate(config, ())
+    ended = simulated(config)
     simulated_s = time.process_time()
-    facts = facts_of(config, run_id="benchmark", mode="simulate", is_emulated=True)
-    summary = summarize(settled.rows, facts=facts, totals=settled.totals)
-    windows = series(settled.windows)
+    summary = ended.summary()
+    windows = series(ended.results.windows)
     cpu_s = time.process_time() - started_s
     sent = summary["requests"]["sent"]
     tokens, cache = summary["tokens"], summary["cache"]

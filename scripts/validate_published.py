@@ -19,10 +19,8 @@ from swarm.config.fleet import FleetConfig, ParallelismConfig, ReplicaGroupConfi
 from swarm.config.read import read_experiment
 from swarm.fleet.cost.base import Chunk
 from swarm.fleet.cost.rank_cost import rank_cost
-from swarm.measure.summary import summarize
-from swarm.measure.totals import facts_of
-from swarm.sim.run import simulate
-from swarm.workload.source import load_scripts
+from swarm.sim.run import simulated
+from swarm.workload.source import Material, load_scripts
 
 HERE = Path(__file__).parents[1] / "experiments"
 POOL_GIB = 41.83
@@ -53,11 +51,9 @@ class Outcome:
     dram_hit: float | None = None
 
 
-def twin(experiment: Experiment, scripts: Any) -> Outcome:
+def twin(experiment: Experiment, scripts: Material) -> Outcome:
     """Run an experiment in virtual time."""
-    settled = simulate(experiment, scripts)
-    facts = facts_of(experiment, run_id="validate", mode="simulate", is_emulated=True)
-    summary = summarize(settled.rows, facts=facts, totals=settled.totals)
+    summary = simulated(experiment, material=scripts).summary()
     cache = summary["cache"]
     return Outcome(
         summary["ttft_s"]["p50"],

@@ -1,14 +1,13 @@
-"""A search's levels on wall time: the driver directs hosts, and looks at what they have reported.
+"""A search's program driven on wall time: hosts are directed, and watched by what they report.
 
-The decisions are those of `load.search`; this says when a look is due and gathers what it needs: rows from
-the coordinator's journal, which lies on the driver's node, and the occupancy from the servers' own gauges.
+Rows come from the coordinator's journal, which lies on the driver's node, and the occupancy from the servers'
+own gauges.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,26 @@ from swarm.config.experiment import Experiment
 from swarm.errors import RunError
 from swarm.live.directed_slots import Order
 from swarm.live.targets.control import forgets, occupancy
-from swarm.load.search import Search
+from swarm.load.search_program import (
+    READINGS,
+    EmptyCaches,
+    SearchEffect,
+    Seen,
+    SetLevel,
+    WatchLevel,
+    search_of,
+    search_program,
+)
 from swarm.measure.latency import floats
-from swarm.measure.level_check import look_at
 from swarm.records.batch import Batch
 from swarm.records.columns import SCHEMA
 from swarm.records.journal import frame_bytes, read_journal
 from swarm.records.takeover import split
 
-SLICES = 20
-"""Times that the servers' occupancy is read within a look."""
 BEGIN_S = 1.0
 """From an order to the first session that it starts: all hosts have it by then."""
 REPORTED_S_MAX = 15.0
-"""How long a look waits for the reports of its last requests."""
+"""How long a check waits for the reports of its last requests."""
 COLD_S_MAX = 300.0
 """How long requests may take to end before a cold level."""
 
@@ -68,20 +73,8 @@ class Reported:
         return table
 
 
-@dataclass(slots=True)
-class Held:
-    """The level that is held now."""
-
-    agents: int
-    begun_s: float
-    """When all of its sessions have started."""
-    readings: int = 0
-    """Of the occupancy, within the look that is under way."""
-    occupancy: list[float] = field(default_factory=list)
-
-
 class Searching:
-    """Steps a search from the driver's loop."""
+    """Steps a search's program from the driver's loop."""
 
     def __init__(
         self,
@@ -92,26 +85,27 @@ class Searching:
         direct: Callable[[Order], None],
         note: Callable[[str], None],
     ) -> None:
-        config = experiment.load.search
-        assert config is not None
-        ttls = [tier.ttl_s for tier in experiment.fleet.tiers if tier.ttl_s is not None]
         self._experiment = experiment
-        self._search = Search(config, ttl_s=max(ttls, default=None))
-        self._is_cold = config.cache == "cold"
-        self._most = most
+        self._search = search_of(experiment)
+        self._program = search_program(self._search, experiment, slots=most)
         self._direct = direct
         self._note = note
         self._reported = Reported(journal)
-        self._held: Held | None = None
+        self._effect: SearchEffect | None = next(self._program)
+        """What is under way; None once the search has ended."""
         self._emptying_s: float | None = None
         """Since when a cold level waits for the last request to end."""
+        self._readings = 0
+        """How many times the occupancy was due while the level is watched."""
+        self._occupancy: list[float] = []
+        self._levels_told = 0
         self.order = Order(0, 0, 0.0, 0.0)
         """What hosts were told last."""
 
     @property
     def is_done(self) -> bool:
-        """Whether the answer is as narrow as asked for."""
-        return self._search.is_done
+        """Whether the search has ended: its answer is as narrow as asked for, or the load's time is over."""
+        return self._effect is None
 
     def answer(self) -> dict[str, Any]:
         """Return what is known of the most agents."""
@@ -120,67 +114,72 @@ class Searching:
     def step(self, now_s: float, open_requests: int) -> None:
         """Do what is due at a time of the run; called a few times a second."""
         self._reported.read()
-        if self._search.is_done:
-            return
-        if self._held is None:
-            if self._is_cold and self._search.levels and not self._is_empty(now_s, open_requests):
+        while self._effect is not None:
+            answer = self._carry_out(self._effect, now_s, open_requests)
+            if answer is None:
                 return
-            self._held = self._go_to(self._search.agents, now_s)
-            return
-        held = self._held
-        after_s = self._search.look_after_s
-        from_s, to_s = held.begun_s + after_s / 2, held.begun_s + after_s
-        if from_s + held.readings * (to_s - from_s) / SLICES <= now_s < to_s:
-            held.readings += 1
+            self._effect = self._following(answer)
+            self._tell_level()
+
+    def _following(self, answer: float | Seen) -> SearchEffect | None:
+        try:
+            return self._program.send(answer)
+        except StopIteration:
+            return None
+
+    def _carry_out(self, effect: SearchEffect, now_s: float, open_requests: int) -> float | Seen | None:
+        """Return the program's answer; None while the effect is under way."""
+        match effect:
+            case SetLevel():
+                self._order(Order(effect.agents, effect.before, now_s + BEGIN_S, effect.ramp_s))
+                return now_s + BEGIN_S
+            case EmptyCaches():
+                return self._empty(effect, now_s, open_requests)
+            case WatchLevel():
+                return self._watch(effect, now_s)
+
+    def _order(self, order: Order) -> None:
+        self.order = order
+        self._direct(order)
+
+    def _watch(self, watch: WatchLevel, now_s: float) -> Seen | None:
+        due = self._readings
+        while due < READINGS and watch.reading_s(due + 1) <= now_s:
+            due += 1
+        if due > self._readings:
+            self._readings = due
             used = asyncio.run(occupancy(self._experiment.target))
             if used is not None:
-                held.occupancy.append(used)
-        if now_s >= to_s and (self._reported.until_s >= to_s or now_s >= to_s + REPORTED_S_MAX):
-            self._look(held, from_s, to_s)
+                self._occupancy.append(used)
+        if now_s < watch.to_s:
+            return None
+        if self._reported.until_s < watch.to_s and now_s < watch.to_s + REPORTED_S_MAX:
+            return None
+        read, self._occupancy, self._readings = self._occupancy, [], 0
+        return Seen(self._reported.since(watch.from_s), read)
 
-    def _go_to(self, agents: int, now_s: float) -> Held:
-        """Let hosts bring the sessions to a level."""
-        agents = min(agents, self._most)
-        before, ramp_s = self.order.agents, self._experiment.load.ramp_s
-        self.order = Order(agents, before, now_s + BEGIN_S, ramp_s)
-        self._direct(self.order)
-        return Held(agents, now_s + BEGIN_S + (ramp_s if agents > before else 0.0))
-
-    def _look(self, held: Held, from_s: float, to_s: float) -> None:
-        search, levels = self._search, len(self._search.levels)
-        search.look(
-            look_at(
-                self._reported.since(from_s),
-                self._experiment.slo,
-                agents=search.agents,
-                from_s=from_s,
-                to_s=to_s,
-                confidence=search.confidence,
-                occupancy=held.occupancy,
-            )
-        )
-        held.readings = 0
-        held.occupancy.clear()
-        if len(search.levels) > levels:
-            last = search.levels[-1]
-            why = f": {last.why}" if last.why else ""
-            self._note(f"{last.agents} agents {last.verdict} after {to_s - held.begun_s:.0f} s{why}")
-            self._held = None
-
-    def _is_empty(self, now_s: float, open_requests: int) -> bool:
-        """End all that is under way and empty the caches; True when that is done."""
+    def _empty(self, effect: EmptyCaches, now_s: float, open_requests: int) -> float | None:
+        """End all that is under way and empty the caches."""
         if self._emptying_s is None:
             self._emptying_s = now_s
-            self.order = Order(0, self.order.agents, now_s, 0.0)
-            self._direct(self.order)
-            return False
+            self._order(Order(0, effect.before, now_s, 0.0))
+            return None
         waited_s = now_s - self._emptying_s
         if waited_s < 2 * self._experiment.hosts.report_every_s or (open_requests and waited_s < COLD_S_MAX):
-            return False
+            return None
         if not asyncio.run(forgets(self._experiment.target)):
             raise RunError(
                 "load.search.cache is cold, and the target did not empty its caches when asked to (POST "
                 "/reset_prefix_cache or /flush_cache): start vLLM with VLLM_SERVER_DEV_MODE=1, or search warm"
             )
         self._emptying_s = None
-        return True
+        return now_s
+
+    def _tell_level(self) -> None:
+        """Tell the user of a level that has just been left."""
+        levels = self._search.levels
+        if len(levels) > self._levels_told:
+            self._levels_told = len(levels)
+            last = levels[-1]
+            why = f": {last.why}" if last.why else ""
+            self._note(f"{last.agents} agents {last.verdict} after {2 * last.hold_s:.0f} s{why}")

@@ -9,13 +9,12 @@ from typing import Any
 from swarm.commands.ending import finish, record
 from swarm.config.experiment import Experiment
 from swarm.interrupts import Interrupts
-from swarm.measure.results import Results
-from swarm.measure.totals import RunFacts, facts_of
+from swarm.measure.measured_run import MeasuredRun
 from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RunFolder, simulated_run_id
 from swarm.report.live.simulation import Watching
-from swarm.sim.run import Watch, simulate
-from swarm.workload.source import left_out, load_scripts
+from swarm.sim.kernel import SimulationWatch
+from swarm.sim.run import simulated
 
 
 def run_simulated(experiment: Experiment, out: Path | None) -> int:
@@ -29,30 +28,29 @@ def run_simulated(experiment: Experiment, out: Path | None) -> int:
         watching = Watching(experiment, interrupts, sys.stderr)
         origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=command())
         try:
-            settled, facts = _simulated(experiment, folder, watching, origin)
+            run = _recorded(experiment, folder, watching, origin)
         finally:
             folder.discard_unbegun()
         watching.close()
-        return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
+        return finish(folder, experiment, run.facts, run.results, signal_number=interrupts.received)
 
 
 def simulate_into(experiment: Experiment, folder: RunFolder, made_with: dict[str, Any]) -> dict[str, Any]:
     """Carry out an experiment in virtual time, for its records alone; return the summary."""
     run_id = simulated_run_id(experiment)
     origin = {"run_id": run_id, "mode": "simulate", "seed": experiment.seed, **made_with}
-    settled, facts = _simulated(experiment, folder, None, origin)
-    return record(folder, experiment, facts, settled, signal_number=None)
+    run = _recorded(experiment, folder, None, origin)
+    return record(folder, experiment, run.facts, run.results, signal_number=None)
 
 
-def _simulated(
-    experiment: Experiment, folder: RunFolder, watch: Watch | None, origin: dict[str, Any]
-) -> tuple[Results, RunFacts]:
-    run_id = simulated_run_id(experiment)
-    material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
-    settled = simulate(experiment, material, watch)
+def _recorded(
+    experiment: Experiment, folder: RunFolder, watch: SimulationWatch | None, origin: dict[str, Any]
+) -> MeasuredRun:
+    """Simulate, and write what was asked for into the run folder."""
+    run = simulated(experiment, watch=watch)
     folder.write_run(experiment, origin)
-    folder.write_left_out(left_out(material))
-    return settled, facts_of(experiment, run_id=run_id, mode="simulate", is_emulated=True)
+    folder.write_left_out(list(run.left_out))
+    return run
 
 
 def _unused(path: Path) -> Path:

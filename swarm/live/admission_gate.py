@@ -6,7 +6,7 @@ import asyncio
 import math
 
 from swarm.live.clock import RunClock
-from swarm.load.admission import Admission
+from swarm.load.admission import AdmissionControl
 
 RETRY_S_LEAST = 0.001
 
@@ -14,7 +14,7 @@ RETRY_S_LEAST = 0.001
 class Gate:
     """Lets requests wait for their turn; one timer for all of them."""
 
-    def __init__(self, admission: Admission, clock: RunClock) -> None:
+    def __init__(self, admission: AdmissionControl, clock: RunClock) -> None:
         self._admission = admission
         self._clock = clock
         self._count = 0

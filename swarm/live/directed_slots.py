@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from swarm.load.search_program import SetLevel
+
 Play = Callable[[int, int, float], Awaitable[int | None]]
 """Plays a slot's sessions from a generation and a time on until it is closed; returns the next generation."""
 
@@ -22,8 +24,7 @@ class Order:
 
     def start_s(self, slot: int) -> float:
         """Return when a slot that did not play before begins."""
-        added = self.agents - self.before
-        return self.from_s + (self.ramp_s * (slot - self.before) / added if added > 0 else 0.0)
+        return SetLevel(self.agents, self.before, self.ramp_s).start_s(slot, self.from_s)
 
 
 class DirectedSlots:

@@ -18,7 +18,7 @@ from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
 from swarm.live.report_outbox import ENDING_S_MAX, REPORT_S_MAX, Outbox, Report
 from swarm.live.targets.openai import OpenAITarget
-from swarm.load.admission import Admission
+from swarm.load.admission import AdmissionControl
 from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
 from swarm.load.shapes import Span
@@ -108,7 +108,7 @@ class Host:
 
     def _gate(self, clock: RunClock) -> Gate | None:
         admission = self._plan.experiment.load.admission
-        return None if admission is None else Gate(Admission(admission, hosts=self._plan.hosts), clock)
+        return None if admission is None else Gate(AdmissionControl(admission, hosts=self._plan.hosts), clock)
 
     def spawn_with(self, spawn: Callable[[Agent, float], Awaitable[Ended]]) -> None:
         """Start sub-agents elsewhere."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from swarm.live.targets.turn import TurnResult
-from swarm.records.row import Outcome, RequestRow
+from swarm.measure.request_row import request_row
+from swarm.records.row import RequestRow
 from swarm.workload.effects import Agent, Infer
 
 
@@ -31,44 +32,31 @@ def row_of(
     host: int,
 ) -> RequestRow:
     """Return the row; `origin_s` is the run's start on the clock of the result's stamps."""
-    agent, effect, intended_s = request.agent, request.effect, request.intended_s
-    outcome: Outcome = "ok" if result.outcome == "ok" else "failed"
-    if result.outcome == "interrupted":
-        outcome = "interrupted"
-    due_s = intended_s
+    due_s = request.intended_s
     if result.admission_wait_s:
         due_s = request.sent_s
     if result.retry_due_s is not None:
-        due_s = max(intended_s, result.retry_due_s - origin_s)
-    return RequestRow(
-        session=agent.session,
-        agent=agent.path,
-        parent=agent.parent,
-        role=agent.role,
-        turn=request.turn,
-        kind=effect.kind,
-        opened_by=effect.opened_by,
+        due_s = max(request.intended_s, result.retry_due_s - origin_s)
+    return request_row(
+        request.agent,
+        request.effect,
+        request.turn,
         host=host,
         endpoint=result.endpoint,
-        intended_s=intended_s,
+        intended_s=request.intended_s,
         due_s=due_s,
         sent_s=_shifted(result.sent_s, origin_s),
         first_token_s=_shifted(result.first_token_s, origin_s),
         last_token_s=_shifted(result.last_token_s, origin_s),
         completed_s=result.completed_s - origin_s,
-        prompt_tokens=effect.prompt.length if result.prompt_tokens is None else result.prompt_tokens,
-        planned_prompt_tokens=effect.prompt.length,
+        prompt_tokens=result.prompt_tokens,
         cached_tokens=result.cached_tokens,
         ideal_tokens=ideal_tokens,
-        modelled_tokens=None,
         output_tokens=result.output_tokens or 0,
-        planned_output_tokens=effect.output_tokens,
-        rewritten_tokens=effect.rewritten_tokens,
         admission_wait_s=result.admission_wait_s,
         retry_wait_s=result.retry_wait_s,
         attempts=max(1, result.attempts),
-        outcome=outcome,
-        error_class=None if outcome == "ok" else result.outcome,
+        ended=result.outcome,
         itl_mean_s=sum(gaps_s) / len(gaps_s) if gaps_s else None,
         itl_max_s=max(gaps_s, default=None),
         merged_reads=result.merged_reads,
@@ -76,8 +64,6 @@ def row_of(
         measured=request.measured,
         by_tier=result.by_tier,
         lost_to=result.lost_to,
-        echo=effect.echo,
-        prompt_node=effect.prompt.node.name,
     )
 
 

@@ -25,7 +25,7 @@ class Ticket:
     in_prefill: bool = False
 
 
-class Admission:
+class AdmissionControl:
     """Decides; whoever drives it asks, is told who may go, and tells what became of them."""
 
     def __init__(self, config: AdmissionConfig, *, hosts: int) -> None:

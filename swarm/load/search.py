@@ -1,8 +1,8 @@
-"""The most agents within the SLO: which level to try, how long to hold it, what its looks decide.
+"""The most agents within the SLO: which level to try, how long to hold it, what its checks decide.
 
-Pure: it is told what was seen and answers what to do, in virtual time and live alike. Levels double until one
-fails, then the gap is halved. A level is looked at after 1, 2, 4, 8, ... times `hold_min_s`; each look sees
-the second half of the time held, so looks share no request, and the confidence is divided among them.
+Levels double until one fails, then the gap is halved. A level is checked after 1, 2, 4, 8, ... times
+`hold_min_s`; each check sees the second half of the time held, so checks share no request, and the confidence
+is divided among them. `load.search_program` carries a search out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from swarm.config.load import SearchConfig
-from swarm.measure.level_check import Evidence, Look
+from swarm.measure.level_check import Evidence, LevelCheck
 
 LEVELS_MAX = 64
 """Levels that one search tries."""
@@ -27,11 +27,11 @@ class Level:
     agents: int
     verdict: Verdict
     why: str
-    looks: int
+    checks: int
     hold_s: float
     limiting: Evidence | None
     """The objective that was closest to being missed, or missed by most."""
-    last: Look
+    last: LevelCheck
 
 
 class Search:
@@ -40,34 +40,34 @@ class Search:
     def __init__(self, config: SearchConfig, *, ttl_s: float | None) -> None:
         self._config = config
         held_s = 0.0 if ttl_s is None else ttl_s * config.ttls_held
-        self._first_look_s = max(config.hold_min_s, held_s)
-        self._looks_max = 1 + max(0, math.floor(math.log2(config.hold_max_s / config.hold_min_s)))
-        if self._first_look_s > config.hold_min_s:
-            ratio = config.hold_max_s / self._first_look_s
-            self._looks_max = 1 + max(0, math.floor(math.log2(ratio))) if ratio >= 1 else 1
-        self._is_ttl_too_long = self._first_look_s > config.hold_max_s
+        self._first_check_s = max(config.hold_min_s, held_s)
+        self._checks_max = 1 + max(0, math.floor(math.log2(config.hold_max_s / config.hold_min_s)))
+        if self._first_check_s > config.hold_min_s:
+            ratio = config.hold_max_s / self._first_check_s
+            self._checks_max = 1 + max(0, math.floor(math.log2(ratio))) if ratio >= 1 else 1
+        self._is_ttl_too_long = self._first_check_s > config.hold_max_s
         self.levels: list[Level] = []
         self.agents = config.agents_from
         self.is_done = False
-        self._looks = 0
+        self._checks = 0
         self._passes = 0
 
     @property
     def confidence(self) -> float:
-        """The confidence of each single look."""
-        return 1.0 - (1.0 - self._config.confidence) / self._looks_max
+        """The confidence of each single check."""
+        return 1.0 - (1.0 - self._config.confidence) / self._checks_max
 
     @property
-    def look_after_s(self) -> float:
-        """How long after the level's start its next look is due."""
+    def check_after_s(self) -> float:
+        """How long after the level's start its next check is due."""
         if self._is_ttl_too_long:
             return self._config.hold_max_s
-        return float(self._first_look_s * 2**self._looks)
+        return float(self._first_check_s * 2**self._checks)
 
-    def look(self, look: Look) -> None:
+    def judge(self, check: LevelCheck) -> None:
         """Take in what was seen; `agents` and `is_done` say what to do next."""
-        self._looks += 1
-        verdict, why = self._verdict(look)
+        self._checks += 1
+        verdict, why = self._verdict(check)
         if verdict is None:
             return
         self.levels.append(
@@ -75,33 +75,33 @@ class Search:
                 agents=self.agents,
                 verdict=verdict,
                 why=why,
-                looks=self._looks,
-                hold_s=look.to_s - look.from_s,
-                limiting=_limiting(look),
-                last=look,
+                checks=self._checks,
+                hold_s=check.to_s - check.from_s,
+                limiting=_limiting(check),
+                last=check,
             )
         )
-        self._looks = self._passes = 0
+        self._checks = self._passes = 0
         following = self._next()
         if following is None or len(self.levels) >= LEVELS_MAX:
             self.is_done = True
         else:
             self.agents = following
 
-    def _verdict(self, look: Look) -> tuple[Verdict | None, str]:
-        """Return what a look decides, None to hold on."""
-        is_last = self._looks >= self._looks_max
+    def _verdict(self, check: LevelCheck) -> tuple[Verdict | None, str]:
+        """Return what a check decides, None to hold on."""
+        is_last = self._checks >= self._checks_max
         if self._is_ttl_too_long:
             return "undecided", "the longest TTL does not pass within hold_max_s"
-        moving = self._moving(look)
-        short = [each.name for each in look.evidence if each.count < self._config.requests_min]
+        moving = self._moving(check)
+        short = [each.name for each in check.evidence if each.count < self._config.requests_min]
         if short or moving:
             self._passes = 0
             why = f"too few trials of {', '.join(short)}" if short else moving
             return ("undecided", why) if is_last else (None, why)
-        if any(each.high < each.required for each in look.evidence):
+        if any(each.high < each.required for each in check.evidence):
             return "failed", ""
-        if all(each.low >= each.required for each in look.evidence):
+        if all(each.low >= each.required for each in check.evidence):
             self._passes += 1
             if self._passes >= self._passes_needed or is_last:
                 return "passed", ""
@@ -113,14 +113,14 @@ class Search:
     def _passes_needed(self) -> int:
         """After a failed level the next could look well only because the load has just fallen."""
         has_fallen = bool(self.levels) and self.levels[-1].agents > self.agents
-        return min(self._config.confirmations, self._looks_max) if has_fallen else 1
+        return min(self._config.confirmations, self._checks_max) if has_fallen else 1
 
-    def _moving(self, look: Look) -> str:
+    def _moving(self, check: LevelCheck) -> str:
         within = self._config.stationary_within
-        if look.hit_drift > within:
-            return f"the hit rate still moves by {look.hit_drift:.3f}"
-        if look.occupancy_drift > within:
-            return f"the occupancy still moves by {look.occupancy_drift:.3f}"
+        if check.hit_drift > within:
+            return f"the hit rate still moves by {check.hit_drift:.3f}"
+        if check.occupancy_drift > within:
+            return f"the occupancy still moves by {check.occupancy_drift:.3f}"
         return ""
 
     @property
@@ -183,9 +183,9 @@ def bound_by(level: Level) -> str | None:
     return None
 
 
-def _limiting(look: Look) -> Evidence | None:
+def _limiting(check: LevelCheck) -> Evidence | None:
     """Return the objective whose misses are the largest share of those allowed."""
-    seen = [each for each in look.evidence if each.count]
+    seen = [each for each in check.evidence if each.count]
     return max(seen, key=lambda each: (1.0 - each.value) / max(1e-9, 1.0 - each.required), default=None)
 
 
@@ -202,7 +202,7 @@ def _told(level: Level) -> dict[str, Any]:
         "high": None if evidence is None else evidence.high,
         "required": None if evidence is None else evidence.required,
         "hold_s": level.hold_s,
-        "looks": level.looks,
+        "looks": level.checks,
         "requests": last.requests,
         "hit_rate": last.hit_rate,
         "occupancy": last.occupancy,

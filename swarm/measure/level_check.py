@@ -1,4 +1,4 @@
-"""One look at a level of load: how surely each objective is held, and whether the level has settled.
+"""One check of a level of load: how surely each objective is held, and whether the level has settled.
 
 Requests of one time met the same queue, so they are not independent: the variance of a share is taken from
 batches of time (batch means), and the interval is Wilson's with as many trials as that variance is worth.
@@ -21,13 +21,13 @@ from swarm.measure.latency import Floats, Selection, flags, floats
 from swarm.measure.slo import Trials, trials_of
 
 BATCHES = 10
-"""Stretches of a look: few, so that a queue has forgotten one in the next."""
+"""Stretches of a check: few, so that a queue has forgotten one in the next."""
 CACHE_LOSSES = ("ttl", "capacity", "routing", "dropped_write")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a look says of one objective: the share of good trials, its interval, and the share required."""
+    """What a check says of one objective: the share of good trials, its interval, and the share required."""
 
     name: str
     metric: str
@@ -39,7 +39,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LevelCheck:
     """What was seen of a level in [from_s, to_s)."""
 
     agents: int
@@ -85,7 +85,7 @@ def share_interval(
     return share, max(0.0, middle - reach), min(1.0, middle + reach)
 
 
-def look_at(
+def check_level(
     rows: pa.Table,
     objectives: Sequence[ObjectiveConfig],
     *,
@@ -94,7 +94,7 @@ def look_at(
     to_s: float,
     confidence: float,
     occupancy: Sequence[float],
-) -> Look:
+) -> LevelCheck:
     """Return what the requests that ended in [from_s, to_s) say."""
     ended_s = floats(rows, "completed_s")
     keep = (ended_s >= from_s) & (ended_s < to_s) & ~flags(rows, "outcome", "interrupted")
@@ -108,7 +108,7 @@ def look_at(
         )
     hit_rate, hit_drift = _hits(ended, from_s, to_s)
     half = len(occupancy) // 2
-    return Look(
+    return LevelCheck(
         agents=agents,
         from_s=from_s,
         to_s=to_s,

@@ -8,6 +8,7 @@ instant the fleet goes first, then agents in the order in which they were schedu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from numpy.random import Generator
 from swarm.config.target import RetryConfig
 from swarm.errors import RunError
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
-from swarm.load.admission import Admission
+from swarm.load.admission import AdmissionControl
 from swarm.load.retry import retry_chance, wait_s
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
@@ -25,6 +26,8 @@ STILL_MAX, STILL_PER_AGENT = 100_000, 1_000
 """What may be due at one instant, in all and for each agent: an endless loop ends with an error."""
 DRY_STEP_S = 10.0
 """Pieces of time in which a fleet is run until nothing is in flight."""
+WATCH_REQUESTS = 256
+"""Requests that end from one question to a watch to the next."""
 
 
 class Fleet(Protocol):
@@ -40,7 +43,7 @@ class Fleet(Protocol):
         """Return the next events up to a time, all of one time; none where nothing happens until then."""
 
 
-class Flight:
+class SimulatedRequest:
     """One request between its submission and its end."""
 
     __slots__ = (
@@ -82,6 +85,7 @@ class Runner:
         "parent",
         "program",
         "retries",
+        "then",
         "turn",
         "waits_for",
     )
@@ -98,6 +102,8 @@ class Runner:
         self.children: dict[str, Ended | None] = {}
         self.waits_for: tuple[str, ...] = ()
         self.is_retired = False
+        self.then: Callable[[float], None] | None = None
+        """Told when the agent has come to its own end."""
 
 
 GATEKEEPER = Agent("", "", None, "", iter)  # type: ignore[arg-type]
@@ -119,19 +125,33 @@ class Observer(Protocol):
     def request_sent(self, at_s: float) -> None:
         """A request was submitted."""
 
-    def request_ended(self, flight: Flight, end: Finished | Refused) -> None:
+    def request_ended(self, request: SimulatedRequest, end: Finished | Refused) -> None:
         """A request finished or was refused."""
+
+
+class SimulationWatch(Protocol):
+    """Who looks on while a simulation runs, and may end it."""
+
+    def goes_on(self, now_s: float, ended_count: int, open_count: int) -> bool:
+        """Return False to end the run here; called once in `WATCH_REQUESTS` requests."""
 
 
 class Kernel:
     """Runs agents against a fleet in virtual time."""
 
     def __init__(
-        self, fleet: Fleet, observer: Observer, *, retry: RetryConfig, seed: int, admission: Admission | None
+        self,
+        fleet: Fleet,
+        observer: Observer,
+        *,
+        retry: RetryConfig,
+        seed: int,
+        admission: AdmissionControl | None,
+        watch: SimulationWatch | None,
     ) -> None:
         self._fleet = fleet
         self._admission = admission
-        self._queued: dict[int, Flight] = {}
+        self._queued: dict[int, SimulatedRequest] = {}
         """Requests that wait for admission; they have not been sent."""
         self._gate_at_s = math.inf
         self._gatekeeper = Runner(GATEKEEPER, 0.0, None)
@@ -139,21 +159,25 @@ class Kernel:
         self._retry = retry
         self._seed = seed
         self._observer = observer
+        self._watch = watch
         self._heap: list[tuple[float, int, Runner]] = []
         self._scheduled_count = 0
         self._requests_count = 0
+        self._ended_count = 0
         self._sessions: dict[str, dict[Runner, None]] = {}
         """The agents of each session that have not ended."""
-        self.flights: dict[int, Flight] = {}
+        self.in_flight: dict[int, SimulatedRequest] = {}
         self.now_s = 0.0
         self._count_still = 0
         """What has been due at the present instant."""
         self.is_stopped = False
-        """Set from outside: nothing more happens."""
+        """The watch has ended the run: nothing more happens."""
 
-    def start(self, agent: Agent, at_s: float) -> None:
-        """Let an agent start at a time that has not passed."""
-        self._enrol(Runner(agent, at_s, None), at_s)
+    def start(self, agent: Agent, at_s: float, then: Callable[[float], None] | None = None) -> None:
+        """Let an agent start at a time that has not passed; `then` is told when it comes to its own end."""
+        runner = Runner(agent, at_s, None)
+        runner.then = then
+        self._enrol(runner, at_s)
 
     def retire(self, session: str, at_s: float) -> None:
         """Let a session's agents start no more turns; what they have in flight ends as it would."""
@@ -185,13 +209,13 @@ class Kernel:
 
     def run_dry(self) -> None:
         """Let requests in flight end, however long it takes; every agent has been retired."""
-        while not self.is_stopped and self.flights:
+        while not self.is_stopped and self.in_flight:
             self.run(self.now_s + DRY_STEP_S)
             self.now_s += DRY_STEP_S
 
     def move_to(self, fleet: Fleet) -> None:
         """Send requests to another fleet from now on; none is in flight."""
-        assert not self.flights
+        assert not self.in_flight
         self._fleet = fleet
 
     def drain(self, until_s: float) -> None:
@@ -212,7 +236,7 @@ class Kernel:
                 self.now_s = retry_s
                 self._act(heappop(heap)[2])
             else:
-                self.now_s = until_s if self.flights else self.now_s
+                self.now_s = until_s if self.in_flight else self.now_s
                 return
 
     def _enrol(self, runner: Runner, at_s: float) -> None:
@@ -238,7 +262,7 @@ class Kernel:
             self._resume(runner, None)
         elif runner.retries is not None:
             request_id, runner.retries = runner.retries, None
-            self._send(request_id, self.flights[request_id])
+            self._send(request_id, self.in_flight[request_id])
         elif isinstance(effect, Infer):
             self._submit(runner, effect)
         else:
@@ -251,20 +275,20 @@ class Kernel:
     def _submit(self, runner: Runner, effect: Infer) -> None:
         self._requests_count += 1
         request_id = self._requests_count
-        flight = Flight(runner, effect, runner.due.intend(), runner.turn)
+        request = SimulatedRequest(runner, effect, runner.due.intend(), runner.turn)
         runner.turn += 1
         if self._admission is None:
-            self._launch(request_id, flight)
+            self._launch(request_id, request)
             return
         prompt = effect.prompt.length
         self._admission.ask(request_id, runner.agent.path, prompt, effect.output_tokens, self.now_s)
-        self._queued[request_id] = flight
+        self._queued[request_id] = request
         self._admit()
 
-    def _launch(self, request_id: int, flight: Flight) -> None:
-        self.flights[request_id] = flight
+    def _launch(self, request_id: int, request: SimulatedRequest) -> None:
+        self.in_flight[request_id] = request
         self._observer.request_sent(self.now_s)
-        self._send(request_id, flight)
+        self._send(request_id, request)
 
     def _admit(self) -> None:
         """Send what may be sent now, and look again when more may be."""
@@ -272,20 +296,20 @@ class Kernel:
         if admission is None or not self._queued:
             return
         for request_id, waited_s in admission.admitted(now_s):
-            flight = self._queued.pop(request_id)
-            if flight.runner.is_retired:
+            request = self._queued.pop(request_id)
+            if request.runner.is_retired:
                 admission.ended(request_id, now_s, ok=True)
                 continue
             if waited_s:
-                flight.admission_wait_s, flight.due_s = waited_s, now_s
-            self._launch(request_id, flight)
+                request.admission_wait_s, request.due_s = waited_s, now_s
+            self._launch(request_id, request)
         next_s = max(admission.next_s(now_s), math.nextafter(now_s, math.inf))
         if next_s < self._gate_at_s:
             self._gate_at_s = next_s
             self._schedule(self._gatekeeper, next_s)
 
-    def _send(self, request_id: int, flight: Flight) -> None:
-        agent, effect = flight.runner.agent, flight.effect
+    def _send(self, request_id: int, request: SimulatedRequest) -> None:
+        agent, effect = request.runner.agent, request.effect
         self._fleet.submit(
             FleetRequest(
                 request_id=request_id,
@@ -301,7 +325,7 @@ class Kernel:
     def _hear(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, FirstToken):
-                self.flights[event.request_id].first = event
+                self.in_flight[event.request_id].first = event
                 if self._admission is not None:
                     self._admission.first_token(event.request_id)
                     self._admit()
@@ -314,31 +338,35 @@ class Kernel:
         """Let a refused request wait as a live client would; return False where it gives up."""
         if event.retry_after_s is None:
             return False
-        flight = self.flights[event.request_id]
-        runner = flight.runner
-        if flight.chance is None:
-            flight.chance = retry_chance(self._seed, f"{runner.agent.path}:{flight.turn}")
+        request = self.in_flight[event.request_id]
+        runner = request.runner
+        if request.chance is None:
+            request.chance = retry_chance(self._seed, f"{runner.agent.path}:{request.turn}")
         # The header that tells a live client has whole seconds.
         asked_s = float(math.ceil(event.retry_after_s))
         waited_s = wait_s(
-            self._retry, "http_429", attempt=flight.attempts, asked_s=asked_s, chance=flight.chance
+            self._retry, "http_429", attempt=request.attempts, asked_s=asked_s, chance=request.chance
         )
         if waited_s is None:
             return False
-        flight.attempts += 1
-        flight.retry_wait_s += waited_s
-        flight.due_s = event.at_s + waited_s
+        request.attempts += 1
+        request.retry_wait_s += waited_s
+        request.due_s = event.at_s + waited_s
         runner.retries = event.request_id
-        self._schedule(runner, flight.due_s)
+        self._schedule(runner, request.due_s)
         return True
 
     def _finish(self, event: Finished | Refused) -> None:
-        flight = self.flights.pop(event.request_id)
-        self._observer.request_ended(flight, event)
+        request = self.in_flight.pop(event.request_id)
+        self._ended_count += 1
+        if self._watch is not None and self._ended_count % WATCH_REQUESTS == 0:
+            goes_on = self._watch.goes_on(self.now_s, self._ended_count, len(self.in_flight))
+            self.is_stopped = self.is_stopped or not goes_on
+        self._observer.request_ended(request, event)
         if self._admission is not None:
             self._admission.ended(event.request_id, event.at_s, ok=isinstance(event, Finished))
             self._admit()
-        runner = flight.runner
+        runner = request.runner
         if runner.is_retired:
             return
         runner.due.complete(event.at_s)
@@ -390,6 +418,8 @@ class Kernel:
         if not peers:
             del self._sessions[runner.agent.session]
         self._observer.agent_ended(runner.agent, runner.due.due_s)
+        if runner.then is not None:
+            runner.then(runner.due.due_s)
         parent = runner.parent
         if parent is None:
             return

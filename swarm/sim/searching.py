@@ -1,4 +1,4 @@
-"""A search's levels, in virtual time."""
+"""A search's program driven in virtual time."""
 
 from __future__ import annotations
 
@@ -9,22 +9,36 @@ import pyarrow as pa
 from swarm.config.experiment import Experiment
 from swarm.fleet.build import build_fleet
 from swarm.fleet.fleet import Fleet
-from swarm.load.search import Search
-from swarm.measure.level_check import look_at
-from swarm.records.columns import SCHEMA
-from swarm.records.row import RequestRow
-from swarm.records.rows import batch_of
-from swarm.sim.kernel import Kernel
+from swarm.load.search_program import (
+    READINGS,
+    EmptyCaches,
+    SearchEffect,
+    Seen,
+    SetLevel,
+    WatchLevel,
+    search_of,
+    search_program,
+)
 
-SLICES = 20
-"""Pieces of a look, at whose ends the fleet's occupancy is read."""
+
+class VirtualTime(Protocol):
+    """What a search needs of a kernel."""
+
+    now_s: float
+    is_stopped: bool
+
+    def run(self, until_s: float) -> None:
+        """Advance to the last thing due at or before `until_s`."""
+
+    def run_dry(self) -> None:
+        """Let requests in flight end, however long it takes; every agent has been retired."""
+
+    def move_to(self, fleet: Fleet) -> None:
+        """Send requests to another fleet from now on; none is in flight."""
 
 
 class Slots(Protocol):
     """Where sessions are played."""
-
-    fresh: list[RequestRow] | None
-    """Rows since the search last took them."""
 
     def open(self, slot: int, at_s: float) -> None:
         """Let a slot play sessions from a time on."""
@@ -33,93 +47,104 @@ class Slots(Protocol):
         """Let a slot's session start no more turns."""
 
 
-class Searching:
-    """Opens and closes slots as a search says, and shows it what came of it."""
+class LatestRows(Protocol):
+    """Where requests that have ended are recorded."""
 
-    def __init__(self, experiment: Experiment, kernel: Kernel, slots: Slots, fleet: Fleet, most: int) -> None:
-        config = experiment.load.search
-        assert config is not None
-        ttls = [tier.ttl_s for tier in experiment.fleet.tiers if tier.ttl_s is not None]
+    def take_latest(self) -> pa.Table:
+        """Return the rows since the last call; the first call begins to keep them."""
+
+
+class SimulatedSearch:
+    """Carries out what a search asks for, on a kernel and its slots."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        kernel: VirtualTime,
+        fleet: Fleet,
+        slots: Slots,
+        recorded: LatestRows,
+        *,
+        slots_count: int,
+    ) -> None:
         self._experiment = experiment
         self._kernel = kernel
         self._slots = slots
+        self._recorded = recorded
+        self._search = search_of(experiment)
+        self._program = search_program(self._search, experiment, slots=slots_count)
         self._fleet = fleet
-        self._most = most
-        self._is_cold = config.cache == "cold"
-        self._search = Search(config, ttl_s=max(ttls, default=None))
-        self._open = 0
+        self._counted: list[dict[str, Any]] = []
+        """What the fleets of earlier levels counted: each cold level has its own."""
         self._now_s = 0.0
-        slots.fresh = []
 
-    def run(self) -> tuple[dict[str, Any], float]:
-        """Walk the levels; return the answer and when the last of them ended."""
-        limit_s = self._experiment.load.duration_s
-        search = self._search
-        while not search.is_done and not self._kernel.is_stopped:
-            begun_s = self._go_to(search.agents)
-            agents = search.agents
-            while not search.is_done and search.agents == agents:
-                until_s = begun_s + search.look_after_s
-                if self._kernel.is_stopped or (limit_s is not None and until_s > limit_s):
-                    return search.answer(), self._now_s
-                levels = len(search.levels)
-                self._look(begun_s + search.look_after_s / 2, until_s)
-                if len(search.levels) > levels:
-                    break
-        return search.answer(), self._now_s
+    def run(self) -> float:
+        """Carry the search out; return when it ended."""
+        answer: float | Seen | None = None
+        while True:
+            try:
+                effect = self._program.send(answer)
+            except StopIteration:
+                return self._now_s
+            answer = self._carry_out(effect)
+            if self._kernel.is_stopped:
+                return self._kernel.now_s
 
-    def _go_to(self, agents: int) -> float:
-        """Bring the sessions to a level; return when all of them have started."""
-        if self._is_cold and self._search.levels:
-            self._empty()
-        agents = min(agents, self._most)
-        now_s, ramp_s = self._now_s, self._experiment.load.ramp_s
-        for slot in range(agents, self._open):
+    def answer(self) -> dict[str, Any]:
+        """Return what is known of the most agents."""
+        return self._search.answer()
+
+    def counters(self) -> dict[str, Any]:
+        """Return what all fleets counted, added up; each of them is audited.
+
+        Raises:
+            AuditError: A count does not balance.
+        """
+        self._fleet.audit()
+        return summed([*self._counted, self._fleet.counters()])
+
+    def _carry_out(self, effect: SearchEffect) -> float | Seen:
+        match effect:
+            case SetLevel():
+                return self._set_level(effect)
+            case EmptyCaches():
+                return self._empty(effect)
+            case WatchLevel():
+                return self._watch(effect)
+
+    def _set_level(self, level: SetLevel) -> float:
+        now_s = self._now_s
+        for slot in range(level.agents, level.before):
             self._slots.close(slot, now_s)
-        added = agents - self._open
-        for place, slot in enumerate(range(self._open, agents)):
-            self._slots.open(slot, now_s + ramp_s * place / added)
-        self._open = agents
-        self._take()
-        return now_s + (ramp_s if added > 0 else 0.0)
+        for slot in range(level.before, level.agents):
+            self._slots.open(slot, level.start_s(slot, now_s))
+        self._recorded.take_latest()
+        return now_s
 
-    def _empty(self) -> None:
+    def _empty(self, effect: EmptyCaches) -> float:
         """End all that is under way and put an empty fleet in its place."""
-        for slot in range(self._open):
+        for slot in range(effect.before):
             self._slots.close(slot, self._now_s)
-        self._open = 0
         self._kernel.run_dry()
         self._now_s = max(self._now_s, self._kernel.now_s)
-        self._fleet.audit()
-        self._fleet = build_fleet(self._experiment.fleet)
-        self._kernel.move_to(self._fleet)
+        if not self._kernel.is_stopped:
+            self._fleet.audit()
+            self._counted.append(self._fleet.counters())
+            self._fleet = build_fleet(self._experiment.fleet)
+            self._kernel.move_to(self._fleet)
+        return self._now_s
 
-    def _look(self, from_s: float, to_s: float) -> None:
-        self._kernel.run(from_s)
-        self._take()
+    def _watch(self, watch: WatchLevel) -> Seen:
+        self._kernel.run(watch.from_s)
+        self._recorded.take_latest()
         occupancy = []
-        for place in range(1, SLICES + 1):
-            self._kernel.run(from_s + (to_s - from_s) * place / SLICES)
+        for number in range(1, READINGS + 1):
+            self._kernel.run(watch.reading_s(number))
             used = occupancy_of(self._fleet)
             if used is not None:
                 occupancy.append(used)
-        self._now_s = to_s
-        self._search.look(
-            look_at(
-                self._take(),
-                self._experiment.slo,
-                agents=self._search.agents,
-                from_s=from_s,
-                to_s=to_s,
-                confidence=self._search.confidence,
-                occupancy=occupancy,
-            )
-        )
-
-    def _take(self) -> pa.Table:
-        """Return the rows since the last call."""
-        rows, self._slots.fresh = self._slots.fresh or [], []
-        return pa.Table.from_batches([batch_of(rows)] if rows else [], schema=SCHEMA)
+        self._now_s = watch.to_s
+        return Seen(self._recorded.take_latest(), occupancy)
 
 
 def occupancy_of(fleet: Fleet) -> float | None:
@@ -130,3 +155,14 @@ def occupancy_of(fleet: Fleet) -> float | None:
         if capacity:
             shares.append(1.0 - rank.hierarchy.room_blocks / capacity)
     return sum(shares) / len(shares) if shares else None
+
+
+def summed(counters: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the counters of fleets of one shape, added up."""
+    first = counters[0]
+    return {
+        name: summed([each[name] for each in counters])
+        if isinstance(first[name], dict)
+        else sum(each[name] for each in counters)
+        for name in first
+    }

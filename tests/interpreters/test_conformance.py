@@ -20,7 +20,7 @@ from swarm.live.clock import RunClock
 from swarm.live.interpreter import Interpreter
 from swarm.live.targets.openai import OpenAITarget
 from swarm.provider.server import Provider
-from swarm.sim.kernel import Flight, Kernel
+from swarm.sim.kernel import Kernel, SimulatedRequest
 from swarm.workload.effects import Agent, Infer, Inferred, Join, Program, Spawn, Think
 
 FLEET = FleetConfig.model_validate(
@@ -101,12 +101,12 @@ class SimBook:
     def request_sent(self, at_s: float) -> None:
         pass
 
-    def request_ended(self, flight: Flight, end: Any) -> None:
-        turn = (flight.runner.agent.path, flight.turn)
-        self._played.intended[turn] = flight.intended_s
+    def request_ended(self, request: SimulatedRequest, end: Any) -> None:
+        turn = (request.runner.agent.path, request.turn)
+        self._played.intended[turn] = request.intended_s
         self._played.completed[turn] = end.at_s
-        self._played.outcomes[turn] = "ok" if flight.first is not None else "failed"
-        self._played.cached[turn] = None if flight.first is None else flight.first.cache.cached_tokens
+        self._played.outcomes[turn] = "ok" if request.first is not None else "failed"
+        self._played.cached[turn] = None if request.first is None else request.first.cache.cached_tokens
 
 
 def play_live(make: Callable[[Played], Agent]) -> Played:
@@ -140,7 +140,9 @@ def play_live(make: Callable[[Played], Agent]) -> Played:
 
 def play_simulated(make: Callable[[Played], Agent]) -> Played:
     played = Played()
-    kernel = Kernel(build_fleet(FLEET), SimBook(played), retry=RetryConfig(), seed=1, admission=None)
+    kernel = Kernel(
+        build_fleet(FLEET), SimBook(played), retry=RetryConfig(), seed=1, admission=None, watch=None
+    )
 
     def outermost() -> Program:
         """A parent, whose Join tells what the program returned."""

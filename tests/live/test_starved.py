@@ -7,7 +7,8 @@ from pathlib import Path
 from swarms import aimed, experiment, provider
 from test_hardship import play
 
-from swarm.measure.summary import exit_code, summarize
+from swarm.measure.measured_run import MeasuredRun
+from swarm.measure.summary import exit_code
 from swarm.measure.totals import facts_of
 
 BUSY_S = 0.2
@@ -32,6 +33,6 @@ def test_a_starved_host_makes_its_run_invalid(tmp_path: Path) -> None:
         config = aimed(plain, port)
         settled = play(config, tmp_path, lambda: hog(2.5))
     facts = facts_of(config, run_id="starved", mode="live", is_emulated=True)
-    summary = summarize(settled.rows, facts=facts, totals=settled.totals)
+    summary = MeasuredRun(settled, facts).summary()
     assert not summary["valid"] and exit_code(summary, None) == 1
     assert any("host 0: p99 event-loop lag" in reason for reason in summary["invalid_reasons"])

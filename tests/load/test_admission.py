@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.config.load import AdmissionConfig
-from swarm.load.admission import Admission
+from swarm.load.admission import AdmissionControl
 
 
-def gate(hosts: int = 1, **limits: float) -> Admission:
-    return Admission(AdmissionConfig.model_validate(limits), hosts=hosts)
+def gate(hosts: int = 1, **limits: float) -> AdmissionControl:
+    return AdmissionControl(AdmissionConfig.model_validate(limits), hosts=hosts)
 
 
-def ask(admission: Admission, *numbers: int, at_s: float = 0.0, tokens: int = 100) -> list[int]:
+def ask(admission: AdmissionControl, *numbers: int, at_s: float = 0.0, tokens: int = 100) -> list[int]:
     """Ask for some requests; return who may go."""
     for number in numbers:
         admission.ask(number, f"a{number}", tokens, 10, at_s)

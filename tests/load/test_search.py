@@ -8,16 +8,16 @@ from oracles import ORACLES, is_covered
 
 from swarm.config.load import SearchConfig
 from swarm.load.search import Search
-from swarm.measure.level_check import Evidence, Look, share_interval
+from swarm.measure.level_check import Evidence, LevelCheck, share_interval
 from swarm.measure.slo import Trials
 from swarm.sim.run import simulate
 
 
-def look(
+def check(
     agents: int, low: float, high: float, *, required: float = 0.9, count: int = 100, drift: float = 0.0
-) -> Look:
+) -> LevelCheck:
     evidence = Evidence("ttft_s p90", "ttft_s", (low + high) / 2, low, high, 0.9, count)
-    return Look(agents, 0.0, 60.0, count, (evidence,), 0.9, drift, 0.5, 0.0, 0.0, 0.0)
+    return LevelCheck(agents, 0.0, 60.0, count, (evidence,), 0.9, drift, 0.5, 0.0, 0.0, 0.0)
 
 
 PASS, FAIL, UNSURE = (0.95, 1.0), (0.1, 0.5), (0.85, 0.95)
@@ -28,7 +28,7 @@ def walk(search: Search, most: int, unsure: frozenset[int] = frozenset()) -> lis
     while not search.is_done:
         agents = search.agents
         ends = UNSURE if agents in unsure else PASS if agents <= most else FAIL
-        search.look(look(agents, *ends))
+        search.judge(check(agents, *ends))
     return [level.agents for level in search.levels]
 
 
@@ -63,8 +63,8 @@ def test_a_level_is_held_longer_each_time_and_then_left_undecided() -> None:
     search = Search(SearchConfig(hold_min_s=10, hold_max_s=40), ttl_s=None)
     holds = []
     while not search.levels:
-        holds.append(search.look_after_s)
-        search.look(look(1, *UNSURE))
+        holds.append(search.check_after_s)
+        search.judge(check(1, *UNSURE))
     assert holds == [10.0, 20.0, 40.0]
     assert search.levels[0].verdict == "undecided"
 
@@ -74,29 +74,29 @@ def test_a_level_is_held_longer_each_time_and_then_left_undecided() -> None:
 )
 def test_a_level_that_has_not_settled_is_not_judged(changes: dict[str, float], why: str) -> None:
     search = Search(SearchConfig(hold_min_s=10, hold_max_s=20), ttl_s=None)
-    search.look(look(1, *FAIL, **changes))  # type: ignore[arg-type]
+    search.judge(check(1, *FAIL, **changes))  # type: ignore[arg-type]
     assert not search.levels
-    search.look(look(1, *FAIL, **changes))  # type: ignore[arg-type]
+    search.judge(check(1, *FAIL, **changes))  # type: ignore[arg-type]
     assert (search.levels[0].verdict, why in search.levels[0].why) == ("undecided", True)
 
 
 def test_a_pass_after_a_failure_must_be_seen_twice() -> None:
     search = Search(SearchConfig(agents_from=4), ttl_s=None)
-    search.look(look(4, *FAIL))
-    search.look(look(2, *PASS))
+    search.judge(check(4, *FAIL))
+    search.judge(check(2, *PASS))
     assert len(search.levels) == 1
-    search.look(look(2, *UNSURE))
-    search.look(look(2, *PASS))
+    search.judge(check(2, *UNSURE))
+    search.judge(check(2, *PASS))
     assert len(search.levels) == 1
-    search.look(look(2, *PASS))
+    search.judge(check(2, *PASS))
     assert search.levels[1].verdict == "passed"
 
 
 def test_a_level_is_held_for_the_longest_ttl_or_left_undecided() -> None:
     config = SearchConfig(hold_min_s=60, hold_max_s=960)
-    assert Search(config, ttl_s=300.0).look_after_s == 300.0
+    assert Search(config, ttl_s=300.0).check_after_s == 300.0
     search = Search(config, ttl_s=3600.0)
-    search.look(look(1, *PASS))
+    search.judge(check(1, *PASS))
     assert search.levels[0].verdict == "undecided"
 
 

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from swarm.config.experiment import Experiment
-from swarm.measure.summary import summarize
-from swarm.measure.totals import facts_of
 from swarm.records.run_folder import RunFolder
 from swarm.report.compare.comparison import compare, regressions
-from swarm.sim.run import simulate
+from swarm.sim.run import simulated
 
 EXPERIMENT: dict[str, Any] = {
     "name": "small",
@@ -36,12 +34,10 @@ EXPERIMENT: dict[str, Any] = {
 
 def run(folder: Path, seed: int, **cost: float) -> RunFolder:
     data = {**EXPERIMENT, "seed": seed, "fleet": {"cost": {**EXPERIMENT["fleet"]["cost"], **cost}}}
-    experiment = Experiment.model_validate(data)
-    settled = simulate(experiment, ())
+    ended = simulated(Experiment.model_validate(data))
     made = RunFolder.create(folder)
-    facts = facts_of(experiment, run_id="r", mode="simulate", is_emulated=True)
-    made.write_requests(settled.rows)
-    made.write_summary(summarize(settled.rows, facts=facts, totals=settled.totals))
+    made.write_requests(ended.results.rows)
+    made.write_summary(ended.summary())
     return made
 
 

@@ -14,7 +14,9 @@ from swarm.fleet.events import Event, FleetRequest
 from swarm.fleet.fleet import Fleet
 from swarm.load.pacing import pacing_of
 from swarm.sim.kernel import Kernel
-from swarm.sim.run import Book, simulate
+from swarm.sim.recorder import Recorder
+from swarm.sim.run import simulate
+from swarm.sim.sessions import Sessions
 from swarm.workload.source import open_source
 
 SEEDS = range(1, 25)
@@ -120,18 +122,18 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
     config = drawn(seed)
     try:
         source = open_source(config.workload, config.seed, ())
-        book = Book(config, source, pacing_of(config.load, source.count, config.seed), None)
+        recorder = Recorder(config)
         kernel = Kernel(
             Audited(build_fleet(config.fleet)),
-            book,
+            recorder,
             retry=config.target.retry,
             seed=config.seed,
             admission=None,
+            watch=None,
         )
-        book.attach(kernel)
-        book.run(60.0)
+        Sessions(source, pacing_of(config.load, source.count, config.seed), kernel).run(60.0)
         kernel.drain(65.0)
-        rows = book.settle(kernel, 60.0).rows
+        rows = recorder.results(kernel, 60.0, capacity=None, fleet=None).rows
         for row in rows.to_pylist():
             lost = sum(value or 0 for name, value in row.items() if name.startswith("lost_tokens_"))
             if row["outcome"] == "ok":

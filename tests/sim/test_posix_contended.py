@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from swarm.config.read import read_experiment
-from swarm.measure.summary import summarize
-from swarm.measure.totals import facts_of
-from swarm.sim.run import simulate
+from swarm.sim.run import simulated
 
 FILE = Path(__file__).parents[2] / "experiments" / "posix_contended.yaml"
 COMPUTE = "fleet.tiers=[{name: hbm, capacity_gib: 48}]"
@@ -19,9 +17,7 @@ CHOOSE = "fleet.recompute_when_faster=true"
 
 def mean_ttft_s(sessions: int, change: str) -> float:
     experiment = read_experiment(FILE, [f"load.agents={sessions}", change])
-    settled = simulate(experiment, ())
-    facts = facts_of(experiment, run_id="test", mode="simulate", is_emulated=True)
-    return float(summarize(settled.rows, facts=facts, totals=settled.totals)["ttft_s"]["mean"])
+    return float(simulated(experiment).summary()["ttft_s"]["mean"])
 
 
 @pytest.mark.parametrize(("sessions", "loading_is_ahead"), [(4, True), (24, False)])

@@ -1,0 +1,138 @@
+"""What happens in a simulation, recorded as it happens and added up at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from swarm.config.experiment import Experiment
+from swarm.fleet.events import Finished, Refused
+from swarm.measure.agents import count_agents
+from swarm.measure.results import Results, windows_of
+from swarm.measure.totals import RunTotals
+from swarm.measure.window import Windows
+from swarm.records.batch import AgentStep
+from swarm.records.columns import SCHEMA
+from swarm.records.row import RequestRow
+from swarm.records.rows import batch_of
+from swarm.records.spool import RowSpool
+from swarm.sim.kernel import Kernel, SimulatedRequest
+from swarm.sim.request_rows import ended_row, interrupted_row
+from swarm.workload.effects import Agent
+
+REASONS_MAX = 8
+"""Different reasons of refusals that are kept."""
+WINDOWED_ROWS = 16_384
+"""Rows that are added to the windows at once: their columns are in memory for that."""
+
+
+class Recorder:
+    """Records a kernel's agents and requests."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._measured_from_s = experiment.load.warmup_s
+        self._rows = RowSpool()
+        self._latest: list[RequestRow] | None = None
+        """Rows since they were last taken, where anybody takes them."""
+        self._steps: list[AgentStep] = []
+        self._started_s: dict[str, float] = {}
+        """When each live agent started."""
+        self._taken_s: dict[bool, list[float]] = {True: [], False: []}
+        """How long agents took that ended in the measured phase: orchestrators, others."""
+        self._sent_count = 0
+        self._sessions_started = 0
+        self._sessions_finished = 0
+        self._refusals: dict[str, int] = {}
+
+    def agent_started(self, agent: Agent, at_s: float) -> None:
+        """Record an agent's start."""
+        is_orchestrator = agent.parent is None
+        self._started_s[agent.path] = at_s
+        self._sessions_started += is_orchestrator
+        self._steps.append(AgentStep(at_s, 1, is_orchestrator, None, False))
+
+    def agent_ended(self, agent: Agent, at_s: float) -> None:
+        """Record that an agent came to its own end."""
+        is_orchestrator = agent.parent is None
+        self._steps.append(AgentStep(at_s, -1, is_orchestrator, None, True))
+        taken_s = at_s - self._started_s.pop(agent.path)
+        if at_s >= self._measured_from_s:
+            self._taken_s[is_orchestrator].append(taken_s)
+        self._sessions_finished += is_orchestrator
+
+    def agent_stopped(self, agent: Agent, at_s: float) -> None:
+        """Record that an agent's slot is no longer in use."""
+        self._steps.append(AgentStep(at_s, -1, agent.parent is None, None, False))
+        del self._started_s[agent.path]
+
+    def request_sent(self, at_s: float) -> None:
+        """Record a request."""
+        self._sent_count += 1
+
+    def request_ended(self, request: SimulatedRequest, end: Finished | Refused) -> None:
+        """Record how a request ended."""
+        if isinstance(end, Refused) and (end.reason in self._refusals or len(self._refusals) < REASONS_MAX):
+            self._refusals[end.reason] = self._refusals.get(end.reason, 0) + 1
+        row = ended_row(request, end, measured_from_s=self._measured_from_s)
+        self._rows.append(row)
+        if self._latest is not None:
+            self._latest.append(row)
+
+    def take_latest(self) -> pa.Table:
+        """Return the rows since the last call; the first call returns none, and begins to keep them."""
+        rows, self._latest = self._latest or [], []
+        return pa.Table.from_batches([batch_of(rows)] if rows else [], schema=SCHEMA)
+
+    def results(
+        self, kernel: Kernel, ended_s: float, *, capacity: dict[str, Any] | None, fleet: dict[str, Any] | None
+    ) -> Results:
+        """Add everything up; requests still open are interrupted.
+
+        `capacity` is a search's answer, `fleet` what the fleet counted.
+        """
+        for _, request in sorted(kernel.in_flight.items()):
+            self._rows.append(interrupted_row(request, kernel.now_s, measured_from_s=self._measured_from_s))
+        rows = self._rows.ordered()
+        return Results(rows, self._totals(ended_s, capacity, fleet), self._windows(rows), ())
+
+    def _totals(
+        self, ended_s: float, capacity: dict[str, Any] | None, fleet: dict[str, Any] | None
+    ) -> RunTotals:
+        measured_from_s = min(self._measured_from_s, ended_s)
+        agents = count_agents(self._steps, from_s=measured_from_s, to_s=ended_s)
+        return RunTotals(
+            measured_from_s=measured_from_s,
+            measured_to_s=ended_s,
+            sessions_started=self._sessions_started,
+            sessions_finished=self._sessions_finished,
+            orchestrators_started=agents.orchestrators,
+            subagents_started=agents.subagents,
+            peak_live=agents.peak_live,
+            live_agents_mean=agents.live_mean,
+            sent=self._sent_count,
+            in_flight=0,
+            unaccounted=0,
+            itl=None,
+            loop_lag=None,
+            hosts=(),
+            sessions_asked_mean=None,
+            sessions_live_mean=None,
+            counters=None,
+            capacity=capacity,
+            faults=(),
+            session_s=tuple(self._taken_s[True]),
+            subagent_s=tuple(self._taken_s[False]),
+            fleet=fleet,
+            refusals=tuple(self._refusals.items()),
+        )
+
+    def _windows(self, rows: pa.Table) -> Windows:
+        windows = windows_of(self._experiment)
+        for start in range(0, rows.num_rows, WINDOWED_ROWS):
+            windows.add(rows.slice(start, WINDOWED_ROWS))
+        for step in self._steps:
+            note = windows.agent_started if step.change > 0 else windows.agent_ended
+            note(step.at_s, host=0, is_subagent=not step.is_orchestrator)
+        return windows
