@@ -18,7 +18,7 @@ from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.measure.results import rows_of_hosts, windows_of
 from swarm.records.batch import AgentStep, Batch
 from swarm.records.journal import Journal, read_batches
-from swarm.records.takeover import is_lost, past_of
+from swarm.records.takeover import is_lost, takeover_of
 from swarm.workload.effects import Agent, Infer
 
 EXPERIMENT = Experiment.model_validate({"name": "x", "workload": {"kind": "synthetic"}})
@@ -29,7 +29,7 @@ def reports(folder: Path, host: int = 0, epoch: int = 0) -> list[Batch]:
     """Return three batches of one agent: a turn ends, a turn is open, that turn ends."""
     ledger = HostLedger(
         clock=RunClock(time.time()), host=host, epoch=epoch, block_tokens=16, windows=windows_of(EXPERIMENT),
-        journal=str(folder), lag=LoopLag(), past=None, follows=(),
+        journal=str(folder), lag=LoopLag(), takeover=None, follows=(),
     )  # fmt: skip
     ledger.agent_started(AGENT, 0.0)
     batches = []
@@ -116,16 +116,16 @@ def test_an_agent_that_was_stopped_did_nothing_more_though_another_host_was_lost
 ) -> None:
     stop = AgentStep(2.0, -1, True, AGENT.path, False)
     stopped = [*batches[:-1], replace(batches[-1], agents=(stop,))]
-    past = past_of(stopped, lambda name: True, heard_until_s=2.0, is_lost=True)
-    assert past.stopped == {AGENT.path}
-    gone_on = {name: past.may_have_gone_on(name) for name in ("s000000", "s000000/0", "s000001")}
+    takeover = takeover_of(stopped, lambda name: True, heard_until_s=2.0, is_lost=True)
+    assert takeover.stopped == {AGENT.path}
+    gone_on = {name: takeover.may_have_gone_on(name) for name in ("s000000", "s000000/0", "s000001")}
     assert gone_on == {"s000000": False, "s000000/0": False, "s000001": True}
 
 
-def test_the_past_knows_answers_and_open_turns(batches: list[Batch]) -> None:
-    past = past_of(batches[:2], lambda name: True, heard_until_s=2.0, is_lost=True)
-    assert [answer.completed_s for answer in past.answers["s000000"]] == [0.5]
-    assert past.open_turns == {("s000000", 1)}
-    assert past.live == {"s000000"}
-    assert past.may_have_gone_on("s000000")
-    assert past_of(batches[:2], lambda name: False, heard_until_s=2.0, is_lost=True).answers == {}
+def test_a_takeover_knows_outcomes_and_open_turns(batches: list[Batch]) -> None:
+    takeover = takeover_of(batches[:2], lambda name: True, heard_until_s=2.0, is_lost=True)
+    assert [known.completed_s for known in takeover.outcomes["s000000"]] == [0.5]
+    assert takeover.open_turns == {("s000000", 1)}
+    assert takeover.live == {"s000000"}
+    assert takeover.may_have_gone_on("s000000")
+    assert takeover_of(batches[:2], lambda name: False, heard_until_s=2.0, is_lost=True).outcomes == {}

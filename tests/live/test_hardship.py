@@ -21,7 +21,7 @@ def play(config, folder: Path, meanwhile, report=None) -> Results:
         return coordinator.receive(batch)
 
     async def go() -> None:
-        plan = HostPlan(config, host=0, hosts=1, epoch=0, journal=str(folder), follows=(), past=None)
+        plan = HostPlan(config, host=0, hosts=1, epoch=0, journal=str(folder), follows=(), takeover=None)
         host = Host(plan, ())
         host.begin(time.time())
         await asyncio.gather(host.run(report(coordinator) if report else receive), meanwhile())
