@@ -18,11 +18,11 @@ EXPERIMENT = Experiment.model_validate({"name": "x", "workload": {"kind": "synth
 AGENT = Agent("s000000", "s000000", None, "orchestrator", dict)  # type: ignore[arg-type]
 
 
-def reports(folder: Path, host: int = 0, epoch: int = 0) -> list[Batch]:
+def reports(folder: Path, host: int = 0, epoch: int = 0, begun_ago_s: float = 0.0) -> list[Batch]:
     """Return three batches of one agent: a turn ends, a turn is open, that turn ends."""
     ledger = HostLedger(
-        clock=RunClock(time.time()), host=host, epoch=epoch, block_tokens=16, windows=windows_of(EXPERIMENT),
-        journal=str(folder), lag=LoopLag(), takeover=None, follows=(),
+        clock=RunClock(time.time() - begun_ago_s), host=host, epoch=epoch, block_tokens=16,
+        windows=windows_of(EXPERIMENT), journal=str(folder), lag=LoopLag(), takeover=None, follows=(),
     )  # fmt: skip
     ledger.agent_started(AGENT, 0.0)
     batches = []

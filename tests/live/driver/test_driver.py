@@ -91,6 +91,24 @@ def test_a_signal_before_the_begin_begins_nothing(tmp_path: Path) -> None:
     assert play.asked(0, "run") == []
 
 
+@pytest.mark.parametrize(
+    ("ready", "at_s"), [("hosts ready: 1 of 2", 1_003.0), ("hosts ready: 2 of 2", 1_007.0)]
+)
+def test_a_signal_while_hosts_get_ready_begins_nothing(tmp_path: Path, ready: str, at_s: float) -> None:
+    play = played(tmp_path, {(0, 0): Life(ready_after_s=2.5), (1, 0): Life(ready_after_s=7.0)})
+    note = play.seen.note
+
+    def arrive_when_noted(text: str) -> None:
+        note(text)
+        if text == ready:
+            play.interrupts.received = signal.SIGINT
+
+    play.seen.note = arrive_when_noted  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        play.drive()
+    assert (play.began_s, play.launcher.monotonic_s()) == ([], at_s)
+
+
 def test_a_signal_ends_the_load_and_every_host_drains(tmp_path: Path) -> None:
     play = played(tmp_path)
     play.signal(30.0)
@@ -155,7 +173,8 @@ def test_a_replacement_is_told_what_is_in_the_journals_of_its_own_sessions(
     tmp_path: Path, lost: int, turns: dict[str, int]
 ) -> None:
     play = played(tmp_path, {(lost, 0): Life(dies_s=30.0)})
-    batches = reports(tmp_path, host=lost)
+    batches = reports(tmp_path, host=lost, begun_ago_s=29.0)
+    reports(tmp_path, host=1 - lost, begun_ago_s=29.5)
     play.drive()
     assert [plan.takeover for plan in play.launcher.plans[:2]] == [None, None]
     plan = play.launcher.plans[2]
@@ -331,6 +350,15 @@ def test_a_search_that_is_done_ends_the_load(tmp_path: Path) -> None:
     assert [level["agents"] for level in end.capacity["levels"]] == [1]
     assert end.at_s < 30.0
     assert play.asked(0, "stop") == [("stop", 0)]
+
+
+def test_a_search_that_is_stopped_goes_no_further(tmp_path: Path) -> None:
+    play = searched(tmp_path, {(0, 0): Life(hangs=True)}, hold_min_s=10, hold_max_s=10)
+    play.signal(2.0)
+    end = play.drive()
+    assert play.launcher.run_s > 50.0, "a host that hangs lets the driver look on"
+    assert end.capacity is not None and end.capacity["levels"] == []
+    assert len(play.launcher.hosts[1].orders) == 1
 
 
 def test_what_was_reported_is_shown_at_every_look(tmp_path: Path) -> None:
