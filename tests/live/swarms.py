@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from processes import ProcessLauncher
+from scripted import Seen
 from serving import served
 
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.interrupts import Interrupts
-from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
 from swarm.live.driver.recovered import Recovered
@@ -108,19 +108,6 @@ class Driven:
         )
 
 
-class Notes:
-    """Keeps what the driver says."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Nobody looks at it."""
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 def driven(
     config: Experiment,
     journals: Path,
@@ -131,7 +118,7 @@ def driven(
 ) -> Driven:
     """Drive a run over local processes; `on_batch` sees each report as it comes."""
     journals.mkdir(parents=True, exist_ok=True)
-    launcher, progress = ProcessLauncher(on_batch), Notes()
+    launcher, progress = ProcessLauncher(on_batch), Seen()
     end = drive(
         config,
         load_scripts(config.workload, config.seed, config.load.agents),

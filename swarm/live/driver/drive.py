@@ -92,7 +92,7 @@ def driver_of(
             experiment,
             journals / "coordinator-0.journal",
             most=pacing.slots,
-            direct=swarm.direct,
+            direct=swarm.processes.direct,
             note=progress.note,
         )
     return Driver(

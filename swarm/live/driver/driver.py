@@ -84,7 +84,7 @@ class Driver:
         recovered = self._recovered
         self._load.begin(0.0 if recovered is None else recovered.stopped_s, after_s=START_DELAY_S)
         self._swarm.begin_all(self._load.start_unix_s)
-        while self._swarm.is_playing or self._late:
+        while self._swarm.processes.are_playing or self._late:
             self._start_due()
             self._look()
             if interrupts.received is not None:
@@ -103,8 +103,8 @@ class Driver:
 
     def _start_hosts(self) -> None:
         """Start the hosts that are needed from the start, and queue the others."""
-        for host in range(self._swarm.hosts_count):
-            at_s = self._swarm.start_s(host)
+        for host in range(self._swarm.plans.hosts_count):
+            at_s = self._swarm.plans.start_s(host)
             if self._recovered is not None:
                 self._swarm.resume(host, self._recovered.batches)
             elif at_s > 0:
@@ -119,9 +119,8 @@ class Driver:
         for host in self._late.due(self._load.now_s):
             self._swarm.start(host)
             self._begin(host)
-            self._progress.note(
-                f"host {host} is started: {self._swarm.started_count} of {self._swarm.hosts_count}"
-            )
+            started_count = len(self._swarm.processes.by_host)
+            self._progress.note(f"host {host} is started: {started_count} of {self._swarm.plans.hosts_count}")
 
     def _begin(self, host: int) -> None:
         """Let a host play that starts while others do."""
@@ -134,7 +133,7 @@ class Driver:
 
     def _look(self) -> None:
         """Take in what has happened since the last look."""
-        for host, outcome in self._swarm.ended(POLL_S):
+        for host, outcome in self._swarm.processes.ended(POLL_S):
             self._note_end(host, outcome)
         snapshot = self._coordinator.snapshot()
         if snapshot is None:
@@ -185,4 +184,4 @@ class Driver:
     def _stop(self) -> None:
         if not self._load.is_stopped:
             self._load.stop()
-            self._swarm.stop()
+            self._swarm.processes.stop()

@@ -9,7 +9,7 @@ from swarm.live.clock import Clock
 from swarm.live.directed_slots import Order
 from swarm.live.driver.clock_offsets import clock_offsets
 from swarm.live.driver.coordinator_contact import CoordinatorContact
-from swarm.live.driver.launcher import Launcher, Outcome
+from swarm.live.driver.launcher import Launcher
 from swarm.live.driver.plans import HostPlans
 from swarm.live.driver.processes import HostProcesses
 from swarm.live.driver.progress import Progress
@@ -34,29 +34,14 @@ class Swarm:
     ) -> None:
         """`epoch` is the first one of this run's hosts."""
         config = plans.experiment.hosts
-        self._plans = plans
+        self.plans = plans
         self._launcher = launcher
-        self._processes = HostProcesses(config, launcher)
+        self.processes = HostProcesses(config, launcher)
         self._roster = Roster(silent_max_s=config.silent_max_s, epoch=epoch)
         self._clock = clock
         self._coordinator = coordinator
         self._journals = journals
         self._progress = progress
-
-    @property
-    def hosts_count(self) -> int:
-        """How many hosts there will be."""
-        return self._plans.hosts_count
-
-    @property
-    def started_count(self) -> int:
-        """How many hosts were started; a replacement is no new one."""
-        return len(self._processes.by_host)
-
-    @property
-    def is_playing(self) -> bool:
-        """Whether a host has begun and not ended."""
-        return self._processes.are_playing
 
     @property
     def running(self) -> tuple[int, ...]:
@@ -67,19 +52,15 @@ class Swarm:
         """Return the epoch of a host's newest process."""
         return self._roster.epoch(host)
 
-    def start_s(self, host: int) -> float:
-        """Return when a host is to be started; 0: with the run."""
-        return self._plans.start_s(host)
-
     def start(self, host: int) -> None:
         """Start a host whose sessions nobody has played."""
         epoch = self._roster.start(host, self._clock.monotonic_s())
-        self._processes.start(self._plans.first(host, epoch))
+        self.processes.start(self.plans.first(host, epoch))
 
     def resume(self, host: int, batches: Sequence[Batch]) -> None:
         """Start a host that goes on with its sessions from what an interrupted run's batches tell."""
         epoch = self._roster.start(host, self._clock.monotonic_s())
-        self._processes.start(self._plans.resumed(host, epoch, batches))
+        self.processes.start(self.plans.resumed(host, epoch, batches))
 
     def replace(self, host: int) -> bool:
         """Start a host that goes on with a lost one's sessions; return False where it was lost too often."""
@@ -87,39 +68,27 @@ class Swarm:
             return False
         epoch = self._roster.start(host, self._clock.monotonic_s())
         batches = read_batches(sorted(self._journals.glob("*.journal")))
-        self._processes.start(self._plans.replacement(host, epoch, batches))
+        self.processes.start(self.plans.replacement(host, epoch, batches))
         return True
 
     def wait_until_ready(self, heed: Callable[[], None]) -> None:
         """Return when all hosts that were started are ready; call `heed` until then. Raises RunError."""
-        self._processes.wait_until_ready(self._clock, heed, self._progress.note)
+        self.processes.wait_until_ready(self._clock, heed, self._progress.note)
 
     def clock_offsets(self) -> dict[int, float]:
         """Return each host's wall clock less the driver's in seconds."""
-        return clock_offsets(self._processes.by_host, self._launcher, self._clock)
+        return clock_offsets(self.processes.by_host, self._launcher, self._clock)
 
     def begin_all(self, start_unix_s: float) -> None:
         """Let the hosts that were started play; the run's time is 0 at `start_unix_s`."""
-        for host in self._processes.by_host:
-            self._processes.begin(host, start_unix_s)
+        for host in self.processes.by_host:
+            self.processes.begin(host, start_unix_s)
 
     def begin(self, host: int, start_unix_s: float, order: Order | None) -> None:
         """Let one host play, by an order where a search directs the hosts."""
-        self._processes.begin(host, start_unix_s)
+        self.processes.begin(host, start_unix_s)
         if order is not None:
-            self._processes.by_host[host].direct(order)
-
-    def direct(self, order: Order) -> None:
-        """Let all hosts open and close the slots of a search."""
-        self._processes.direct(order)
-
-    def stop(self) -> None:
-        """Let all hosts start no more turns."""
-        self._processes.stop()
-
-    def ended(self, within_s: float) -> list[tuple[int, Outcome]]:
-        """Wait at most `within_s` seconds for all hosts; return those whose play ended, and how."""
-        return self._processes.ended(within_s)
+            self.processes.by_host[host].direct(order)
 
     def hear(self, heard: dict[int, tuple[int, int]]) -> None:
         """Note the last batch of each host, as (epoch, sequence)."""
@@ -140,9 +109,9 @@ class Swarm:
     def end(self, host: int, why: str) -> None:
         """End a lost host for certain, and fetch its journal: nothing of it comes later."""
         self._roster.end(host)
-        self._processes.forget(host)
+        self.processes.forget(host)
         self._progress.note(f"host {host} is lost: {why}")
         self._coordinator.retire(host, self._roster.epoch(host))
-        fault = self._processes.kill(host, self._journals)
+        fault = self.processes.kill(host, self._journals)
         if fault is not None:
             self._progress.note(f"host {host}: its journal is not to be had: {fault}")
