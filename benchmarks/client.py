@@ -197,7 +197,7 @@ class Floor:
         self.lag = LoopLag()
         self.ledger = HostLedger(
             clock=self.clock, host=0, epoch=0, block_tokens=64, journal=None, lag=self.lag,
-            windows=Windows(window_s=1.0, origin_s=0.0), past=None, follows=(),
+            windows=Windows(window_s=1.0, origin_s=0.0), takeover=None, follows=(),
         )  # fmt: skip
         self.interpreter = Interpreter(
             clock=self.clock,
@@ -205,7 +205,7 @@ class Floor:
             ledger=self.ledger,
             host=0,
             measured_from_s=0.0,
-            takeover=None,
+            resumption=None,
             gate=None,
         )
         self.batch_bytes = 0

@@ -57,7 +57,7 @@ def play(agents: int, port: int, answer: object) -> None:
 
     async def go() -> None:
         config = experiment(agents, port)
-        host = Host(HostPlan(config, host=0, hosts=1, epoch=0, journal=None, follows=(), past=None), ())
+        host = Host(HostPlan(config, host=0, hosts=1, epoch=0, journal=None, follows=(), takeover=None), ())
         host.begin(time.time())
         before = resident_bytes()
         running = asyncio.ensure_future(host.run(acknowledge))

@@ -1,1 +1,4 @@
-"""The Ray door: thin actors and tasks around plain classes."""
+"""The door of Ray: a launcher of actors, what they ship and measure, tasks.
+
+Knows: actors, nodes, the object store. Does not know: who is lost, what is replaced, when a run ends.
+"""

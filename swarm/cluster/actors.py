@@ -18,12 +18,10 @@ from swarm.live.coordinator import Coordinator, CoordinatorPlan, Snapshot
 from swarm.live.directed_slots import Order
 from swarm.live.host import Host, HostPlan
 from swarm.live.report_outbox import ReportError
+from swarm.live.spread_agents import ProcessLost, SpreadAgents
 from swarm.records.batch import Batch
-from swarm.records.takeover import Past
+from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Ended
-
-SUBAGENT_EPOCHS_MAX = 5
-"""How often a sub-agent in an actor of its own is started, when its actor is lost."""
 
 
 @ray.remote(num_cpus=0)
@@ -59,9 +57,9 @@ class RemoteCoordinator:
         """Take no more batches of a host's epochs up to this one; return the last sequence taken of it."""
         return self._coordinator.retire(host, epoch)
 
-    def past(self, session: str, host: int) -> Past:
+    def takeover(self, session: str, host: int) -> Takeover:
         """Return what has been reported of a session, of which this host was lost."""
-        return self._coordinator.past(session, host)
+        return self._coordinator.takeover(session, host)
 
     def receive(self, batch: Batch) -> int:
         """Take a batch; return the sequence acknowledged."""
@@ -84,11 +82,12 @@ class RemoteHost:
             plan = replace(plan, journal=journal_folder(plan.journal, run_id))
         self._plan = plan
         self._coordinator = coordinator
-        self._run_id = run_id
-        self._spreads = spreads
         self._host = Host(plan, receive(pieces))
-        self._children: dict[Any, None] = {}
-        self._start_unix_s = 0.0
+        self._spread: SpreadAgents | None = None
+        if spreads:
+            self._spread = SpreadAgents(
+                plan, CoordinatorActor(coordinator), lambda child: AgentActor(child, coordinator, run_id)
+            )
 
     @ray.method(concurrency_group="control")
     async def clock(self) -> float:
@@ -124,36 +123,14 @@ class RemoteHost:
     async def stop(self) -> None:
         """Start no more turns, here and in the actors started from here."""
         self._host.stop()
-        for child in self._children:
-            child.stop.remote()
+        if self._spread is not None:
+            self._spread.stop()
 
     def _begin(self, start_unix_s: float) -> None:
-        self._start_unix_s = start_unix_s
         self._host.begin(start_unix_s)
-        if self._spreads:
-            self._host.spawn_with(self._spawn)
-
-    async def _spawn(self, agent: Agent, at_s: float) -> Ended:
-        """Run a sub-agent in an actor of its own, and in another one when that is lost."""
-        number = await self._coordinator.new_host.remote()
-        plan = replace(self._plan, host=number, epoch=0, follows=())
-        while True:
-            child = RemoteHost.options(scheduling_strategy="SPREAD").remote(  # type: ignore[attr-defined]
-                plan, self._coordinator, self._run_id, True
-            )
-            self._children[child] = None
-            try:
-                ended: Ended = await child.run_agent.remote(agent, self._start_unix_s, at_s)
-            except ray.exceptions.RayActorError:
-                if plan.epoch + 1 >= SUBAGENT_EPOCHS_MAX:
-                    raise
-                last = await self._coordinator.retire.remote(number, plan.epoch)
-                past = await self._coordinator.past.remote(agent.session, number)
-                plan = replace(plan, epoch=plan.epoch + 1, follows=(*plan.follows, last), past=past)
-            else:
-                return ended
-            finally:
-                del self._children[child]
+        if self._spread is not None:
+            self._spread.start_unix_s = start_unix_s
+            self._host.spawn_with(self._spread.run)
 
     async def _report(self, batch: Batch) -> int:
         try:
@@ -161,3 +138,46 @@ class RemoteHost:
         except (ray.exceptions.RayError, asyncio.InvalidStateError) as fault:
             raise ReportError(str(fault)) from None
         return acknowledged
+
+
+class AgentActor:
+    """An actor that runs one sub-agent, and gives those below it actors of their own."""
+
+    def __init__(self, plan: HostPlan, coordinator: Any, run_id: str) -> None:
+        self._actor = RemoteHost.options(scheduling_strategy="SPREAD").remote(  # type: ignore[attr-defined]
+            plan, coordinator, run_id, True
+        )
+
+    async def run_agent(self, agent: Agent, start_unix_s: float, at_s: float) -> Ended:
+        """Run the agent from its due time to its end."""
+        try:
+            ended: Ended = await self._actor.run_agent.remote(agent, start_unix_s, at_s)
+        except ray.exceptions.RayActorError as fault:
+            raise ProcessLost(str(fault)) from fault
+        return ended
+
+    def stop(self) -> None:
+        """Let it start no more turns."""
+        self._actor.stop.remote()
+
+
+class CoordinatorActor:
+    """What a host asks the coordinator about the actors that it starts."""
+
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
+
+    async def new_host(self) -> int:
+        """Return a number that no host of the run has."""
+        number: int = await self._coordinator.new_host.remote()
+        return number
+
+    async def retire(self, host: int, epoch: int) -> int:
+        """Let it take no more batches of a host; return the last sequence taken of it."""
+        last: int = await self._coordinator.retire.remote(host, epoch)
+        return last
+
+    async def takeover(self, session: str, host: int) -> Takeover:
+        """Return what has been reported of a session, of which this host was lost."""
+        takeover: Takeover = await self._coordinator.takeover.remote(session, host)
+        return takeover

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from swarm.cluster.launcher import RayLauncher
+from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
-from swarm.cluster.swarm import Before, RunEnd, Swarm, before_of
 from swarm.commands.ending import finish
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
 from swarm.errors import RunError, UsageError
 from swarm.interrupts import Interrupts
+from swarm.live.coordinator import Snapshot
+from swarm.live.driver.drive import drive
+from swarm.live.driver.driver import RunEnd
+from swarm.live.driver.recovered import Recovered, recover
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
 from swarm.records.journal import read_batches
 from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RUN, RunFolder
+from swarm.report.run.terminal import Live
 from swarm.urls import check_writable, fetched, is_url, upload, url_of
 from swarm.workload.source import left_out, load_scripts
 
@@ -40,7 +47,7 @@ def run_live(experiment: Experiment, out: str | None) -> int:
             folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
 
         try:
-            code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, before=None)
+            code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, recovered=None)
         finally:
             folder.discard_unbegun()
     if url is not None:
@@ -61,7 +68,12 @@ def resume_live(path: Path) -> int:
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
     with Interrupts() as interrupts:
         code = _carry_out(
-            experiment, folder, interrupts, lambda: None, run_id=data["run_id"], before=before_of(folder)
+            experiment,
+            folder,
+            interrupts,
+            lambda: None,
+            run_id=data["run_id"],
+            recovered=recover(folder.journals),
         )
     if data.get("out") is not None:
         _send(folder, data["out"])
@@ -75,9 +87,9 @@ def _carry_out(
     begin: Callable[[], None],
     *,
     run_id: str,
-    before: Before | None,
+    recovered: Recovered | None,
 ) -> int:
-    end = _driven(experiment, folder, interrupts, begin, run_id=run_id, before=before)
+    end = _driven(experiment, folder, interrupts, begin, run_id=run_id, recovered=recovered)
     settled = results_of(
         read_batches(sorted(folder.journals.glob("*.journal"))),
         experiment,
@@ -105,16 +117,16 @@ def _driven(
     begin: Callable[[], None],
     *,
     run_id: str,
-    before: Before | None,
+    recovered: Recovered | None,
 ) -> RunEnd:
     """Return how the load ended; of a run that is only added up, how it had."""
     limit_s = experiment.load.duration_s
-    if before is not None and limit_s is not None and before.stopped_s >= limit_s:
+    if recovered is not None and limit_s is not None and recovered.stopped_s >= limit_s:
         # The load was over: all that is left to do is to add up.
         return RunEnd(limit_s, (), None, None, {})
-    if before is not None and experiment.load.search is not None:
+    if recovered is not None and experiment.load.search is not None:
         print(f"{folder.path}: a search is not gone on with; what it left is added up", file=sys.stderr)
-        return RunEnd(before.stopped_s, (), None, None, {})
+        return RunEnd(recovered.stopped_s, (), None, None, {})
     local = _with_local_traces(experiment)
     scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
     interrupts.heed()
@@ -125,11 +137,34 @@ def _driven(
 
     with ray_session(name=run_id):
         interrupts.heed()
-        swarm = Swarm(experiment, scripts, folder, run_id=run_id, before=before)
-        try:
-            return swarm.drive(interrupts, begin_with_scripts)
-        finally:
-            swarm.close()
+        with Live(experiment) as live:
+            return drive(
+                experiment,
+                scripts,
+                folder.journals.resolve(),
+                RayLauncher(run_id),
+                begin=begin_with_scripts,
+                interrupts=interrupts,
+                progress=Watched(live, Metrics(run_id)),
+                recovered=recovered,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A run shown on the terminal and in Ray's metrics."""
+
+    live: Live
+    metrics: Metrics
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show the run's state as last reported."""
+        self.live.show(snapshot)
+        self.metrics.show(snapshot)
+
+    def note(self, text: str) -> None:
+        """Show that something happened."""
+        self.live.note(text)
 
 
 def _send(folder: RunFolder, url: str) -> None:

@@ -1,7 +1,8 @@
-"""The run's clock on one host: seconds since the run's start."""
+"""The run's clock on one host, and the machine's clocks under it."""
 
 import asyncio
 import time
+from typing import Protocol
 
 TICK_S = 0.001
 """No timer is asked for less: uvloop's end up to so much early, and what is left would be no wait for it."""
@@ -22,6 +23,28 @@ class RunClock:
     def of_monotonic(self, monotonic_s: float) -> float:
         """Return the run's time of a `time.monotonic()` stamp."""
         return monotonic_s - self.origin_s
+
+
+class Clock(Protocol):
+    """Two clocks of one machine."""
+
+    def unix_s(self) -> float:
+        """Return the wall clock, which all machines of a run share about."""
+
+    def monotonic_s(self) -> float:
+        """Return a clock that is never set."""
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def unix_s(self) -> float:
+        """Return `time.time()`."""
+        return time.time()
+
+    def monotonic_s(self) -> float:
+        """Return `time.monotonic()`."""
+        return time.monotonic()
 
 
 async def sleep_until(monotonic_s: float) -> None:

@@ -10,7 +10,7 @@ from swarm.live.report_outbox import RETIRED
 from swarm.measure.results import windows_of
 from swarm.records.batch import Batch, Gauges
 from swarm.records.journal import Journal, read_batches, read_journal
-from swarm.records.takeover import Past, heard_until, is_lost, past_of, split
+from swarm.records.takeover import Takeover, heard_until, is_lost, split, takeover_of
 
 JOURNALS = "coordinator-*.journal"
 WINDOWS_SHOWN = 15
@@ -85,10 +85,10 @@ class Coordinator:
         self._retired[host] = max(epoch, self._retired.get(host, -1))
         return self._seen.get((host, epoch), -1)
 
-    def past(self, session: str, host: int) -> Past:
+    def takeover(self, session: str, host: int) -> Takeover:
         """Return what has been reported of a session, of which this host was lost."""
         batches = read_batches(sorted(self._folder.glob(JOURNALS)))
-        return past_of(
+        return takeover_of(
             batches,
             lambda name: name == session,
             heard_until_s=heard_until(batches, host),

@@ -13,10 +13,10 @@ from swarm.live import collector
 from swarm.live.admission_gate import Gate
 from swarm.live.clock import RunClock
 from swarm.live.directed_slots import DirectedSlots, Order
-from swarm.live.interpreter import Interpreter, Stopped, Takeover
+from swarm.live.interpreter import Interpreter, Resumption, Stopped
 from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
-from swarm.live.report_outbox import ENDING_S_MAX, REPORT_S_MAX, Outbox, Report
+from swarm.live.report_outbox import ENDING_S_MAX, REPORT_S_MAX, Report, ReportQueue
 from swarm.live.targets.openai import OpenAITarget
 from swarm.load.admission import AdmissionControl
 from swarm.load.assignment import slots_of
@@ -24,7 +24,7 @@ from swarm.load.pacing import pacing_of
 from swarm.load.shapes import Span
 from swarm.measure.results import windows_of
 from swarm.records.rows import warm_up
-from swarm.records.takeover import Past
+from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Ended
 from swarm.workload.source import Material, open_source, session_name
 
@@ -45,8 +45,8 @@ class HostPlan:
     """Folder for the host's own journal; None: batches go to the coordinator alone."""
     follows: tuple[int, ...]
     """The last batch that counts of each earlier epoch of this host."""
-    past: Past | None
-    """What is known of this host's sessions from before; None at a run's start."""
+    takeover: Takeover | None
+    """What is known of this host's sessions from lost or stopped hosts; None at a run's start."""
 
 
 class Host:
@@ -74,13 +74,13 @@ class Host:
 
     def begin(self, start_unix_s: float) -> None:
         """Set the run's clock; rows and reports count from it."""
-        experiment, past = self._plan.experiment, self._plan.past
+        experiment, takeover = self._plan.experiment, self._plan.takeover
         clock = RunClock(start_unix_s)
-        takeover = None
-        if past is not None:
-            lost_s = past.heard_until_s + experiment.hosts.report_every_s
-            at_s = max(past.heard_until_s, clock.now_s())
-            takeover = Takeover(past, min(lost_s, at_s), at_s)
+        resumption = None
+        if takeover is not None:
+            lost_s = takeover.heard_until_s + experiment.hosts.report_every_s
+            at_s = max(takeover.heard_until_s, clock.now_s())
+            resumption = Resumption(takeover, min(lost_s, at_s), at_s)
         self._ledger = HostLedger(
             clock=clock,
             host=self._plan.host,
@@ -89,7 +89,7 @@ class Host:
             windows=windows_of(experiment),
             journal=self._plan.journal,
             lag=self._lag,
-            past=past,
+            takeover=takeover,
             follows=self._plan.follows,
         )
         self._interpreter = Interpreter(
@@ -98,7 +98,7 @@ class Host:
             ledger=self._ledger,
             host=self._plan.host,
             measured_from_s=experiment.load.warmup_s,
-            takeover=takeover,
+            resumption=resumption,
             gate=self._gate(clock),
         )
         self._clock = clock
@@ -189,7 +189,7 @@ class Host:
                 timer.cancel()
 
     async def _play_until(self, slot: int, generation: int, at_s: float, end_s: float) -> int | None:
-        interpreter, ledger, past = self._interpreter, self._ledger, self._plan.past
+        interpreter, ledger, takeover = self._interpreter, self._ledger, self._plan.takeover
         assert interpreter is not None
         assert ledger is not None
         while True:
@@ -199,9 +199,9 @@ class Host:
             if self._directed is not None and not self._directed.is_open(slot):
                 return generation
             name = session_name(index)
-            is_known = past is not None and name in past.started
-            if past is not None and name in past.sessions_ended:
-                at_s = past.sessions_ended[name]
+            is_known = takeover is not None and name in takeover.started
+            if takeover is not None and name in takeover.sessions_ended:
+                at_s = takeover.sessions_ended[name]
                 generation += 1
                 continue
             if end_s <= max(at_s, self._clock.now_s()):
@@ -248,7 +248,7 @@ class Host:
         assert ledger is not None
         done = asyncio.ensure_future(asyncio.gather(*tasks, return_exceptions=True))
         quiet = asyncio.Event()
-        outbox = Outbox(report, is_journaled=ledger.is_journaled)
+        outbox = ReportQueue(report, is_journaled=ledger.is_journaled)
         reporter = asyncio.ensure_future(self._report_on(outbox, quiet))
         stop = asyncio.ensure_future(self._stop_requested.wait())
         left_s = None if load.duration_s is None else max(0.0, load.duration_s - self._clock.now_s())
@@ -268,7 +268,7 @@ class Host:
             if not task.cancelled():
                 task.result()
 
-    async def _report_on(self, outbox: Outbox, quiet: asyncio.Event) -> None:
+    async def _report_on(self, outbox: ReportQueue, quiet: asyncio.Event) -> None:
         assert self._ledger is not None
         every_s = self._plan.experiment.hosts.report_every_s
         waits = asyncio.ensure_future(quiet.wait())

@@ -14,7 +14,7 @@ from swarm.live.clock import TICK_S, RunClock
 from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.records.row import RequestRow
-from swarm.records.takeover import Answer, Past
+from swarm.records.takeover import KnownOutcome, Takeover
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
 
@@ -42,10 +42,10 @@ class Ledger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Takeover:
+class Resumption:
     """What is known of agents that another host ran before, and when they go on."""
 
-    past: Past
+    known: Takeover
     lost_s: float
     """The lost host may have sent what was due until then."""
     at_s: float
@@ -67,7 +67,7 @@ class Interpreter:
         ledger: Ledger,
         host: int,
         measured_from_s: float,
-        takeover: Takeover | None,
+        resumption: Resumption | None,
         gate: Gate | None,
     ) -> None:
         self._gate = gate
@@ -76,7 +76,7 @@ class Interpreter:
         self._ledger = ledger
         self._host = host
         self._measured_from_s = measured_from_s
-        self._takeover = takeover
+        self._resumption = resumption
         self._is_stopping = False
         self._sleepers: dict[asyncio.Future[None], str] = {}
         """Those who wait, with their session."""
@@ -136,19 +136,19 @@ class Interpreter:
 
     def _started_s(self, agent: Agent, start_s: float) -> float:
         """Return since when an agent is alive: one that the run had stopped is again from the takeover on."""
-        takeover = self._takeover
-        if takeover is None or takeover.past.may_have_gone_on(agent.path):
+        resumption = self._resumption
+        if resumption is None or resumption.known.may_have_gone_on(agent.path):
             return start_s
-        return max(start_s, takeover.at_s)
+        return max(start_s, resumption.at_s)
 
     async def _drive(
         self, agent: Agent, program: Program, due: DueClock, children: dict[str, asyncio.Future[Ended]]
     ) -> object:
         turn = 0
         result: object = None
-        takeover = self._takeover
-        if takeover is not None and due.due_s >= takeover.at_s:
-            takeover = None  # The agent starts after it.
+        resumption = self._resumption
+        if resumption is not None and due.due_s >= resumption.at_s:
+            resumption = None  # The agent starts after it.
         while True:
             try:
                 effect = program.send(result)
@@ -159,15 +159,15 @@ class Interpreter:
                     due.think(effect)
                     result = None
                 case Infer():
-                    known = None if takeover is None else takeover.past.answer(agent.path, turn)
+                    known = None if resumption is None else resumption.known.outcome(agent.path, turn)
                     if known is not None:
                         result = _told(known, due)
                     else:
-                        if takeover is not None:
-                            self._resume(takeover, agent, turn, due)
+                        if resumption is not None:
+                            self._resume(resumption, agent, turn, due)
                         await self.wait_until(due.due_s, agent.session)
-                        result = await self._infer(agent, turn, effect, due, resumed=takeover is not None)
-                        takeover = None
+                        result = await self._infer(agent, turn, effect, due, resumed=resumption is not None)
+                        resumption = None
                     turn += 1
                 case Spawn(child):
                     await self.wait_until(due.due_s, agent.session)
@@ -199,13 +199,13 @@ class Interpreter:
             if self.is_over(session):
                 raise Stopped
 
-    def _resume(self, takeover: Takeover, agent: Agent, turn: int, due: DueClock) -> None:
+    def _resume(self, resumption: Resumption, agent: Agent, turn: int, due: DueClock) -> None:
         """Go on with the first turn that has no answer; count it where the lost host has sent it unseen."""
-        past = takeover.past
-        is_due = due.due_s <= takeover.lost_s
-        if is_due and (agent.path, turn) not in past.open_turns and past.may_have_gone_on(agent.path):
+        known = resumption.known
+        is_due = due.due_s <= resumption.lost_s
+        if is_due and (agent.path, turn) not in known.open_turns and known.may_have_gone_on(agent.path):
             self._ledger.missed()
-        due.resume(takeover.at_s)
+        due.resume(resumption.at_s)
 
     async def _infer(
         self, agent: Agent, turn: int, effect: Infer, due: DueClock, *, resumed: bool
@@ -282,11 +282,11 @@ class Interpreter:
         return row
 
 
-def _told(answer: Answer, due: DueClock) -> Inferred:
+def _told(known: KnownOutcome, due: DueClock) -> Inferred:
     """Return what the program was told before its host was lost; its text is gone."""
     due.intend()
-    due.complete(answer.completed_s)
-    return Inferred(answer.ok, answer.output_tokens, answer.completed_s, None)
+    due.complete(known.completed_s)
+    return Inferred(known.ok, known.output_tokens, known.completed_s, None)
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:

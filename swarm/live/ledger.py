@@ -22,7 +22,7 @@ from swarm.records.batch import AgentStep, Batch, Gauges, Place
 from swarm.records.journal import Journal
 from swarm.records.row import RequestRow
 from swarm.records.rows import RowTable, batch_of, to_message
-from swarm.records.takeover import Past
+from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Infer
 
 FAULTS_MAX = 16
@@ -45,7 +45,7 @@ class HostLedger:
         windows: Windows,
         journal: str | None,
         lag: LoopLag,
-        past: Past | None,
+        takeover: Takeover | None,
         follows: tuple[int, ...],
     ) -> None:
         self._clock = clock
@@ -59,7 +59,7 @@ class HostLedger:
         if journal is not None:
             self._journal = _open_journal(Path(journal) / f"host-{host:05d}-{epoch}.journal")
         self._lag = lag
-        self._past = past
+        self._takeover = takeover
         self._follows = follows
         self._sessions_ended: list[tuple[str, float]] = []
         self._faults: list[str] = []
@@ -80,17 +80,17 @@ class HostLedger:
 
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """Note an agent's start; one that its lost host has noted and not ended goes on."""
-        past = self._past
-        if past is not None and (agent.path in past.live or agent.path in past.finished):
+        takeover = self._takeover
+        if takeover is not None and (agent.path in takeover.live or agent.path in takeover.finished):
             return
         is_orchestrator = agent.parent is None
-        self._sessions_started += is_orchestrator and (past is None or agent.path not in past.started)
+        self._sessions_started += is_orchestrator and (takeover is None or agent.path not in takeover.started)
         self._steps.append(AgentStep(at_s, 1, is_orchestrator, agent.path, False))
         self._windows.agent_started(at_s, host=self._host, is_subagent=not is_orchestrator)
 
     def agent_ended(self, agent: Agent, at_s: float, *, finished: bool) -> None:
         """Note an agent's end, whether its program returned or the run stopped it."""
-        if self._past is not None and agent.path in self._past.finished:
+        if self._takeover is not None and agent.path in self._takeover.finished:
             return
         is_orchestrator = agent.parent is None
         self._steps.append(AgentStep(at_s, -1, is_orchestrator, agent.path, finished))

@@ -26,7 +26,7 @@ class ReportError(Exception):
     """A batch could not be handed over; it will be tried again."""
 
 
-class Outbox:
+class ReportQueue:
     """Sends batches in order, again and again until they are acknowledged.
 
     Where the host keeps a journal, a batch that finds no room is on disk, and is collected from there when

@@ -18,8 +18,8 @@ Name = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a program was told of one of its requests."""
+class KnownOutcome:
+    """The outcome of a request as its program was told it."""
 
     ok: bool
     output_tokens: int
@@ -27,10 +27,10 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """Sessions as far as they got."""
+class Takeover:
+    """What a host knows of the sessions that it takes over from another one."""
 
-    answers: dict[str, tuple[Answer, ...]]
+    outcomes: dict[str, tuple[KnownOutcome, ...]]
     """By agent: of its turns from the first on."""
     open_turns: frozenset[Name]
     """Turns that were sent, and of which nothing more is known."""
@@ -49,10 +49,10 @@ class Past:
     is_lost: bool
     """Whether a host may have done more than it reported; not one that was stopped, and said so."""
 
-    def answer(self, agent: str, turn: int) -> Answer | None:
-        """Return what the agent was told of a turn, or None if it is not known."""
-        answers = self.answers.get(agent, ())
-        return answers[turn] if turn < len(answers) else None
+    def outcome(self, agent: str, turn: int) -> KnownOutcome | None:
+        """Return a turn's outcome as the agent was told it, or None if it is not known."""
+        outcomes = self.outcomes.get(agent, ())
+        return outcomes[turn] if turn < len(outcomes) else None
 
     def may_have_gone_on(self, agent: str) -> bool:
         """Return whether an agent may have done more than is known of it."""
@@ -60,12 +60,15 @@ class Past:
         return self.is_lost and agent not in self.stopped and parent not in self.stopped
 
 
-def past_of(
+def takeover_of(
     batches: Sequence[Batch], owns: Callable[[str], bool], *, heard_until_s: float, is_lost: bool
-) -> Past:
-    """Return the past of the sessions that `owns` says, from the batches of all that ran them, in order."""
+) -> Takeover:
+    """Return what is known of the sessions that `owns` names.
+
+    `batches` are in order, from every host that ran one of them.
+    """
     ended = {name: at_s for batch in batches for name, at_s in batch.sessions_ended if owns(name)}
-    told: dict[str, dict[int, Answer]] = {}
+    known: dict[str, dict[int, KnownOutcome]] = {}
     opened: set[Name] = set()
     started: set[str] = set()
     live: dict[str, None] = {}
@@ -82,7 +85,7 @@ def past_of(
                 continue
             opened.discard((agent, turn))
             if outcome != "interrupted":
-                told.setdefault(agent, {})[turn] = Answer(outcome == "ok", tokens, completed_s)
+                known.setdefault(agent, {})[turn] = KnownOutcome(outcome == "ok", tokens, completed_s)
         opened |= {
             (agent, turn) for session, agent, turn, *_ in _columns(provisional, "sent_s") if is_kept(session)
         }
@@ -96,8 +99,8 @@ def past_of(
                 continue
             live.pop(step.agent, None)
             (finished if step.finished else stopped).add(step.agent)
-    return Past(
-        answers={agent: _leading(answers) for agent, answers in told.items()},
+    return Takeover(
+        outcomes={agent: _leading(outcomes) for agent, outcomes in known.items()},
         open_turns=frozenset(opened),
         started=frozenset(started),
         live=frozenset(live),
@@ -137,9 +140,9 @@ def _columns(table: pa.Table, at: str) -> Iterable[tuple[str, str, int, str, int
     return zip(*(table.column(name).to_pylist() for name in names), strict=True)
 
 
-def _leading(answers: dict[int, Answer]) -> tuple[Answer, ...]:
-    """Return the answers from turn 0 on, up to the first that is missing."""
-    leading: list[Answer] = []
-    while len(leading) in answers:
-        leading.append(answers[len(leading)])
+def _leading(outcomes: dict[int, KnownOutcome]) -> tuple[KnownOutcome, ...]:
+    """Return the outcomes from turn 0 on, up to the first that is missing."""
+    leading: list[KnownOutcome] = []
+    while len(leading) in outcomes:
+        leading.append(outcomes[len(leading)])
     return tuple(leading)

@@ -106,6 +106,14 @@ class Nodes:
     def add(self) -> Any:
         return self._cluster.add_node(num_cpus=2)
 
+    def workers(self) -> list[Any]:
+        """Return the nodes that live, but the head."""
+        return [
+            node
+            for node in self._cluster.list_all_nodes()
+            if node is not self._cluster.head_node and node.remaining_processes_alive()
+        ]
+
     def kill(self, node: Any) -> None:
         """End a node's raylet without notice, as a machine ends, with all that it runs."""
         raylet = self.raylet(node)

@@ -46,14 +46,34 @@ def test_agents_in_actors_of_their_own_do_what_they_do_on_one_host(
     together.out.rename(tmp_path / "together")
 
     apart = swarm_run(**SMALL, hosts={"agents_per_host": 1, "report_every_s": 0.3})
-    apart.wait_until(lambda: bool(list((apart.out / "journal").glob("host-1*.journal"))))
-    children = {pid for pid in nodes.processes("RemoteHost") if "run_agent" in command(pid)}
-    if children:
-        os.kill(min(children), signal.SIGKILL)
+    journals = apart.out / "journal"
+    apart.wait_until(lambda: bool(subagent_journals(journals, epoch=1)) or kill_one(nodes, journals))
+    apart.wait_until(lambda: bool(subagent_journals(journals, epoch=1)))
     code, text = apart.end()
     assert code == 0, text
     assert plan(apart.out) == expected
 
 
-def command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+def subagent_journals(journals: Path, epoch: int) -> list[Path]:
+    """Return the journals of actors that a host has started: their numbers begin at 1,000,000."""
+    return sorted(journals.glob(f"host-1??????-{epoch}.journal"))
+
+
+def kill_one(nodes: Any, journals: Path) -> bool:
+    """Kill the process that runs a sub-agent; return whether there was one."""
+    for journal in subagent_journals(journals, epoch=0):
+        for pid in nodes.processes("RemoteHost"):
+            if journal.resolve() in open_files(pid):
+                os.kill(pid, signal.SIGKILL)
+                return True
+    return False
+
+
+def open_files(pid: int) -> set[Path]:
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.add(link.readlink())
+        except OSError:
+            continue
+    return found

@@ -1,13 +1,15 @@
-"""The same seed gives the same turns, to the byte, however many hosts play them."""
+"""The same seed gives the turns of the simulation, to the byte, however many hosts play them."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow.parquet
 import pytest
+
+from swarm.config.read import read_experiment
+from swarm.sim.run import simulate
 
 PLAN = (
     "session",
@@ -48,24 +50,26 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def plans() -> dict[str, bytes]:
-    """What each spread has played."""
-    return {}
+LOAD = {"agents": 4, "ramp_s": 0.2, "sessions_max": 5, "duration_s": None, "drain_s": 2}
+
+
+@pytest.fixture
+def expected(write_experiment, tmp_path_factory) -> bytes:
+    """What the same experiment plays in virtual time, where there are no hosts."""
+    path = write_experiment(tmp_path_factory.mktemp("simulated"), workload=SMALL, load=LOAD)
+    return _plan(simulate(read_experiment(path, []), ()).rows)
 
 
 @pytest.mark.parametrize("spread", SPREADS)
-def test_the_turns_are_the_same_bytes(swarm_run, plans: dict[str, bytes], spread: str) -> None:
-    load = {"agents": 4, "ramp_s": 0.2, "sessions_max": 5, "duration_s": None, "drain_s": 2}
-    run = swarm_run(workload=SMALL, load=load, hosts={**SPREADS[spread], "report_every_s": 0.5})
+def test_the_turns_are_the_same_bytes(swarm_run, expected: bytes, spread: str) -> None:
+    run = swarm_run(workload=SMALL, load=LOAD, hosts={**SPREADS[spread], "report_every_s": 0.5})
     code, text = run.end()
     assert code == 0, text
-    plans[spread] = _plan(run.out / "requests.parquet")
-    assert plans[spread] == next(iter(plans.values()))
+    assert _plan(pyarrow.parquet.read_table(run.out / "requests.parquet")) == expected
 
 
-def _plan(path: Path) -> bytes:
-    rows = pyarrow.parquet.read_table(path).to_pylist()
+def _plan(table: pyarrow.Table) -> bytes:
+    rows = table.to_pylist()
     assert all(row["outcome"] == "ok" for row in rows)
     assert any(row["parent"] for row in rows), "a plan without sub-agents tells little"
     rows.sort(key=lambda row: (row["agent"], row["turn"]))

@@ -125,7 +125,7 @@ def play_live(make: Callable[[Played], Agent]) -> Played:
             ledger=LiveBook(played),
             host=0,
             measured_from_s=0.0,
-            takeover=None,
+            resumption=None,
             gate=None,
         )
         ended = await asyncio.wait_for(interpreter.run(make(played), 0.0), 60)

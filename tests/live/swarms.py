@@ -1,30 +1,29 @@
-"""Swarms without Ray: hosts as plain processes that write journals, and a provider in a thread."""
+"""Small runs without Ray: an experiment, a server for its fleet, and the driver over local processes."""
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-import queue
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from processes import ProcessLauncher
+from scripted import Seen
+from serving import served
+
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
-from swarm.live.host import Host, HostPlan
-from swarm.load.assignment import slots_of
+from swarm.interrupts import Interrupts
+from swarm.live.driver.drive import drive
+from swarm.live.driver.driver import RunEnd
+from swarm.live.driver.recovered import Recovered
+from swarm.live.host import HostPlan
 from swarm.measure.results import Results, results_of
-from swarm.provider import Provider
 from swarm.records.batch import Batch
 from swarm.records.journal import read_batches
-from swarm.records.takeover import Past, heard_until, is_lost, past_of, split
-from swarm.workload.source import load_scripts, session_index
+from swarm.workload.source import load_scripts
 
-SPAWN = multiprocessing.get_context("spawn")
 FLEET = {
     "cost": {
         "kind": "simple",
@@ -70,27 +69,9 @@ def experiment(**changes: Any) -> Experiment:
     return validate(Experiment, data, "test")
 
 
-@contextmanager
-def provider(config: Experiment, port: int = 0) -> Iterator[int]:
-    """Serve the experiment's fleet from a thread; yield the port."""
-    ready: queue.Queue[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
-
-    async def serve() -> None:
-        server = Provider(config.fleet, host="127.0.0.1", port=port)
-        await server.start()
-        over = asyncio.Event()
-        ready.put((server.port, asyncio.get_running_loop(), over))
-        await over.wait()
-        await server.close()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    found, loop, over = ready.get(timeout=30)
-    try:
-        yield found
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
+def provider(config: Experiment, port: int = 0) -> AbstractContextManager[int]:
+    """Serve the experiment's fleet from a thread; enter for the port."""
+    return served(config.fleet, port)
 
 
 def aimed(config: Experiment, port: int) -> Experiment:
@@ -99,109 +80,53 @@ def aimed(config: Experiment, port: int) -> Experiment:
     return config.model_copy(update={"target": config.target.model_copy(update=update)})
 
 
-class Local:
-    """The hosts of one run as processes of their own, each of which may be killed at any time."""
+@dataclass(frozen=True)
+class Driven:
+    """A run that was driven to its end."""
 
-    def __init__(self, config: Experiment, folder: Path, *, hosts: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.config = config
-        self.folder = folder
-        self.hosts_count = hosts
-        self.start_unix_s = time.time() + 2.0
-        self.processes: dict[int, Any] = {}
-
-    @property
-    def now_s(self) -> float:
-        """The run's time."""
-        return time.time() - self.start_unix_s
-
-    def start(self, number: int, *, epoch: int = 0, past: Past | None = None) -> None:
-        """Start a host; with a past, one that goes on with it."""
-        last = [-1] * epoch
-        for batch in self.batches():
-            if batch.host == number:
-                last[batch.epoch] = max(last[batch.epoch], batch.sequence)
-        plan = HostPlan(
-            self.config,
-            host=number,
-            hosts=self.hosts_count,
-            epoch=epoch,
-            journal=str(self.folder),
-            follows=tuple(last),
-            past=past,
-        )
-        process = SPAWN.Process(target=run_host, args=(plan, self.start_unix_s))
-        process.start()
-        self.processes[number] = process
-
-    def wait(self) -> None:
-        """Return when all hosts have ended by themselves."""
-        for process in self.processes.values():
-            process.join(timeout=60)
-            assert process.exitcode == 0
-
-    def wait_for_rows(self, count: int) -> None:
-        """Return when the journals hold so many rows."""
-        until_s = time.monotonic() + 60
-        while sum(split(batch)[0].num_rows for batch in self.batches()) < count:
-            assert time.monotonic() < until_s, "the hosts report nothing"
-            time.sleep(0.02)
-
-    def kill(self, number: int) -> None:
-        """End a host as machines end it."""
-        process = self.processes.pop(number)
-        process.kill()
-        process.join()
-
-    def stop(self) -> None:
-        """Tell all hosts that the run is over, wait for their ends, and set the clock back to there."""
-        for process in self.processes.values():
-            process.terminate()
-        self.wait()
-        self.start_unix_s = time.time() + 2.0 - heard_until(self.batches(), None)
-
-    def past(self, number: int, *, of_all: bool = False) -> Past:
-        """Return what the journals tell of a host's sessions; `of_all`: when none of the hosts is there."""
-        slots = self.config.load.agents
-        batches = self.batches()
-        mine = slots_of(number, self.hosts_count, slots, in_turn=False)
-        gone = None if of_all else number
-        return past_of(
-            batches,
-            lambda name: session_index(name) % slots in mine,
-            heard_until_s=heard_until(batches, gone),
-            is_lost=is_lost(batches, gone),
-        )
+    config: Experiment
+    journals: Path
+    end: RunEnd
+    notes: list[str]
+    plans: list[HostPlan]
+    """Of every host that was started, in order."""
 
     def batches(self) -> list[Batch]:
         """Return what is in the journals."""
-        return read_batches(sorted(self.folder.glob("*.journal")))
+        return read_batches(sorted(self.journals.glob("*.journal")))
 
-    def settled(self) -> Results:
+    def results(self) -> Results:
         """Add up what is in the journals."""
         return results_of(
             self.batches(),
             self.config,
-            ended_s=max(self.now_s, 0.1),
-            faults=(),
-            counters=None,
-            sessions_asked_mean=None,
-            clock_offsets_s={},
+            ended_s=max(self.end.at_s, 0.1),
+            faults=self.end.faults,
+            counters=self.end.counters,
+            sessions_asked_mean=self.end.sessions_asked_mean,
+            clock_offsets_s=self.end.clock_offsets_s,
         )
 
 
-def run_host(plan: HostPlan, start_unix_s: float) -> None:
-    """Play a host's share with nobody to report to but its journal."""
-
-    async def acknowledge(batch: Batch) -> int:
-        return batch.sequence
-
-    async def play() -> None:
-        config = plan.experiment
-        host = Host(plan, load_scripts(config.workload, config.seed, config.load.agents))
-        host.begin(start_unix_s)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.stop)
-        await host.run(acknowledge)
-        await host.close()
-
-    asyncio.run(play())
+def driven(
+    config: Experiment,
+    journals: Path,
+    *,
+    interrupts: Interrupts | None = None,
+    on_batch: Callable[[ProcessLauncher, Batch], None] = lambda launcher, batch: None,
+    recovered: Recovered | None = None,
+) -> Driven:
+    """Drive a run over local processes; `on_batch` sees each report as it comes."""
+    journals.mkdir(parents=True, exist_ok=True)
+    launcher, progress = ProcessLauncher(on_batch), Seen()
+    end = drive(
+        config,
+        load_scripts(config.workload, config.seed, config.load.agents),
+        journals,
+        launcher,
+        begin=lambda: None,
+        interrupts=interrupts or Interrupts(),
+        progress=progress,
+        recovered=recovered,
+    )
+    return Driven(config, journals, end, progress.notes, launcher.plans)

@@ -26,7 +26,7 @@ def test_a_wait_does_not_end_before_its_time(loop: str) -> None:
         ledger=None,  # type: ignore[arg-type]
         host=0,
         measured_from_s=0.0,
-        takeover=None,
+        resumption=None,
         gate=None,
     )
 

@@ -1,49 +1,18 @@
 """What the coordinator takes, refuses and remembers over its own death."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reported import AGENT, EXPERIMENT, reports
 
-from swarm.config.experiment import Experiment
-from swarm.context.tree import root
-from swarm.live.clock import RunClock
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
-from swarm.live.ledger import HOST_LOST, HostLedger
-from swarm.live.loop_lag import LoopLag
+from swarm.live.ledger import HOST_LOST
 from swarm.live.report_outbox import RETIRED
-from swarm.live.targets.turn import TurnResult
-from swarm.live.turn_rows import OpenRequest, row_of
-from swarm.measure.results import rows_of_hosts, windows_of
+from swarm.measure.results import rows_of_hosts
 from swarm.records.batch import AgentStep, Batch
 from swarm.records.journal import Journal, read_batches
-from swarm.records.takeover import is_lost, past_of
-from swarm.workload.effects import Agent, Infer
-
-EXPERIMENT = Experiment.model_validate({"name": "x", "workload": {"kind": "synthetic"}})
-AGENT = Agent("s000000", "s000000", None, "orchestrator", dict)  # type: ignore[arg-type]
-
-
-def reports(folder: Path, host: int = 0, epoch: int = 0) -> list[Batch]:
-    """Return three batches of one agent: a turn ends, a turn is open, that turn ends."""
-    ledger = HostLedger(
-        clock=RunClock(time.time()), host=host, epoch=epoch, block_tokens=16, windows=windows_of(EXPERIMENT),
-        journal=str(folder), lag=LoopLag(), past=None, follows=(),
-    )  # fmt: skip
-    ledger.agent_started(AGENT, 0.0)
-    batches = []
-    for turn, ends_late in ((0, False), (1, True)):
-        infer = Infer(root("s000000#0").extend(100), 10, False)
-        request = OpenRequest(AGENT, turn, infer, turn, turn + 0.1, True, False)
-        ledger.sent(request)
-        if ends_late:
-            batches.append(ledger.take())
-        result = TurnResult(sent_s=turn + 0.1, completed_s=turn + 0.5, output_tokens=10, attempts=1)
-        row = row_of(request, result, gaps_s=(), origin_s=0.0, ideal_tokens=0, host=host)
-        ledger.ended(infer, row, ())
-        batches.append(ledger.take())
-    return batches
+from swarm.records.takeover import is_lost, takeover_of
 
 
 @pytest.fixture
@@ -116,16 +85,16 @@ def test_an_agent_that_was_stopped_did_nothing_more_though_another_host_was_lost
 ) -> None:
     stop = AgentStep(2.0, -1, True, AGENT.path, False)
     stopped = [*batches[:-1], replace(batches[-1], agents=(stop,))]
-    past = past_of(stopped, lambda name: True, heard_until_s=2.0, is_lost=True)
-    assert past.stopped == {AGENT.path}
-    gone_on = {name: past.may_have_gone_on(name) for name in ("s000000", "s000000/0", "s000001")}
+    takeover = takeover_of(stopped, lambda name: True, heard_until_s=2.0, is_lost=True)
+    assert takeover.stopped == {AGENT.path}
+    gone_on = {name: takeover.may_have_gone_on(name) for name in ("s000000", "s000000/0", "s000001")}
     assert gone_on == {"s000000": False, "s000000/0": False, "s000001": True}
 
 
-def test_the_past_knows_answers_and_open_turns(batches: list[Batch]) -> None:
-    past = past_of(batches[:2], lambda name: True, heard_until_s=2.0, is_lost=True)
-    assert [answer.completed_s for answer in past.answers["s000000"]] == [0.5]
-    assert past.open_turns == {("s000000", 1)}
-    assert past.live == {"s000000"}
-    assert past.may_have_gone_on("s000000")
-    assert past_of(batches[:2], lambda name: False, heard_until_s=2.0, is_lost=True).answers == {}
+def test_a_takeover_knows_outcomes_and_open_turns(batches: list[Batch]) -> None:
+    takeover = takeover_of(batches[:2], lambda name: True, heard_until_s=2.0, is_lost=True)
+    assert [known.completed_s for known in takeover.outcomes["s000000"]] == [0.5]
+    assert takeover.open_turns == {("s000000", 1)}
+    assert takeover.live == {"s000000"}
+    assert takeover.may_have_gone_on("s000000")
+    assert takeover_of(batches[:2], lambda name: False, heard_until_s=2.0, is_lost=True).outcomes == {}

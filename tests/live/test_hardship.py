@@ -21,7 +21,7 @@ def play(config, folder: Path, meanwhile, report=None) -> Results:
         return coordinator.receive(batch)
 
     async def go() -> None:
-        plan = HostPlan(config, host=0, hosts=1, epoch=0, journal=str(folder), follows=(), past=None)
+        plan = HostPlan(config, host=0, hosts=1, epoch=0, journal=str(folder), follows=(), takeover=None)
         host = Host(plan, ())
         host.begin(time.time())
         await asyncio.gather(host.run(report(coordinator) if report else receive), meanwhile())
@@ -49,7 +49,6 @@ def test_a_target_that_goes_away_and_returns_costs_counted_failures(tmp_path: Pa
     server = provider(config)
     port = server.__enter__()
     config = aimed(config, port)
-    back: list[float] = []
 
     async def away_and_back() -> None:
         nonlocal server
@@ -59,14 +58,13 @@ def test_a_target_that_goes_away_and_returns_costs_counted_failures(tmp_path: Pa
         await asyncio.sleep(1.0)
         server = provider(config, port)
         await loop.run_in_executor(None, server.__enter__)
-        back.append(loop.time())
 
     settled = play(config, tmp_path, away_and_back)
     server.__exit__(None, None, None)
     rows = settled.rows.to_pylist()
     failed = [row for row in rows if row["outcome"] == "failed"]
-    assert {row["error_class"] for row in failed} <= {"refused", "reset", "truncated"}
     assert failed
+    assert {row["error_class"] for row in failed} <= {"refused", "reset", "truncated"}
     last_failure_s = max(row["completed_s"] for row in failed)
     assert any(row["outcome"] == "ok" and row["sent_s"] > last_failure_s for row in rows)
     assert settled.totals.sent == len(rows)
@@ -76,6 +74,8 @@ def test_a_target_that_goes_away_and_returns_costs_counted_failures(tmp_path: Pa
 def test_a_coordinator_whose_store_refuses_gets_every_batch_later_once(tmp_path: Path) -> None:
     config = experiment(load__duration_s=2.0, load__sessions_max=None)
 
+    refused: list[float] = []
+
     def refusing(coordinator: Coordinator):
         """Let the journal refuse for a second; hosts notice no more than a missing acknowledgement."""
         append = coordinator._journal.append
@@ -83,6 +83,7 @@ def test_a_coordinator_whose_store_refuses_gets_every_batch_later_once(tmp_path:
 
         def full(message: bytes) -> None:
             if time.monotonic() < until_s:
+                refused.append(time.monotonic())
                 raise OSError(28, "No space left on device")
             append(message)
 
@@ -99,6 +100,7 @@ def test_a_coordinator_whose_store_refuses_gets_every_batch_later_once(tmp_path:
     with provider(config) as port:
         settled = play(aimed(config, port), tmp_path, nothing, refusing)
     batches = read_batches([tmp_path / "coordinator-0.journal"])
+    assert refused and batches
     assert [batch.sequence for batch in batches] == list(range(len(batches)))
     assert len(batches) == len(read_batches([tmp_path / "host-00000-0.journal"]))
-    assert settled.totals.sent == settled.rows.num_rows
+    assert settled.totals.sent == settled.rows.num_rows > 0

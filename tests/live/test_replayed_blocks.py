@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from swarms import Local, aimed, experiment, provider
+from swarms import driven, experiment
 
 BLOCK_TOKENS = 64
 REQUESTS_MOST = 25
@@ -79,6 +79,7 @@ def test_ideal_hits_are_those_of_the_recordings_blocks(shared_data: Path, tmp_pa
             "replies": "planned",
         },
         load={"agents": len(traces), "duration_s": None, "drain_s": 1},
+        hosts={"count": 1},
         fleet={
             "block_tokens": BLOCK_TOKENS,
             "cost": {
@@ -89,11 +90,7 @@ def test_ideal_hits_are_those_of_the_recordings_blocks(shared_data: Path, tmp_pa
             },
         },
     )
-    with provider(config) as port:
-        local = Local(aimed(config, port), tmp_path / "journal", hosts=1)
-        local.start(0)
-        local.wait()
-        rows = local.settled().rows.to_pylist()
+    rows = driven(config, tmp_path / "journal").results().rows.to_pylist()
     rows.sort(key=lambda row: row["sent_s"])
     assert all(row["outcome"] == "ok" for row in rows)
     assert len(rows) == sum(len(each) for trace in traces for each in agents_of(trace))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from swarm.live.report_outbox import KEPT_MAX, RETIRED, Outbox, ReportError
+from swarm.live.report_outbox import KEPT_MAX, RETIRED, ReportError, ReportQueue
 from swarm.records.batch import Batch, Gauges
 
 GAUGES = Gauges(
@@ -54,7 +54,7 @@ class Receiver:
         return answer
 
 
-def send(outbox: Outbox, *batches: Batch, times: int = 1) -> None:
+def send(outbox: ReportQueue, *batches: Batch, times: int = 1) -> None:
     async def go() -> None:
         for each in batches:
             outbox.put(each)
@@ -66,7 +66,7 @@ def send(outbox: Outbox, *batches: Batch, times: int = 1) -> None:
 
 def test_batches_go_in_order_and_once() -> None:
     receiver = Receiver()
-    outbox = Outbox(receiver, is_journaled=True)
+    outbox = ReportQueue(receiver, is_journaled=True)
     send(outbox, batch(0), batch(1), batch(2), times=2)
     assert (receiver.got, len(outbox)) == ([0, 1, 2], 0)
 
@@ -74,20 +74,20 @@ def test_batches_go_in_order_and_once() -> None:
 @pytest.mark.parametrize("answer", [ReportError, -1])
 def test_what_is_not_acknowledged_is_sent_again(answer: int | type[Exception]) -> None:
     receiver = Receiver(answer)
-    outbox = Outbox(receiver, is_journaled=True)
+    outbox = ReportQueue(receiver, is_journaled=True)
     send(outbox, batch(0), batch(1), times=2)
     assert receiver.got[-2:] == [0, 1]
     assert len(outbox) == 0
 
 
 def test_a_replaced_host_is_told_to_stop() -> None:
-    outbox = Outbox(Receiver(RETIRED), is_journaled=True)
+    outbox = ReportQueue(Receiver(RETIRED), is_journaled=True)
     send(outbox, batch(0))
     assert outbox.is_refused
 
 
 def test_with_a_journal_the_outbox_is_bounded_and_the_host_goes_on() -> None:
-    outbox = Outbox(Receiver(), is_journaled=True)
+    outbox = ReportQueue(Receiver(), is_journaled=True)
     for sequence in range(KEPT_MAX + 50):
         outbox.put(batch(sequence))
     assert len(outbox) == KEPT_MAX
@@ -95,7 +95,7 @@ def test_with_a_journal_the_outbox_is_bounded_and_the_host_goes_on() -> None:
 
 
 def test_without_a_journal_a_full_outbox_stops_the_host_and_keeps_all() -> None:
-    outbox = Outbox(Receiver(), is_journaled=False)
+    outbox = ReportQueue(Receiver(), is_journaled=False)
     for sequence in range(KEPT_MAX + 1):
         outbox.put(batch(sequence))
     assert len(outbox) == KEPT_MAX + 1
@@ -103,7 +103,7 @@ def test_without_a_journal_a_full_outbox_stops_the_host_and_keeps_all() -> None:
 
 
 def test_the_bytes_are_bounded_too() -> None:
-    outbox = Outbox(Receiver(), is_journaled=True)
+    outbox = ReportQueue(Receiver(), is_journaled=True)
     for sequence in range(10):
         outbox.put(batch(sequence, bytes(16 << 20)))
     assert len(outbox) == 4

@@ -27,7 +27,7 @@ async def played(config):
         batches.append(batch)
         return batch.sequence
 
-    host = Host(HostPlan(config, host=0, hosts=1, epoch=0, journal=None, follows=(), past=None), ())
+    host = Host(HostPlan(config, host=0, hosts=1, epoch=0, journal=None, follows=(), takeover=None), ())
     host.begin(time.time())
     await host.run(take)
     await host.close()

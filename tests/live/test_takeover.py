@@ -1,9 +1,11 @@
 """A host is killed; another one goes on with its sessions from what reached the journal."""
 
 import pytest
-from swarms import Local, aimed, experiment, provider
+from processes import ProcessLauncher
+from swarms import driven, experiment
 
-from swarm.records.takeover import session_of
+from swarm.records.batch import Batch
+from swarm.records.takeover import session_of, split
 
 PLANNED = ("planned_prompt_tokens", "planned_output_tokens", "kind", "opened_by", "prompt_node", "role")
 
@@ -29,26 +31,33 @@ def thinks(rows):
     }
 
 
+class KillsHost0:
+    """Kills host 0 twice, each time when it has reported some turns and one that is open."""
+
+    def __init__(self) -> None:
+        self.rows_left = {0: 20, 1: 10}
+        """By epoch: the rows that host 0 reports before it is killed."""
+
+    def __call__(self, launcher: ProcessLauncher, batch: Batch) -> None:
+        if batch.host != 0 or batch.epoch not in self.rows_left:
+            return
+        self.rows_left[batch.epoch] -= split(batch)[0].num_rows
+        if self.rows_left[batch.epoch] <= 0 and batch.open_rows:
+            del self.rows_left[batch.epoch]
+            launcher.kill(0)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same experiment twice: left alone, and with host 0 killed twice; with the pasts of the kills."""
+    """The same experiment twice: left alone, and with host 0 killed twice; with its takeovers."""
     folder = tmp_path_factory.mktemp("runs")
-    config = experiment()
-    with provider(config) as port:
-        config = aimed(config, port)
-        alone, killed = Local(config, folder / "alone", hosts=2), Local(config, folder / "killed", hosts=2)
-        for local in (alone, killed):
-            local.start(0)
-            local.start(1)
-        pasts = []
-        for epoch, rows in ((1, 50), (2, 90)):
-            killed.wait_for_rows(rows)
-            killed.kill(0)
-            pasts.append(killed.past(0))
-            killed.start(0, epoch=epoch, past=pasts[-1])
-        alone.wait()
-        killed.wait()
-        return alone.settled(), killed.settled(), pasts
+    alone = driven(experiment(), folder / "alone")
+    kills = KillsHost0()
+    killed = driven(experiment(), folder / "killed", on_batch=kills)
+    assert not kills.rows_left, "host 0 ended before it was killed twice"
+    replacements = [plan for plan in killed.plans if plan.epoch]
+    assert [(plan.host, plan.epoch) for plan in replacements] == [(0, 1), (0, 2)]
+    return alone.results(), killed.results(), [plan.takeover for plan in replacements]
 
 
 def test_every_turn_is_answered_once_and_as_planned(runs) -> None:
@@ -63,20 +72,21 @@ def test_think_times_are_as_planned(runs) -> None:
 
 
 def test_what_was_open_is_interrupted_and_its_turn_resumed(runs) -> None:
-    _, killed, pasts = runs
+    _, killed, takeovers = runs
     rows = killed.rows.to_pylist()
     lost = {(row["agent"], row["turn"]) for row in rows if row["outcome"] == "interrupted"}
-    assert lost == set().union(*(past.open_turns for past in pasts))
+    assert lost
+    assert lost == set().union(*(takeover.open_turns for takeover in takeovers))
     resumed = {(row["agent"], row["turn"]) for row in rows if row["resumed"]}
     assert lost <= resumed
     assert all(row["error_class"] == "host_lost" for row in rows if row["outcome"] == "interrupted")
 
 
 def test_no_resumed_turn_is_intended_before_the_takeover(runs) -> None:
-    _, killed, pasts = runs
+    _, killed, takeovers = runs
     resumed = [row["intended_s"] for row in killed.rows.to_pylist() if row["resumed"]]
     assert resumed
-    assert min(resumed) >= min(past.heard_until_s for past in pasts)
+    assert min(resumed) >= min(takeover.heard_until_s for takeover in takeovers)
 
 
 def test_requests_add_up_and_nearly_all_are_accounted_for(runs) -> None:
@@ -93,6 +103,7 @@ def test_agents_and_sessions_are_counted_once(runs) -> None:
         assert getattr(killed.totals, name) == getattr(alone.totals, name), name
 
 
-def test_a_past_keeps_no_ended_session(runs) -> None:
-    for past in runs[2]:
-        assert not {session_of(agent) for agent in past.answers} & set(past.sessions_ended)
+def test_a_takeover_keeps_no_ended_session(runs) -> None:
+    assert any(takeover.sessions_ended for takeover in runs[2])
+    for takeover in runs[2]:
+        assert not {session_of(agent) for agent in takeover.outcomes} & set(takeover.sessions_ended)

@@ -85,7 +85,7 @@ def live(config: Experiment, journal: Path) -> pa.Table:
         await provider.start()
         urls = (f"http://127.0.0.1:{provider.port}",)
         resolved = config.model_copy(update={"target": config.target.model_copy(update={"urls": urls})})
-        plan = HostPlan(resolved, host=0, hosts=1, epoch=0, journal=None, follows=(), past=None)
+        plan = HostPlan(resolved, host=0, hosts=1, epoch=0, journal=None, follows=(), takeover=None)
         host = Host(plan, ())
         batches: list[Batch] = []
         began_s = time.time()

@@ -1,4 +1,4 @@
-"""Which hosts run, which have gone quiet, and what is done about it: the driver's decisions, without Ray."""
+"""Which hosts run, which have gone quiet, and which may be replaced."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ class Roster:
         """Return the host's epoch."""
         return self._hosts[host].epoch
 
-    def start(self, host: int, now_s: float) -> None:
-        """Note that a host runs, or that its replacement does."""
+    def start(self, host: int, now_s: float) -> int:
+        """Note that a host runs, or that its replacement does; return its epoch."""
         known = self._hosts.get(host)
         epoch = self._first_epoch if known is None else known.epoch + 1
         self._hosts[host] = _Host(epoch, now_s, -1, True)
+        return epoch
 
     def hear(self, heard: dict[int, tuple[int, int]], now_s: float) -> None:
         """Note the last batch of each host, as (epoch, sequence)."""

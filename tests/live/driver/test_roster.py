@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarm.live.roster import REPLACEMENTS_MAX, START_S_MAX, Roster
+from swarm.live.driver.roster import REPLACEMENTS_MAX, START_S_MAX, Roster
 
 
 def roster() -> Roster:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from swarm.cluster.placement import fleet_shares, host_count
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
+from swarm.live.driver.placement import fleet_shares, host_count
 
 
 def experiment(**hosts: object) -> Experiment:

@@ -1,0 +1,167 @@
+"""The processes of a run as Ray actors, spread over the nodes of a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from swarm.cluster.actors import RemoteCoordinator, RemoteHost, RemoteProvider
+from swarm.cluster.salvage import Whereabouts, fetch
+from swarm.cluster.ship import ship
+from swarm.config.fleet import FleetConfig
+from swarm.errors import RunError
+from swarm.live.coordinator import CoordinatorPlan
+from swarm.live.directed_slots import Order
+from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned, answer
+from swarm.live.host import HostPlan
+from swarm.workload.source import Material
+
+COORDINATOR_RESTARTS_MAX = 3
+FRONT_START_S_MAX = 120.0
+FRONT_STOP_S_MAX = 10.0
+WHEREABOUTS_S_MAX = 5.0
+
+
+class RayLauncher:
+    """Starts the actors of one run. Driver and coordinator share a node, and its disk with the run folder."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._coordinator: Any = None
+        self._pieces: list[Any] = []
+        self._fronts: list[Any] = []
+
+    def cpus_count(self) -> int:
+        """Return the CPUs of the cluster's nodes."""
+        return int(ray.cluster_resources().get("CPU", 1))
+
+    def start_fronts(self, shares: Sequence[FleetConfig]) -> tuple[str, ...]:
+        """Serve each share of the emulated fleet; several are spread over the nodes. Return the URLs."""
+        where = self._here if len(shares) == 1 else "SPREAD"
+        fronts = [
+            RemoteProvider.options(scheduling_strategy=where).remote()  # type: ignore[attr-defined]
+            for _ in shares
+        ]
+        address = "127.0.0.1" if is_one_machine() else None
+        starts = [front.start.remote(share, address, 0) for front, share in zip(fronts, shares, strict=True)]
+        try:
+            urls = tuple(ray.get(starts, timeout=FRONT_START_S_MAX))
+        except ray.exceptions.RayError as fault:
+            raise RunError(f"the emulated fleet could not be started: {last_line(fault)}") from None
+        self._fronts = fronts
+        return urls
+
+    def start_coordinator(self, plan: CoordinatorPlan) -> CoordinatorCalls:
+        """Start the coordinator on this node; Ray starts it again where its process is lost."""
+        self._coordinator = RemoteCoordinator.options(  # type: ignore[attr-defined]
+            scheduling_strategy=self._here,
+            max_restarts=COORDINATOR_RESTARTS_MAX,
+            max_task_retries=COORDINATOR_RESTARTS_MAX,
+        ).remote(plan)
+        return CoordinatorCalls(self._coordinator)
+
+    def ship(self, material: Material) -> None:
+        """Put the workload's material into the object store."""
+        self._pieces = ship(material)
+
+    def start_host(self, plan: HostPlan, *, cpus: float, spreads: bool) -> HostCalls:
+        """Start a host on whatever node has room."""
+        actor = RemoteHost.options(  # type: ignore[attr-defined]
+            scheduling_strategy="SPREAD", num_cpus=cpus
+        ).remote(plan, self._coordinator, self._run_id, spreads, *self._pieces)
+        return HostCalls(actor, self)
+
+    def wait(self, calls: Sequence[Call], within_s: float) -> dict[Call, Outcome]:
+        """Wait for all calls, at most `within_s` seconds; return the outcomes of those that ended."""
+        if not calls:
+            time.sleep(within_s)
+            return {}
+        ended, _ = ray.wait(list(calls), num_returns=len(calls), timeout=within_s)
+        return {call: _outcome_of(call) for call in ended}
+
+    def close(self) -> None:
+        """End the servers of the emulated fleet; all actors end with the driver."""
+        for stop in [front.stop.remote() for front in self._fronts]:
+            try:
+                ray.get(stop, timeout=FRONT_STOP_S_MAX)
+            except ray.exceptions.RayError:
+                continue
+
+
+class HostCalls:
+    """The calls of one host's actor."""
+
+    def __init__(self, actor: Any, launcher: RayLauncher) -> None:
+        self._actor = actor
+        self._launcher = launcher
+        self._whereabouts = actor.whereabouts.remote()
+
+    def clock(self) -> Call:
+        """Ask for the wall clock of its machine."""
+        call: Call = self._actor.clock.remote()
+        return call
+
+    def run(self, start_unix_s: float) -> Call:
+        """Let it play."""
+        call: Call = self._actor.run.remote(start_unix_s)
+        return call
+
+    def direct(self, order: Order) -> None:
+        """Let it open and close slots."""
+        self._actor.direct.remote(order)
+
+    def stop(self) -> None:
+        """Let it start no more turns."""
+        self._actor.stop.remote()
+
+    def kill(self) -> None:
+        """End the actor."""
+        ray.kill(self._actor)
+
+    def fetch_journal(self, into: Path) -> str | None:
+        """End what is left of its process and fetch its journal; one that was never placed has none."""
+        place: Whereabouts | None = answer(self._launcher, self._whereabouts, WHEREABOUTS_S_MAX)
+        return None if place is None else fetch(place, into)
+
+
+class CoordinatorCalls:
+    """The calls of the coordinator's actor."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def snapshot(self) -> Call:
+        """Ask for the run's state."""
+        call: Call = self._actor.snapshot.remote()
+        return call
+
+    def retire(self, host: int, epoch: int) -> Call:
+        """Let it take no more batches of a host."""
+        call: Call = self._actor.retire.remote(host, epoch)
+        return call
+
+
+def is_one_machine() -> bool:
+    """Return whether all of the cluster's nodes have one address, so that loopback reaches every one."""
+    return len({node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}) <= 1
+
+
+def last_line(fault: Exception) -> str:
+    """Return the last line of what an error says: Ray's are preceded by a trace."""
+    lines = str(fault).strip().splitlines()
+    return lines[-1].strip() if lines else type(fault).__name__
+
+
+def _outcome_of(call: Any) -> Outcome:
+    try:
+        return Returned(ray.get(call))
+    except ray.exceptions.RayActorError as fault:
+        return Lost(last_line(fault))
+    except ray.exceptions.RayError as fault:
+        return Failed(last_line(fault))

@@ -1,0 +1,187 @@
+"""The driver of a live run: from the start of its hosts to the end of the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from swarm.config.experiment import Experiment
+from swarm.interrupts import Interrupts
+from swarm.live.coordinator import Snapshot
+from swarm.live.directed_slots import Order
+from swarm.live.driver.coordinator_contact import CoordinatorContact
+from swarm.live.driver.late_hosts import LateHosts
+from swarm.live.driver.launcher import Failed, Lost, Outcome
+from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
+from swarm.live.driver.progress import Progress
+from swarm.live.driver.recovered import Recovered
+from swarm.live.driver.swarm import Swarm
+from swarm.live.searching import Searching
+from swarm.live.targets.counters import difference
+from swarm.load.pacing import Pacing
+from swarm.load.requested import asked_sessions_mean
+from swarm.measure.totals import ServerCounters
+
+START_DELAY_S = 0.5
+"""Between the last host's readiness and the run's time 0, so that all clocks are set before it."""
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """When the load ended, and what went wrong."""
+
+    at_s: float
+    faults: tuple[str, ...]
+    counters: ServerCounters | None
+    sessions_asked_mean: float | None
+    clock_offsets_s: dict[int, float]
+    capacity: dict[str, Any] | None = None
+    """What a search has found."""
+
+
+class Driver:
+    """Starts hosts at one time, and sees that every session of theirs goes on until the load ends."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        pacing: Pacing,
+        *,
+        coordinator: CoordinatorContact,
+        counters: Callable[[], ServerCounters | None],
+        load: LoadTime,
+        progress: Progress,
+        recovered: Recovered | None,
+        searching: Searching | None,
+        swarm: Swarm,
+    ) -> None:
+        """`counters` reads what the target has counted."""
+        self._experiment = experiment
+        self._pacing = pacing
+        self._coordinator = coordinator
+        self._counters = counters
+        self._load = load
+        self._progress = progress
+        self._recovered = recovered
+        self._searching = searching
+        self._swarm = swarm
+        self._late = LateHosts()
+        self._faults: list[str] = []
+
+    def drive(self, interrupts: Interrupts, begin: Callable[[], None]) -> RunEnd:
+        """Start all hosts at one time, right after `begin` was called, and wait for the last of them.
+
+        Raises Interrupted where a signal comes before that.
+        """
+        self._start_hosts()
+        self._swarm.wait_until_ready(interrupts.heed)
+        offsets_s = self._swarm.clock_offsets()
+        counted = self._counters()
+        interrupts.heed()
+        begin()
+        recovered = self._recovered
+        self._load.begin(0.0 if recovered is None else recovered.stopped_s, after_s=START_DELAY_S)
+        self._swarm.begin_all(self._load.start_unix_s)
+        while self._swarm.processes.are_playing or self._late:
+            self._start_due()
+            self._look()
+            if interrupts.received is not None:
+                self._stop()
+        ended_s = self._load.ended_s
+        return RunEnd(
+            at_s=ended_s,
+            faults=tuple(self._faults),
+            counters=difference(counted, self._counters()),
+            sessions_asked_mean=asked_sessions_mean(
+                self._pacing, from_s=self._experiment.load.warmup_s, to_s=ended_s
+            ),
+            clock_offsets_s=offsets_s,
+            capacity=None if self._searching is None else self._searching.answer(),
+        )
+
+    def _start_hosts(self) -> None:
+        """Start the hosts that are needed from the start, and queue the others."""
+        for host in range(self._swarm.plans.hosts_count):
+            at_s = self._swarm.plans.start_s(host)
+            if self._recovered is not None:
+                self._swarm.resume(host, self._recovered.batches)
+            elif at_s > 0:
+                self._late.put(host, at_s)
+            else:
+                self._swarm.start(host)
+
+    def _start_due(self) -> None:
+        """Start the hosts that the ramp will need soon, on the nodes that are there by then."""
+        if self._load.has_ended:
+            self._late.clear()
+        for host in self._late.due(self._load.now_s):
+            self._swarm.start(host)
+            self._begin(host)
+            started_count = len(self._swarm.processes.by_host)
+            self._progress.note(f"host {host} is started: {started_count} of {self._swarm.plans.hosts_count}")
+
+    def _begin(self, host: int) -> None:
+        """Let a host play that starts while others do."""
+        order = None
+        if self._searching is not None:
+            # It begins with what the others are at, and at once.
+            agents = self._searching.order.agents
+            order = Order(agents, agents, self._load.now_s, 0.0)
+        self._swarm.begin(host, self._load.start_unix_s, order)
+
+    def _look(self) -> None:
+        """Take in what has happened since the last look."""
+        for host, outcome in self._swarm.processes.ended(POLL_S):
+            self._note_end(host, outcome)
+        snapshot = self._coordinator.snapshot()
+        if snapshot is None:
+            self._swarm.excuse()
+            if self._coordinator.is_lost and not self._load.is_stopped:
+                self._faults.append("the coordinator was lost and did not come back")
+                self._stop()
+        else:
+            self._take(snapshot)
+        for host in self._swarm.silent():
+            self._lose(host, "it reported nothing")
+        if self._load.is_overdue:
+            for host in self._swarm.running:
+                self._faults.append(f"host {host} did not end within {ENDING_S_MAX:.0f} s of the load's end")
+                self._lose(host, "it did not end")
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Take in the run's state as last reported."""
+        self._swarm.hear(snapshot.heard)
+        if snapshot.refusal is not None:
+            self._progress.note(f"reports cannot be stored: {snapshot.refusal}")
+            self._swarm.excuse()
+        self._progress.show(snapshot)
+        if self._searching is not None and not self._load.is_stopped:
+            self._searching.step(self._load.now_s, snapshot.open_requests)
+            if self._searching.is_done:
+                self._stop()
+
+    def _note_end(self, host: int, outcome: Outcome) -> None:
+        if isinstance(outcome, Lost):
+            self._lose(host, outcome.why)
+            return
+        self._swarm.note_end(host)
+        if isinstance(outcome, Failed):
+            self._faults.append(f"host {host} failed: {outcome.why}")
+
+    def _lose(self, host: int, why: str) -> None:
+        """End a host for certain, and let another one go on with its sessions while there is load left."""
+        self._swarm.end(host, why)
+        if self._load.has_ended:
+            return
+        if not self._swarm.replace(host):
+            self._faults.append(f"host {host} was lost again and again, the last time: {why}")
+            return
+        self._begin(host)
+        self._progress.note(f"host {host}: its sessions go on in epoch {self._swarm.epoch(host)}")
+
+    def _stop(self) -> None:
+        if not self._load.is_stopped:
+            self._load.stop()
+            self._swarm.processes.stop()
