@@ -27,6 +27,7 @@ from swarm.measure.summary import summarize
 from swarm.measure.totals import facts_of
 from swarm.records.rows import warm_up
 from swarm.sim.run import simulate
+from swarm.workload.source import Material
 
 REQUESTS_PER_AGENT_S = 0.044
 """What this workload comes to, sub-agents included: it sets how long a run must last."""
@@ -93,7 +94,7 @@ def run(agents: int, requests: int) -> tuple[float, str]:
     config = experiment(agents, 60 + requests / (REQUESTS_PER_AGENT_S * agents))
     gc.collect()
     started_s = time.process_time()
-    settled = simulate(config, ())
+    settled = simulate(config, Material())
     simulated_s = time.process_time()
     facts = facts_of(config, run_id="benchmark", mode="simulate", is_emulated=True)
     summary = summarize(settled.rows, facts=facts, totals=settled.totals)

@@ -15,7 +15,7 @@ from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RunFolder, simulated_run_id
 from swarm.report.live.simulation import Watching
 from swarm.sim.run import Watch, simulate
-from swarm.workload.source import left_out, load_scripts
+from swarm.workload.source import load_scripts
 
 
 def run_simulated(experiment: Experiment, out: Path | None) -> int:
@@ -51,7 +51,7 @@ def _simulated(
     material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
     settled = simulate(experiment, material, watch)
     folder.write_run(experiment, origin)
-    folder.write_left_out(left_out(material))
+    folder.write_left_out(list(material.notes))
     return settled, facts_of(experiment, run_id=run_id, mode="simulate", is_emulated=True)
 
 
