@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from swarm.cluster.ship import pieces_of, receive
 from swarm.config.experiment import Experiment
 from swarm.config.workload import ReplayConfig
 from swarm.context.tree import root
-from swarm.records.rows import to_message
+from swarm.records.run_folder import RunFolder
 from swarm.sim.run import simulate
 from swarm.workload.agent import SharedNodes
 from swarm.workload.source import Material, load_scripts
@@ -46,21 +48,33 @@ def experiment(path: Path) -> Experiment:
     )
 
 
-def played(config: Experiment) -> bytes:
-    return to_message(simulate(config, load_scripts(config.workload, config.seed, 2)).rows)
-
-
-def test_a_trace_with_global_ids_is_played_alike_after_another_and_alone(tmp_path: Path) -> None:
-    first, second = (experiment(trace(tmp_path / name, ids)) for name, ids in (("a", A), ("b", B)))
-    alone = played(second)
-    played(first)
-    assert played(second) == alone
-
-
-def test_sessions_of_one_trace_with_global_ids_hit_what_they_share(tmp_path: Path) -> None:
-    config = experiment(trace(tmp_path / "b", B))
+def played(config: Experiment) -> list[int]:
     rows = simulate(config, load_scripts(config.workload, config.seed, 2)).rows
-    assert rows.column("cached_tokens").to_pylist() == [0, 192]
+    found: list[int] = rows.column("cached_tokens").to_pylist()
+    return found
+
+
+def alone(config: Experiment, folder: Path) -> list[int]:
+    """Return what the experiment hits in a process of its own."""
+    (folder / "e.yaml").write_text(config.model_dump_json())
+    command = [
+        sys.executable,
+        "-m",
+        "swarm",
+        "simulate",
+        str(folder / "e.yaml"),
+        "--out",
+        str(folder / "out"),
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    found: list[int] = RunFolder(folder / "out").requests(["cached_tokens"])["cached_tokens"].to_pylist()
+    return found
+
+
+def test_a_trace_with_global_ids_is_played_after_another_as_in_a_process_of_its_own(tmp_path: Path) -> None:
+    first, second = (experiment(trace(tmp_path / name, ids)) for name, ids in (("a", A), ("b", B)))
+    assert played(first) == [0, 64]
+    assert played(second) == [0, 192] == alone(second, tmp_path)
 
 
 def test_shared_nodes_are_one_object_of_a_name_in_a_source_and_another_in_the_next() -> None:
