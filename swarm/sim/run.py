@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 from typing import Any, Protocol
 
 from swarm.config.experiment import Experiment
+from swarm.errors import ProgramError
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Finished, Refused
 from swarm.load.admission import Admission
@@ -58,18 +59,23 @@ def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = No
     book.attach(kernel)
     load = experiment.load
     with _few_collections():
-        if load.search is not None:
-            capacity, ended_s = Searching(experiment, kernel, book, fleet, pacing.slots).run()
-            book.capacity = capacity
-            kernel.drain(ended_s + load.drain_s)
-            return book.settle(kernel, ended_s)
-        if load.duration_s is None:
-            book.run(math.inf)
+        try:
+            if load.search is not None:
+                capacity, ended_s = Searching(experiment, kernel, book, fleet, pacing.slots).run()
+                book.capacity = capacity
+                kernel.drain(ended_s + load.drain_s)
+                return book.settle(kernel, ended_s)
+            if load.duration_s is None:
+                book.run(math.inf)
+                ended_s = kernel.now_s
+            else:
+                book.run(load.duration_s)
+                ended_s = kernel.now_s if kernel.is_stopped else load.duration_s
+                kernel.drain(load.duration_s + load.drain_s)
+        except ProgramError as fault:
+            # What was recorded until then is kept; the fault says not to believe it.
+            book.faults.append(str(fault))
             ended_s = kernel.now_s
-        else:
-            book.run(load.duration_s)
-            ended_s = kernel.now_s if kernel.is_stopped else load.duration_s
-            kernel.drain(load.duration_s + load.drain_s)
         fleet.audit()
         book.fleet_counters = fleet.counters()
         return book.settle(kernel, ended_s)
@@ -102,6 +108,7 @@ class Book:
         self._steps: list[AgentStep] = []
         self.fresh: list[RequestRow] | None = None
         self.capacity: dict[str, Any] | None = None
+        self.faults: list[str] = []
         self._started_s: dict[str, float] = {}
         """When each live agent started."""
         self._taken_s: dict[bool, list[float]] = {True: [], False: []}
@@ -235,7 +242,7 @@ class Book:
             sessions_live_mean=None,
             counters=None,
             capacity=self.capacity,
-            faults=(),
+            faults=tuple(self.faults),
             session_s=tuple(self._taken_s[True]),
             subagent_s=tuple(self._taken_s[False]),
             fleet=self.fleet_counters,

@@ -12,7 +12,14 @@ import numpy as np
 
 from swarm.config.profile import ProfileFile
 from swarm.config.read import read_profile
-from swarm.config.workload import ProfileConfig, PromptSetConfig, ReplayConfig, SyntheticConfig, Workload
+from swarm.config.workload import (
+    ProfileConfig,
+    ProgramConfig,
+    PromptSetConfig,
+    ReplayConfig,
+    SyntheticConfig,
+    Workload,
+)
 from swarm.errors import ConfigError, TraceError
 from swarm.streams import stream
 from swarm.urls import is_url
@@ -22,6 +29,7 @@ from swarm.workload.effects import Agent
 from swarm.workload.formats import fail, read_sessions
 from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
 from swarm.workload.profile.script import script_of
+from swarm.workload.program import source as programs
 from swarm.workload.recorded import RecordedSession
 from swarm.workload.script import SessionScript, Trie, compile_session
 
@@ -59,6 +67,8 @@ class Material:
 
     scripts: tuple[SessionScript, ...] = ()
     profile: ProfileMaterial | None = None
+    folders: tuple[str, ...] = ()
+    """Where a program's module lies on the machine that starts the run."""
     notes: tuple[str, ...] = ()
     """What a reader of the results must know of the files, in words."""
 
@@ -69,6 +79,7 @@ def joined(pieces: Iterable[Material]) -> Material:
     return Material(
         scripts=tuple(script for piece in all_pieces for script in piece.scripts),
         profile=next((piece.profile for piece in all_pieces if piece.profile is not None), None),
+        folders=next((piece.folders for piece in all_pieces if piece.folders), ()),
         notes=tuple(note for piece in all_pieces for note in piece.notes),
     )
 
@@ -177,6 +188,22 @@ class ProfileSource:
         return replay.session_agent(self._replay, script, shared=self._shared, seed=self._seed, session=name)
 
 
+class ProgramSource:
+    """Sessions of a user's program."""
+
+    count: int | None = None
+
+    def __init__(self, config: ProgramConfig, seed: int, folders: tuple[str, ...]) -> None:
+        self._config = config
+        self._spec = programs.spec_of(config, seed, folders)
+        self._shared = SharedNodes()
+
+    def session(self, index: int) -> Agent:
+        """Return the orchestrator of session `index`."""
+        name = session_name(index)
+        return programs.session_agent(self._config, self._spec, shared=self._shared, session=name)
+
+
 class NoSessions:
     """The source of a host that runs agents which others have started."""
 
@@ -226,19 +253,24 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
             return Material(profile=ProfileMaterial(profile, tuple(chosen)))
         case ReplayConfig():
             return _recorded_scripts(config)
+        case ProgramConfig():
+            return Material(folders=programs.check_program(config, seed))
 
 
-def check_source(config: Workload) -> None:
+def check_source(config: Workload, seed: int) -> None:
     """Look at the files that a workload names, as far as that takes no time.
 
     Raises:
-        ConfigError, TraceError: A profile that is none, a path without sessions, a broken first one.
+        ConfigError, TraceError: A profile that is none, a path without sessions, a broken first one; a
+            program that cannot be imported, breaks a rule, or differs when it is run again.
     """
     match config:
         case ProfileConfig():
             read_profile(config.path)
         case ReplayConfig() if not is_url(str(config.path)):
             _recorded_scripts(config.model_copy(update={"sessions_max": 1}))
+        case ProgramConfig():
+            programs.check_program(config, seed)
         case _:
             pass
 
@@ -281,6 +313,8 @@ def open_source(config: Workload, seed: int, material: Material) -> Source:
             return ReplaySource(config, seed, material.scripts)
         case PromptSetConfig():
             return PromptSetSource(config, seed)
+        case ProgramConfig():
+            return ProgramSource(config, seed, material.folders)
         case ProfileConfig():
             profile = material.profile
             return NoSessions() if profile is None else ProfileSource(config, seed, profile)
