@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pandas as pd
 
 from swarm.commands.analyze import CAPACITIES, TTLS_S, Question, answer, survey
@@ -249,7 +250,9 @@ def analyze(
     surveyed, broken = survey(
         open_format(format), [Path(place) for place in places], question=question, on_broken=on_broken
     )
-    return answer(surveyed, question=question, broken=broken)[0]
+    analysis, _ = answer(surveyed, question=question, broken=broken)
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(analysis))
+    return plain
 
 
 def load_run(path_or_url: str | Path) -> Run:

@@ -6,7 +6,8 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -39,15 +40,22 @@ def find_program(name: str, folders: Sequence[str]) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def known_program(name: str, folders: Sequence[str]) -> Callable[..., Any]:
+    """Return the function of a module that is imported already; where it is not, find it."""
+    module_name, _, attribute = name.partition(":")
+    found: Any = sys.modules.get(module_name)
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    return find_program(name, folders) if found is None else found
+
+
 def _module(name: str, module_name: str, folders: Sequence[str]) -> ModuleType:
     places = list(dict.fromkeys(str(Path(folder).resolve()) for folder in folders if Path(folder).is_dir()))
-    for place in reversed([place for place in places if place not in sys.path]):
-        # It stays: the module may import its neighbours later.
-        sys.path.insert(0, place)
     _refuse_another(name, module_name, places)
-    importlib.invalidate_caches()
     try:
-        return importlib.import_module(module_name)
+        with _first_on_the_path(places):
+            importlib.invalidate_caches()
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as fault:
         if fault.name is not None and f"{module_name}.".startswith(f"{fault.name}."):
             stems = [path.stem for place in places for path in sorted(Path(place).glob("*.py"))]
@@ -59,6 +67,19 @@ def _module(name: str, module_name: str, folders: Sequence[str]) -> ModuleType:
         raise ConfigError(f"program {name}: it imports {fault.name!r}, which is not installed") from None
     except (Exception, SystemExit) as fault:
         raise ConfigError(f"program {name}: its import fails: {told(fault)}") from fault
+    # They stay, but behind all others: the module may import its neighbours later, and hides nobody's.
+    sys.path += [place for place in places if place not in sys.path]
+    return module
+
+
+@contextmanager
+def _first_on_the_path(places: Sequence[str]) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path[:0] = places
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _refuse_another(name: str, module_name: str, places: Sequence[str]) -> None:

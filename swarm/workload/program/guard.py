@@ -15,7 +15,7 @@ from swarm.errors import ConfigError, ProgramError
 from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Agent, Effect, Infer, Join, Program, Spawn, Think, ThinkKind, TurnKind
 from swarm.workload.program.context import AgentContext, ProgramSpec
-from swarm.workload.program.find import find_program, told
+from swarm.workload.program.find import known_program, told
 from swarm.workload.program.step_watch import STEP_S_MAX, StepTooLong, StepWatch
 
 EFFECTS_MAX = 10_000
@@ -37,7 +37,7 @@ def start(
 ) -> Program:
     """Return the checked program of one agent, which runs the function of that name."""
     try:
-        function = find_program(name, spec.folders)
+        function = known_program(name, spec.folders)
     except ConfigError as fault:
         raise ProgramError(spec.program, path, str(fault)) from None
     context = AgentContext(spec, shared, start, path=path, role=role, base=base, parameters=parameters)

@@ -147,11 +147,17 @@ def test_a_simulation_of_a_program_leaves_the_same_bytes_again(write: Any) -> No
 
 def test_replies_may_be_planned(write: Any) -> None:
     asked = write(
-        "def main(agent):\n    agent.append(10)\n    yield agent.infer(10)\n    yield agent.infer(1)\n"
+        """
+        def main(agent):
+            agent.append(10)
+            yield agent.infer(10)
+            yield agent.infer(1)
+        """,
+        load={"agents": 1, "replace": False, "duration_s": None},
     )
     for replies, echo in (("actual", True), ("planned", False)):
         asked["workload"]["replies"] = replies
-        assert {row["echo"] for row in rows_of(asked)} == {echo}
+        assert of(rows_of(asked), "s000000", "prompt_tokens", "echo") == [(10, echo), (20, echo)]
 
 
 @pytest.mark.parametrize("kind", ["generator", "method"])

@@ -201,7 +201,8 @@ def test_children_made_by_hand_are_held_to_the_rules(write: Any) -> None:
             yield agent.infer(1)
             if agent.session == "s000001":
                 yield Spawn(Agent("s000001/own", "s000001", "s000001", "r", child))
-        """
+        """,
+        load={"agents": 3, "replace": False, "duration_s": None},
     )
     config = Experiment.model_validate(asked)
     (fault,) = simulate(config, load_scripts(config.workload, 1, 1)).totals.faults
