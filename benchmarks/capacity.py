@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "load"))
 from oracles import ORACLES, is_covered
 
 from swarm.sim.run import simulate
+from swarm.workload.source import Material
 
 
 def main(seeds: int, names: list[str]) -> None:
@@ -24,7 +25,7 @@ def main(seeds: int, names: list[str]) -> None:
         covered = widest = wrong = requests = 0
         for seed in range(1, seeds + 1):
             oracle = ORACLES[name](seed)
-            settled = simulate(oracle.experiment, ())
+            settled = simulate(oracle.experiment, Material())
             answer = settled.totals.capacity
             assert answer is not None
             requests += settled.rows.num_rows

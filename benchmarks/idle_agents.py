@@ -17,6 +17,7 @@ from swarm.config.experiment import Experiment
 from swarm.live.host import Host, HostPlan
 from swarm.provider import Provider
 from swarm.records.batch import Batch
+from swarm.workload.source import Material
 
 SPAWN = multiprocessing.get_context("spawn")
 TURNS_PER_S = 400.0
@@ -57,7 +58,9 @@ def play(agents: int, port: int, answer: object) -> None:
 
     async def go() -> None:
         config = experiment(agents, port)
-        host = Host(HostPlan(config, host=0, hosts=1, epoch=0, journal=None, follows=(), takeover=None), ())
+        host = Host(
+            HostPlan(config, host=0, hosts=1, epoch=0, journal=None, follows=(), takeover=None), Material()
+        )
         host.begin(time.time())
         before = resident_bytes()
         running = asyncio.ensure_future(host.run(acknowledge))

@@ -37,5 +37,18 @@ class RunError(SwarmError):
     """A run that could not be carried out (exit code 1)."""
 
 
+class ProgramError(RunError):
+    """A user's program that breaks the rules, with its name, its agent and what to do."""
+
+    def __init__(self, program: str, agent: str, what: str) -> None:
+        super().__init__(f"program {program}, agent {agent}: {what}")
+        self.program = program
+        self.agent = agent
+        self.what = what
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ProgramError, (self.program, self.agent, self.what)
+
+
 class AuditError(SwarmError):
     """A count that must balance does not: a defect of Swarm, never of the input."""

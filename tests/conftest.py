@@ -1,15 +1,29 @@
 """Fixtures that many rooms use."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+VARIABLE = "SWARM_TEST_DATA"
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+FETCH = "python scripts/fetch_traces.py SOURCE DEST"
+
+
+class SharedData:
+    """The folder of recorded traces and their measured truth; a test skips where what it reads is absent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __truediv__(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            pytest.skip(f"{path} is absent: public traces come by `{FETCH}`, {VARIABLE} says where they are")
+        return path
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Real traces and their measured truth, beside the repository; tests that need them skip without."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip(f"{SHARED_DATA} is absent: recorded traces and their truth are not part of the project")
-    return SHARED_DATA
+def shared_data() -> SharedData:
+    """What lies in the folder that SWARM_TEST_DATA names, else in ../shared/data."""
+    return SharedData(Path(os.environ.get(VARIABLE) or BESIDE))

@@ -2,11 +2,10 @@
 
 from dataclasses import fields
 
-from swarm.report.run_charts import LOST_COLORS
-
 from swarm.hit_names import LOST_TO, TIER_COUNTS, TIERS
 from swarm.kvcache.tier import TierCounters
 from swarm.report import palette
+from swarm.report.run.charts import LOST_COLORS
 
 
 def test_every_tier_and_every_cause_has_a_color() -> None:

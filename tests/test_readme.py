@@ -23,3 +23,12 @@ def test_what_the_readme_links_to_is_there(path: str) -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"experiments/[\w/-]+\.yaml", README))))
 def test_the_experiments_that_the_readme_names_are_there(path: str) -> None:
     assert (ROOT / path).is_file()
+
+
+def test_the_program_that_the_page_shows_is_the_example() -> None:
+    page = (ROOT / "docs" / "programs.md").read_text(encoding="utf-8")
+    shown = re.search(r"```python\nfrom swarm.*?\n\n\n(def orchestrator.*?)```", page, re.S)
+    assert shown is not None
+    example = (ROOT / "examples" / "react.py").read_text(encoding="utf-8")
+    lines = [line for line in example.splitlines() if '"""' not in line]
+    assert shown.group(1).strip() in "\n".join(lines)

@@ -7,37 +7,39 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
 
-from swarm.workload.source import Material, Part
+from swarm.workload.script import SessionScript
+from swarm.workload.source import Material, joined
 
 PIECE_BYTES = 16 << 20
 """Size of a piece before it is stored; nodes fetch pieces side by side."""
 
 
-def ship(scripts: Material) -> list[Any]:
+def ship(material: Material) -> list[Any]:
     """Put sessions into the object store; return the references of the pieces."""
-    return [ray.put(piece) for piece in pieces_of(scripts, PIECE_BYTES)]
+    return [ray.put(piece) for piece in pieces_of(material, PIECE_BYTES)]
 
 
 def receive(pieces: Sequence[bytes]) -> Material:
     """Return the sessions again."""
-    return tuple(script for piece in pieces for script in pickle.loads(piece))
+    return joined(pickle.loads(piece) for piece in pieces)
 
 
-def pieces_of(scripts: Material, bytes_max: int) -> list[bytes]:
-    """Return sessions in pickled groups of about `bytes_max`, in their order."""
-    pieces: list[bytes] = []
-    group: list[Part] = []
+def pieces_of(material: Material, bytes_max: int) -> list[bytes]:
+    """Return the material in pickled pieces of about `bytes_max`, sessions in their order."""
+    pieces: list[Material] = []
+    group: list[SessionScript] = []
     size = 0
-    for script in scripts:
+    for script in material.scripts:
         size += len(pickle.dumps(script))
         group.append(script)
         if size >= bytes_max:
-            pieces.append(pickle.dumps(tuple(group)))
+            pieces.append(Material(scripts=tuple(group)))
             group, size = [], 0
-    if group:
-        pieces.append(pickle.dumps(tuple(group)))
-    return pieces
+    rest = replace(material, scripts=tuple(group))
+    pieces += [rest] if rest != Material() else []
+    return [pickle.dumps(piece) for piece in pieces]

@@ -15,7 +15,6 @@ from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.records.journal import damage_notes
 from swarm.records.run_folder import RunFolder
-from swarm.report.run.drawing import draw
 from swarm.report.run.terminal import show_summary
 
 REFUSALS_SHOWN = 3
@@ -86,6 +85,9 @@ def finish(
     signal_number: int | None,
 ) -> int:
     """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
+    # The charts' library takes longer to import than a small run to simulate; only a report needs it.
+    from swarm.report.run.drawing import draw
+
     summary = record(folder, experiment, facts, settled, signal_number=signal_number)
     show_summary(summary)
     draw(folder)

@@ -28,7 +28,7 @@ from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RUN, RunFolder
 from swarm.report.run.terminal import Live
 from swarm.urls import check_writable, fetched, is_url, upload, url_of
-from swarm.workload.source import left_out, load_scripts
+from swarm.workload.source import load_scripts
 
 
 def run_live(experiment: Experiment, out: str | None) -> int:
@@ -133,7 +133,7 @@ def _driven(
 
     def begin_with_scripts() -> None:
         begin()
-        folder.write_left_out(left_out(scripts))
+        folder.write_left_out(list(scripts.notes))
 
     with ray_session(name=run_id):
         interrupts.heed()

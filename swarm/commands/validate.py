@@ -15,7 +15,7 @@ def validate(path: Path, changes: list[str]) -> int:
     points = read_points(path, changes)
     for each in [point.experiment for point in points] if points else [experiment]:
         build_fleet(each.fleet)
-        check_source(each.workload)
+        check_source(each.workload, each.seed)
     of = f", {len(points)} points" if points else ""
     print(f"{path}: valid ({experiment.name}, seed {experiment.seed}{of})")
     return 0

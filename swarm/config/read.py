@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -50,6 +51,14 @@ NAMES_A_KEY = re.compile(r"[a-z_][\w.\[\]]*: ")
 def read_experiment(path: Path, overrides: list[str], *, seed: int | None = None) -> Experiment:
     """Return the experiment of a file with `KEY=VALUE` overrides; a fleet's file is read in place."""
     return validate(Experiment, _experiment_data(path, overrides, seed), str(path))
+
+
+def experiment_of(
+    data: Mapping[str, Any], overrides: Sequence[str], *, seed: int | None = None
+) -> Experiment:
+    """Return the experiment of a mapping, as a file would hold it, in the working directory."""
+    whole = _changed(copy.deepcopy(dict(data)), Path(), overrides, seed)
+    return validate(Experiment, whole, "the experiment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +129,14 @@ def _label(sweep: SweepConfig, key: str, at: int, value: Any) -> str:
 
 
 def _experiment_data(path: Path, overrides: list[str], seed: int | None) -> dict[str, Any]:
-    data = read_mapping(path)
-    _read_fleet_in(data, path.parent)
-    _resolve_paths(data, path.parent)
+    return _changed(read_mapping(path), path.parent, overrides, seed)
+
+
+def _changed(
+    data: dict[str, Any], folder: Path, overrides: Sequence[str], seed: int | None
+) -> dict[str, Any]:
+    _read_fleet_in(data, folder)
+    _resolve_paths(data, folder)
     for override in overrides:
         _set(data, override)
         # At once: the next override may change a key of the fleet's file.
@@ -273,6 +287,8 @@ def _read_fleet_in(data: dict[str, Any], folder: Path) -> None:
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     """Paths inside a file are relative to the file."""
     workload = data.get("workload")
+    if isinstance(workload, dict) and workload.get("kind") == "program":
+        workload.setdefault("path", "")
     if isinstance(workload, dict) and isinstance(workload.get("path"), str) and "://" not in workload["path"]:
         workload["path"] = str(folder / workload["path"])
 

@@ -1,9 +1,10 @@
 """Where sessions come from."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from swarm.config.strict import Strict
 
@@ -135,4 +136,21 @@ class PromptSetConfig(Strict):
     own: bool = Field(False, description="each session has a set of its own: agents share no prompt")
 
 
-Workload = SyntheticConfig | ReplayConfig | ProfileConfig | PromptSetConfig
+class ProgramConfig(Strict):
+    """Agents of one's own: a generator function that yields what they do."""
+
+    kind: Literal["program"] = "program"
+    program: str = Field(description="module:function")
+    path: Path = Field(Path(), description="folder of the module; left out of a file: the file's own")
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    replies: Literal["actual", "planned"] = "actual"
+
+    @field_validator("program")
+    @classmethod
+    def _named(cls, program: str) -> str:
+        if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", program) is None:
+            raise ValueError("module:function is expected, as in agents:orchestrator")
+        return program
+
+
+Workload = SyntheticConfig | ReplayConfig | ProfileConfig | PromptSetConfig | ProgramConfig

@@ -101,6 +101,7 @@ class Host:
             resumption=resumption,
             gate=self._gate(clock),
         )
+        self._interpreter.fail = self.stop
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lag.start()

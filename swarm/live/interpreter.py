@@ -9,6 +9,7 @@ from functools import partial
 from operator import sub
 from typing import Protocol
 
+from swarm.errors import ProgramError
 from swarm.live.admission_gate import Gate
 from swarm.live.clock import TICK_S, RunClock
 from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
@@ -33,6 +34,9 @@ class Ledger(Protocol):
 
     def sent(self, request: OpenRequest) -> int:
         """A request is given to the target; return its ideal hit in tokens."""
+
+    def fault(self, words: str) -> None:
+        """Something went wrong, and the run is not to be believed."""
 
     def missed(self) -> None:
         """A request was sent from a lost host, as far as its plan tells, and nothing is known of it."""
@@ -82,6 +86,8 @@ class Interpreter:
         """Those who wait, with their session."""
         self._retired: set[str] = set()
         self.spawn: Spawner = self.run
+        self.fail: Callable[[], None] = self.stop
+        """Ends the host's part of the run, when a program has broken the rules."""
 
     def stop(self) -> None:
         """Start no more turns; those in flight go on."""
@@ -122,6 +128,9 @@ class Interpreter:
             ok = True
         except Stopped:
             pass
+        except ProgramError as fault:
+            self._ledger.fault(str(fault))
+            self.fail()
         except asyncio.CancelledError:
             for child in children.values():
                 child.cancel()
@@ -153,6 +162,8 @@ class Interpreter:
             try:
                 effect = program.send(result)
             except StopIteration as end:
+                if resumption is not None:
+                    _check_end(resumption, agent, program, turn)
                 return end.value
             match effect:
                 case Think():
@@ -161,6 +172,7 @@ class Interpreter:
                 case Infer():
                     known = None if resumption is None else resumption.known.outcome(agent.path, turn)
                     if known is not None:
+                        _check_again(agent, program, turn, effect, known)
                         result = _told(known, due)
                     else:
                         if resumption is not None:
@@ -287,6 +299,32 @@ def _told(known: KnownOutcome, due: DueClock) -> Inferred:
     due.intend()
     due.complete(known.completed_s)
     return Inferred(known.ok, known.output_tokens, known.completed_s, None)
+
+
+def _check_again(agent: Agent, program: Program, turn: int, effect: Infer, known: KnownOutcome) -> None:
+    """Raise ProgramError if a program asks something else than it had asked before its host was lost."""
+    asked = (effect.prompt.length, effect.output_tokens)
+    before = (known.prompt_tokens, known.planned_output_tokens)
+    if asked != before:
+        raise _differs(
+            agent,
+            program,
+            f"turn {turn} sends {asked[0]} tokens and asks for {asked[1]}; before its host was lost it sent "
+            f"{before[0]} and asked for {before[1]}",
+        )
+
+
+def _check_end(resumption: Resumption, agent: Agent, program: Program, turn: int) -> None:
+    """Raise ProgramError if a program has ended that had gone further before its host was lost."""
+    if resumption.known.outcome(agent.path, turn) is not None:
+        raise _differs(agent, program, f"it ends after {turn} turns; before its host was lost it had more")
+
+
+def _differs(agent: Agent, program: Program, what: str) -> ProgramError:
+    name = getattr(program, "__qualname__", agent.role)
+    return ProgramError(
+        name, agent.path, f"it differs when it is run again: {what}; let it depend on what it is told alone"
+    )
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:

@@ -12,8 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import swarm
-
 LIBRARIES = ("numpy", "pyarrow", "pandas", "pydantic", "ddsketch", "ray", "httptools", "uvloop")
 """Whose versions may change a result or its cost."""
 GIT_TIMEOUT_S = 5.0
@@ -56,7 +54,7 @@ def build() -> str:
 
 def commit() -> str | None:
     """Return the commit of the source tree that runs, `+` after it if files were changed; None elsewhere."""
-    package = Path(swarm.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     if not (package.parent / ".git").exists():
         return None
     head = _git(package, "rev-parse", "HEAD")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from swarm.records.batch import Batch
 from swarm.records.rows import from_message
 
+TOKENS = ("output_tokens", "planned_prompt_tokens", "planned_output_tokens")
 Name = tuple[str, int]
 """A turn: its agent's path and its number."""
 
@@ -24,6 +26,9 @@ class KnownOutcome:
     ok: bool
     output_tokens: int
     completed_s: float
+    prompt_tokens: int
+    """As planned: with the next, what the program had asked."""
+    planned_output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,14 @@ def takeover_of(
 
     for batch in batches:
         final, provisional = split(batch)
-        for session, agent, turn, outcome, tokens, completed_s in _columns(final, "completed_s"):
+        for session, agent, turn, outcome, completed_s, *tokens in _columns(final, "completed_s", *TOKENS):
             if not is_kept(session):
                 continue
             opened.discard((agent, turn))
             if outcome != "interrupted":
-                known.setdefault(agent, {})[turn] = KnownOutcome(outcome == "ok", tokens, completed_s)
+                known.setdefault(agent, {})[turn] = KnownOutcome(
+                    outcome == "ok", tokens[0], completed_s, tokens[1], tokens[2]
+                )
         opened |= {
             (agent, turn) for session, agent, turn, *_ in _columns(provisional, "sent_s") if is_kept(session)
         }
@@ -135,8 +142,8 @@ def split(batch: Batch) -> tuple[pa.Table, pa.Table]:
     return rows.slice(0, final), rows.slice(final)
 
 
-def _columns(table: pa.Table, at: str) -> Iterable[tuple[str, str, int, str, int, float]]:
-    names = ("session", "agent", "turn", "outcome", "output_tokens", at)
+def _columns(table: pa.Table, at: str, *more: str) -> Iterable[tuple[Any, ...]]:
+    names = ("session", "agent", "turn", "outcome", at, *more)
     return zip(*(table.column(name).to_pylist() for name in names), strict=True)
 
 

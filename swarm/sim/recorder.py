@@ -86,19 +86,29 @@ class Recorder:
         return pa.Table.from_batches([batch_of(rows)] if rows else [], schema=SCHEMA)
 
     def results(
-        self, kernel: Kernel, ended_s: float, *, capacity: dict[str, Any] | None, fleet: dict[str, Any] | None
+        self,
+        kernel: Kernel,
+        ended_s: float,
+        *,
+        capacity: dict[str, Any] | None,
+        fleet: dict[str, Any] | None,
+        faults: tuple[str, ...],
     ) -> Results:
         """Add everything up; requests still open are interrupted.
 
-        `capacity` is a search's answer, `fleet` what the fleet counted.
+        `capacity` is a search's answer, `fleet` what the fleet counted, `faults` why not to believe the run.
         """
         for _, request in sorted(kernel.in_flight.items()):
             self._rows.append(interrupted_row(request, kernel.now_s, measured_from_s=self._measured_from_s))
         rows = self._rows.ordered()
-        return Results(rows, self._totals(ended_s, capacity, fleet), self._windows(rows), ())
+        return Results(rows, self._totals(ended_s, capacity, fleet, faults), self._windows(rows), ())
 
     def _totals(
-        self, ended_s: float, capacity: dict[str, Any] | None, fleet: dict[str, Any] | None
+        self,
+        ended_s: float,
+        capacity: dict[str, Any] | None,
+        fleet: dict[str, Any] | None,
+        faults: tuple[str, ...],
     ) -> RunTotals:
         measured_from_s = min(self._measured_from_s, ended_s)
         agents = count_agents(self._steps, from_s=measured_from_s, to_s=ended_s)
@@ -121,7 +131,7 @@ class Recorder:
             sessions_live_mean=None,
             counters=None,
             capacity=capacity,
-            faults=(),
+            faults=faults,
             session_s=tuple(self._taken_s[True]),
             subagent_s=tuple(self._taken_s[False]),
             fleet=fleet,

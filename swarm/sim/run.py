@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from swarm.config.experiment import Experiment
+from swarm.errors import ProgramError
 from swarm.fleet.build import build_fleet
 from swarm.load.admission import AdmissionControl
 from swarm.load.pacing import pacing_of
@@ -19,7 +20,7 @@ from swarm.sim.kernel import Kernel, SimulationWatch
 from swarm.sim.recorder import Recorder
 from swarm.sim.searching import SimulatedSearch
 from swarm.sim.sessions import Sessions
-from swarm.workload.source import Material, left_out, load_scripts, open_source
+from swarm.workload.source import Material, load_scripts, open_source
 
 GC_THRESHOLDS = (1_000_000, 20, 20)
 
@@ -35,7 +36,7 @@ def simulated(
         material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
     results = simulate(experiment, material, watch)
     facts = facts_of(experiment, run_id=simulated_run_id(experiment), mode="simulate", is_emulated=True)
-    return MeasuredRun(results, facts, tuple(left_out(material)))
+    return MeasuredRun(results, facts, material.notes)
 
 
 def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch | None = None) -> Results:
@@ -55,20 +56,30 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
     )
     sessions = Sessions(source, pacing, kernel)
     with _few_collections():
-        if load.search is not None:
-            search = SimulatedSearch(experiment, kernel, fleet, sessions, recorder, slots_count=pacing.slots)
-            ended_s = search.run()
-            kernel.drain(ended_s + load.drain_s)
-            return recorder.results(kernel, ended_s, capacity=search.answer(), fleet=search.counters())
-        if load.duration_s is None:
-            sessions.run(math.inf)
+        try:
+            if load.search is not None:
+                search = SimulatedSearch(
+                    experiment, kernel, fleet, sessions, recorder, slots_count=pacing.slots
+                )
+                ended_s = search.run()
+                kernel.drain(ended_s + load.drain_s)
+                return recorder.results(
+                    kernel, ended_s, capacity=search.answer(), fleet=search.counters(), faults=()
+                )
+            if load.duration_s is None:
+                sessions.run(math.inf)
+                ended_s = kernel.now_s
+            else:
+                sessions.run(load.duration_s)
+                ended_s = kernel.now_s if kernel.is_stopped else load.duration_s
+                kernel.drain(load.duration_s + load.drain_s)
+            faults: tuple[str, ...] = ()
+        except ProgramError as fault:
+            # What was recorded until then is kept; the fault says not to believe it.
+            faults = (str(fault),)
             ended_s = kernel.now_s
-        else:
-            sessions.run(load.duration_s)
-            ended_s = kernel.now_s if kernel.is_stopped else load.duration_s
-            kernel.drain(load.duration_s + load.drain_s)
         fleet.audit()
-        return recorder.results(kernel, ended_s, capacity=None, fleet=fleet.counters())
+        return recorder.results(kernel, ended_s, capacity=None, fleet=fleet.counters(), faults=faults)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""An agent's context: the place in the tree that it appends to, and its shared beginnings."""
+"""An agent's context: the place in the tree that it appends to, and its shared beginnings.
+
+Agents of one source share nodes; agents of two sources share none, whatever the nodes' names.
+"""
 
 from __future__ import annotations
 
@@ -48,17 +51,24 @@ def append_reply(tip: Prompt, inferred: Inferred, planned_tokens: int) -> Prompt
     return Prompt(tip.node, end)
 
 
-def shared_prefix(role: str, tool_tokens: int, system_tokens: int) -> Prompt:
-    """Return the tool definitions and system prompt that all agents of a role start with."""
-    tools = root(f"tools/{role}/{tool_tokens}").extend(tool_tokens)
-    system = tools.branch(f"system/{role}/{tool_tokens}/{system_tokens}")
-    return Prompt(shared(system.node), system.length + system_tokens)
+class SharedNodes:
+    """One object per shared name among the agents of a source: caches are keyed by node."""
 
+    __slots__ = ("_nodes",)
 
-_shared_nodes: dict[str, Node] = {}
-"""One object per shared name and process, so that caches keyed by node see the sharing."""
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
 
+    def one(self, node: Node) -> Node:
+        """Return the source's one object for a node that several agents share."""
+        return self._nodes.setdefault(node.name, node)
 
-def shared(node: Node) -> Node:
-    """Return the process's one object for a node that several sessions share."""
-    return _shared_nodes.setdefault(node.name, node)
+    def prefix(self, role: str, tool_tokens: int, system_tokens: int) -> Prompt:
+        """Return the tool definitions and system prompt that all agents of a role start with."""
+        tools = root(f"tools/{role}/{tool_tokens}").extend(tool_tokens)
+        system = tools.branch(f"system/{role}/{tool_tokens}/{system_tokens}")
+        return Prompt(self.one(system.node), system.length + system_tokens)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # An agent that is sent to another process shares nodes with those that it runs there.
+        return SharedNodes, ()

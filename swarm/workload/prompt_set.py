@@ -15,23 +15,29 @@ from typing import Any
 from swarm.config.workload import PromptSetConfig
 from swarm.context.tree import Prompt, root
 from swarm.streams import digest64, stream
-from swarm.workload.agent import shared
+from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Agent, Effect, Infer, Think
 from swarm.workload.think import lognormal
 
 DRAWN_AHEAD = 64
 
 
-def session_agent(config: PromptSetConfig, *, seed: int, session: str, index: int) -> Agent:
+def session_agent(
+    config: PromptSetConfig, *, shared: SharedNodes, seed: int, session: str, index: int
+) -> Agent:
     """Return the agent that asks session `index`'s prompts."""
-    return Agent(session, session, None, "orchestrator", partial(asker, config, seed, session, index))
+    make = partial(asker, config, shared, seed, session, index)
+    return Agent(session, session, None, "orchestrator", make)
 
 
-def asker(config: PromptSetConfig, seed: int, session: str, index: int) -> Generator[Effect, Any, None]:
+def asker(
+    config: PromptSetConfig, shared: SharedNodes, seed: int, session: str, index: int
+) -> Generator[Effect, Any, None]:
     """Ask each prompt and wait."""
     thinks = _thinks(config, seed, session)
     for turn in range(config.turns):
-        prompt = prompt_of(config, prompt_index(config, seed, index * config.turns + turn), session, turn)
+        number = prompt_index(config, seed, index * config.turns + turn)
+        prompt = prompt_of(config, shared, number, session, turn)
         yield Infer(prompt, config.output_tokens, False, opened_by="start" if turn == 0 else "tool")
         yield Think(next(thinks))
 
@@ -62,12 +68,12 @@ def prompt_index(config: PromptSetConfig, seed: int, request: int) -> int:
     return digest64(f"{seed}/prompt/{request}") % count
 
 
-def prompt_of(config: PromptSetConfig, number: int, session: str, turn: int) -> Prompt:
+def prompt_of(config: PromptSetConfig, shared: SharedNodes, number: int, session: str, turn: int) -> Prompt:
     """Return prompt `number` of the set, its last `new_share` replaced by tokens that only this turn has."""
     new_tokens = min(round(config.prompt_tokens * config.new_share), config.prompt_tokens)
     kept_tokens = config.prompt_tokens - new_tokens
     if not kept_tokens:
         return root(f"{session}#{turn}").extend(new_tokens)
     whose = f"{session}/" if config.own else ""
-    kept = Prompt(shared(root(f"prompt/{whose}{config.prompt_tokens}/{number}").node), kept_tokens)
+    kept = Prompt(shared.one(root(f"prompt/{whose}{config.prompt_tokens}/{number}").node), kept_tokens)
     return kept.branch(f"{session}#{turn}").extend(new_tokens) if new_tokens else kept

@@ -10,7 +10,7 @@ from typing import Any
 from swarm.config.workload import ReplayConfig
 from swarm.context.tree import Node, Prompt
 from swarm.streams import stream
-from swarm.workload.agent import append_reply, shared, shared_prefix
+from swarm.workload.agent import SharedNodes, append_reply
 from swarm.workload.effects import Agent, Effect, Infer, Join, Spawn, Think, ThinkKind
 from swarm.workload.script import NodeScript, SessionScript, SpawnScript, TurnScript
 
@@ -41,7 +41,9 @@ def plan_of(config: ReplayConfig) -> ReplayPlan:
     )
 
 
-def session_agent(config: ReplayConfig, script: SessionScript, *, seed: int, session: str) -> Agent:
+def session_agent(
+    config: ReplayConfig, script: SessionScript, *, shared: SharedNodes, seed: int, session: str
+) -> Agent:
     """Return the orchestrator that plays `script` under the name `session`."""
     first = 0
     turns = script.agents[0].turns
@@ -50,15 +52,15 @@ def session_agent(config: ReplayConfig, script: SessionScript, *, seed: int, ses
     delay_s = 0.0
     if config.start == "staggered":
         delay_s = float(stream(seed, "replay-start", session).random()) * config.stagger_s
-    make = partial(play_session, plan_of(config), script, session, first, delay_s)
+    make = partial(play_session, plan_of(config), shared, script, session, first, delay_s)
     return Agent(session, session, None, script.agents[0].role, make)
 
 
 def play_session(
-    plan: ReplayPlan, script: SessionScript, session: str, first: int, delay_s: float
+    plan: ReplayPlan, shared: SharedNodes, script: SessionScript, session: str, first: int, delay_s: float
 ) -> Generator[Effect, Any, None]:
     """Play the orchestrator's turns from `first` on, the first one after `delay_s`."""
-    tree = ReplayTree(script, session, plan.shared_prefix)
+    tree = ReplayTree(script, shared, session, plan.shared_prefix)
     if delay_s:
         yield Think(delay_s, "start")
     yield from play(plan, script, tree, session, 0, first)
@@ -67,10 +69,11 @@ def play_session(
 class ReplayTree:
     """The session's nodes as objects, made when first asked for."""
 
-    __slots__ = ("_names", "_nodes", "_shares_prefix", "script")
+    __slots__ = ("_names", "_nodes", "_shared", "_shares_prefix", "script")
 
-    def __init__(self, script: SessionScript, session: str, shares_prefix: bool) -> None:
+    def __init__(self, script: SessionScript, shared: SharedNodes, session: str, shares_prefix: bool) -> None:
         self.script = script
+        self._shared = shared
         self._names = script.scope or session
         self._nodes: list[Node | None] = [None] * len(script.nodes)
         self._shares_prefix = shares_prefix and script.scope is None
@@ -90,14 +93,15 @@ class ReplayTree:
         spec = self.script.nodes[index]
         name = f"{self._names}#{index}"
         if self.script.scope is not None:
-            return shared(self._branch(name, spec))
+            return self._shared.one(self._branch(name, spec))
         return self._branch(name, spec)
 
     def _branch(self, name: str, spec: NodeScript) -> Node:
         if spec.parent >= 0:
             return Prompt(self._node(spec.parent), spec.start).branch(name).node
         if self._shares_prefix and spec.tool_tokens + spec.system_tokens:
-            return shared_prefix("recorded", spec.tool_tokens, spec.system_tokens).branch(name).node
+            prefix = self._shared.prefix("recorded", spec.tool_tokens, spec.system_tokens)
+            return prefix.branch(name).node
         return Node(name)
 
 

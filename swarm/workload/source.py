@@ -12,15 +12,24 @@ import numpy as np
 
 from swarm.config.profile import ProfileFile
 from swarm.config.read import read_profile
-from swarm.config.workload import ProfileConfig, PromptSetConfig, ReplayConfig, SyntheticConfig, Workload
+from swarm.config.workload import (
+    ProfileConfig,
+    ProgramConfig,
+    PromptSetConfig,
+    ReplayConfig,
+    SyntheticConfig,
+    Workload,
+)
 from swarm.errors import ConfigError, TraceError
 from swarm.streams import stream
 from swarm.urls import is_url
 from swarm.workload import prompt_set, replay, synthetic
+from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Agent
 from swarm.workload.formats import fail, read_sessions
 from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
 from swarm.workload.profile.script import script_of
+from swarm.workload.program import source as programs
 from swarm.workload.recorded import RecordedSession
 from swarm.workload.script import SessionScript, Trie, compile_session
 
@@ -52,9 +61,27 @@ class LeftOut:
         return f"left out {self.count:,} {parts} of workload.path: {', '.join(self.names)}{more}"
 
 
-Part = SessionScript | ProfileMaterial | LeftOut
-Material = tuple[Part, ...]
-"""What a workload needs from files, read once and sent to every host: scripts, or the one profile."""
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a workload needs from files, read once and sent to every host."""
+
+    scripts: tuple[SessionScript, ...] = ()
+    profile: ProfileMaterial | None = None
+    folders: tuple[str, ...] = ()
+    """Where a program's module lies on the machine that starts the run."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the results must know of the files, in words."""
+
+
+def joined(pieces: Iterable[Material]) -> Material:
+    """Return the material that was cut into pieces, in their order."""
+    all_pieces = tuple(pieces)
+    return Material(
+        scripts=tuple(script for piece in all_pieces for script in piece.scripts),
+        profile=next((piece.profile for piece in all_pieces if piece.profile is not None), None),
+        folders=next((piece.folders for piece in all_pieces if piece.folders), ()),
+        notes=tuple(note for piece in all_pieces for note in piece.notes),
+    )
 
 
 class Source(Protocol):
@@ -84,11 +111,13 @@ class SyntheticSource:
 
     def __init__(self, config: SyntheticConfig, seed: int) -> None:
         self._config = config
+        self._shared = SharedNodes()
         self._seed = seed
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
-        return synthetic.session_agent(self._config, seed=self._seed, session=session_name(index))
+        name = session_name(index)
+        return synthetic.session_agent(self._config, shared=self._shared, seed=self._seed, session=name)
 
 
 class PromptSetSource:
@@ -98,20 +127,23 @@ class PromptSetSource:
 
     def __init__(self, config: PromptSetConfig, seed: int) -> None:
         self._config = config
+        self._shared = SharedNodes()
         self._seed = seed
 
     def session(self, index: int) -> Agent:
         """Return the agent that asks session `index`'s prompts."""
         name = session_name(index)
-        return prompt_set.session_agent(self._config, seed=self._seed, session=name, index=index)
+        return prompt_set.session_agent(
+            self._config, shared=self._shared, seed=self._seed, session=name, index=index
+        )
 
 
 class ReplaySource:
     """Recorded sessions in a drawn or the files' order, over again when `repeat` is set."""
 
-    def __init__(self, config: ReplayConfig, seed: int, material: Material) -> None:
-        scripts = tuple(part for part in material if isinstance(part, SessionScript))
+    def __init__(self, config: ReplayConfig, seed: int, scripts: tuple[SessionScript, ...]) -> None:
         self._config = config
+        self._shared = SharedNodes()
         self._seed = seed
         self._scripts = scripts
         order = np.arange(len(scripts))
@@ -123,7 +155,8 @@ class ReplaySource:
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
         script = self._scripts[self._order[index % len(self._order)]]
-        return replay.session_agent(self._config, script, seed=self._seed, session=session_name(index))
+        name = session_name(index)
+        return replay.session_agent(self._config, script, shared=self._shared, seed=self._seed, session=name)
 
 
 class ProfileSource:
@@ -135,6 +168,7 @@ class ProfileSource:
         shared = material.profile.subagents
         self._child_shared_tokens = shared.shared_tokens if shared is not None else 0.0
         self._balanced = Balanced(material.profile, seed, material.choices)
+        self._shared = SharedNodes()
         self._seed = seed
         self._replay = ReplayConfig(
             path=config.path,
@@ -151,7 +185,33 @@ class ProfileSource:
         name = session_name(index)
         plan = self._balanced.plan(index)
         script = script_of(plan, name=name, child_shared_tokens=self._child_shared_tokens)
-        return replay.session_agent(self._replay, script, seed=self._seed, session=name)
+        return replay.session_agent(self._replay, script, shared=self._shared, seed=self._seed, session=name)
+
+
+class ProgramSource:
+    """Sessions of a user's program."""
+
+    count: int | None = None
+
+    def __init__(self, config: ProgramConfig, seed: int, folders: tuple[str, ...]) -> None:
+        self._config = config
+        self._spec = programs.spec_of(config, seed, folders)
+        self._shared = SharedNodes()
+
+    def session(self, index: int) -> Agent:
+        """Return the orchestrator of session `index`."""
+        name = session_name(index)
+        return programs.session_agent(self._config, self._spec, shared=self._shared, session=name)
+
+
+class NoSessions:
+    """The source of a host that runs agents which others have started."""
+
+    count: int | None = 0
+
+    def session(self, index: int) -> Agent:
+        """Refuse: there are none."""
+        raise AssertionError(f"session {index} is asked of a source that has none")
 
 
 def compile_scripts(
@@ -184,35 +244,35 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
     """
     match config:
         case SyntheticConfig() | PromptSetConfig():
-            return ()
+            return Material()
         case ProfileConfig():
             profile = read_profile(config.path)
             balanced = Balanced(profile, seed, ())
             ahead = min(-(-sessions // GROUP) * GROUP, BALANCED_MAX)
             chosen = (balanced.choice(index) for index in range(ahead))
-            return (ProfileMaterial(profile, tuple(chosen)),)
+            return Material(profile=ProfileMaterial(profile, tuple(chosen)))
         case ReplayConfig():
             return _recorded_scripts(config)
+        case ProgramConfig():
+            return Material(folders=programs.check_program(config, seed))
 
 
-def check_source(config: Workload) -> None:
+def check_source(config: Workload, seed: int) -> None:
     """Look at the files that a workload names, as far as that takes no time.
 
     Raises:
-        ConfigError, TraceError: A profile that is none, a path without sessions, a broken first one.
+        ConfigError, TraceError: A profile that is none, a path without sessions, a broken first one; a
+            program that cannot be imported, breaks a rule, or differs when it is run again.
     """
     match config:
         case ProfileConfig():
             read_profile(config.path)
         case ReplayConfig() if not is_url(str(config.path)):
             _recorded_scripts(config.model_copy(update={"sessions_max": 1}))
+        case ProgramConfig():
+            programs.check_program(config, seed)
         case _:
             pass
-
-
-def left_out(material: Material) -> list[str]:
-    """Return in words what of a workload's files is not played."""
-    return [str(part) for part in material if isinstance(part, LeftOut)]
 
 
 def _recorded_scripts(config: ReplayConfig) -> Material:
@@ -224,9 +284,8 @@ def _recorded_scripts(config: ReplayConfig) -> Material:
     scripts = compile_scripts(sessions, on_broken)
     if not scripts:
         raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")
-    if not skipped.count:
-        return scripts
-    return (*scripts, LeftOut(skipped.count, tuple(skipped.names)))
+    left_out = LeftOut(skipped.count, tuple(skipped.names))
+    return Material(scripts=scripts, notes=(str(left_out),) if left_out.count else ())
 
 
 class _Skipped:
@@ -251,10 +310,11 @@ def open_source(config: Workload, seed: int, material: Material) -> Source:
         case SyntheticConfig():
             return SyntheticSource(config, seed)
         case ReplayConfig():
-            return ReplaySource(config, seed, material)
+            return ReplaySource(config, seed, material.scripts)
         case PromptSetConfig():
             return PromptSetSource(config, seed)
+        case ProgramConfig():
+            return ProgramSource(config, seed, material.folders)
         case ProfileConfig():
-            (profile,) = material
-            assert isinstance(profile, ProfileMaterial)
-            return ProfileSource(config, seed, profile)
+            profile = material.profile
+            return NoSessions() if profile is None else ProfileSource(config, seed, profile)

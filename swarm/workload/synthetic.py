@@ -17,7 +17,7 @@ import numpy as np
 from swarm.config.workload import LognormalConfig, SubagentConfig, SyntheticConfig
 from swarm.context.tree import Prompt
 from swarm.streams import stream
-from swarm.workload.agent import Context, shared_prefix
+from swarm.workload.agent import Context, SharedNodes
 from swarm.workload.effects import Agent, Effect, Ended, Infer, Join, Spawn, Think, ThinkKind
 from swarm.workload.think import human_waits, lengths, lognormal, one_length
 
@@ -62,18 +62,20 @@ class Delegation(NamedTuple):
     report_tokens: int
 
 
-def session_agent(config: SyntheticConfig, *, seed: int, session: str) -> Agent:
+def session_agent(config: SyntheticConfig, *, shared: SharedNodes, seed: int, session: str) -> Agent:
     """Return the orchestrator of a session."""
-    program = partial(orchestrator, config, seed, session)
+    program = partial(orchestrator, config, shared, seed, session)
     return Agent(session, session, None, "orchestrator", program)
 
 
-def orchestrator(config: SyntheticConfig, seed: int, session: str) -> Generator[Effect, Any, None]:
+def orchestrator(
+    config: SyntheticConfig, shared: SharedNodes, seed: int, session: str
+) -> Generator[Effect, Any, None]:
     """Work through a session's turns, delegating now and then, and end with all sub-agents joined."""
     generator = stream(seed, "plan", session)
     turns = _draw_turns(config, config.turns, generator, with_people=True)
     delegations = _draw_delegations(config.subagents, generator, len(turns))
-    context = Context(session, shared_prefix("orchestrator", config.tool_tokens, config.system_tokens))
+    context = Context(session, shared.prefix("orchestrator", config.tool_tokens, config.system_tokens))
     prefix = context.tip
     first = _first_turn(config, generator, len(turns), context, turns)
     running: list[str] = []
@@ -87,10 +89,13 @@ def orchestrator(config: SyntheticConfig, seed: int, session: str) -> Generator[
         if delegation.long_lived is not None:
             expert = experts.setdefault(delegation.long_lived, Expert())
             yield from expert.settle(running)
-            agents = [_expert_agent(config, seed, session, children_count, expert.context)]
+            agents = [_expert_agent(config, shared, seed, session, children_count, expert.context)]
             expert.path = agents[0].path
         else:
-            agents = [_subagent(config, seed, session, children_count + k) for k in range(delegation.fan_out)]
+            agents = [
+                _subagent(config, shared, seed, session, children_count + k)
+                for k in range(delegation.fan_out)
+            ]
         children_count += len(agents)
         for agent in agents:
             running.append((yield Spawn(agent)))
@@ -133,25 +138,32 @@ def _join(
 
 
 def _expert_agent(
-    config: SyntheticConfig, seed: int, session: str, ordinal: int, base: Prompt | None
+    config: SyntheticConfig,
+    shared: SharedNodes,
+    seed: int,
+    session: str,
+    ordinal: int,
+    base: Prompt | None,
 ) -> Agent:
     path = f"{session}/{ordinal}"
-    return Agent(path, session, session, "expert", partial(subagent, config, seed, path, "expert", base))
+    make = partial(subagent, config, shared, seed, path, "expert", base)
+    return Agent(path, session, session, "expert", make)
 
 
-def _subagent(config: SyntheticConfig, seed: int, session: str, ordinal: int) -> Agent:
+def _subagent(config: SyntheticConfig, shared: SharedNodes, seed: int, session: str, ordinal: int) -> Agent:
     path = f"{session}/{ordinal}"
-    return Agent(path, session, session, "subagent", partial(subagent, config, seed, path, "subagent", None))
+    make = partial(subagent, config, shared, seed, path, "subagent", None)
+    return Agent(path, session, session, "subagent", make)
 
 
 def subagent(
-    config: SyntheticConfig, seed: int, path: str, role: str, base: Prompt | None
+    config: SyntheticConfig, shared: SharedNodes, seed: int, path: str, role: str, base: Prompt | None
 ) -> Generator[Effect, Any, Prompt]:
     """Take a brief and work on it with tools; return the context, with which an expert is asked again."""
     generator = stream(seed, "plan", path)
     turns = _draw_turns(config, config.subagents.turns, generator, with_people=False)
     brief = one_length(config.subagents.brief_tokens, generator)
-    prefix = shared_prefix(role, config.tool_tokens, config.system_tokens)
+    prefix = shared.prefix(role, config.tool_tokens, config.system_tokens)
     context = Context(path, prefix if base is None else base)
     context.append(brief)
     for index in range(len(turns)):

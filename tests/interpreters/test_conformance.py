@@ -4,17 +4,21 @@ on asyncio against a served fleet and on the heap against the same fleet in virt
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarm.config.fleet import FleetConfig
 from swarm.config.target import RetryConfig, TargetConfig
+from swarm.config.workload import ProgramConfig
 from swarm.context.tree import root
+from swarm.errors import ProgramError
 from swarm.fleet.build import build_fleet
 from swarm.live.clock import RunClock
 from swarm.live.interpreter import Interpreter
@@ -22,6 +26,7 @@ from swarm.live.targets.openai import OpenAITarget
 from swarm.provider.server import Provider
 from swarm.sim.kernel import Kernel, SimulatedRequest
 from swarm.workload.effects import Agent, Infer, Inferred, Join, Program, Spawn, Think
+from swarm.workload.source import Material, open_source
 
 FLEET = FleetConfig.model_validate(
     {
@@ -51,6 +56,7 @@ class Played:
     started: dict[str, float] = field(default_factory=dict)
     ended: dict[str, float] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
 
 Play = Callable[[Callable[[Played], Agent]], Played]
@@ -66,7 +72,7 @@ class LiveBook:
         self._played.started[agent.path] = at_s
 
     def agent_ended(self, agent: Agent, at_s: float, *, finished: bool) -> None:
-        assert finished
+        assert finished or self._played.faults
         self._played.ended[agent.path] = at_s
 
     def sent(self, request: Any) -> int:
@@ -74,6 +80,9 @@ class LiveBook:
 
     def missed(self) -> None:
         raise AssertionError("nothing was lost")
+
+    def fault(self, words: str) -> None:
+        self._played.faults.append(words)
 
     def ended(self, effect: Infer, row: Any, gaps_s: Any) -> None:
         turn = (row.agent, row.turn)
@@ -129,7 +138,7 @@ def play_live(make: Callable[[Played], Agent]) -> Played:
             gate=None,
         )
         ended = await asyncio.wait_for(interpreter.run(make(played), 0.0), 60)
-        assert ended.ok
+        assert ended.ok or played.faults
         played.told["(returned)"] = [ended.returned]
         await target.close()
         await provider.close()
@@ -154,7 +163,10 @@ def play_simulated(make: Callable[[Played], Agent]) -> Played:
         return None
 
     kernel.start(Agent("outermost", "s", None, "r", outermost), 0.0)
-    kernel.run(float("inf"))
+    try:
+        kernel.run(float("inf"))
+    except ProgramError as fault:
+        played.faults.append(str(fault))
     return played
 
 
@@ -332,3 +344,62 @@ def test_a_prompt_that_grows_hits_what_was_sent_and_what_was_echoed(play: Play, 
     # With an echo all but the reply's last token was computed; without, the prompt alone.
     known = [21 + 9, 38 + 9, 55 + 9] if echo else [21, 28, 35]
     assert cached == [0, *(tokens // 4 * 4 for tokens in known)]
+
+
+PROGRAMS = """
+from swarm import Join, Think
+
+
+def child(agent):
+    agent.begin_with("child", 8)
+    agent.append(agent.parameters["brief"])
+    reply = yield agent.infer(6)
+    return [agent.length, reply.output_tokens]
+
+
+def main(agent):
+    agent.begin_with("system", 40)
+    start = agent.prompt
+    agent.append(int(agent.chance("size").integers(20, 60)))
+    yield agent.infer(10)
+    paths = []
+    for brief in (20, 30):
+        yield Think(0.02)
+        paths.append((yield agent.spawn(child, brief=brief)))
+    ended = yield Join(paths)
+    agent.branch(start)
+    agent.append(sum(sum(one.returned) for one in ended))
+    yield agent.infer(5, keep=False)
+    return [agent.length, paths]
+
+
+def faulty(agent):
+    agent.append(5)
+    yield agent.infer(5)
+    yield 0.5
+"""
+
+
+def program(folder: Path, function: str) -> Agent:
+    (folder / "conforming.py").write_text(PROGRAMS)
+    config = ProgramConfig(program=f"conforming:{function}", path=folder)
+    sys.modules.pop("conforming", None)
+    return open_source(config, 7, Material()).session(0)
+
+
+def test_a_users_program_is_played_by_the_same_rules(play: Play, tmp_path: Path) -> None:
+    played = play(lambda _: program(tmp_path, "main"))
+    assert played.told["(returned)"] == [[40 + 8 + 20 + 6 + 6 + 8 + 30 + 6 + 6, ["s000000/0", "s000000/1"]]]
+    first_s = played.completed["s000000", 0]
+    assert played.intended["s000000/0", 0] == near(first_s + 0.02)
+    assert played.intended["s000000/1", 0] == near(first_s + 0.04)
+    joined_s = max(played.completed["s000000/0", 0], played.completed["s000000/1", 0])
+    assert played.intended["s000000", 1] == near(joined_s)
+    # The second child shares what both begin with, the last request what the agent went back to.
+    assert [played.cached[name] for name in (("s000000/1", 0), ("s000000", 1))] == [8, 40]
+
+
+def test_a_users_program_that_breaks_a_rule_is_named(play: Play, tmp_path: Path) -> None:
+    played = play(lambda _: program(tmp_path, "faulty"))
+    (fault,) = played.faults
+    assert fault.startswith("program conforming:faulty, agent s000000: it yielded 0.5")

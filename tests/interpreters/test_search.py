@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from scripted import ended_row
+from scripted_levels import ended_row
 
-from swarm.cluster.searching import Searching
 from swarm.config.experiment import Experiment
 from swarm.fleet.build import build_fleet
 from swarm.fleet.fleet import Fleet
 from swarm.live.directed_slots import Order
+from swarm.live.searching import Searching
 from swarm.measure.sketch import Sketch
 from swarm.records.batch import Batch, Gauges
 from swarm.records.columns import SCHEMA

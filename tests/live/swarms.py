@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import ProcessLauncher
-from scripted import Seen
+from scripted_launcher import Seen
 from serving import served
 
 from swarm.config.experiment import Experiment

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from scripted import ended_row
+from scripted_levels import ended_row
 
 from swarm.config.experiment import Experiment
 from swarm.load.search_program import (

@@ -17,7 +17,7 @@ from swarm.sim.kernel import Kernel
 from swarm.sim.recorder import Recorder
 from swarm.sim.run import simulate
 from swarm.sim.sessions import Sessions
-from swarm.workload.source import open_source
+from swarm.workload.source import Material, open_source
 
 SEEDS = range(1, 25)
 
@@ -121,7 +121,7 @@ class Audited:
 def test_every_count_balances_after_every_step(seed: int) -> None:
     config = drawn(seed)
     try:
-        source = open_source(config.workload, config.seed, ())
+        source = open_source(config.workload, config.seed, Material())
         recorder = Recorder(config)
         kernel = Kernel(
             Audited(build_fleet(config.fleet)),
@@ -133,7 +133,7 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
         )
         Sessions(source, pacing_of(config.load, source.count, config.seed), kernel).run(60.0)
         kernel.drain(65.0)
-        rows = recorder.results(kernel, 60.0, capacity=None, fleet=None).rows
+        rows = recorder.results(kernel, 60.0, capacity=None, fleet=None, faults=()).rows
         for row in rows.to_pylist():
             lost = sum(value or 0 for name, value in row.items() if name.startswith("lost_tokens_"))
             if row["outcome"] == "ok":

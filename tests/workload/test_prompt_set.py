@@ -5,6 +5,7 @@ import pytest
 from swarm.config.experiment import Experiment
 from swarm.config.workload import GrowthConfig, PromptSetConfig
 from swarm.sim.run import simulate
+from swarm.workload.agent import SharedNodes
 from swarm.workload.prompt_set import prompt_index, prompt_of, prompts_at
 
 BLOCK, PROMPT_BLOCKS = 16, 64
@@ -67,6 +68,6 @@ def test_random_prompts_come_from_the_seed_and_cover_the_set() -> None:
 @pytest.mark.parametrize(("share", "tokens"), [(0.0, 0), (0.3, 30), (1.0, 100)])
 def test_a_prompt_ends_in_its_own_share_of_new_tokens(share: float, tokens: int) -> None:
     config = PromptSetConfig(prompt_tokens=100, new_share=share)
-    path = prompt_of(config, 3, "s1", 0).path()
+    path = prompt_of(config, SharedNodes(), 3, "s1", 0).path()
     assert sum(part.end - part.start for part in path if part.node.name == "s1#0") == tokens
     assert path[-1].end == 100

@@ -7,6 +7,7 @@ import pytest
 
 from swarm.config.workload import ReplayConfig
 from swarm.context.ideal import Ideal
+from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Infer, Inferred, Join, Program, Spawn, Think
 from swarm.workload.formats import read_sessions
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
@@ -60,7 +61,7 @@ def effects(program: Program, *, service_s: float = 1.0) -> list[Think | Infer |
 
 
 def played(config: ReplayConfig, script: SessionScript) -> list[Think | Infer | Spawn | Join]:
-    return effects(session_agent(config, script, seed=1, session="s0").make())
+    return effects(session_agent(config, script, shared=SharedNodes(), seed=1, session="s0").make())
 
 
 def config(**changes: object) -> ReplayConfig:
@@ -138,7 +139,7 @@ def test_the_tree_of_real_traces_has_the_ideal_hit_rate_of_their_blocks(shared_d
     hit_tokens = input_tokens = 0
     for recorded in read_sessions(shared_data / "agent-traces", "weka"):
         script = compile_session(recorded, None)
-        tree = ReplayTree(script, recorded.id, shares_prefix=False)
+        tree = ReplayTree(script, SharedNodes(), recorded.id, shares_prefix=False)
         ideal = Ideal(block_tokens=recorded.block_tokens)
         for turn in _in_recorded_order(recorded, script, tree):
             hit_tokens += ideal.send(*turn)
@@ -191,7 +192,9 @@ def test_staggered_sessions_wait_at_their_start(start: str, least: int, most: in
     script = compile_session(session(request(0.0, [1])), None)
     waits = []
     for k in range(20):
-        agent = session_agent(config(start=start, stagger_s=60.0), script, seed=1, session=f"s{k}")
+        agent = session_agent(
+            config(start=start, stagger_s=60.0), script, shared=SharedNodes(), seed=1, session=f"s{k}"
+        )
         waits.append(sum(e.seconds for e in effects(agent.make()) if isinstance(e, Think)))
     assert least <= max(waits) <= most
     assert len(set(waits)) == (20 if start == "staggered" else 1)

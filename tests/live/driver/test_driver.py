@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from reported import reports
-from scripted import DRAIN_S, UNIX_S, Life, Play, Script
+from scripted_launcher import DRAIN_S, UNIX_S, Life, Play, Script
 from swarms import experiment
 
 from swarm.errors import Interrupted, RunError

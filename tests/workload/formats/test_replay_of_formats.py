@@ -11,7 +11,7 @@ import pytest
 from swarm.config.workload import ReplayConfig
 from swarm.errors import TraceError
 from swarm.workload.formats import FORMATS
-from swarm.workload.source import left_out, load_scripts, open_source
+from swarm.workload.source import load_scripts, open_source
 from tests.workload.formats.test_broken import VALID
 
 
@@ -19,7 +19,7 @@ from tests.workload.formats.test_broken import VALID
 def test_any_format_becomes_scripts_with_its_turns(tmp_path: Path, format: str) -> None:
     path = tmp_path / f"trace{FORMATS[format.partition(':')[0]].suffixes[0]}"
     path.write_text("\n".join(json.dumps(value) for value in VALID[format]))
-    scripts = load_scripts(ReplayConfig(path=path, format=format), 1, 1)
+    scripts = load_scripts(ReplayConfig(path=path, format=format), 1, 1).scripts
     turns: list[Any] = [turn for script in scripts for agent in script.agents for turn in agent.turns]
     assert turns and all(turn.length >= 0 and turn.output >= 1 for turn in turns)
 
@@ -32,4 +32,4 @@ def test_a_broken_session_ends_a_replay_unless_it_is_to_be_skipped(tmp_path: Pat
     skipping = ReplayConfig(path=tmp_path, on_broken="skip")
     material = load_scripts(skipping, 1, 1)
     assert open_source(skipping, 1, material).count == 1
-    assert left_out(material) == ["left out 1 broken part of workload.path: a.jsonl:2, session"]
+    assert list(material.notes) == ["left out 1 broken part of workload.path: a.jsonl:2, session"]

@@ -7,6 +7,7 @@ import pytest
 from swarm.config.read import read_profile
 from swarm.context.ideal import Ideal
 from swarm.report.fit.comparison import summed_up
+from swarm.workload.agent import SharedNodes
 from swarm.workload.profile.balance import Balanced
 from swarm.workload.profile.script import recorded, script_of
 from swarm.workload.replay import ReplayTree
@@ -24,7 +25,7 @@ def test_the_tree_has_the_ideal_hit_rate_of_the_written_blocks() -> None:
         plan = balanced.plan(index)
         script = script_of(plan, name=f"s{index}", child_shared_tokens=profile.subagents.shared_tokens)
         sessions.append(recorded(plan, script, block_tokens=64, start_s=0.0))
-        tree = ReplayTree(script, f"s{index}", shares_prefix=False)
+        tree = ReplayTree(script, SharedNodes(), f"s{index}", shares_prefix=False)
         ideal = Ideal(block_tokens=64)
         starts = [0.0, *(child.start_s for child in plan.children)]
         plans = [plan.main, *(child.plan for child in plan.children)]

@@ -1,4 +1,4 @@
-"""The experiments that are shipped: they read, and on a reduced scale their charts keep their shapes."""
+"""A working set in a cycle and at random: on a reduced scale the shipped sweep keeps its shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from swarm.config.read import Point, read_points
 from swarm.report.sweep.points import PointResult, derived, figure
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-SWEEPS = [path for path in sorted(EXPERIMENTS.glob("*.yaml")) if "\nsweep:" in path.read_text()]
 
 
 def points_of(name: str, *changes: str) -> list[Point]:
@@ -26,17 +25,6 @@ def result_of(point: Point) -> PointResult:
     return PointResult(
         "", point.changes, point.labels, summary, derived(point.experiment, summary, None), None
     )
-
-
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_every_point_of_a_sweep_is_a_valid_experiment(path: Path) -> None:
-    assert len(read_points(path, [])) > 1
-
-
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_an_experiment_says_its_command_at_its_head(path: Path) -> None:
-    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert any(f"experiments/{path.name}" in line for line in head)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,5 @@
+"""`python -m swarm`: the command line."""
+
+from swarm.cli import main
+
+main()
