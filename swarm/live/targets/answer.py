@@ -13,7 +13,7 @@ from swarm.live.targets.delta import Reading
 from swarm.live.targets.failure import Failure, of_status
 from swarm.live.targets.finish import REFUSED
 from swarm.live.targets.reply import Reply
-from swarm.live.targets.shape import PLAIN, Shape, is_plain
+from swarm.live.targets.shape import PLAIN, Learned, is_plain, learn
 from swarm.live.targets.sse import EventDecoder, EventTooLarge, starts_with_json
 from swarm.live.targets.turn import TurnResult
 
@@ -43,8 +43,10 @@ class Answer:
         "_connection",
         "_decoder",
         "_event_bytes_max",
+        "_has_shape",
         "_ids",
         "_is_stream",
+        "_learned",
         "_linger",
         "_on_first_token",
         "_over_s",
@@ -67,10 +69,15 @@ class Answer:
         event_bytes_max: int,
         api: Api,
         keep_reply: bool,
+        learned: Learned,
         linger: Callable[[Answer], None],
         on_first_token: Callable[[], None] | None = None,
     ) -> None:
         self._on_first_token = on_first_token
+        self._learned = learned
+        self._shape = learned.shape
+        """Begins as that of the server's last stream, and is fitted to this one."""
+        self._has_shape = False
         self._linger = linger
         """Asks for a check in about LINGER_S, and again until the answer is settled."""
         self._connection = connection
@@ -79,7 +86,6 @@ class Answer:
         self._decoder = EventDecoder(event_bytes_max)
         self._ids = api == "token_ids"
         self._reading = Reading(result)
-        self._shape = Shape()
         self._reply = Reply(ids=self._ids) if keep_reply else None
         self._is_stream = False
         self._body = b""
@@ -120,29 +126,34 @@ class Answer:
         if lag > result.read_lag_s:
             result.read_lag_s = lag
         shape = self._shape
-        if (
-            body.startswith(shape.lead)
-            and body.endswith(shape.trail)
-            and self._decoder.is_clean
-            and len(body) <= self._event_bytes_max
-        ):
+        deltas = 0
+        if not self._has_shape and not body.startswith(shape.lead):
+            self._shape = shape = shape.of_stream(body)
+        if body.startswith(shape.lead) and self._decoder.is_clean and len(body) <= self._event_bytes_max:
             # Nearly every read is one event, like those before it.
-            text = body[shape.text_from + 6 : shape.text_to - 2]
-            if text and not text.strip(PLAIN):
+            text = body[len(shape.lead) : -len(shape.trail)]
+            if body.endswith(shape.trail) and text and not text.strip(PLAIN):
                 if self._reply is not None and not shape.is_aside:
                     self._reply.pieces.append(text)
                 self._note(1, at)
                 return
+            if body.endswith(b"\n\n"):
+                texts, body = shape.run(body)
+                deltas = len(texts)
+                if deltas and self._reply is not None and not shape.is_aside:
+                    self._reply.pieces += texts
         try:
             events = self._decoder.feed(body)
         except EventTooLarge as error:
+            if deltas:
+                self._note(deltas, at)
             self._stop("too_large", str(error))
             return
-        self._take_events(events, at)
+        self._take_events(events, at, deltas)
 
-    def _take_events(self, events: list[bytes], at: float) -> None:
-        """Count what bears tokens; end the attempt if an event says so."""
-        deltas = self._count_deltas(events)
+    def _take_events(self, events: list[bytes], at: float, deltas: int) -> None:
+        """Count what bears tokens, beside deltas counted before; end the attempt if an event says so."""
+        deltas += self._count_deltas(events)
         if deltas:
             self._note(deltas, at)
         reading = self._reading
@@ -229,15 +240,15 @@ class Answer:
 
     def _count_deltas(self, events: list[bytes]) -> int:
         deltas = 0
-        shape, reply, reading = self._shape, self._reply, self._reading
-        head, tail, text_from, text_to = shape.head, shape.tail, shape.text_from, shape.text_to
+        shape, reply = self._shape, self._reply
+        head, tail, text_from, text_to = shape.head, shape.tail, len(shape.head), -len(shape.tail)
         for event in events:
             if event.startswith(head) and event.endswith(tail):
                 text = event[text_from:text_to]
                 # Asked for inline first: a call costs as much as all the rest.
                 if text and (not text.strip(PLAIN) or is_plain(text)):
                     deltas += 1
-                    if reply is not None and not shape.is_aside and not self._ids:
+                    if reply is not None and not shape.is_aside:
                         reply.pieces.append(text)
                     continue
                 if shape.gap and (ids := shape.ids_in(text)) is not None:
@@ -247,19 +258,29 @@ class Answer:
                     continue
             if not event:
                 continue
-            if reading.take(event):
-                deltas += 1
-                if reply is not None:
-                    reply.take(reading)
-                if reading.is_plain:
-                    if reading.ids:
-                        shape.learn_ids(event, reading.member)
-                    else:
-                        shape.learn(event, reading.member, is_aside=reading.is_aside)
-                    head, tail, text_from, text_to = shape.head, shape.tail, shape.text_from, shape.text_to
-            if reading.problem is not None or reading.done:
+            deltas += self._take_other(event)
+            if self._reading.problem is not None or self._reading.done:
                 break
+            if shape is not self._shape:
+                shape = self._shape
+                head, tail, text_from, text_to = shape.head, shape.tail, len(shape.head), -len(shape.tail)
         return deltas
+
+    def _take_other(self, event: bytes) -> bool:
+        """Take an event that does not have the learned shape; return whether it bears a token."""
+        reading, reply = self._reading, self._reply
+        if not reading.take(event):
+            return False
+        if reply is not None:
+            reply.take(reading)
+        if reading.is_plain:
+            shape = learn(
+                event, reading.member, is_aside=reading.is_aside or self._ids, has_ids=bool(reading.ids)
+            )
+            if shape is not None:
+                self._shape = self._learned.shape = shape
+                self._has_shape = True
+        return True
 
     def _verdict(self) -> Failure | None:
         """Return why the reply is not known to have finished; None if it is."""

@@ -98,6 +98,9 @@ class Reading:
 
     def take(self, event: bytes) -> bool:
         """Take an event; return whether it bears a token."""
+        if event == b"[DONE]":
+            self.done = True
+            return False
         self.is_plain = self._bears = False
         self.text, self.ids = "", ()
         try:

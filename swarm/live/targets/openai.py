@@ -21,6 +21,7 @@ from swarm.live.targets.pool import ConnectError, Origin, Pool
 from swarm.live.targets.readiness import readiness
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.retry import retry_after_s
+from swarm.live.targets.shape import Learned
 from swarm.live.targets.tls import client_context
 from swarm.live.targets.turn import Turn, TurnCut, TurnResult
 from swarm.live.targets.usage import hold_against
@@ -35,6 +36,7 @@ class _Endpoint:
     url: str
     pool: Pool
     head: bytes
+    learned: Learned
 
 
 class OpenAITarget:
@@ -63,15 +65,6 @@ class OpenAITarget:
 
     async def send(self, turn: Turn) -> TurnResult:
         """Carry out a turn, with its retries."""
-        try:
-            result = await self._send(turn)
-        except TurnCut as cut:
-            hold_against(cut.result, turn.prompt.length, turn.output_tokens)
-            raise
-        hold_against(result, turn.prompt.length, turn.output_tokens)
-        return result
-
-    async def _send(self, turn: Turn) -> TurnResult:
         retry, routing = self._config.retry, self._routing
         several = len(self._endpoints) > 1
         place, chance = 0, None
@@ -149,6 +142,7 @@ class OpenAITarget:
             event_bytes_max=self._config.limits.event_bytes_max,
             api=self._config.api,
             keep_reply=turn.keep_reply,
+            learned=endpoint.learned,
             linger=self._watch.soon,
             on_first_token=turn.on_first_token,
         )
@@ -165,6 +159,7 @@ class OpenAITarget:
             raise
         finally:
             self._watch.remove(answer)
+            hold_against(result, turn.prompt.length, turn.output_tokens)
         return answer
 
     def _head(self, turn: Turn, endpoint: _Endpoint, size: int) -> bytes:
@@ -193,7 +188,7 @@ class OpenAITarget:
         if self._key is not None:
             lines.append(b"Authorization: Bearer " + self._key.encode())
         pool = Pool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
-        return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n")
+        return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n", Learned())
 
     def _asked_s(self, answer: Answer) -> float | None:
         value = header(answer.headers, b"retry-after")

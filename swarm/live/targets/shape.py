@@ -1,7 +1,8 @@
-"""The shape of a stream's ordinary events, learned from one that was decoded: the rest need no decoding.
+"""The shape of a server's ordinary events, learned from one that was decoded: the rest need no decoding.
 
-Within a stream they differ in their text alone. An event that has the bytes of the learned one before and
-behind the text is that same JSON, if the text between is the inside of a JSON string: only that is looked at.
+Within a stream they differ in their text alone, from stream to stream also in the reply's id and time. An
+event that has the bytes of the learned one before and behind the text is that same JSON, if the text between
+is the inside of a JSON string: only that is looked at.
 """
 
 from __future__ import annotations
@@ -10,56 +11,114 @@ import re
 
 PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 """ASCII that stands for itself in a JSON string."""
-_STRING = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)
+REST_MOST = 3
+"""Events at the end of a read of many that may differ."""
 _IDS = re.compile(rb"\d+(?:, ?\d+)*")
 _LIST = re.compile(rb'"token_ids": ?\[(\d+(?:, ?\d+)*)\]')
-NEVER = b"\0"
+_FORMS = (b'"%b":"', b'"%b": "')
+"""How servers write a member with a text, up to the text."""
+_STREAM = re.compile(rb'(data: \{"id": ?")([ !#-\[\]-~]+)(".*"created": ?)([1-9]\d{0,17})([,}].*)', re.DOTALL)
+_NEVER = b"\0"
 """No event begins or ends with it."""
 
 
 class Shape:
     """What stands around the text of an ordinary event."""
 
-    __slots__ = ("gap", "head", "is_aside", "lead", "tail", "text_from", "text_to", "trail")
+    __slots__ = ("_frame", "_mark", "_next", "gap", "head", "is_aside", "lead", "tail", "trail")
 
-    def __init__(self) -> None:
-        self.head = self.tail = NEVER
+    def __init__(self, head: bytes, mark: bytes, tail: bytes, *, is_aside: bool, gap: bytes) -> None:
+        self._frame = head[: len(head) - len(mark)]
+        self._mark = mark
+        """The last bytes of the head: the key of the text."""
+        self.head, self.tail = head, tail
         """Before and behind the text."""
-        self.lead = self.trail = NEVER
-        """The same with the framing of a read that is one event."""
-        self.gap = b""
-        """Between the text and its token ids, where events have them."""
-        self.text_from = 0
-        self.text_to = 0
-        self.is_aside = False
+        self.gap = gap
+        """Between the text and its token ids, where events have them; then the tail is behind the ids."""
+        self.lead = _NEVER if gap else b"data: " + head
+        self.trail = tail + b"\n\n"
+        """Before and behind the text in a read that is one event."""
+        self._next = b""
+        """From behind the text to the next event's key, in a read of several."""
+        self.is_aside = is_aside
+        """The text is no part of the reply."""
 
-    def learn(self, event: bytes, member: str, *, is_aside: bool) -> None:
-        """Learn from an event that says nothing but the text of a member."""
-        for mark in (b'"%b":"' % member.encode(), b'"%b": "' % member.encode()):
-            if event.count(mark) == 1:
-                start = event.index(mark) + len(mark)
-                text = _STRING.match(event, start)
-                assert text is not None
-                self.head, self.tail = event[:start], event[text.end() :]
-                self.lead, self.trail = b"data: " + self.head, self.tail + b"\n\n"
-                self.text_from, self.text_to = start, -len(self.tail)
-                self.is_aside = is_aside
-                self.gap = b""
-                return
-
-    def learn_ids(self, event: bytes, member: str) -> None:
-        """Learn from an event that says nothing but the text of a member and, behind it, its token ids."""
-        self.learn(event, member, is_aside=False)
-        found = _LIST.search(self.tail)
-        if found is not None and self.tail.count(b'"token_ids"') == 1:
-            self.gap, self.tail = self.tail[: found.start(1)], self.tail[found.end(1) :]
-            self.lead = self.trail = NEVER
-            self.text_to = -len(self.tail)
+    def of_stream(self, body: bytes) -> Shape:
+        """Return the shape with the id and the time of a read of another stream; this one if it differs."""
+        mine = _STREAM.fullmatch(b"data: " + self.head)
+        if mine is None or not body.startswith(mine[1]):
+            return self
+        start = len(mine[1])
+        end = body.find(b'"', start)
+        between = mine[3]
+        at = end + len(between)
+        if end <= start or body[end:at] != between or body[start:end].strip(PLAIN):
+            return self
+        behind = body.find(mine[5][:1], at)
+        created = body[at:behind]
+        if not created.isdigit() or created[:1] == b"0" or not body.startswith(mine[5], behind):
+            return self
+        head = body[6 : behind + len(mine[5])]
+        return Shape(head, self._mark, self.tail, is_aside=self.is_aside, gap=self.gap)
 
     def ids_in(self, inside: bytes) -> bytes | None:
         """Return the token ids of an event that has `inside` between head and tail; None if it has none."""
         text, gap, ids = inside.partition(self.gap)
         return ids.replace(b" ", b"") if gap and is_plain(text) and _IDS.fullmatch(ids) else None
+
+    def run(self, body: bytes) -> tuple[list[bytes], bytes]:
+        """Return the texts of the events at the start of a read of whole events, and what is left of it.
+
+        The read begins with this shape's lead.
+        """
+        parts = body.split(self._mark)
+        step = self._next
+        if not step:
+            self._next = step = self.trail + b"data: " + self._frame
+        width = -len(step)
+        texts = [part[:width] for part in parts if part.endswith(step)]
+        rest = parts[len(texts) + 1 :]
+        # As none of the rest is among them, they are all that stand before it, behind the first frame.
+        if len(rest) > REST_MOST or any(part.endswith(step) for part in rest):
+            return [], body
+        if b"" in texts or b"".join(texts).translate(None, PLAIN):
+            return [], body
+        return texts, b"data: " + self._mark.join([self._frame, *rest])
+
+
+UNKNOWN = Shape(_NEVER, b"", _NEVER, is_aside=False, gap=b"")
+"""The shape of no event."""
+
+
+class Learned:
+    """The shape of the events that a server sent last."""
+
+    __slots__ = ("shape",)
+
+    def __init__(self) -> None:
+        self.shape = UNKNOWN
+
+
+def learn(event: bytes, member: str, *, is_aside: bool, has_ids: bool) -> Shape | None:
+    """Return the shape of an event that says nothing but the text of a member, and maybe its token ids.
+
+    None if it cannot be told from this one.
+    """
+    for form in _FORMS:
+        mark = form % member.encode()
+        start = event.find(mark) + len(mark)
+        if start >= len(mark):
+            end = event.find(b'"', start)
+            if event.find(mark, start) >= 0 or b"\\" in event[start:end]:
+                return None
+            head, tail, gap = event[:start], event[end:], b""
+            if has_ids:
+                found = _LIST.search(tail)
+                if found is None or event.count(b'"token_ids"') > 1:
+                    return None
+                gap, tail = tail[: found.start(1)], tail[found.end(1) :]
+            return Shape(head, mark, tail, is_aside=is_aside, gap=gap)
+    return None
 
 
 def is_plain(text: bytes) -> bool:
