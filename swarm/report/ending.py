@@ -9,6 +9,8 @@ from typing import Any
 from swarm.config.experiment import Experiment
 from swarm.fleet.caveats import caveats
 from swarm.kvcache.modelled import with_modelled
+from swarm.measure.doubts import doubts_told
+from swarm.measure.failures import failures_told
 from swarm.measure.series import series
 from swarm.measure.settle import Settled
 from swarm.measure.store import RunFolder
@@ -37,6 +39,8 @@ def record(
     summary = summarize(rows, facts=facts, totals=settled.totals)
     cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
     summary["notes"] = [*cut, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
+    summary["notes"] += failures_told(summary["failure_reasons"])
+    summary["notes"] += doubts_told(settled.totals.doubts)
     if facts.tiers is not None:
         notes = caveats(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]

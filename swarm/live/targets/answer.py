@@ -169,16 +169,14 @@ class Answer:
 
     def end(self, failure: Failure | None, at: float) -> None:
         """Take the end of the response from the connection."""
-        try:
-            self._end(failure, at)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, it is this attempt's failure alone
-            self.failure = _of_fault(fault)
-        finally:
-            self._settle(at)
+        if self._over_s is None:
+            try:
+                self._end(failure, at)
+            except Exception as fault:  # noqa: BLE001 - whatever it is, it is this attempt's failure alone
+                self.failure = _of_fault(fault)
+        self._settle(at)
 
     def _end(self, failure: Failure | None, at: float) -> None:
-        if self._over_s is not None:
-            return
         status = self.result.http_status
         if status is None or (failure is not None and failure.stale):
             self.failure = failure

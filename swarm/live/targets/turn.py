@@ -75,7 +75,7 @@ class TurnResult:
     retry_wait_s: float = 0.0
     """Deliberate waiting between attempts, summed."""
     doubts: tuple[str, ...] = ()
-    """Why counts of the server are treated as unknown: names of `usage.DOUBTS`."""
+    """Why counts of the server are treated as unknown: names of `measure.doubts.DOUBTS`."""
     retry_due_s: float | None = None
     """When the last of these waits was to end, or was cut off: the final attempt's due time."""
 

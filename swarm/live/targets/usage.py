@@ -28,14 +28,6 @@ CACHED_NAMES = (
 DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 """Where they may stand; a details object without one says nothing, not 0."""
 
-DOUBTS = {
-    "beyond": "a count of the server was negative, broken or beyond 2^53",
-    "cached": "the server's count of cached tokens exceeded its prompt",
-    "prompt": "the server's count of prompt tokens cannot be that of what was sent",
-    "output": "the server's count of output tokens cannot be that of what arrived",
-}
-"""Why a count is treated as unknown, by name."""
-
 
 def take_usage(usage: dict[str, Any], result: TurnResult) -> None:
     """Put a usage object's counts into the result: the last one counts, and a zero erases nothing."""
