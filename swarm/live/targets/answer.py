@@ -183,11 +183,12 @@ class Answer:
         elif not self._is_stream:
             self.failure = self._refusal()
         else:
+            was_done = self._reading.done  # Then the failure came before that was acted on.
             self._flush(at)
             problem = self._reading.problem
             if problem is not None and problem.kind == "malformed" and not self._decoder.is_over:
                 problem = failure or Failure("truncated", f"the stream ended within {problem.detail}")
-            if problem is None and not self._reading.done:
+            if problem is None and (was_done or not self._reading.done):
                 problem = failure
             self.failure = problem or self._verdict()
 
