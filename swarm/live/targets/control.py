@@ -18,6 +18,7 @@ from swarm.measure.totals import ServerCounters
 
 TIMEOUT_S = 10.0
 PROBE_EVERY_S = 0.1
+MODEL_CHARS_MAX = 1024
 BODY_BYTES_MAX = 16 * 1024
 """Of a body that is quoted in an error."""
 RESETS = ("/reset_prefix_cache", "/flush_cache")
@@ -127,7 +128,13 @@ async def resolve(config: TargetConfig) -> TargetConfig:
         models = await control.models()
     if not models:
         raise RunError(f"{config.urls[0]}/v1/models lists no model: set target.model")
-    return config.model_copy(update={"model": str(models[0]["id"])})
+    model = f"{models[0]['id']}"
+    if len(model) > MODEL_CHARS_MAX or not model.isprintable():
+        raise RunError(
+            f"{config.urls[0]}/v1/models names its model by {len(model):,} characters that cannot all be "
+            "printed: set target.model"
+        )
+    return config.model_copy(update={"model": model})
 
 
 async def server_counters(config: TargetConfig) -> ServerCounters | None:

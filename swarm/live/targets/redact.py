@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable
+from functools import cache
 from html.entities import codepoint2name
 
 from swarm.config.target import TargetConfig
@@ -18,7 +19,7 @@ SHORT_LEAST = 4
 """Shorter secrets are no secrets: blotting them out would take letters away from everything."""
 TEXT_MAX = 1 << 16
 """Characters that are looked through; what is behind is never shown."""
-_SECRET_NAME = re.compile(r"auth|key|token|secret|password|passwd|cookie|credential|session|signature", re.I)
+_SECRET_NAME = re.compile(r"auth|key|token|secret|password|passwd|cookie|credential|signature", re.I)
 _BEARER = re.compile(r"\b(bearer|basic)((?:\s|%20|\+|\\u0020|&#32;)+)[A-Za-z0-9._~+/=%-]{6,}", re.I)
 
 
@@ -28,9 +29,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         known = sorted({one for one in secrets if len(one) >= SHORT_LEAST}, key=len, reverse=True)
         self._forms = [form for secret in known for form in _encoded(secret)]
-        self._written = [
-            ([re.compile(_written(char), re.I) for char in secret], _lead(secret)) for secret in known
-        ]
+        self._written = [(list(map(_pattern, secret)), _lead(secret)) for secret in known]
 
     def __call__(self, text: str) -> str:
         """Return a text without secrets, in characters that any terminal and file takes."""
@@ -81,11 +80,15 @@ def _lead(secret: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![A-Za-z0-9]){text}(?![A-Za-z0-9])")
 
 
+@cache
+def _pattern(char: str) -> re.Pattern[str]:
+    return re.compile(_written(char), re.I)
+
+
 def _written(char: str) -> str:
     """Return a pattern of the ways to write a character: plain, in URLs, JSON, HTML and literals."""
     code = ord(char)
     ways = [
-        rf"\\*{re.escape(char)}",
         rf"%(?:25)*{code:02x}",
         rf"\\+u(?:00{code:02x}|\{{0*{code:x}\}})",
         rf"\\+x{code:02x}",
@@ -97,6 +100,8 @@ def _written(char: str) -> str:
         ways.append(r"\+")
     if code in codepoint2name:
         ways.append(f"&(?:amp;)?{codepoint2name[code]};")
+    # The character itself is last: other ways begin with it.
+    ways.append(rf"\\*{re.escape(char)}")
     return f"(?:{'|'.join(ways)})"
 
 

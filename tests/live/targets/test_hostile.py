@@ -1,4 +1,4 @@
-"""What servers do wrong, by framing, position and member: each ends its own request at once, as what it is."""
+"""What servers do wrong, by framing, position and member: each ends its request at once, as what it is."""
 
 import asyncio
 import itertools
