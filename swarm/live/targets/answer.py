@@ -128,13 +128,14 @@ class Answer:
         if not self._has_shape and not body.startswith(shape.lead):
             self._shape = shape = shape.of_stream(body)
         if body.startswith(shape.lead) and self._decoder.is_clean and len(body) <= self._event_bytes_max:
-            # Nearly every read is one event, like those before it.
-            text = body[len(shape.lead) : -len(shape.trail)]
-            if body.endswith(shape.trail) and text and not text.strip(PLAIN):
-                if self._reply is not None and not shape.is_aside:
-                    self._reply.pieces.append(text)
-                self._note(1, at)
-                return
+            if body.endswith(shape.trail):
+                # Nearly every read is one event, like those before it.
+                text = body[len(shape.lead) : -len(shape.trail)]
+                if text and not text.strip(PLAIN):
+                    if self._reply is not None and not shape.is_aside:
+                        self._reply.pieces.append(text)
+                    self._note(1, at)
+                    return
             if body.endswith(b"\n\n"):
                 texts, body = shape.run(body)
                 deltas = len(texts)
@@ -266,6 +267,12 @@ class Answer:
     def _take_other(self, event: bytes) -> bool:
         """Take an event that does not have the learned shape; return whether it bears a token."""
         reading, reply = self._reading, self._reply
+        last = self._shape.last(event)
+        if last is not None:
+            text, self.result.finish_reason = last
+            if reply is not None and not self._shape.is_aside:
+                reply.pieces.append(text)
+            return True
         if not reading.take(event):
             return False
         if reply is not None:

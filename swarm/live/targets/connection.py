@@ -281,8 +281,10 @@ class Connection:
             self._close()
         else:
             self._on_idle(self)
-        words = f"the response goes on after its end: {problem}"
-        sink.end(None if problem is None else Failure("malformed", words), at)
+        failure = None
+        if problem is not None:
+            failure = Failure("malformed", f"the response goes on after its end: {problem}")
+        sink.end(failure, at)
 
     def _ended(self) -> None:
         if self._sink is not None and self._headers_done and self._until_close:

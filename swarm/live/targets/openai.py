@@ -60,6 +60,7 @@ class OpenAITarget:
         self._pick = ROUTINGS[config.routing]
         timeouts = config.timeouts
         self._watch = Watch(min(timeouts.first_token_s, timeouts.between_tokens_s, timeouts.total_s))
+        self._linger = self._watch.soon
         self._session_header = config.session_header.encode()
         self._parent_header = b"\r\n" + config.parent_header.encode() + b": "
 
@@ -143,7 +144,7 @@ class OpenAITarget:
             api=self._config.api,
             keep_reply=turn.keep_reply,
             learned=endpoint.learned,
-            linger=self._watch.soon,
+            linger=self._linger,
             on_first_token=turn.on_first_token,
         )
         body = self._writer.write(turn.prompt, turn.output_tokens)

@@ -37,6 +37,16 @@ def take_usage(usage: dict[str, Any], result: TurnResult) -> None:
     details = get("prompt_tokens_details")
     if details.__class__ is dict and prompt is not None and output is not None:
         cached = details.get("cached_tokens")
+        if (
+            len(details) == 1
+            and prompt.__class__ is output.__class__ is cached.__class__ is int
+            and 0 < prompt <= COUNT_MAX
+            and 0 < output <= COUNT_MAX
+            and 0 < cached <= COUNT_MAX
+        ):
+            # What nearly every server says.
+            result.prompt_tokens, result.output_tokens, result.cached_tokens = prompt, output, cached
+            return
         if cached is None:
             cached = _first(details, CACHED_NAMES)
         if "cached_tokens_by_tier" in details or "lost_tokens_by_cause" in details:

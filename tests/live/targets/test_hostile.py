@@ -110,6 +110,7 @@ MALFORMED: dict[str, bytes] = {
     "text that is not UTF-8": chunk(content="c").replace(b'"c"', b'"\xff\xfe"'),
     "half a character": chunk(content="c").replace(b'"c"', b'"\xe2\x82"'),
     "a NUL in text": chunk(content="c").replace(b'"c"', b'"c\0"'),
+    "text between NULs": b"data: \0word\0\n\n",
     "a NUL before an event": b"data: \0{}\n\n",
     "a control character": chunk(content="c").replace(b'"c"', b'"c\x1b[2J"'),
     "an escape that is none": chunk(content="c").replace(b'"c"', b'"\\q"'),

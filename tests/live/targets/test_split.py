@@ -47,6 +47,7 @@ PIECES = st.sampled_from(
         b'{"error": "gone"}\n',
         b'{\n"error": "gone"\n}\n',
         b"stray words\n\n",
+        b"data: \rword\r\n\n",
         b"data: [DONE]\n\n",
         b"data: [DONE] \n\n",
     ]
