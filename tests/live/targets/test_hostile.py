@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -131,8 +132,10 @@ def hanging(parts: list[bytes]) -> Any:
 
 
 def outcome(lab: SimpleNamespace, body: bytes, framing: str) -> Any:
+    began = time.monotonic()
     result = lab.ask(hanging(FRAMINGS[framing](body)))
     assert result.completed_s - result.sent_s < AT_ONCE_S, "it ends at once"
+    assert time.monotonic() - began < 4 * AT_ONCE_S, "and is told at once"
     return result
 
 
