@@ -191,6 +191,7 @@ def test_refused(lab: SimpleNamespace) -> None:
 
 def test_a_name_that_nobody_knows_is_unreachable(lab: SimpleNamespace) -> None:
     assert ask_at(lab, "http://swarm.invalid:80").outcome == "unreachable"
+    assert ask_at(lab, f"http://{'x' * 70}.invalid:80").outcome == "unreachable"
 
 
 def test_no_connection_in_time(lab: SimpleNamespace) -> None:
