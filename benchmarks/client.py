@@ -43,8 +43,7 @@ from swarm.live.clock import RunClock
 from swarm.live.interpreter import Interpreter
 from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
-from swarm.live.targets import answer as answer_module
-from swarm.live.targets.delta import Delta
+from swarm.live.targets.delta import Reading
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.turn import Turn, TurnResult
 from swarm.measure.latency import effective_ttft_s
@@ -62,25 +61,17 @@ TRUTHS: dict[int, dict[str, Any]] = {}
 
 def listen_to_the_mock() -> None:
     """Let decoded usage events leave their `mock` member in TRUTHS."""
-    answers: Any = answer_module
-    decode, take_other = answers.decode, answers.Answer._take_other
-    if decode.__name__ == "decode_and_look":
+    reading: Any = Reading
+    take = reading.take
+    if take.__name__ == "take_and_file":
         return
-    latest: list[dict[str, Any]] = []
 
-    def decode_and_look(event: bytes) -> Delta:
+    def take_and_file(self: Any, event: bytes) -> bool:
         if b'"mock":' in event:
-            latest.append(json.loads(event)["mock"])
-        found: Delta = decode(event)
-        return found
+            TRUTHS[id(self._result)] = json.loads(event)["mock"]
+        return bool(take(self, event))
 
-    def take_and_file(self: answer_module.Answer, delta: Delta) -> bool:
-        if latest:
-            TRUTHS[id(self.result)] = latest.pop()
-        return bool(take_other(self, delta))
-
-    answers.decode = decode_and_look
-    answers.Answer._take_other = take_and_file
+    reading.take = take_and_file
 
 
 @dataclass

@@ -8,6 +8,8 @@ from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.fleet.cost.validation import validation_notes
+from swarm.measure.doubts import doubts_told
+from swarm.measure.failures import failures_told
 from swarm.measure.modelled import with_modelled
 from swarm.measure.results import Results
 from swarm.measure.series import series
@@ -38,6 +40,8 @@ def record(
     cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
     damaged = damage_notes(sorted(folder.path.glob("journal/*.journal")))
     summary["notes"] = [*cut, *damaged, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
+    summary["notes"] += failures_told(summary["failure_reasons"])
+    summary["notes"] += doubts_told(settled.totals.doubts)
     if facts.tiers is not None:
         notes = validation_notes(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]

@@ -26,6 +26,7 @@ FailureClass = Literal[
     "truncated",
     "malformed",
     "stream_error",
+    "empty",
     "too_large",
     "timeout_connect",
     "timeout_first_token",

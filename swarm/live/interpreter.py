@@ -44,6 +44,9 @@ class Ledger(Protocol):
     def ended(self, effect: Infer, row: RequestRow, gaps_s: Sequence[float]) -> None:
         """A request has its row; `gaps_s` are between its deltas."""
 
+    def remarked(self, row: RequestRow, result: TurnResult) -> None:
+        """A request failed of something, or had counts that cannot be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
@@ -291,6 +294,8 @@ class Interpreter:
             host=self._host,
         )
         self._ledger.ended(sent.effect, row, gaps_s)
+        if result.error is not None or result.doubts:
+            self._ledger.remarked(row, result)
         return row
 
 

@@ -18,7 +18,7 @@ from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
-from swarm.records.batch import AgentStep, Batch, Gauges, Place
+from swarm.records.batch import AgentStep, Batch, FailureExample, Gauges, Place
 from swarm.records.journal import Journal
 from swarm.records.row import RequestRow
 from swarm.records.rows import RowTable, batch_of, to_message
@@ -27,6 +27,8 @@ from swarm.workload.effects import Agent, Infer
 
 FAULTS_MAX = 16
 """Faults told in one batch."""
+EXAMPLES_MAX = 2
+"""Failed requests of each class that a host tells of in words."""
 
 HOST_LOST = "host_lost"
 """Error class of a request that was open when its host was last heard."""
@@ -63,6 +65,10 @@ class HostLedger:
         self._follows = follows
         self._sessions_ended: list[tuple[str, float]] = []
         self._faults: list[str] = []
+        self._told: dict[str, int] = {}
+        """Of each class of failures, how many examples were told."""
+        self._examples: list[FailureExample] = []
+        self._doubts: dict[str, int] = {}
         self._unreported: dict[tuple[str, int], OpenRequest] = {}
         """Requests sent since the last batch and still open."""
         if journal is not None and self._journal is None:
@@ -139,6 +145,18 @@ class HostLedger:
         if row.measured:
             self._gaps_s.extend(gaps_s)
 
+    def remarked(self, row: RequestRow, result: TurnResult) -> None:
+        """Note what a request failed of, and which counts of the server were no use."""
+        for name in result.doubts:
+            self._doubts[name] = self._doubts.get(name, 0) + 1
+        kind = row.error_class
+        if kind is None or row.outcome != "failed" or not result.error:
+            return
+        told = self._told.get(kind, 0)
+        if told < EXAMPLES_MAX:
+            self._told[kind] = told + 1
+            self._examples.append(FailureExample(kind, result.http_status, result.error))
+
     def take(self, *, is_last: bool = False) -> Batch:
         """Return everything since the last call as the next batch, written to the journal first."""
         itl = Sketch()
@@ -156,6 +174,8 @@ class HostLedger:
         steps, self._steps = self._steps, []
         ended, self._sessions_ended = self._sessions_ended, []
         faults, self._faults = self._faults, []
+        examples, self._examples = self._examples, []
+        doubts, self._doubts = self._doubts, {}
         batch = Batch(
             host=self._host,
             epoch=self._epoch,
@@ -181,6 +201,8 @@ class HostLedger:
             sessions_ended=tuple(ended),
             follows=self._follows,
             faults=tuple(faults),
+            examples=tuple(examples),
+            doubts=tuple(doubts.items()),
         )
         self._sequence += 1
         self._keep(batch)

@@ -85,6 +85,8 @@ def results_of(
         counters=counters,
         capacity=capacity,
         faults=faults,
+        examples=tuple(example for batch in batches for example in batch.examples),
+        doubts=tuple(doubt for batch in batches for doubt in batch.doubts),
         session_s=completions_s(steps, measured_from_s, orchestrators=True),
         subagent_s=completions_s(steps, measured_from_s, orchestrators=False),
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from swarm.hit_names import LOST_TO, TIERS
+from swarm.measure.failures import failure_reasons
 from swarm.measure.hits import reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
@@ -40,6 +41,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
     lag = sketch_of(send_lag_s(finished)) if facts.mode == "live" else None
     reasons = invalid_reasons(facts, totals, ended, lag)
     tokens = _tokens(finished)
+    failures = _failures(table)
     return {
         "schema": SCHEMA_VERSION,
         "run_id": facts.run_id,
@@ -74,7 +76,8 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts),
         "slo": _slo(finished, ended, sketches, facts, totals),
         "hit_rates": reconcile(table, totals),
-        "failures": _failures(table),
+        "failures": failures,
+        "failure_reasons": failure_reasons(failures, totals.examples, exact_output=facts.exact_output),
         "cost": cost_of(
             finished,
             None if facts.provider is None else facts.provider.prices,

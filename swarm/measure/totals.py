@@ -11,6 +11,7 @@ from swarm.config.provider import ProviderConfig
 from swarm.config.slo import ObjectiveConfig
 from swarm.measure.hosts import HostLoad
 from swarm.measure.sketch import Sketch
+from swarm.records.batch import FailureExample
 
 Mode = Literal["live", "simulate"]
 
@@ -114,5 +115,9 @@ class RunTotals:
     subagent_s: tuple[float, ...] = ()
     fleet: dict[str, Any] | None = None
     """What the emulated fleet counted over the whole run: preemptions, and blocks and bytes by tier."""
+    examples: tuple[FailureExample, ...] = ()
+    """The first few failed requests of each class, in the words that they failed with."""
+    doubts: tuple[tuple[str, int], ...] = ()
+    """Why counts of the server were treated as unknown, and in how many requests."""
     refusals: tuple[tuple[str, int], ...] = ()
     """Why the emulated fleet refused requests, in its words, and how many; the first few reasons."""

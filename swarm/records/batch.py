@@ -47,6 +47,16 @@ class Gauges:
     """By how much sessions started late because the host was behind, summed over them."""
 
 
+@dataclass(frozen=True, slots=True)
+class FailureExample:
+    """What a server, or the way to it, said to a request that failed; secrets are blotted out."""
+
+    error_class: str
+    status: int | None
+    """Of the HTTP response, if there was one."""
+    words: str
+
+
 GAUGES = tuple(field.name for field in fields(Gauges))
 
 
@@ -79,6 +89,10 @@ class Batch:
     """For each earlier epoch of the host, its last batch that counts; -1 where none does."""
     faults: tuple[str, ...]
     """What went wrong on the host since the last batch, in words."""
+    examples: tuple[FailureExample, ...] = ()
+    """The first few failed requests of each class on the host."""
+    doubts: tuple[tuple[str, int], ...] = ()
+    """Why counts of the server were treated as unknown since the last batch, and in how many requests."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -100,6 +114,8 @@ class Batch:
                 "sessions_ended": self.sessions_ended,
                 "follows": self.follows,
                 "faults": self.faults,
+                "examples": [(each.error_class, each.status, each.words) for each in self.examples],
+                "doubts": self.doubts,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -125,4 +141,6 @@ class Batch:
             sessions_ended=tuple((name, at_s) for name, at_s in head["sessions_ended"]),
             follows=tuple(head["follows"]),
             faults=tuple(head["faults"]),
+            examples=tuple(FailureExample(*each) for each in head.get("examples", ())),
+            doubts=tuple((name, count) for name, count in head.get("doubts", ())),
         )

@@ -91,6 +91,9 @@ class LiveBook:
         self._played.outcomes[turn] = row.outcome
         self._played.cached[turn] = row.cached_tokens
 
+    def remarked(self, row: Any, result: Any) -> None:
+        assert row.outcome == "failed" or result.doubts
+
 
 class SimBook:
     """The observer of a kernel."""

@@ -54,6 +54,19 @@ def test_notes_stand_at_the_top_of_one_run_and_of_a_comparison(run_folder: RunFo
         assert 0 < text.index("stopped by &lt;SIGINT&gt;") < text.index("Effective TTFT")
 
 
+def test_failures_are_told_in_the_servers_words_with_the_remedy(run_folder: RunFolder) -> None:
+    reason = {
+        "class": "http_4xx",
+        "count": 5,
+        "status": 400,
+        "example": "no <min_tokens>",
+        "remedy": "do this",
+    }
+    change(run_folder, failures={"http_4xx": 5, "reset": 1}, failure_reasons=[reason])
+    text = write_report([run_folder], run_folder.path).read_text()
+    assert "no &lt;min_tokens&gt;" in text and "do this" in text and "reset" in text
+
+
 def test_a_run_that_measured_nothing_has_a_page(run_folder: RunFolder) -> None:
     table = run_folder.requests()
     run_folder.write_requests(table.slice(0, 0))

@@ -122,9 +122,14 @@ class Connection:
         self._head_only = self._must_close = head_only
         self._informational = self._quiet_bytes = self._read_bytes = 0
         self.turns += 1
-        if self._tls is not None:
-            buffers = self._tls.encrypt(buffers)
         self.sent_s = monotonic()
+        if self._tls is not None:
+            try:
+                buffers = self._tls.encrypt(buffers)
+            except OSError as error:
+                # The server has ended the encryption of a connection that was idle.
+                self._broken("reset", f"{type(error).__name__} while encrypting")
+                return
         self._outbox.send(buffers)
 
     def abort(self) -> None:
@@ -151,6 +156,11 @@ class Connection:
             self._paused = False
             self._readiness.add(self._sock.fileno(), self._readable)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the response in flight has ended with the bytes that were read last."""
+        return self._complete
+
     # Reading.
 
     def _readable(self) -> None:
@@ -167,12 +177,15 @@ class Connection:
         except OSError as error:
             self._broken("reset", f"{type(error).__name__} while reading")
             return
-        if self._tls is not None and data:
-            self._decrypt(data, lag)
-        elif data:
-            self._received(data, lag)
-        else:
-            self._ended()
+        try:
+            if self._tls is not None and data:
+                self._decrypt(data, lag)
+            elif data:
+                self._received(data, lag)
+            else:
+                self._ended()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this response and nothing else
+            self._broken("malformed", f"the response could not be read: {type(fault).__name__}: {fault}")
 
     def _decrypt(self, data: bytes, lag: float) -> None:
         assert self._tls is not None
@@ -214,9 +227,10 @@ class Connection:
         if self.closed:
             return
         if self._complete:
-            self._finished(sink, at)
+            self._finished(sink, at, problem)
         elif problem is not None:
-            self._broken("malformed", problem)
+            # What a reused connection has before any header may be left of the response before.
+            self._broken("malformed", problem, stale=self.turns > 1 and not self._headers_done)
         elif self._quiet_bytes > self._limits.header_bytes_max:
             self._broken("too_large", f"over {self._limits.header_bytes_max} bytes of headers or trailers")
         elif self._read_bytes > self._limits.response_bytes_max:
@@ -259,7 +273,7 @@ class Connection:
 
     # Endings.
 
-    def _finished(self, sink: Sink, at: float) -> None:
+    def _finished(self, sink: Sink, at: float, problem: str | None) -> None:
         self._sink = None
         self.resume()
         # A server may answer without having read the whole request, and then no next one can follow.
@@ -267,7 +281,10 @@ class Connection:
             self._close()
         else:
             self._on_idle(self)
-        sink.end(None, at)
+        failure = None
+        if problem is not None:
+            failure = Failure("malformed", f"the response goes on after its end: {problem}")
+        sink.end(failure, at)
 
     def _ended(self) -> None:
         if self._sink is not None and self._headers_done and self._until_close:
@@ -278,8 +295,8 @@ class Connection:
         else:
             self._broken("truncated", "the server closed the connection before the response was complete")
 
-    def _broken(self, kind: FailureClass, detail: str) -> None:
-        stale = self.turns > 1 and self._read_bytes == 0 and kind in ("reset", "truncated")
+    def _broken(self, kind: FailureClass, detail: str, *, stale: bool = False) -> None:
+        stale = stale or (self.turns > 1 and self._read_bytes == 0 and kind in ("reset", "truncated"))
         self.fail(Failure(kind, detail, stale))
 
     def _close(self) -> None:

@@ -12,11 +12,15 @@ from swarm.config.target import TargetConfig
 from swarm.errors import RunError
 from swarm.live.targets.counters import read_counters, read_occupancy
 from swarm.live.targets.openai import api_key
+from swarm.live.targets.redact import redactor
 from swarm.live.targets.tls import client_context
 from swarm.measure.totals import ServerCounters
 
 TIMEOUT_S = 10.0
 PROBE_EVERY_S = 0.1
+MODEL_CHARS_MAX = 1024
+BODY_BYTES_MAX = 16 * 1024
+"""Of a body that is quoted in an error."""
 RESETS = ("/reset_prefix_cache", "/flush_cache")
 """Where servers empty their prefix caches: vLLM in its development mode, SGLang."""
 
@@ -28,6 +32,7 @@ class ControlPlane:
         if not config.urls:
             raise RunError("target.urls is empty: there is no server to ask")
         key = api_key(config)
+        self._redactor = redactor(config, key)
         self._urls = [url.rstrip("/").removesuffix("/v1") for url in config.urls]
         self._metrics_urls = config.metrics_urls
         self._client = httpx.AsyncClient(
@@ -65,13 +70,14 @@ class ControlPlane:
         response = await self._get(url, "/v1/models")
         try:
             found = response.json()["data"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             found = None
         if not isinstance(found, list) or not all(
             isinstance(model, dict) and "id" in model for model in found
         ):
             raise RunError(
-                f"{url}/v1/models: expected a list of models under 'data', got {response.text[:200]!r}"
+                f"{url}/v1/models: expected a list of models under 'data', got "
+                f"{self._redactor.shown(_text(response)) or 'nothing'}"
             )
         return found
 
@@ -99,12 +105,19 @@ class ControlPlane:
         try:
             response = await self._client.get(url + path)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise RunError(
-                f"GET {url}{path}: {type(error).__name__}: {error}; is the server running?"
-            ) from None
+            words = self._redactor.shown(f"{type(error).__name__}: {error}")
+            raise RunError(f"GET {url}{path}: {words}; is the server running?") from None
         if not response.is_success:
-            raise RunError(f"GET {url}{path}: HTTP {response.status_code}: {response.text[:200]}")
+            place = response.headers.get("location")
+            to = "" if place is None else f" to Location: {place}"
+            words = self._redactor.shown(f"HTTP {response.status_code}{to}: {_text(response)}")
+            raise RunError(f"GET {url}{path}: {words}")
         return response
+
+
+def _text(response: httpx.Response) -> str:
+    """Return the beginning of a body; its charset may be one that nobody knows, or a lie."""
+    return response.content[:BODY_BYTES_MAX].decode("utf-8", "replace")
 
 
 async def resolve(config: TargetConfig) -> TargetConfig:
@@ -115,7 +128,13 @@ async def resolve(config: TargetConfig) -> TargetConfig:
         models = await control.models()
     if not models:
         raise RunError(f"{config.urls[0]}/v1/models lists no model: set target.model")
-    return config.model_copy(update={"model": str(models[0]["id"])})
+    model = f"{models[0]['id']}"
+    if len(model) > MODEL_CHARS_MAX or not model.isprintable():
+        raise RunError(
+            f"{config.urls[0]}/v1/models names its model by {len(model):,} characters that cannot all be "
+            "printed: set target.model"
+        )
+    return config.model_copy(update={"model": model})
 
 
 async def server_counters(config: TargetConfig) -> ServerCounters | None:

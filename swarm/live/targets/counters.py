@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from swarm.measure.totals import ServerCounters
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{.*\})?\s+(\S+)")
+TOKENS_MAX = 2.0**53
+"""A counter beyond it counts no tokens."""
 TEXT_BYTES_MAX = 32 * 1024 * 1024
 
 
@@ -69,7 +71,7 @@ GAUGES = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token
 
 def read_occupancy(texts: Sequence[str]) -> float | None:
     """Return the mean share of KV memory in use, over engines; None where no server tells it."""
-    values = [float(value) for text in texts for value in _USAGE.findall(text[:TEXT_BYTES_MAX])]
+    values = [_number(value) for text in texts for value in _USAGE.findall(text[:TEXT_BYTES_MAX])]
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else None
 
@@ -89,17 +91,22 @@ def difference(before: ServerCounters | None, after: ServerCounters | None) -> S
     return None if min(parts) < 0 else ServerCounters(after.family, after.servers, *parts)
 
 
+def _number(text: str) -> float:
+    """Return a number; one that cannot be read is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def _read(text: str) -> ServerCounters | None:
     sums: dict[str, float] = {}
     for line in text[:TEXT_BYTES_MAX].splitlines():
         sample = _SAMPLE.match(line)
         if sample is not None:
             name = sample[1].removesuffix("_total")
-            try:
-                value = float(sample[2])
-            except ValueError:
-                continue
-            if math.isfinite(value):
+            value = _number(sample[2])
+            if 0 <= value <= TOKENS_MAX:
                 sums[name] = sums.get(name, 0.0) + value
     for family in FAMILIES:
         if family.queries[0] in sums and family.hits[0] in sums:

@@ -1,23 +1,73 @@
-"""One event of an OpenAI stream, decoded as JSON."""
+"""What the events of one OpenAI stream say, one after the other, put together in the turn's result."""
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from swarm.config.target import FailureClass
-from swarm.hit_names import LOST_TO, TIERS
+from swarm.live.targets.complaint import complaint, loads, of_text, words
+from swarm.live.targets.failure import Failure
+from swarm.live.targets.finish import FINISHED
+from swarm.live.targets.sse import ErrorEvent, UnframedText
+from swarm.live.targets.turn import TurnResult
+from swarm.live.targets.usage import put, take_usage
 
-TEXT_FIELDS = ("content", "text", "reasoning_content", "reasoning")
-"""Where servers put a delta's text; chat and completions, then two names for reasoning."""
-REPLY_FIELDS = ("content", "text")
-"""What an agent's next prompt repeats of it: chat templates drop past reasoning."""
+BEARERS = {
+    "content": "reply",
+    "text": "reply",
+    "reasoning_content": "aside",
+    "reasoning": "aside",
+    "reasoning_text": "aside",
+    "reasoning_details": "aside",
+    "thinking": "aside",
+    "thinking_content": "aside",
+    "thinking_blocks": "aside",
+    "thought": "aside",
+    "thoughts": "aside",
+    "refusal": "aside",
+    "tool_calls": "aside",
+    "tool_call": "aside",
+    "function_call": "aside",
+    "custom_tool_call": "aside",
+    "audio": "aside",
+    "images": "aside",
+    "token_ids": "ids",
+    "error": "error",
+    "usage": "usage",
+    "finish_reason": "finish",
+}
+"""Members of a delta or a choice that say something. Asides are tokens that an agent's next prompt does not
+repeat: chat templates drop past reasoning."""
+
+_ORDINARY = frozenset(
+    {
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "service_tier",
+        "obfuscation",
+        "provider",
+        "prompt_token_ids",
+        "kv_transfer_params",
+        "nvext",
+    }
+)
+"""Members of an event in which nothing else is looked for."""
+_SILENT = ("type", "id", "index", "format", "signature", "mime_type", "role", "status", "call_id", "object")
+"""Members of a part, or of a call, that are no tokens."""
+_ASIDE_PARTS = ("thinking", "reasoning", "redacted_thinking", "refusal", "tool_use", "tool_call")
+DEPTH_MAX = 8
+"""Of parts within parts that are looked into."""
 
 
 class EventError(Exception):
-    """An event that ends the attempt."""
+    """An event that is not to be read."""
 
     def __init__(self, kind: FailureClass, detail: str) -> None:
         super().__init__(detail)
@@ -25,122 +75,212 @@ class EventError(Exception):
         self.detail = detail
 
 
-class Delta(NamedTuple):
-    """What an event says; None where it says nothing."""
+class Reading:
+    """Reads events that are not known to be like the ones before them."""
 
-    done: bool = False
-    has_content: bool = False
-    """Some content, reasoning or tool call that is not empty."""
-    mark: bytes | None = None
-    """The bytes before the text, up to its opening quote, as this server writes them."""
-    text: str = ""
-    token_ids: tuple[int, ...] = ()
-    finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    cached_tokens: int | None = None
-    output_tokens: int | None = None
-    by_tier: tuple[int, ...] | None = None
-    """Cached tokens by memory tier, and lost ones by cause: the emulated provider alone tells them."""
-    lost_to: tuple[int, ...] | None = None
+    __slots__ = ("_bears", "_result", "done", "ids", "is_aside", "is_plain", "member", "problem", "text")
+
+    def __init__(self, result: TurnResult) -> None:
+        self._result = result
+        self._bears = False
+        self.done = False
+        self.problem: Failure | None = None
+        """What ends the attempt."""
+        self.text = ""
+        """Of the last event: what it adds to the reply."""
+        self.ids: tuple[int, ...] = ()
+        self.member = ""
+        """Of the last event: the last member that bore a text."""
+        self.is_plain = False
+        """Whether the last event says nothing but this one text, with or without its token ids."""
+        self.is_aside = False
+        """Whether that text is no part of the reply."""
+
+    def take(self, event: bytes) -> bool:
+        """Take an event; return whether it bears a token."""
+        if event == b"[DONE]":
+            self.done = True
+            return False
+        self.is_plain = self._bears = False
+        self.text, self.ids = "", ()
+        try:
+            message = orjson.loads(event) if event.__class__ is bytes else _odd(event)
+        except orjson.JSONDecodeError:
+            if event.strip() == b"[DONE]":
+                self.done = True
+                return False
+            try:
+                message = _odd(event)
+            except EventError as error:
+                self._fail(error.kind, error.detail)
+                return False
+        except EventError as error:
+            self._fail(error.kind, error.detail)
+            return False
+        try:
+            self._read(message)
+        except (AttributeError, TypeError, ValueError, KeyError, IndexError, ArithmeticError, RecursionError):
+            self._fail("malformed", f"an event of an unknown shape: {_shown(event)}")
+        return self._bears
+
+    def _read(self, message: Any) -> None:
+        if message is None:
+            return
+        usage = message.get("usage")
+        choices = message.get("choices")
+        if usage:
+            take_usage(usage, self._result)
+        is_ordinary = _ORDINARY.issuperset(message) and message.get("object") != "error"
+        if choices:
+            self.is_plain = is_ordinary and not usage and len(choices) == 1
+            for choice in choices:
+                self._take_choice(choice)
+        if not is_ordinary:
+            self._take_extras(message)
+            said = complaint(message, is_reply=bool(choices))
+            if said is not None:
+                self._fail("stream_error", said)
+
+    def _take_choice(self, choice: dict[str, Any]) -> None:
+        delta = choice.get("delta")
+        if delta is None:
+            delta = choice.get("message") or choice
+        elif delta.__class__ is not dict:
+            raise ValueError(delta)
+        self._take_members(delta)
+        if delta is choice:
+            return
+        reason = choice.get("finish_reason")
+        if reason:
+            self._finish(reason)
+        if len(choice) > 3:
+            for name in ("token_ids", "usage", "error"):
+                value = choice.get(name)
+                if value:
+                    self._take_other(BEARERS[name], value)
+
+    def _take_members(self, members: dict[str, Any]) -> None:
+        for name, value in members.items():
+            if not value or (kind := BEARERS.get(name)) is None:
+                continue
+            if kind == "reply" or kind == "aside":
+                self.is_aside = kind == "aside"
+                self.member = name
+                if value.__class__ is str:
+                    if self._bears and not self.ids:
+                        self.is_plain = False
+                    self._bears = True
+                    if kind == "reply":
+                        self.text += value
+                else:
+                    self.is_plain = False
+                    if kind == "reply":
+                        self.text += _text_of(value)
+                    if _bears(value, DEPTH_MAX):
+                        self._bears = True
+            else:
+                self._take_other(kind, value)
+
+    def _take_other(self, kind: str, value: Any) -> None:
+        if kind == "ids":
+            self.ids = tuple(map(int, value))
+            self._bears = True
+            return
+        self.is_plain = False
+        if kind == "usage":
+            take_usage(value, self._result)
+        elif kind == "finish":
+            self._finish(value)
+        else:
+            self._fail("stream_error", words(value))
+
+    def _take_extras(self, message: dict[str, Any]) -> None:
+        """Take what single servers put beside the choices."""
+        timings = message.get("timings")
+        if timings.__class__ is dict:
+            put(self._result, None, None, timings.get("cache_n"))
+        for place in ("x_groq", "meta_info"):
+            extra = message.get(place)
+            if extra.__class__ is dict:
+                take_usage(extra.get("usage") or extra, self._result)
+
+    def _finish(self, reason: object) -> None:
+        self.is_plain = False
+        if not isinstance(reason, str):
+            raise ValueError(reason)
+        self._result.finish_reason = reason
+        if reason not in FINISHED and reason.lower() not in FINISHED:
+            self._fail("stream_error", f"finish_reason {reason!r}: the server gave the reply up")
+
+    def _fail(self, kind: FailureClass, detail: str) -> None:
+        self.is_plain = False
+        if self.problem is None or self.problem.detail.startswith("finish_reason"):
+            self.problem = Failure(kind, detail)
 
 
-DONE = Delta(done=True)
-
-
-def loads(data: bytes) -> Any:
-    """Return decoded JSON; unlike orjson alone, halves of surrogate pairs are let through."""
+def _odd(event: bytes) -> Any:
+    """Return an event that is no ordinary JSON, if it is JSON at all; raises EventError."""
+    if isinstance(event, ErrorEvent):
+        raise EventError("stream_error", _words_of(event))
+    if isinstance(event, UnframedText):
+        said = of_text(event)
+        if said is not None:
+            raise EventError("stream_error", said)
+        raise EventError("malformed", f"text without the framing of an event stream: {_shown(event)}")
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return json.loads(data)
-
-
-def decode(event: bytes) -> Delta:
-    """Return what an event says; raises `EventError`."""
-    if event == b"[DONE]":
-        return DONE
-    try:
-        message = loads(event)
+        return loads(event)
     except ValueError:
-        raise EventError("malformed", f"an event that is not JSON: {event[:100]!r}") from None
+        text = _shown(event)
+        if event.strip()[:7].lower().lstrip(b"[").startswith(b"error"):
+            raise EventError("stream_error", text) from None
+        raise EventError("malformed", f"an event that is not JSON: {text}") from None
+
+
+def _words_of(event: bytes) -> str:
+    message = _json(event)
+    if isinstance(message, dict | list) and message:
+        return words(message["error"] if isinstance(message, dict) and message.get("error") else message)
+    return _shown(event)
+
+
+def _json(event: bytes) -> Any:
     try:
-        if message.get("error"):
-            raise EventError("stream_error", f"{message['error']}"[:300])
-        return _read(event, message)
-    except (AttributeError, TypeError, ValueError, KeyError, IndexError):
-        raise EventError("malformed", f"an event of an unknown shape: {event[:100]!r}") from None
-
-
-def _read(event: bytes, message: dict[str, Any]) -> Delta:
-    usage = message.get("usage") or {}
-    choices = message.get("choices")
-    if not choices:
-        return _usage(usage, message)
-    choice: dict[str, Any] = choices[0]
-    delta: dict[str, Any] = choice.get("delta", choice) or {}
-    ids = tuple(choice.get("token_ids") or ())
-    fields = [field for field in TEXT_FIELDS if delta.get(field)]
-    finish_reason = choice.get("finish_reason")
-    return Delta(
-        has_content=bool(fields or ids or delta.get("tool_calls")),
-        mark=_mark(event, fields[0]) if len(fields) == 1 else None,
-        text="".join(delta[field] for field in fields if field in REPLY_FIELDS),
-        token_ids=ids,
-        finish_reason=None if finish_reason is None else str(finish_reason),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_cached(usage, message),
-        output_tokens=_count(usage.get("completion_tokens")),
-    )
-
-
-def _usage(usage: dict[str, Any], message: dict[str, Any]) -> Delta:
-    """Return what the last event of a stream says, which has no choices."""
-    return Delta(
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_cached(usage, message),
-        output_tokens=_count(usage.get("completion_tokens")),
-        by_tier=_counts(usage, "cached_tokens_by_tier", len(TIERS)),
-        lost_to=_counts(usage, "lost_tokens_by_cause", len(LOST_TO)),
-    )
-
-
-def _counts(usage: dict[str, Any], name: str, length: int) -> tuple[int, ...] | None:
-    found = (usage.get("prompt_tokens_details") or {}).get(name)
-    if not found:
+        return loads(bytes(event))
+    except ValueError:
         return None
-    counts = tuple(map(int, found))
-    if len(counts) != length:
-        raise ValueError(found)
-    return counts
 
 
-def _cached(usage: dict[str, Any], message: dict[str, Any]) -> int | None:
-    """Return the cached prompt tokens in whichever shape a server reports them; None where it does not.
-
-    OpenAI, vLLM, SGLang, TensorRT-LLM: `prompt_tokens_details.cached_tokens`; OpenAI's responses:
-    `input_tokens_details`; Moonshot: `cached_tokens`; DeepSeek: `prompt_cache_hit_tokens`; llama.cpp:
-    `timings.cache_n`. A details object without the count says nothing, not 0.
-    """
-    for place in ("prompt_tokens_details", "input_tokens_details"):
-        found = (usage.get(place) or {}).get("cached_tokens")
-        if found is not None:
-            return _count(found)
-    for name in ("cached_tokens", "prompt_cache_hit_tokens"):
-        if usage.get(name) is not None:
-            return _count(usage[name])
-    return _count((message.get("timings") or {}).get("cache_n"))
+def _shown(event: bytes) -> str:
+    return event.decode("utf-8", "replace")
 
 
-def _mark(event: bytes, field: str) -> bytes | None:
-    for mark in (b'"%b":"' % field.encode(), b'"%b": "' % field.encode()):
-        if event.count(mark) == 1:
-            return mark
-    return None
+def _bears(value: Any, depth: int) -> bool:
+    """Whether parts, or calls, hold any text that is not empty."""
+    if value.__class__ is str:
+        return bool(value)
+    if depth <= 0:
+        return False
+    if value.__class__ is dict:
+        return any(_bears(each, depth - 1) for name, each in value.items() if name not in _SILENT)
+    if value.__class__ is list:
+        return any(_bears(each, depth - 1) for each in value)
+    if value is None or isinstance(value, int | float):
+        return False
+    raise ValueError(value)
 
 
-def _count(value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+def _text_of(value: Any) -> str:
+    """Return the text of content that is a list of parts; what was thought or called is no part of it."""
+    if value.__class__ is dict:
+        value = [value]
+    if value.__class__ is not list:
         raise ValueError(value)
-    return value
+    found = []
+    for part in value:
+        if part.__class__ is str:
+            found.append(part)
+        elif part.__class__ is dict and part.get("type") not in _ASIDE_PARTS:
+            text = part.get("text")
+            if text.__class__ is str:
+                found.append(text)
+    return "".join(found)

@@ -6,9 +6,10 @@
 | refused, unreachable | the connection was refused; no address, no route |
 | tls | the handshake failed, or encrypted data were wrong |
 | reset | the server broke the connection off (RST) |
-| truncated | the stream ended without [DONE] and without a finish reason, or in the middle of a message |
+| truncated | the stream ended without a finish reason, or in the middle of a message |
 | malformed | not HTTP, not an event stream, or an event that is not the JSON object it should be |
-| stream_error | the server reported an error inside the stream |
+| stream_error | the server reported an error inside the stream, or gave the reply up (abort, error) |
+| empty | the reply came to its end without a token, or a refusal |
 | too_large | a header, an event or the whole response passed its bound |
 | timeout_connect | no connection (with TLS) in time |
 | timeout_first_token, timeout_between_tokens, timeout_total | the response was too slow |

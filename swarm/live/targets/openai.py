@@ -19,9 +19,12 @@ from swarm.live.targets.endpoints import ROUTINGS, UNHEALTHY, Endpoints
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.pool import ConnectError, Origin, Pool
 from swarm.live.targets.readiness import readiness
+from swarm.live.targets.redact import redactor
 from swarm.live.targets.retry import retry_after_s
+from swarm.live.targets.shape import Learned
 from swarm.live.targets.tls import client_context
 from swarm.live.targets.turn import Turn, TurnCut, TurnResult
+from swarm.live.targets.usage import hold_against
 from swarm.live.targets.watch import Watch
 from swarm.load.retry import retry_chance, wait_s
 
@@ -33,6 +36,7 @@ class _Endpoint:
     url: str
     pool: Pool
     head: bytes
+    learned: Learned
 
 
 class OpenAITarget:
@@ -48,6 +52,7 @@ class OpenAITarget:
         self._config = config
         self._seed = seed
         self._key = api_key(config)
+        self._redactor = redactor(config, self._key)
         self._writer: BodyWriter = body_writer(config)
         self._readiness = readiness()
         self._endpoints = [self._endpoint(url) for url in config.urls]
@@ -55,6 +60,7 @@ class OpenAITarget:
         self._pick = ROUTINGS[config.routing]
         timeouts = config.timeouts
         self._watch = Watch(min(timeouts.first_token_s, timeouts.between_tokens_s, timeouts.total_s))
+        self._linger = self._watch.soon
         self._session_header = config.session_header.encode()
         self._parent_header = b"\r\n" + config.parent_header.encode() + b": "
 
@@ -74,11 +80,15 @@ class OpenAITarget:
                 try:
                     failure, asked = await self._attempt(turn, self._endpoints[place], result)
                     kind = None if failure is None else failure.kind
+                except Exception as fault:  # noqa: BLE001 - whatever it is, it ends this turn and nothing else
+                    kind, asked = "malformed", None
+                    failure = Failure(kind, f"the attempt failed: {type(fault).__name__}: {fault}")
+                    result.completed_s = monotonic()
                 finally:
                     routing.end(place, kind, monotonic())
                 if failure is None:
                     return result
-                result.outcome, result.error = failure.kind, self._redact(failure.detail)
+                result.outcome, result.error = failure.kind, self._redactor.shown(failure.detail)
                 if chance is None:
                     chance = retry_chance(self._seed, turn.request_id)
                 wait = wait_s(retry, failure.kind, attempt=result.attempts, asked_s=asked, chance=chance)
@@ -133,6 +143,8 @@ class OpenAITarget:
             event_bytes_max=self._config.limits.event_bytes_max,
             api=self._config.api,
             keep_reply=turn.keep_reply,
+            learned=endpoint.learned,
+            linger=self._linger,
             on_first_token=turn.on_first_token,
         )
         body = self._writer.write(turn.prompt, turn.output_tokens)
@@ -143,11 +155,12 @@ class OpenAITarget:
         self._watch.add(answer)
         try:
             await answer.waiter
-        except asyncio.CancelledError:
+        except BaseException:
             connection.abort()
             raise
         finally:
             self._watch.remove(answer)
+            hold_against(result, turn.prompt.length, turn.output_tokens)
         return answer
 
     def _head(self, turn: Turn, endpoint: _Endpoint, size: int) -> bytes:
@@ -176,14 +189,11 @@ class OpenAITarget:
         if self._key is not None:
             lines.append(b"Authorization: Bearer " + self._key.encode())
         pool = Pool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
-        return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n")
+        return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n", Learned())
 
     def _asked_s(self, answer: Answer) -> float | None:
         value = header(answer.headers, b"retry-after")
         return retry_after_s(value, datetime.now(UTC)) if value and answer.failure is not None else None
-
-    def _redact(self, text: str) -> str:
-        return text if self._key is None else text.replace(self._key, "[key]")
 
 
 def _next(result: TurnResult, wait_s: float, due_s: float) -> TurnResult:

@@ -132,10 +132,10 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             addresses: Sequence[_Address] = await self._resolve()
-        except OSError as error:
-            raise ConnectError(
-                Failure("unreachable", f"host {self._origin.host!r}: {error.strerror}")
-            ) from None
+        except (OSError, UnicodeError) as error:
+            # A name may have parts that are too long to be one.
+            words = getattr(error, "strerror", None) or f"{error}"
+            raise ConnectError(Failure("unreachable", f"host {self._origin.host!r}: {words}")) from None
         problem = Failure("unreachable", f"host {self._origin.host!r} has no address")
         for family, address in addresses:
             sock = None

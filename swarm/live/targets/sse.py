@@ -1,26 +1,53 @@
-"""Server-sent events, parsed on bytes however they are split (WHATWG HTML, 9.2.6)."""
+"""Server-sent events, parsed on bytes however they are split (WHATWG HTML, 9.2.6), and errors among them."""
 
 from __future__ import annotations
 
+import json
+import re
+
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF = b"\r\n"
+_JSON_STARTS = (b"{", b"[")
+_BAD_NAMES = ("error", "exception", "fail", "failed", "failure", "abort", "aborted", "cancelled")
+_NO_ERROR = (b"null", b"none", b"false", b"0")
+_FIELDS = (b"data", b"event", b"id", b"retry", b"")
+_WORDS = re.compile("[^a-z]+")
+WORDS_BYTES_MAX = 16 * 1024
+"""Of comments, and of text without framing, that are kept to say what was wrong."""
 
 
 class EventTooLarge(Exception):
     """An event passed its bound before it was complete."""
 
 
+class ErrorEvent(bytes):
+    """Data in which the framing itself says that the stream has failed: by its name, or as `error:`."""
+
+
+class UnframedText(bytes):
+    """Text that stands in the stream without any framing."""
+
+
 class EventDecoder:
-    """Turns a byte stream into the data of its events; names, ids, comments and retry times are dropped."""
+    """Turns a byte stream into the data of its events; ids and retry times are dropped.
+
+    What a stream says of its own failure becomes the last event: an `ErrorEvent` for an event of that name,
+    an `error:` line or a comment of that kind; an `UnframedText` for JSON that no field introduces.
+    """
 
     __slots__ = (
-        "_clean",
+        "_comments",
         "_event_bytes_max",
         "_lines",
+        "_name",
         "_pending",
         "_pending_bytes",
         "_skip_newline",
         "_started",
+        "_unframed",
+        "is_clean",
+        "is_over",
+        "stray",
     )
 
     def __init__(self, event_bytes_max: int) -> None:
@@ -29,15 +56,22 @@ class EventDecoder:
         """Pieces of a line whose end has not come."""
         self._lines: list[bytes] = []
         """Data lines of an event whose end has not come."""
+        self._name = b""
+        self._comments = b""
+        self._unframed = b""
         self._pending_bytes = 0
         self._skip_newline = False
         self._started = False
-        self._clean = True
+        self.is_clean = True
         """Between two events, with nothing kept."""
+        self.is_over = False
+        """The stream has said that it failed: nothing more is read."""
+        self.stray = b""
+        """The first line that is no field of an event, nor JSON."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the data of the events that `data` completes."""
-        if self._clean and data[:6] == b"data: " and data[-2:] == b"\n\n" and _CR not in data:
+        if self.is_clean and data[:6] == b"data: " and data[-2:] == b"\n\n" and _CR not in data:
             # Nearly every read is whole events of one line each, mostly one.
             if len(data) > self._event_bytes_max:
                 return self._feed_lines(data)
@@ -49,8 +83,26 @@ class EventDecoder:
                 return events
         return self._feed_lines(data)
 
+    def flush(self) -> list[bytes]:
+        """Return the events that the stream's end completes: servers forget the last blank line."""
+        if self.is_over or self.is_clean:
+            return []
+        events: list[bytes] = []
+        line = b"".join(self._pending)
+        self._pending = []
+        self._pending_bytes = sum(map(len, self._lines))
+        if line:
+            self._take(line if self._started else line.removeprefix(_BOM), events)
+        if not self.is_over:
+            self._dispatch(events)
+        if self._unframed and not self.is_over:
+            self._end(events, UnframedText(self._unframed))
+        return events
+
     def _feed_lines(self, data: bytes) -> list[bytes]:
-        self._clean = False
+        if self.is_over:
+            return []
+        self.is_clean = False
         if self._skip_newline and data:
             self._skip_newline = False
             if data[0] == 0x0A:
@@ -59,34 +111,100 @@ class EventDecoder:
             # A newline in the next read may belong to a carriage return that ends this one.
             self._skip_newline = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        events: list[bytes] = []
+        self._pending.append(data)
         if b"\n" not in data:
             self._keep(data)
-            self._pending.append(data)
-            return []
-        self._pending.append(data)
-        lines = b"".join(self._pending).split(b"\n")
-        self._pending = [lines.pop()]
-        if not self._started:
-            self._started = True
-            lines[0] = lines[0].removeprefix(_BOM)
-        self._pending_bytes = sum(map(len, self._lines))
-        events = []
-        for line in lines:
-            if not line:
-                if self._lines:
-                    events.append(b"\n".join(self._lines))
-                    self._lines = []
-                self._pending_bytes = 0
-                continue
-            name, _, value = line.partition(b":")
-            if name == b"data":
-                self._keep(value)
-                self._lines.append(value.removeprefix(b" "))
-        self._keep(self._pending[0])
-        self._clean = not self._lines and not self._pending[0] and not self._skip_newline
+        else:
+            lines = b"".join(self._pending).split(b"\n")
+            self._pending = [lines.pop()]
+            if not self._started:
+                self._started = True
+                lines[0] = lines[0].removeprefix(_BOM)
+            self._pending_bytes = sum(map(len, self._lines)) + len(self._comments)
+            for line in lines:
+                if line:
+                    self._take(line, events)
+                else:
+                    self._dispatch(events)
+                if events and events[-1].__class__ is not bytes:
+                    return events
+            self._keep(self._pending[0])
+        pending = self._pending[0] if self._started else self._pending[0].removeprefix(_BOM)
+        if self._unframed or pending.startswith(_JSON_STARTS):
+            self._look_for_json(self._unframed + b"".join(self._pending).removeprefix(_BOM), events)
+            return events
+        self.is_clean = not (
+            self._lines or self._pending[0] or self._skip_newline or self._name or self._comments
+        )
         return events
+
+    def _take(self, line: bytes, events: list[bytes]) -> None:
+        name, colon, value = line.partition(b":")
+        if name == b"data":
+            self._keep(value)
+            self._lines.append(value.removeprefix(b" "))
+        elif name == b"event":
+            self._name = value.strip()
+        elif not name and colon:
+            if _is_error_comment(value):
+                self._end(events, ErrorEvent(value.strip()))
+            elif len(self._comments) < WORDS_BYTES_MAX:
+                self._comments += value + b"\n"
+        elif colon and name.strip().lower() == b"error":
+            if value.strip().lower() not in _NO_ERROR:
+                self._end(events, ErrorEvent(value.strip()))
+        elif self._unframed or line.startswith(_JSON_STARTS):
+            self._unframed += line + b"\n"
+            self._look_for_json(self._unframed, events)
+        elif not self.stray and name not in _FIELDS:
+            self.stray = line[:WORDS_BYTES_MAX]
+
+    def _dispatch(self, events: list[bytes]) -> None:
+        name, lines = self._name, self._lines
+        self._pending_bytes = 0
+        if name and _is_bad(name):
+            words = b"\n".join(lines) or self._comments.strip() or b"event: " + name
+            self._end(events, ErrorEvent(words))
+        elif lines:
+            events.append(b"\n".join(lines))
+            self._lines = []
+        self._name = self._comments = b""
+
+    def _look_for_json(self, text: bytes, events: list[bytes]) -> None:
+        """End the stream once a whole JSON value stands in it without framing."""
+        if len(text) >= WORDS_BYTES_MAX or starts_with_json(text):
+            self._end(events, UnframedText(text))
+
+    def _end(self, events: list[bytes], last: bytes) -> None:
+        events.append(last)
+        self.is_over = True
+        self.is_clean = False
+        self._pending, self._lines = [], []
 
     def _keep(self, data: bytes) -> None:
         self._pending_bytes += len(data)
         if self._pending_bytes > self._event_bytes_max:
             raise EventTooLarge(f"an event of over {self._event_bytes_max} bytes")
+
+
+def starts_with_json(text: bytes) -> bool:
+    """Whether a whole object or list of JSON stands at a text's start, whatever follows it."""
+    try:
+        json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_bad(name: bytes) -> bool:
+    text = name.decode("utf-8", "replace").lower()
+    return text.startswith("error") or _WORDS.split(text)[-1] in _BAD_NAMES
+
+
+def _is_error_comment(value: bytes) -> bool:
+    """Whether a comment is an error: it begins with the word, or is JSON that has it as a member."""
+    text = value.strip().lower()
+    return text.startswith((b"error:", b"error ", b"event: error")) or (
+        text.startswith(b"{") and b'"error"' in text
+    )

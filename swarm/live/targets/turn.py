@@ -74,8 +74,15 @@ class TurnResult:
     """Deliberate waiting before the first attempt."""
     retry_wait_s: float = 0.0
     """Deliberate waiting between attempts, summed."""
+    doubts: tuple[str, ...] = ()
+    """Why counts of the server are treated as unknown: names of `measure.doubts.DOUBTS`."""
     retry_due_s: float | None = None
     """When the last of these waits was to end, or was cut off: the final attempt's due time."""
+
+    def doubt(self, name: str) -> None:
+        """Note once why a count is treated as unknown."""
+        if name not in self.doubts:
+            self.doubts += (name,)
 
     def cut(self, at_s: float) -> None:
         """Note that the turn was cut off; a wait for another attempt ends here, and one not sent is none."""

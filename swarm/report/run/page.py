@@ -203,8 +203,13 @@ def _money(summary: Summary) -> str:
 
 
 def _failures(summary: Summary) -> str:
-    rows = [(kind, count(number)) for kind, number in summary.get("failures", {}).items()]
-    return section("Failed requests by class", table(("", "requests"), rows)) if rows else ""
+    told = {reason["class"]: reason for reason in summary.get("failure_reasons", ())}
+    rows = [
+        (kind, count(number), *(told.get(kind, {}).get(name) or "" for name in ("example", "remedy")))
+        for kind, number in summary.get("failures", {}).items()
+    ]
+    head = ("", "requests", "one of them", "what to do")
+    return section("Failed requests by class", table(head, rows)) if rows else ""
 
 
 def _picture_kinds(folder: RunFolder) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from swarm.live.targets.delta import decode
+from swarm.live.targets.delta import Reading
+from swarm.live.targets.turn import TurnResult
 
 
 def event(message: Any, **how: Any) -> bytes:
@@ -101,7 +102,7 @@ def test_deltas_are_counted_and_kept(
 
 def test_a_role_is_no_first_token(lab: SimpleNamespace) -> None:
     result = answer(lab, event(choice(role="assistant", content="")), event(choice(finish="stop")), lab.DONE)
-    assert (result.outcome, result.first_token_s, result.output_counted) == ("ok", None, 0)
+    assert (result.outcome, result.first_token_s, result.output_counted) == ("empty", None, 0)
 
 
 def test_deltas_of_one_read_are_merged_and_said_to_be(lab: SimpleNamespace) -> None:
@@ -143,4 +144,6 @@ def test_replies_are_dropped_when_not_asked_for(lab: SimpleNamespace) -> None:
     ],
 )
 def test_cached_tokens_in_the_shapes_servers_use(event: dict[str, object], cached: int | None) -> None:
-    assert decode(json.dumps(event).encode()).cached_tokens == cached
+    result = TurnResult()
+    Reading(result).take(json.dumps(event).encode())
+    assert result.cached_tokens == cached

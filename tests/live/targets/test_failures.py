@@ -156,7 +156,7 @@ def test_tokens_that_keep_coming_do_not_time_out_between(lab: SimpleNamespace) -
         for _ in range(8):
             await asyncio.sleep(0.1)
             await peer.chunk(lab.delta("a"))
-        await peer.chunk(lab.DONE)
+        await peer.chunk(lab.delta("", finish_reason="stop"), lab.DONE)
         await peer.send(b"0\r\n\r\n")
 
     result = lab.ask(script, timeouts={**LONG, "first_token_s": 0.4, "between_tokens_s": 0.4})
@@ -165,7 +165,7 @@ def test_tokens_that_keep_coming_do_not_time_out_between(lab: SimpleNamespace) -
 
 def test_what_comes_after_done_does_no_harm(lab: SimpleNamespace) -> None:
     for end in ("reset", "close", "hang"):
-        result = lab.ask(after(lab, lab.delta("a"), lab.DONE, end=end), timeouts=SHORT)
+        result = lab.ask(after(lab, lab.delta("a", finish_reason="stop"), lab.DONE, end=end), timeouts=SHORT)
         assert (result.outcome, result.error) == ("ok", None)
 
 
@@ -191,6 +191,7 @@ def test_refused(lab: SimpleNamespace) -> None:
 
 def test_a_name_that_nobody_knows_is_unreachable(lab: SimpleNamespace) -> None:
     assert ask_at(lab, "http://swarm.invalid:80").outcome == "unreachable"
+    assert ask_at(lab, f"http://{'x' * 70}.invalid:80").outcome == "unreachable"
 
 
 def test_no_connection_in_time(lab: SimpleNamespace) -> None:

@@ -37,7 +37,7 @@ def test_a_connection_closed_while_idle_is_replaced_unseen(lab: SimpleNamespace)
     async def one_turn_each(peer: Any) -> None:
         await peer.request()
         await peer.send(lab.SSE_HEAD)
-        await peer.chunk(lab.delta("a"), lab.DONE)
+        await peer.chunk(lab.delta("a", finish_reason="stop"), lab.DONE)
         await peer.send(b"0\r\n\r\n")
 
     async def main() -> list[Any]:
@@ -58,7 +58,7 @@ def test_a_connection_that_dies_under_a_request_is_replaced(lab: SimpleNamespace
         """Take a second request on the first connection only to drop it, as a server's idle timer may."""
         await peer.request()
         await peer.send(lab.SSE_HEAD)
-        await peer.chunk(lab.delta("a"), lab.DONE)
+        await peer.chunk(lab.delta("a", finish_reason="stop"), lab.DONE)
         await peer.send(b"0\r\n\r\n")
         await peer.request()
         peer.reset() if how == "reset" else peer.close()
@@ -79,7 +79,7 @@ def test_a_server_that_answers_nobody_fails_on_the_new_connection_too(lab: Simpl
         await peer.request()
         if peer.number == 0:
             await peer.send(lab.SSE_HEAD)
-            await peer.chunk(lab.delta("a"), lab.DONE)
+            await peer.chunk(lab.delta("a", finish_reason="stop"), lab.DONE)
             await peer.send(b"0\r\n\r\n")
             await peer.request()
         peer.reset()
@@ -97,7 +97,7 @@ def test_bytes_that_nobody_asked_for_end_the_connection(lab: SimpleNamespace) ->
     async def script(peer: Any) -> None:
         await peer.request()
         await peer.send(lab.SSE_HEAD)
-        await peer.chunk(lab.delta("a"), lab.DONE)
+        await peer.chunk(lab.delta("a", finish_reason="stop"), lab.DONE)
         await peer.send(b"0\r\n\r\n")
         await asyncio.sleep(0.02)
         await peer.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
@@ -136,7 +136,7 @@ def test_a_slow_reader_gets_the_whole_body(lab: SimpleNamespace) -> None:
             await asyncio.sleep(0.005)
         found.append(body)
         await peer.send(lab.SSE_HEAD)
-        await peer.chunk(lab.delta("a"), lab.DONE)
+        await peer.chunk(lab.delta("a", finish_reason="stop"), lab.DONE)
         await peer.send(b"0\r\n\r\n")
 
     turn = lab.make_turn(lab.make_turn().prompt.extend(4_000_000))
