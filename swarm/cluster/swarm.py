@@ -107,7 +107,7 @@ class Swarm:
             )
         )
         source = open_source(experiment.workload, experiment.seed, scripts)
-        self._pacing = pacing_of(experiment.load, source.count, experiment.seed)
+        self._pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
         self._hosts_count = host_count(
             experiment, self._pacing.slots, int(ray.cluster_resources().get("CPU", 1))
         )

@@ -121,7 +121,7 @@ def _driven(
 
     def begin_with_scripts() -> None:
         begin()
-        folder.write_left_out(left_out(scripts))
+        folder.write_left_out(left_out(experiment, scripts))
 
     with ray_session(name=run_id):
         interrupts.heed()

@@ -51,7 +51,7 @@ def _simulated(
     material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
     settled = simulate(experiment, material, watch)
     folder.write_run(experiment, origin)
-    folder.write_left_out(left_out(material))
+    folder.write_left_out(left_out(experiment, material))
     return settled, facts_of(experiment, run_id=run_id, mode="simulate", is_emulated=True)
 
 

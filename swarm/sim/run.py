@@ -44,7 +44,7 @@ class Watch(Protocol):
 def simulate(experiment: Experiment, scripts: Material, watch: Watch | None = None) -> Results:
     """Run an experiment in virtual time; the same experiment and seed give the same result to the byte."""
     source = open_source(experiment.workload, experiment.seed, scripts)
-    pacing = pacing_of(experiment.load, source.count, experiment.seed)
+    pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
     book = Book(experiment, source, pacing, watch)
     fleet = build_fleet(experiment.fleet)
     gate = experiment.load.admission

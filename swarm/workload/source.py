@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from swarm.config.experiment import Experiment
 from swarm.config.profile import ProfileFile
 from swarm.config.read import read_profile
 from swarm.config.workload import ProfileConfig, PromptSetConfig, ReplayConfig, SyntheticConfig, Workload
@@ -23,6 +24,7 @@ from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
 from swarm.workload.profile.script import script_of
 from swarm.workload.recorded import RecordedSession
 from swarm.workload.script import SessionScript, Trie, compile_session
+from swarm.workload.unplayed import unplayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Source(Protocol):
 
     count: int | None
     """How many sessions there are; None: as many as are asked for."""
+    arrivals_s: tuple[float, ...]
+    """When each was recorded to start; empty where they are not recorded, or played more than once."""
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
@@ -81,6 +85,7 @@ class SyntheticSource:
     """Sessions of the synthetic coding agent."""
 
     count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: SyntheticConfig, seed: int) -> None:
         self._config = config
@@ -95,6 +100,7 @@ class PromptSetSource:
     """Sessions that ask the prompts of a fixed set."""
 
     count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: PromptSetConfig, seed: int) -> None:
         self._config = config
@@ -119,6 +125,8 @@ class ReplaySource:
             order = stream(seed, "replay-order", "").permutation(len(scripts))
         self._order = [int(k) for k in order]
         self.count: int | None = None if config.repeat else len(scripts)
+        starts_s = () if config.repeat else (scripts[k].start_s * config.time_scale for k in self._order)
+        self.arrivals_s = tuple(starts_s)
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
@@ -130,6 +138,7 @@ class ProfileSource:
     """Sessions drawn from a profile, the ones that `swarm generate` writes for the same seed."""
 
     count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: ProfileConfig, seed: int, material: ProfileMaterial) -> None:
         shared = material.profile.subagents
@@ -210,9 +219,10 @@ def check_source(config: Workload) -> None:
             pass
 
 
-def left_out(material: Material) -> list[str]:
-    """Return in words what of a workload's files is not played."""
-    return [str(part) for part in material if isinstance(part, LeftOut)]
+def left_out(experiment: Experiment, material: Material) -> list[str]:
+    """Return in words what of a workload's files is not played, or not as it was recorded."""
+    broken = [str(part) for part in material if isinstance(part, LeftOut)]
+    return broken + unplayed(experiment, [part for part in material if isinstance(part, SessionScript)])
 
 
 def _recorded_scripts(config: ReplayConfig) -> Material:

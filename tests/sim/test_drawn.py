@@ -120,7 +120,9 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
     config = drawn(seed)
     try:
         source = open_source(config.workload, config.seed, ())
-        book = Book(config, source, pacing_of(config.load, source.count, config.seed), None)
+        book = Book(
+            config, source, pacing_of(config.load, source.count, config.seed, source.arrivals_s), None
+        )
         kernel = Kernel(
             Audited(build_fleet(config.fleet)),
             book,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from swarm.config.experiment import Experiment
 from swarm.config.workload import ReplayConfig
 from swarm.errors import TraceError
 from swarm.workload.formats import FORMATS
@@ -32,4 +33,5 @@ def test_a_broken_session_ends_a_replay_unless_it_is_to_be_skipped(tmp_path: Pat
     skipping = ReplayConfig(path=tmp_path, on_broken="skip")
     material = load_scripts(skipping, 1, 1)
     assert open_source(skipping, 1, material).count == 1
-    assert left_out(material) == ["left out 1 broken part of workload.path: a.jsonl:2, session"]
+    experiment = Experiment(name="replayed", workload=skipping)
+    assert left_out(experiment, material) == ["left out 1 broken part of workload.path: a.jsonl:2, session"]
