@@ -15,6 +15,7 @@ from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
 from swarm.errors import RunError, UsageError
 from swarm.interrupts import Interrupts
+from swarm.live.targets.usable import check_target
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
 from swarm.records.journal import read_batches
@@ -26,6 +27,7 @@ from swarm.workload.source import left_out, load_scripts
 
 def run_live(experiment: Experiment, out: str | None) -> int:
     """Carry out an experiment; return the exit code."""
+    check_target(experiment.target)
     started = datetime.now(UTC)
     run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}"
     url = None
@@ -59,6 +61,7 @@ def resume_live(path: Path) -> int:
             f"--resume {path}: only live runs can be gone on with; this one is {data.get('mode')!r}"
         )
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
+    check_target(experiment.target)
     with Interrupts() as interrupts:
         code = _carry_out(
             experiment, folder, interrupts, lambda: None, run_id=data["run_id"], before=before_of(folder)
