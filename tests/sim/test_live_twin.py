@@ -176,7 +176,7 @@ def test_many_under_eviction_follow_from_their_times_and_lie_among_simulations(t
 def asked_again(**fleet: object) -> Experiment:
     """Return an agent that asks 24 prompts of 512 tokens at random, of which a pool holds a third."""
     data = experiment(
-        agents=1, sessions=150, kv_capacity_tokens=4096, replies="planned", ramp_s=0.1
+        agents=1, sessions=100, kv_capacity_tokens=4096, replies="planned", ramp_s=0.1
     ).model_dump()
     data["workload"] = {
         "kind": "prompt_set",
