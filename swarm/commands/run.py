@@ -21,6 +21,7 @@ from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
 from swarm.live.driver.recovered import Recovered, recover
+from swarm.live.targets.usable import check_target
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
 from swarm.records.journal import read_batches
@@ -28,11 +29,12 @@ from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RUN, RunFolder
 from swarm.report.run.terminal import Live
 from swarm.urls import check_writable, fetched, is_url, upload, url_of
-from swarm.workload.source import load_scripts
+from swarm.workload.source import left_out, load_scripts
 
 
 def run_live(experiment: Experiment, out: str | None) -> int:
     """Carry out an experiment; return the exit code."""
+    check_target(experiment.target)
     started = datetime.now(UTC)
     run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}"
     url = None
@@ -66,6 +68,7 @@ def resume_live(path: Path) -> int:
             f"--resume {path}: only live runs can be gone on with; this one is {data.get('mode')!r}"
         )
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
+    check_target(experiment.target)
     with Interrupts() as interrupts:
         code = _carry_out(
             experiment,
@@ -133,7 +136,7 @@ def _driven(
 
     def begin_with_scripts() -> None:
         begin()
-        folder.write_left_out(list(scripts.notes))
+        folder.write_left_out(left_out(experiment, scripts))
 
     with ray_session(name=run_id):
         interrupts.heed()

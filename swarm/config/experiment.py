@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from swarm.config.cache_model import CacheModelConfig
 from swarm.config.fleet import FleetConfig
-from swarm.config.load import LoadConfig
+from swarm.config.load import LoadConfig, RecordedShape
 from swarm.config.slo import COMPLETIONS, ObjectiveConfig
 from swarm.config.strict import Strict
 from swarm.config.sweep import SweepConfig
@@ -84,6 +84,23 @@ class Experiment(Strict):
         for objective in self.slo:
             if objective.metric in COMPLETIONS:
                 raise ValueError(f"load.search judges requests: it cannot hold {objective.metric}")
+        return self
+
+    @model_validator(mode="after")
+    def _arrives_as_recorded(self) -> Self:
+        if not isinstance(self.load.shape, RecordedShape):
+            return self
+        workload = self.workload
+        if not isinstance(workload, ReplayConfig):
+            raise ValueError(
+                f"load.shape recorded: a {workload.kind} workload has no recorded arrivals: use kind arrivals"
+            )
+        if workload.repeat:
+            raise ValueError("load.shape recorded: each session arrives once: remove workload.repeat")
+        if workload.start != "beginning":
+            raise ValueError(
+                f"load.shape recorded: workload.start: {workload.start} is another start: remove it"
+            )
         return self
 
     @model_validator(mode="after")

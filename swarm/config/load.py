@@ -51,7 +51,15 @@ class ArrivalsShape(Strict):
     burst: int = Field(1, ge=1, description="sessions that arrive at one time; 1: a Poisson process")
 
 
-Shape = Annotated[RampShape | StepsShape | ScheduleShape | ArrivalsShape, Field(discriminator="kind")]
+class RecordedShape(Strict):
+    """Sessions that arrive when they were recorded to, from the first one on; `load.agents` is no bound."""
+
+    kind: Literal["recorded"] = "recorded"
+
+
+Shape = Annotated[
+    RampShape | StepsShape | ScheduleShape | ArrivalsShape | RecordedShape, Field(discriminator="kind")
+]
 
 
 class SearchConfig(Strict):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from swarm.config.base_url import base_url
 from swarm.config.strict import Strict
 
 Api = Literal["chat", "completions", "token_ids"]
@@ -75,11 +77,44 @@ class HealthConfig(Strict):
     aside_s: float = Field(default=5.0, gt=0)
 
 
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""A header's name (RFC 9110 5.6.2)."""
+_WHOLE_URL = re.compile(r"https?://[^\s/?#]+(/\S*)?")
+_SECRET = re.compile(
+    r"(^|[-_])(authorization|api-?key|key|token|secret|password|cookie|credentials?|signature)$",
+    re.IGNORECASE,
+)
+_NO_SECRETS = ("idempotency-key",)
+_OWN_HEADERS = (
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "accept-encoding",
+)
+_LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_OWN_MEMBERS = ("messages", "prompt", "model", "stream", "stream_options")
+
+Omitted = Literal["model", "stream_options", "max_tokens", "min_tokens", "ignore_eos"]
+
+
+class AuthConfig(Strict):
+    """A key in a header of another name."""
+
+    header: str = Field(default="Authorization", pattern=f"^{HEADER.pattern}$")
+    env: str = Field(min_length=1)
+    """The *name* of the environment variable that holds the key."""
+
+
 class TargetConfig(Strict):
     """An OpenAI-compatible endpoint, or several that serve the same model."""
 
     urls: tuple[str, ...] = ()
-    """Base URLs with or without `/v1`; none: the run starts the emulated provider and drives that."""
+    """Base URLs with or without `/v1`, or another version that the API has; a whole URL, that ends in
+    `/chat/completions` or `/completions`, is taken as it is. None: the run starts the emulated provider."""
+    path: str | None = Field(default=None, pattern=r"^/[!-~]*$")
+    """Of requests, under the base URL: `/openai/deployments/NAME/chat/completions?api-version=...`."""
     routing: RoutingName = "session_affine"
     """How turns are spread over several URLs; `session_affine` keeps a session at one while it is healthy."""
     weights: tuple[float, ...] = ()
@@ -92,15 +127,21 @@ class TargetConfig(Strict):
     """null: the first that `/v1/models` lists."""
     api: Api = "chat"
     api_key_env: str | None = None
-    """The *name* of the environment variable that holds the key."""
+    """The *name* of the environment variable that holds the key, sent as `Authorization: Bearer KEY`."""
+    auth: AuthConfig | None = None
+    """The same for a key in another header, such as `{header: api-key, env: NAME}`: sent as it is."""
     session_header: str = Field(default="X-Session-ID", pattern=r"^[A-Za-z0-9-]+$")
     parent_header: str = Field(default="X-Parent-Session-ID", pattern=r"^[A-Za-z0-9-]+$")
     headers: dict[str, str] = Field(default_factory=dict)
-    """More headers for every request; keys do not belong here."""
+    """More headers for every request; keys do not belong here, as they would stand in run.yaml."""
     exact_output: bool = True
     """Send `ignore_eos` and `min_tokens`, which vLLM and SGLang honour; plain OpenAI refuses them."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """More members of every request body, such as sampling settings."""
+    max_tokens_member: str = Field(default="max_tokens", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """What the server calls a reply's length: some want `max_completion_tokens`."""
+    omit: tuple[Omitted, ...] = ()
+    """Members that a server refuses: left out. Without `stream_options` it may report no usage."""
     bytes_per_token: float | None = Field(default=None, ge=1.0, le=16.0)
     """Bytes of text sent for a planned token; 4 is exact on the emulated provider. null: measured before the
     run, from the usage that a few requests come back with; 4 where the server reports none."""
@@ -118,6 +159,60 @@ class TargetConfig(Strict):
     timeouts: TimeoutConfig = TimeoutConfig()
     retry: RetryConfig = RetryConfig()
     limits: LimitConfig = LimitConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _urls_are_urls(cls, data: Any) -> Any:
+        """Check each URL, and write it with its scheme."""
+        urls = data.get("urls") if isinstance(data, dict) else None
+        if not isinstance(urls, list | tuple) or not all(isinstance(url, str) for url in urls):
+            return data
+        for url in urls:
+            base_url(url)
+        return {**data, "urls": tuple(url if "://" in url else f"http://{url}" for url in urls)}
+
+    @model_validator(mode="after")
+    def _metrics_have_whole_urls(self) -> Self:
+        for url in self.metrics_urls:
+            if not _WHOLE_URL.fullmatch(url):
+                raise ValueError(f"metrics_urls: {url!r} is no URL in full, such as http://HOST:PORT/metrics")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_not_here(self) -> Self:
+        if self.auth is not None and self.api_key_env is not None:
+            raise ValueError("api_key_env and auth both name a key: keep one")
+        for name, value in self.headers.items():
+            if not HEADER.fullmatch(name):
+                raise ValueError(f"headers: {name!r} is no header's name")
+            is_secret = _SECRET.search(name) and name.lower() not in _NO_SECRETS
+            if is_secret or value.lower().startswith("bearer "):
+                raise ValueError(
+                    f"headers: {name!r} looks like a key, which would stand in run.yaml: put it into an "
+                    f"environment variable NAME, and set target.auth: {{header: {name}, env: NAME}}"
+                )
+            if name.lower() in _OWN_HEADERS:
+                raise ValueError(f"headers: {name!r} is written by Swarm itself: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _members_stand_once(self) -> Self:
+        if "max_tokens" not in self.omit:
+            lengths = [name for name in (self.max_tokens_member, *_LENGTHS) if name in self.extra_body]
+            if lengths:
+                raise ValueError(
+                    f"extra_body: {lengths[0]!r} would stand beside the planned length: remove it; "
+                    f"where the server calls the length so, set target.max_tokens_member: {lengths[0]}"
+                )
+        own = {*_OWN_MEMBERS, *(("min_tokens", "ignore_eos") if self.exact_output else ())}
+        own |= {"return_token_ids"} if self.api == "token_ids" else set()
+        twice = sorted((own - set(self.omit)) & set(self.extra_body))
+        if twice:
+            raise ValueError(
+                f"extra_body: {twice[0]!r} is written by Swarm itself: remove it; where the server refuses "
+                f"Swarm's, target.omit leaves out {', '.join(get_args(Omitted))}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _weights_fit_the_urls(self) -> Self:

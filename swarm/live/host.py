@@ -57,7 +57,9 @@ class Host:
         self._plan = plan
         experiment = plan.experiment
         self._source = open_source(experiment.workload, experiment.seed, scripts)
-        self._pacing = pacing_of(experiment.load, self._source.count, experiment.seed)
+        self._pacing = pacing_of(
+            experiment.load, self._source.count, experiment.seed, self._source.arrivals_s
+        )
         self._target = OpenAITarget(config=experiment.target, seed=experiment.seed)
         self._lag = LoopLag()
         self._ledger: HostLedger | None = None

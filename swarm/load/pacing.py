@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swarm.config.load import ArrivalsShape, LoadConfig
-from swarm.load.shapes import Shape, Span, shape_of
+from swarm.config.load import ArrivalsShape, LoadConfig, RecordedShape
+from swarm.load.shapes import Arrivals, Shape, Span, shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,9 @@ class Pacing:
         return self.shape.spans(slot)
 
     def start_s(self, slot: int) -> float:
-        """Return when the slot is first needed; 0 where that is not planned."""
+        """Return when a slot from this one on is first needed; 0 where that is not planned."""
+        if isinstance(self.shape, Arrivals):
+            return min(self.shape.times_s[slot:], default=0.0)
         spans = self.spans(slot)
         return spans[0].start_s if spans else 0.0
 
@@ -46,13 +49,18 @@ class Pacing:
         return index
 
 
-def pacing_of(load: LoadConfig, sessions_count: int | None, seed: int) -> Pacing:
-    """Return the plan of a load over a workload of `sessions_count` sessions (None: unlimited)."""
+def pacing_of(
+    load: LoadConfig, sessions_count: int | None, seed: int, arrivals_s: Sequence[float] = ()
+) -> Pacing:
+    """Return the plan of a load over a workload of `sessions_count` sessions (None: unlimited).
+
+    `arrivals_s`: when each of them was recorded to start, in their order.
+    """
     limits = [limit for limit in (load.sessions_max, sessions_count) if limit is not None]
     sessions_max = min(limits) if limits else None
     return Pacing(
-        shape=shape_of(load, sessions_max, seed),
+        shape=shape_of(load, sessions_max, seed, arrivals_s),
         duration_s=load.duration_s,
         sessions_max=sessions_max,
-        replaces=load.replace and not isinstance(load.shape, ArrivalsShape),
+        replaces=load.replace and not isinstance(load.shape, ArrivalsShape | RecordedShape),
     )

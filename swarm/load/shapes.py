@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from swarm.config.load import ArrivalsShape, LoadConfig, RampShape, ScheduleShape, StepsShape
+from swarm.config.load import ArrivalsShape, LoadConfig, RampShape, RecordedShape, ScheduleShape, StepsShape
 from swarm.errors import ConfigError
 from swarm.streams import stream
 
@@ -135,7 +136,23 @@ def arrival_times(shape: ArrivalsShape, duration_s: float, seed: int) -> tuple[f
         times += [at_s] * shape.burst
 
 
-def shape_of(load: LoadConfig, agents_max: int | None, seed: int) -> Shape:
+def recorded_times(arrivals_s: Sequence[float]) -> tuple[float, ...]:
+    """Return when recorded sessions arrive, from the first one on.
+
+    Raises:
+        ConfigError: They were not recorded.
+    """
+    first_s = min(arrivals_s, default=0.0)
+    times = tuple(at_s - first_s for at_s in arrivals_s)
+    if len(times) > 1 and not any(times):
+        raise ConfigError(
+            f"load.shape recorded: the {len(times)} sessions of workload.path state no arrivals: the times "
+            "of each count from its own start; use kind arrivals or ramp"
+        )
+    return times
+
+
+def shape_of(load: LoadConfig, agents_max: int | None, seed: int, arrivals_s: Sequence[float]) -> Shape:
     """Return the shape of a load whose sessions are at most `agents_max`."""
 
     def bounded(count: int) -> int:
@@ -157,3 +174,5 @@ def shape_of(load: LoadConfig, agents_max: int | None, seed: int) -> Shape:
         case ArrivalsShape():
             assert load.duration_s is not None
             return Arrivals(arrival_times(load.shape, load.duration_s, seed)[:agents_max])
+        case RecordedShape():
+            return Arrivals(recorded_times(arrivals_s[:agents_max]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What one client can make the server hold, and how long it can make it wait."""
+    """What clients can make the server hold, and how long one can make it wait."""
 
     header_bytes_max: int
     body_bytes_max: int
@@ -25,6 +25,8 @@ class ServerLimits:
     output_tokens_max: int
     output_tokens_default: int
     """Reply length where the client names none."""
+    remembered_bytes_max: int
+    """Fingerprints of content that no memory of the fleet holds any longer, kept to say why it does not."""
 
 
 LIMITS = ServerLimits(
@@ -38,4 +40,5 @@ LIMITS = ServerLimits(
     write_buffer_bytes_max=4 * 1024**2,
     output_tokens_max=262_144,
     output_tokens_default=128,
+    remembered_bytes_max=256 * 1024**2,
 )

@@ -57,7 +57,9 @@ class Provider:
         self._journal = journal
         self._fleet = build_fleet(config)
         self._prints = Fingerprints(block_tokens=config.block_tokens)
-        self._trie = ContentTrie(block_tokens=config.block_tokens)
+        self._trie = ContentTrie(
+            block_tokens=config.block_tokens, remembered_bytes_max=limits.remembered_bytes_max
+        )
         self._meter = Meter()
         self._connections: dict[Connection, None] = {}
         self._driver: Driver | None = None

@@ -3,21 +3,38 @@
 Contents are the fingerprints of their blocks; a branch holds those of its own stretch and is a node of the
 tree. What has been sent once is found again, whoever sends it; what is new extends the branch that it
 continues, or branches off where it differs. So a conversation stays one node, however many turns it has.
+
+What no memory holds any longer is remembered up to a bound, oldest first out: when it is sent again, the
+fleet must know that it was there before to say why it is not any more.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from swarm.context.tree import Node
 from swarm.provider.fingerprints import PRINT_BYTES
 
+BRANCH_BYTES = 8192
+"""What a remembered branch counts beside its fingerprints: 2 KiB of memory, and some ten objects that the
+garbage collector walks over while all streams wait; so short prompts are not remembered by the million."""
+
 
 class Branch:
     """The stretch of blocks from `start` on that one node owns."""
 
-    __slots__ = ("branches", "is_cut", "is_doubted", "key", "node", "parent", "prints", "start")
+    __slots__ = (
+        "branches",
+        "is_cut",
+        "is_doubted",
+        "key",
+        "node",
+        "parent",
+        "prints",
+        "remembered_bytes",
+        "start",
+    )
 
     def __init__(self, node: Node, parent: Branch | None, key: bytes, start: int, prints: bytes) -> None:
         self.node = node
@@ -30,6 +47,8 @@ class Branch:
         """Some of it was held by nobody when last looked at."""
         self.is_cut = False
         """What followed was forgotten: nothing may follow on this node, as it could be something else."""
+        self.remembered_bytes = 0
+        """What it is counted as while some of it is held by nobody and remembered; else 0."""
         self.branches: dict[bytes, Branch] = {}
         """By the place and fingerprint of their first block."""
 
@@ -40,20 +59,24 @@ class Branch:
 
 
 class ContentTrie:
-    """All content that somebody may still hold."""
+    """All content that somebody may still hold, and of the rest as much as there is room to remember."""
 
-    def __init__(self, *, block_tokens: int) -> None:
+    def __init__(self, *, block_tokens: int, remembered_bytes_max: int) -> None:
         self._block_tokens = block_tokens
+        self._remembered_bytes_max = remembered_bytes_max
         self._roots: dict[bytes, Branch] = {}
         self._names_count = 0
         self._turn: deque[Branch] = deque()
-        """All branches, the next to be looked at first."""
+        """The branches that somebody may hold, the next to be looked at first."""
+        self._remembered: OrderedDict[Branch, None] = OrderedDict()
+        """The others: those of which some is held by nobody, the one that was found so first in front."""
+        self.remembered_bytes = 0
         self.blocks_count = 0
         """Fingerprints held."""
 
     def __len__(self) -> int:
         """Return how many branches there are."""
-        return len(self._turn)
+        return len(self._turn) + len(self._remembered)
 
     def place(self, kind: bytes, prints: bytes) -> Node:
         """Return the node on which content ends, from now on known; `kind` keeps ids and text apart."""
@@ -65,6 +88,8 @@ class ContentTrie:
             branch = self._roots[first] = self._branch(None, first, 0, prints)
             return branch.node
         while True:
+            if branch.remembered_bytes:
+                self._recall(branch)
             own = branch.prints
             at = branch.start * PRINT_BYTES
             rest = memoryview(prints)[at:]
@@ -85,7 +110,7 @@ class ContentTrie:
             return below.node
 
     def forget(self, held_tokens: Callable[[Node], int], count: int) -> None:
-        """Look at the next `count` branches in turn and forget what nobody holds of them.
+        """Look at the next `count` branches in turn; forget what is beyond the bound of what nobody holds.
 
         `held_tokens` says up to where somebody holds a node's content. What is on its way between two
         memories is held by neither, so a branch must be found so twice.
@@ -93,18 +118,61 @@ class ContentTrie:
         turn = self._turn
         for _ in range(min(count, len(turn))):
             branch = turn.popleft()
-            held = held_tokens(branch.node) // self._block_tokens
-            kept = max(held, *(below.start for below in branch.branches.values()), 0) - branch.start
-            if kept * PRINT_BYTES >= len(branch.prints):
+            if self._kept_blocks(branch, held_tokens) * PRINT_BYTES >= len(branch.prints):
                 branch.is_doubted = False
-            elif not branch.is_doubted:
-                branch.is_doubted = True
-            elif kept <= 0 and not branch.branches:
-                self._drop(branch)
+            elif branch.is_doubted:
+                self._remember(branch)
                 continue
             else:
-                self._cut(branch, max(kept, 1))
+                branch.is_doubted = True
             turn.append(branch)
+        while self.remembered_bytes > self._remembered_bytes_max:
+            self._forget_oldest(held_tokens)
+
+    def audit(self) -> None:
+        """Check that what is remembered is counted, and within its bound."""
+        assert self.remembered_bytes == sum(branch.remembered_bytes for branch in self._remembered)
+        assert self.remembered_bytes <= self._remembered_bytes_max
+        held = sum(len(branch.prints) for branch in (*self._turn, *self._remembered))
+        assert held == self.blocks_count * PRINT_BYTES
+
+    def _kept_blocks(self, branch: Branch, held_tokens: Callable[[Node], int]) -> int:
+        """Return how many blocks of a branch are held, or lead to content that may be."""
+        held = held_tokens(branch.node) // self._block_tokens
+        below = (each.start for each in branch.branches.values() if not each.remembered_bytes)
+        return max(held, *below, 0) - branch.start
+
+    def _remember(self, branch: Branch) -> None:
+        """Count a branch among those that nobody holds as they are."""
+        branch.is_doubted = False
+        branch.remembered_bytes = len(branch.prints) + BRANCH_BYTES
+        self.remembered_bytes += branch.remembered_bytes
+        self._remembered[branch] = None
+
+    def _recall(self, branch: Branch) -> None:
+        """Count a branch among those that somebody may hold."""
+        self.remembered_bytes -= branch.remembered_bytes
+        branch.remembered_bytes = 0
+        del self._remembered[branch]
+        self._turn.append(branch)
+
+    def _forget_oldest(self, held_tokens: Callable[[Node], int]) -> None:
+        """Forget what nobody holds of the branch that was remembered first.
+
+        One that leads to others that are remembered stays behind them.
+        """
+        branch = next(iter(self._remembered))
+        kept = self._kept_blocks(branch, held_tokens)
+        self._recall(branch)
+        leads = max((below.start - branch.start for below in branch.branches.values()), default=0)
+        if kept <= 0 and not branch.branches:
+            self._turn.pop()
+            self._drop(branch)
+            return
+        self._cut(branch, max(kept, leads, 1))
+        if kept < leads:
+            self._turn.pop()
+            self._remember(branch)
 
     def _branch(self, parent: Branch | None, key: bytes, start: int, prints: bytes) -> Branch:
         self._names_count += 1
@@ -126,6 +194,8 @@ class ContentTrie:
         del holder[branch.key]
 
     def _cut(self, branch: Branch, blocks: int) -> None:
+        if blocks * PRINT_BYTES >= len(branch.prints):
+            return
         self.blocks_count -= len(branch.prints) // PRINT_BYTES - blocks
         del branch.prints[blocks * PRINT_BYTES :]
         branch.is_cut = True

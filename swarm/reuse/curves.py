@@ -67,7 +67,7 @@ def by_ttl(reuse: Reuse, ttl_us: int | None) -> TtlResult:
 
 
 def working_set(reuse: Reuse, ttl_us: int | None) -> Holding:
-    """Return what is held over [0, last request]: each block from a use to that use + TTL."""
+    """Return what is held from the first request to the last: each block from a use to that use + TTL."""
     requests, pieces = reuse.requests, reuse.pieces
     if len(requests.at_us) == 0:
         return Holding(np.zeros(0, np.int64), np.zeros(0, np.int64), 0.0, 0)

@@ -33,7 +33,7 @@ class Touch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """One row a request, in order of time; `number` is the caller's, and breaks ties."""
+    """One row a request, in order of time from the first on; `number` is the caller's, and breaks ties."""
 
     number: Column
     at_us: Column
@@ -118,12 +118,16 @@ class ReuseBuilder:
             for ttl_us, counts in zip(self._ttls_us, again, strict=True):
                 self._computed_max[ttl_us] = max(self._computed_max[ttl_us], 1 + int(counts.max()))
 
-    def build(self) -> Reuse:
-        """Put all requests into one order, and find what lies between uses in a shared LRU stack."""
+    def build(self, start_us: int) -> Reuse:
+        """Put all requests into one order, and find what lies between uses in a shared LRU stack.
+
+        Their instants count from `start_us`, that of the first one.
+        """
         number, *columns = (np.frombuffer(column, dtype=np.int64) for column in self._requests)
         owner, source, *sizes = (np.frombuffer(column, dtype=np.int64) for column in self._pieces)
         order = np.lexsort((number, columns[0]))
-        requests = Requests(number[order], *(column[order] for column in columns))
+        at_us, *sizes_of = (column[order] for column in columns)
+        requests = Requests(number[order], at_us - start_us, *sizes_of)
         rank = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
         rank[number[order]] = np.arange(len(order))
         by_rank = np.argsort(rank[owner], kind="stable")

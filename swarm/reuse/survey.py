@@ -29,7 +29,8 @@ TOKENS_MAX = 1 << 62
 class Surveyed:
     """All requests of a workload in file order; agents and sessions by number, absent times are NaN.
 
-    An agent's rows stand in order of time; agent numbers rise within and between sessions.
+    Times count from the first request of all: a trace may begin at any hour, or at Unix time. An agent's rows
+    stand in order of time; agent numbers rise within and between sessions.
     """
 
     session: Column
@@ -118,11 +119,12 @@ class Survey:
                 self._reuse.add(spool.touches(), spool.names, self._shared_chain_broken)
         whole = [np.frombuffer(column, dtype=np.int64) for column in self._whole]
         api_s, think_s = (np.frombuffer(column, dtype=np.float64) for column in self._times)
+        start_us = int(whole[3].min()) if len(whole[3]) else 0
         return Surveyed(
             session=whole[0],
             agent=whole[1],
             is_subagent=whole[2] > 0,
-            at_us=whole[3],
+            at_us=whole[3] - start_us,
             input_tokens=whole[4],
             output_tokens=whole[5],
             api_s=api_s,
@@ -131,7 +133,7 @@ class Survey:
             block_tokens=tuple(sorted(self._block_tokens)),
             models=dict(sorted(self._models.items())),
             subagents=self._subagents,
-            reuse=self._reuse.build(),
+            reuse=self._reuse.build(start_us),
         )
 
 

@@ -20,7 +20,7 @@ from swarm.sim.kernel import Kernel, SimulationWatch
 from swarm.sim.recorder import Recorder
 from swarm.sim.searching import SimulatedSearch
 from swarm.sim.sessions import Sessions
-from swarm.workload.source import Material, load_scripts, open_source
+from swarm.workload.source import Material, left_out, load_scripts, open_source
 
 GC_THRESHOLDS = (1_000_000, 20, 20)
 
@@ -36,13 +36,13 @@ def simulated(
         material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
     results = simulate(experiment, material, watch)
     facts = facts_of(experiment, run_id=simulated_run_id(experiment), mode="simulate", is_emulated=True)
-    return MeasuredRun(results, facts, material.notes)
+    return MeasuredRun(results, facts, tuple(left_out(experiment, material)))
 
 
 def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch | None = None) -> Results:
     """Return the rows, totals and windows of an experiment in virtual time."""
     source = open_source(experiment.workload, experiment.seed, scripts)
-    pacing = pacing_of(experiment.load, source.count, experiment.seed)
+    pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
     load, gate = experiment.load, experiment.load.admission
     fleet = build_fleet(experiment.fleet)
     recorder = Recorder(experiment)

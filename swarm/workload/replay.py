@@ -120,7 +120,7 @@ def play(
         if must_join:
             yield Join(tuple(must_join))
             must_join.clear()
-        if index > first or agent > 0:
+        if index > first or agent > 0 or (first == 0 and recorded.early_spawns):
             yield _think(plan, turn, index)
         prompt = tree.prompt(turn)
         echo = plan.echo and turn.continues

@@ -82,6 +82,8 @@ class SessionScript:
     scope: str | None
     nodes: tuple[NodeScript, ...]
     agents: tuple[AgentScript, ...]
+    start_s: float = 0.0
+    """When it was recorded to start, on a clock that its trace's sessions share."""
 
 
 class Trie:
@@ -163,13 +165,15 @@ def compile_session(session: RecordedSession, shared_trie: Trie | None) -> Sessi
     subagents = [entry for entry in session.entries if isinstance(entry, RecordedSubagent)]
     main = [entry for entry in session.entries if isinstance(entry, RecordedRequest)]
     size = session.block_tokens
-    agents = [_compile_agent("orchestrator", main, subagents, placed, size)]
-    agents += [_compile_agent("subagent", list(sub.requests), [], placed, size) for sub in subagents]
+    start_s = min((entry.t_s for entry in session.entries), default=0.0)
+    agents = [_compile_agent("orchestrator", main, subagents, placed, size, start_s)]
+    agents += [_compile_agent("subagent", list(sub.requests), [], placed, size, 0.0) for sub in subagents]
     return SessionScript(
         id=session.id,
         scope=session.namespace if shared_trie is not None else None,
         nodes=tuple(trie.nodes) if shared_trie is None else (),
         agents=tuple(agents),
+        start_s=start_s,
     )
 
 
@@ -192,7 +196,9 @@ def _compile_agent(
     subagents: Iterable[RecordedSubagent],
     placed: dict[int, int],
     block_tokens: int,
+    start_s: float,
 ) -> AgentScript:
+    """Return an agent that began at `start_s`, on the clock of its requests."""
     requests = sorted(requests, key=lambda request: request.t_s)
     starts = [request.t_s for request in requests]
     spawns: list[list[SpawnScript]] = [[] for _ in range(len(requests) + 1)]
@@ -200,7 +206,7 @@ def _compile_agent(
     """Of the sub-agents among those spawns."""
     for ordinal, sub in enumerate(subagents):
         before = sum(start <= sub.t_s for start in starts)
-        since = starts[before - 1] if before else 0.0
+        since = starts[before - 1] if before else start_s
         has_next = before < len(starts)
         joined = has_next and sub.end_s <= starts[before]
         spawns[before].append(SpawnScript(ordinal + 1, max(0.0, sub.t_s - since), joined))
@@ -220,7 +226,7 @@ def _compile_agent(
                 continues=following is not None
                 and placed[id(following)] == node
                 and following.input_tokens >= request.input_tokens + request.output_tokens,
-                gap_s=max(0.0, request.t_s - (previous.t_s if previous else 0.0)),
+                gap_s=max(0.0, request.t_s - (previous.t_s if previous else start_s)),
                 think_s=_think_s(previous, request, ends[index]),
                 api_s=previous.api_s if previous else None,
                 opened_by=_opened_by(request, index),

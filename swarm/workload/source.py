@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from swarm.config.experiment import Experiment
 from swarm.config.profile import ProfileFile
 from swarm.config.read import read_profile
 from swarm.config.workload import (
@@ -32,6 +33,7 @@ from swarm.workload.profile.script import script_of
 from swarm.workload.program import source as programs
 from swarm.workload.recorded import RecordedSession
 from swarm.workload.script import SessionScript, Trie, compile_session
+from swarm.workload.unplayed import unplayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Source(Protocol):
 
     count: int | None
     """How many sessions there are; None: as many as are asked for."""
+    arrivals_s: tuple[float, ...]
+    """When each was recorded to start; empty where they are not recorded, or played more than once."""
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
@@ -108,6 +112,7 @@ class SyntheticSource:
     """Sessions of the synthetic coding agent."""
 
     count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: SyntheticConfig, seed: int) -> None:
         self._config = config
@@ -124,6 +129,7 @@ class PromptSetSource:
     """Sessions that ask the prompts of a fixed set."""
 
     count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: PromptSetConfig, seed: int) -> None:
         self._config = config
@@ -151,6 +157,8 @@ class ReplaySource:
             order = stream(seed, "replay-order", "").permutation(len(scripts))
         self._order = [int(k) for k in order]
         self.count: int | None = None if config.repeat else len(scripts)
+        starts_s = () if config.repeat else (scripts[k].start_s * config.time_scale for k in self._order)
+        self.arrivals_s = tuple(starts_s)
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
@@ -163,6 +171,7 @@ class ProfileSource:
     """Sessions drawn from a profile, the ones that `swarm generate` writes for the same seed."""
 
     count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: ProfileConfig, seed: int, material: ProfileMaterial) -> None:
         shared = material.profile.subagents
@@ -192,6 +201,7 @@ class ProgramSource:
     """Sessions of a user's program."""
 
     count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: ProgramConfig, seed: int, folders: tuple[str, ...]) -> None:
         self._config = config
@@ -208,6 +218,7 @@ class NoSessions:
     """The source of a host that runs agents which others have started."""
 
     count: int | None = 0
+    arrivals_s: tuple[float, ...] = ()
 
     def session(self, index: int) -> Agent:
         """Refuse: there are none."""
@@ -273,6 +284,11 @@ def check_source(config: Workload, seed: int) -> None:
             programs.check_program(config, seed)
         case _:
             pass
+
+
+def left_out(experiment: Experiment, material: Material) -> list[str]:
+    """Return in words what of a workload's files is not played, or not as it was recorded."""
+    return [*material.notes, *unplayed(experiment, material.scripts)]
 
 
 def _recorded_scripts(config: ReplayConfig) -> Material:

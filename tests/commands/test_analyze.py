@@ -20,6 +20,31 @@ def analyze(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     return content
 
 
+ROWS = [(0, [1, 2, 3]), (4_000, [1, 2, 4]), (4_000, [9]), (65_000, [1, 2, 4, 5]), (200_500, [9])]
+
+
+def mooncake(path: Path, *, start_ms: int) -> Path:
+    """Write a small Mooncake trace that begins at a time."""
+    rows = [
+        {"timestamp": start_ms + at_ms, "input_length": 512 * len(ids), "output_length": 7, "hash_ids": ids}
+        for at_ms, ids in ROWS
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("start_ms", [86_400_000, 1_788_000_000_000])
+def test_a_trace_that_begins_later_has_the_same_analysis(tmp_path: Path, start_ms: int) -> None:
+    options = ("--format", "mooncake", "--ttl", "10,60,inf", "--capacity", "1024,inf")
+    at_zero = analyze(tmp_path, str(mooncake(tmp_path / "zero.jsonl", start_ms=0)), *options)
+    later = analyze(tmp_path, str(mooncake(tmp_path / "later.jsonl", start_ms=start_ms)), *options)
+    assert later == at_zero
+    assert at_zero["span_s"] == 200.5
+    # By hand, TTL 10 s: 1 and 2 for 14 s and 10 s, 4 for 20 s, 3, 5 and 9 for 10 s each.
+    held_s = 2 * (14 + 10) + 20 + 3 * 10
+    assert at_zero["ttl"][0]["working_set_mean_tokens"] == pytest.approx(512 * held_s / 200.5)
+
+
 @pytest.fixture(scope="module")
 def of_agents(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return analyze(tmp_path_factory.mktemp("agents"), str(shared_data / "agent-traces"))

@@ -250,3 +250,48 @@ def test_more_tokens_than_can_be_added_up_are_named(
 def test_generate_names_every_format_that_it_writes() -> None:
     said = CliRunner().invoke(cli.app, ["generate", "--help"], env={"COLUMNS": "200"}).output
     assert [name for name, entry in FORMATS.items() if entry.write is not None and name not in said] == []
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ({"urls": ["http://h:99999"]}, "target.urls: 'http://h:99999' has no valid port"),
+        ({"urls": ["ftp://h"]}, "is not a base URL"),
+        ({"urls": ["http://h"], "api_key_env": "SWARM_NO_SUCH_KEY"}, "SWARM_NO_SUCH_KEY"),
+        (
+            {"urls": ["https://h"], "ca_file": "/nowhere/ca.pem"},
+            "target.ca_file: /nowhere/ca.pem cannot be used",
+        ),
+        ({"urls": ["http://h"], "tokenizer": "/nowhere/tokenizer.json"}, "target.tokenizer"),
+        ({"headers": {"api-key": "opensesame"}}, "set target.auth: {header: api-key, env: NAME}"),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_refused_before_anything_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    target: dict[str, Any],
+    reason: str,
+) -> None:
+    arguments = [command, experiment(tmp_path / "e.json", target=target)]
+    arguments += ["--out", tmp_path / "out"] if command == "run" else []
+    assert run(monkeypatch, *arguments) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert "opensesame" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_validate_refuses_arrivals_that_were_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [{"t": 0, "in": 64, "hash_ids": [1]}]
+    (tmp_path / "traces").mkdir()
+    for name in ("a", "b"):
+        trace(tmp_path / "traces" / f"{name}.json", *asked)
+    workload = {"kind": "replay", "path": str(tmp_path / "traces"), "format": "weka"}
+    load = {"shape": {"kind": "recorded"}, "duration_s": 60}
+    assert run(monkeypatch, "validate", experiment(tmp_path / "e.json", workload=workload, load=load)) == 2
+    assert "state no arrivals" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 
 from swarm.config.experiment import Experiment
 from swarm.config.load import ArrivalsShape, LoadConfig
+from swarm.errors import ConfigError
 from swarm.load.pacing import pacing_of
 from swarm.load.shapes import arrival_times
 from swarm.sim.run import simulate
@@ -110,3 +111,33 @@ def test_sessions_that_arrive_are_not_replaced() -> None:
 def test_a_load_that_makes_no_sense_is_refused(load: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"load|points|agents"):
         LoadConfig.model_validate(load)
+
+
+@pytest.mark.parametrize(
+    ("arrivals_s", "sessions_max", "expected"),
+    [
+        ((5.0, 9.0, 30.0), None, [0.0, 4.0, 25.0]),
+        ((1.76e9, 1.76e9 + 3), None, [0.0, 3.0]),
+        ((30.0, 5.0, 9.0), 2, [25.0, 0.0]),
+        ((7.0,), None, [0.0]),
+    ],
+)
+def test_recorded_sessions_arrive_from_the_first_one_on(
+    arrivals_s: tuple[float, ...], sessions_max: int | None, expected: list[float]
+) -> None:
+    load = LoadConfig.model_validate(
+        {"shape": {"kind": "recorded"}, "sessions_max": sessions_max, "agents": 1}
+    )
+    pacing = pacing_of(load, len(arrivals_s), 1, arrivals_s)
+    assert [pacing.spans(slot)[0].start_s for slot in range(pacing.slots)] == expected
+    assert pacing.session_index(0, 1) is None
+    # A host whose share begins with a slot is there before any later slot needs one.
+    assert [pacing.start_s(slot) for slot in range(pacing.slots)] == [
+        min(expected[slot:]) for slot in range(pacing.slots)
+    ]
+
+
+def test_sessions_without_recorded_arrivals_cannot_arrive_as_recorded() -> None:
+    load = LoadConfig.model_validate({"shape": {"kind": "recorded"}})
+    with pytest.raises(ConfigError, match=r"the 2 sessions of .* state no arrivals"):
+        pacing_of(load, 2, 1, (0.0, 0.0))

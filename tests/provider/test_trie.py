@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from swarm.context.tree import Node
 from swarm.kvcache.blocks import spans
 from swarm.provider.fingerprints import PRINT_BYTES, Fingerprints
-from swarm.provider.trie import ContentTrie
+from swarm.provider.trie import BRANCH_BYTES, ContentTrie
 
 BLOCK_TOKENS = 2
 CONTENTS = st.lists(st.integers(0, 1), min_size=1, max_size=12)
@@ -28,7 +28,7 @@ def names_of(node: Node, blocks: int) -> list[tuple[Node, int]]:
 @given(st.lists(CONTENTS, max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_two_blocks_have_one_name_exactly_if_their_prefixes_are_the_same(contents: list[list[int]]) -> None:
-    trie = ContentTrie(block_tokens=BLOCK_TOKENS)
+    trie = ContentTrie(block_tokens=BLOCK_TOKENS, remembered_bytes_max=0)
     prefix_of: dict[tuple[Node, int], tuple[int, ...]] = {}
     name_of: dict[tuple[int, ...], tuple[Node, int]] = {}
     for content in contents:
@@ -40,12 +40,15 @@ def test_two_blocks_have_one_name_exactly_if_their_prefixes_are_the_same(content
     assert trie.blocks_count == len(name_of)
 
 
-@given(st.lists(st.tuples(CONTENTS, st.integers(0, 12), st.integers(0, 3)), max_size=60))
-@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(CONTENTS, st.integers(0, 12), st.integers(0, 3)), max_size=60),
+    st.sampled_from([0, 2 * BRANCH_BYTES, 4 * BRANCH_BYTES]),
+)
+@settings(max_examples=300, deadline=None)
 def test_what_is_forgotten_is_never_taken_for_something_else(
-    steps: list[tuple[list[int], int, int]],
+    steps: list[tuple[list[int], int, int]], remembered_bytes_max: int
 ) -> None:
-    trie = ContentTrie(block_tokens=BLOCK_TOKENS)
+    trie = ContentTrie(block_tokens=BLOCK_TOKENS, remembered_bytes_max=remembered_bytes_max)
     prefix_of: dict[tuple[Node, int], tuple[int, ...]] = {}
     for content, held_blocks, looks in steps:
         node = trie.place(b"text", prints_of(content))
@@ -53,21 +56,35 @@ def test_what_is_forgotten_is_never_taken_for_something_else(
             prefix = tuple(content[: at + 1])
             assert prefix_of.setdefault(name, prefix) == prefix
         trie.forget(lambda _, held=held_blocks: held * BLOCK_TOKENS, looks)
+        trie.audit()
+
+
+def test_what_nobody_holds_is_found_again_while_there_is_room() -> None:
+    trie = ContentTrie(block_tokens=BLOCK_TOKENS, remembered_bytes_max=12 * BRANCH_BYTES)
+    nodes = []
+    for number in range(1000):
+        nodes.append(trie.place(b"text", prints_of([number, number, number])))
+        trie.forget(lambda _: 0, 3)
+        trie.audit()
+    assert len(trie) < 20
+    for number in range(995, 1000):
+        assert trie.place(b"text", prints_of([number, number, number])) is nodes[number]
+    assert trie.place(b"text", prints_of([0, 0, 0])) is not nodes[0]
 
 
 def test_a_conversation_stays_one_node_however_often_it_grows() -> None:
-    trie = ContentTrie(block_tokens=BLOCK_TOKENS)
+    trie = ContentTrie(block_tokens=BLOCK_TOKENS, remembered_bytes_max=0)
     nodes = {trie.place(b"text", prints_of(list(range(length)))) for length in range(1, 100)}
     assert len(nodes) == 1
 
 
 def test_ids_and_text_of_the_same_bytes_share_nothing() -> None:
-    trie = ContentTrie(block_tokens=BLOCK_TOKENS)
+    trie = ContentTrie(block_tokens=BLOCK_TOKENS, remembered_bytes_max=0)
     assert trie.place(b"text", prints_of([1, 2])) is not trie.place(b"ids", prints_of([1, 2]))
 
 
 def test_what_nobody_holds_is_forgotten() -> None:
-    trie = ContentTrie(block_tokens=BLOCK_TOKENS)
+    trie = ContentTrie(block_tokens=BLOCK_TOKENS, remembered_bytes_max=0)
     for number in range(1000):
         trie.place(b"text", prints_of([0, number, number]))
         trie.forget(lambda _: 0, 3)
@@ -76,7 +93,7 @@ def test_what_nobody_holds_is_forgotten() -> None:
 
 
 def test_what_somebody_holds_is_found_again() -> None:
-    trie = ContentTrie(block_tokens=BLOCK_TOKENS)
+    trie = ContentTrie(block_tokens=BLOCK_TOKENS, remembered_bytes_max=0)
     node = trie.place(b"text", prints_of([1, 2, 3]))
     for number in range(1000):
         trie.place(b"text", prints_of([0, number]))

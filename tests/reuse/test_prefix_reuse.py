@@ -56,7 +56,7 @@ def built(spaces: list[list[Request]]) -> Reuse:
             for at_us, ids, overhang in requests
         ]
         builder.add(touches, 12, lambda request, error: pytest.fail(str(error)))
-    return builder.build()
+    return builder.build(min((r.at_us for space in spaces for r in space), default=0))
 
 
 def in_order(spaces: list[list[Request]]) -> list[tuple[int, list[tuple[int, int]], int]]:
@@ -106,6 +106,7 @@ def twin_lru(spaces: list[list[Request]], capacity_blocks: int) -> int:
 def twin_holding(spaces: list[list[Request]], ttl_us: int | None) -> tuple[float, int]:
     """Return mean and peak of the tokens held, from the union of [use, use + TTL] of each block."""
     rows = in_order(spaces)
+    rows = [(at_us - rows[0][0], path, overhang) for at_us, path, overhang in rows]
     end_us = rows[-1][0]
     uses: dict[tuple[int, int], list[int]] = {}
     for at_us, path, _ in rows:
@@ -161,6 +162,16 @@ def test_the_working_set_is_the_union_of_each_blocks_intervals(
     assert (holding.mean, holding.peak) == pytest.approx(twin_holding(spaces, ttl_us))
 
 
+@settings(max_examples=50, deadline=None)
+@given(spaces=workloads(), ttl_us=st.sampled_from((*TTLS, None)), by_us=st.integers(1, 2_000_000_000_000_000))
+def test_a_workload_that_begins_later_is_held_alike(
+    spaces: list[list[Request]], ttl_us: int | None, by_us: int
+) -> None:
+    later = [[request._replace(at_us=request.at_us + by_us) for request in space] for space in spaces]
+    one, other = working_set(built(spaces), ttl_us), working_set(built(later), ttl_us)
+    assert (one.mean, one.peak, one.at_us.tolist()) == (other.mean, other.peak, other.at_us.tolist())
+
+
 @pytest.mark.parametrize(
     "paths", [([0, 1], [1]), ([0, 1], [0, 2, 1]), ([0, 1, 0],), ([0, 1], [2, 1]), ([0, 1], [1, 0])]
 )
@@ -172,5 +183,5 @@ def test_ids_that_are_not_prefix_chained_are_reported(paths: tuple[list[int], ..
 
 
 def test_nothing_at_all_is_an_answer() -> None:
-    result = by_ttl(ReuseBuilder(TTLS).build(), 3)
+    result = by_ttl(ReuseBuilder(TTLS).build(0), 3)
     assert (result.hit_tokens, result.computed_mean, result.holding.peak) == (0, None, 0)

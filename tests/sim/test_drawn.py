@@ -131,7 +131,9 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
             admission=None,
             watch=None,
         )
-        Sessions(source, pacing_of(config.load, source.count, config.seed), kernel).run(60.0)
+        Sessions(source, pacing_of(config.load, source.count, config.seed, source.arrivals_s), kernel).run(
+            60.0
+        )
         kernel.drain(65.0)
         rows = recorder.results(kernel, 60.0, capacity=None, fleet=None, faults=()).rows
         for row in rows.to_pylist():

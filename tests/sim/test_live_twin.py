@@ -17,10 +17,13 @@ from swarm.measure.results import results_of
 from swarm.provider import Provider
 from swarm.provider.journal import recorded, replay
 from swarm.records.batch import Batch
+from swarm.records.columns import LOST
 from swarm.sim.run import simulate
 
 SEEDS = 20
 """Simulations with other starts that a live run under eviction must lie within."""
+LOSS_POINTS = 0.02
+"""How far the share of the prompt tokens lost to a cause may differ."""
 TTFT_SHARE, TTFT_S, TPOT_SHARE = 0.1, 0.003, 0.1
 """How far live medians may lie from simulated ones: the tolerance that docs/fleet.md states."""
 
@@ -168,3 +171,44 @@ def test_many_under_eviction_follow_from_their_times_and_lie_among_simulations(t
         np.nanmedian(ttft_s(simulated)), rel=TTFT_SHARE, abs=TTFT_S
     )
     assert np.nanmedian(tpot_s(rows)) == pytest.approx(np.nanmedian(tpot_s(simulated)), rel=TPOT_SHARE)
+
+
+def asked_again(**fleet: object) -> Experiment:
+    """Return an agent that asks 24 prompts of 512 tokens at random, of which a pool holds a third."""
+    data = experiment(
+        agents=1, sessions=100, kv_capacity_tokens=4096, replies="planned", ramp_s=0.1
+    ).model_dump()
+    data["workload"] = {
+        "kind": "prompt_set",
+        "prompts": 24,
+        "prompt_tokens": 512,
+        "order": "random",
+        "output_tokens": 8,
+        "think_s": {"median": 0.05, "sigma": 0.3},
+    }
+    data["fleet"]["cost"] |= {"prefill_tokens_per_s": 5e4, "decode_base_s": 2e-3}
+    data["fleet"] |= fleet
+    return Experiment.model_validate(data)
+
+
+def losses(rows: pa.Table) -> dict[str, float]:
+    """Return the share of all prompt tokens that was lost to each cause."""
+    assert set(rows.column("outcome").to_pylist()) == {"ok"}
+    asked = pa.compute.sum(rows.column("prompt_tokens")).as_py()
+    return {name: pa.compute.sum(rows.column(name)).as_py() / asked for name in LOST}
+
+
+@pytest.mark.parametrize(
+    ("config", "cause"),
+    [
+        (asked_again(), "capacity"),
+        (asked_again(tiers=[{"name": "hbm", "ttl_s": 0.5}]), "ttl"),
+        (asked_again(replicas=[{"count": 2}], router="round_robin"), "routing"),
+        (slower(1.0), "capacity"),
+    ],
+    ids=["capacity", "ttl", "routing", "agents"],
+)
+def test_what_is_lost_has_the_same_causes_on_the_wire(tmp_path: Path, config: Experiment, cause: str) -> None:
+    found, expected = losses(live(config, tmp_path / "j")), losses(simulate(config, ()).rows)
+    assert found == pytest.approx(expected, abs=LOSS_POINTS)
+    assert expected[f"lost_tokens_{cause}"] > 0.05

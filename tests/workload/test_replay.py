@@ -198,3 +198,14 @@ def test_staggered_sessions_wait_at_their_start(start: str, least: int, most: in
         waits.append(sum(e.seconds for e in effects(agent.make()) if isinstance(e, Think)))
     assert least <= max(waits) <= most
     assert len(set(waits)) == (20 if start == "staggered" else 1)
+
+
+@pytest.mark.parametrize("start_s", [0.0, 3600.0, 1.76e9])
+def test_a_session_on_another_clock_is_compiled_alike(start_s: float) -> None:
+    """A sub-agent that starts before the orchestrator's first request counts from the session's start."""
+    entries = (subagent(start_s + 4.0, 2.0), request(start_s + 10.0, [1]), request(start_s + 30.0, [1, 2]))
+    script = compile_session(session(*entries), None)
+    main = script.agents[0]
+    assert script.start_s == start_s + 4.0
+    assert [spawn.after_s for spawn in main.early_spawns] == [0.0]
+    assert [turn.gap_s for turn in main.turns] == [6.0, 20.0]

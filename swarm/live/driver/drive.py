@@ -74,7 +74,7 @@ def driver_of(
     epoch = 0 if recovered is None else recovered.epoch
     coordinator = CoordinatorContact(CoordinatorPlan(experiment, str(journals), epoch), launcher, clock)
     source = open_source(experiment.workload, experiment.seed, material)
-    pacing = pacing_of(experiment.load, source.count, experiment.seed)
+    pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
     hosts_count = host_count(experiment, pacing.slots, launcher.cpus_count())
     launcher.ship(material)
     swarm = Swarm(

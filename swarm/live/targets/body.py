@@ -23,15 +23,17 @@ class BodyWriter(ABC):
     """Writes the bodies of one target."""
 
     path: str
-    """Under the base URL."""
+    """Under the API's root, which is /v1 as a rule."""
 
     def __init__(self, alphabet: Alphabet, settings: dict[str, Any], config: TargetConfig) -> None:
         self._alphabet = alphabet
         self._overhead_tokens = config.overhead_tokens or 0
         members = orjson.dumps(settings)[1:-1]
-        output = b',"max_tokens":%(tokens)d'
+        lengths = {config.max_tokens_member: b"%(tokens)d"}
         if config.exact_output:
-            output += b',"min_tokens":%(tokens)d,"ignore_eos":true'
+            lengths |= {"min_tokens": b"%(tokens)d", "ignore_eos": b"true"}
+        omitted = {config.max_tokens_member if name == "max_tokens" else name for name in config.omit}
+        output = b"".join(b',"%b":%b' % (k.encode(), v) for k, v in lengths.items() if k not in omitted)
         self._tail = b"," + members.replace(b"%", b"%%") + output + b"}"
 
     @abstractmethod
@@ -51,7 +53,7 @@ class BodyWriter(ABC):
 class CompletionsWriter(BodyWriter):
     """The prompt as one string."""
 
-    path = "/v1/completions"
+    path = "/completions"
 
     def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
         """Append the body up to the prompt's end."""
@@ -63,7 +65,7 @@ class CompletionsWriter(BodyWriter):
 class TokenIdsWriter(BodyWriter):
     """The prompt as a list of token ids."""
 
-    path = "/v1/completions"
+    path = "/completions"
 
     def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
         """Append the body up to the prompt's end."""
@@ -82,7 +84,7 @@ class ChatWriter(BodyWriter):
     later turn or another branch must not turn a piece of it into another role.
     """
 
-    path = "/v1/chat/completions"
+    path = "/chat/completions"
 
     def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
         """Append the body up to the prompt's end."""
@@ -110,8 +112,10 @@ def body_writer(config: TargetConfig) -> BodyWriter:
         "model": config.model,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **config.extra_body,
     }
+    settings = {
+        name: value for name, value in settings.items() if name not in config.omit
+    } | config.extra_body
     if config.api == "token_ids":
         ids = id_alphabet(config.token_id_low, config.token_id_high)
         # Without the ids of a reply it cannot be repeated in the next prompt.

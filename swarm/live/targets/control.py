@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import httpx
 
+from swarm.config.base_url import base_url
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError
 from swarm.live.targets.counters import read_counters, read_occupancy
-from swarm.live.targets.openai import api_key
+from swarm.live.targets.openai import api_key, key_header
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.tls import client_context
 from swarm.measure.totals import ServerCounters
@@ -31,12 +32,13 @@ class ControlPlane:
     def __init__(self, config: TargetConfig) -> None:
         if not config.urls:
             raise RunError("target.urls is empty: there is no server to ask")
-        key = api_key(config)
-        self._redactor = redactor(config, key)
-        self._urls = [url.rstrip("/").removesuffix("/v1") for url in config.urls]
+        self._redactor = redactor(config, api_key(config))
+        places = [base_url(url) for url in config.urls]
+        self._urls = [place.origin + place.server for place in places]
+        self._models = (places[0].origin, places[0].models(config.path))
         self._metrics_urls = config.metrics_urls
         self._client = httpx.AsyncClient(
-            headers={**config.headers, **({} if key is None else {"Authorization": f"Bearer {key}"})},
+            headers={**config.headers, **key_header(config)},
             verify=client_context(config.ca_file)
             if any(url.startswith("https") for url in config.urls)
             else True,
@@ -66,8 +68,8 @@ class ControlPlane:
 
     async def models(self) -> list[dict[str, Any]]:
         """Return what the first server lists under /v1/models."""
-        url = self._urls[0]
-        response = await self._get(url, "/v1/models")
+        url = "".join(self._models)
+        response = await self._get(*self._models)
         try:
             found = response.json()["data"]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -76,7 +78,7 @@ class ControlPlane:
             isinstance(model, dict) and "id" in model for model in found
         ):
             raise RunError(
-                f"{url}/v1/models: expected a list of models under 'data', got "
+                f"{url}: expected a list of models under 'data', got "
                 f"{self._redactor.shown(_text(response)) or 'nothing'}"
             )
         return found

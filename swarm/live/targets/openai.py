@@ -7,8 +7,9 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from swarm.config.base_url import base_url
 from swarm.config.target import FailureClass, TargetConfig
 from swarm.errors import ConfigError
 from swarm.live.clock import sleep_until
@@ -174,20 +175,20 @@ class OpenAITarget:
         )
 
     def _endpoint(self, url: str) -> _Endpoint:
-        origin, prefix = split_url(url)
         config = self._config
+        place = base_url(url)
+        origin = Origin(place.secure, place.host, place.port)
         context = client_context(config.ca_file) if origin.secure else None
         lines = [
-            b"POST %b%b HTTP/1.1" % (prefix.encode(), self._writer.path.encode()),
+            b"POST %b HTTP/1.1" % place.requests(self._writer.path, config.path).encode(),
             b"Host: " + origin.authority,
             b"User-Agent: swarm-emulator",
             b"Accept: text/event-stream",
             b"Accept-Encoding: identity",
             b"Content-Type: application/json",
             *(b"%b: %b" % (name.encode(), header_value(value)) for name, value in config.headers.items()),
+            *(b"%b: %b" % (name.encode(), value.encode()) for name, value in key_header(config).items()),
         ]
-        if self._key is not None:
-            lines.append(b"Authorization: Bearer " + self._key.encode())
         pool = Pool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
         return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n", Learned())
 
@@ -209,35 +210,28 @@ def _next(result: TurnResult, wait_s: float, due_s: float) -> TurnResult:
 
 def api_key(config: TargetConfig) -> str | None:
     """Return the key from the environment variable that the configuration names."""
-    if config.api_key_env is None:
+    setting, name = "target.api_key_env", config.api_key_env
+    if config.auth is not None:
+        setting, name = "target.auth.env", config.auth.env
+    if name is None:
         return None
-    key = os.environ.get(config.api_key_env, "").strip()
+    key = os.environ.get(name, "").strip()
     if not key:
-        raise ConfigError(
-            f"target.api_key_env names {config.api_key_env!r}, which is not set; export it first"
-        )
+        raise ConfigError(f"{setting} names {name!r}, which is not set; export it first")
     if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"the key in {config.api_key_env!r} holds characters that a header cannot")
+        raise ConfigError(f"the key in {name!r} holds characters that a header cannot")
     return key
+
+
+def key_header(config: TargetConfig) -> dict[str, str]:
+    """Return the header that holds the key, by name; none where there is no key."""
+    key = api_key(config)
+    if key is None:
+        return {}
+    header = "Authorization" if config.auth is None else config.auth.header
+    return {header: f"Bearer {key}" if header.lower() == "authorization" else key}
 
 
 def header_value(text: str) -> bytes:
     """Return text as a header's value; what a header cannot hold is percent-encoded."""
     return text.encode() if text.isascii() and text.isprintable() else quote(text).encode()
-
-
-def split_url(url: str) -> tuple[Origin, str]:
-    """Return where a base URL leads, and the path before `/v1`."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"target.urls: {url!r} is not a base URL; write http://HOST:PORT or https://HOST")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ConfigError(
-            "target.urls: a base URL has no user, query or fragment; keys go to target.api_key_env"
-        )
-    secure = parts.scheme == "https"
-    try:
-        port = parts.port or (443 if secure else 80)
-    except ValueError:
-        raise ConfigError(f"target.urls: {url!r} has no valid port") from None
-    return Origin(secure, parts.hostname, port), parts.path.rstrip("/").removesuffix("/v1")

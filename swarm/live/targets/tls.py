@@ -7,13 +7,21 @@ import socket
 import ssl
 
 from swarm.context.render import Buffer
+from swarm.errors import ConfigError
 
 RECORD_BYTES = 64 * 1024
 
 
 def client_context(ca_file: str | None) -> ssl.SSLContext:
-    """Return a context that trusts the system's certificates, or those of a file."""
-    context = ssl.create_default_context(cafile=ca_file)
+    """Return a context that trusts the system's certificates, or those of a file.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as fault:
+        raise ConfigError(f"target.ca_file: {ca_file} cannot be used: {fault.strerror or fault}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
 

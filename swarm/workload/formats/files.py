@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -167,6 +168,14 @@ def last_lines(file: Path) -> dict[str, int]:
             if type(name) is str:
                 last[name] = number
     return last
+
+
+def first_matches(file: Path, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
+    """Yield the first group of the first match in each line of a file that has one."""
+    for _, line in _lines(file, _pass_over):
+        found = pattern.search(line)
+        if found is not None:
+            yield found[1]
 
 
 def _pass_over(error: TraceError) -> None:

@@ -99,7 +99,7 @@ def observe(sessions: Sequence[RecordedSession]) -> Observed:
         for agent, sub in enumerate(subs, 1):
             requests = _in_order(sub.requests)
             rows += _agent_rows(number, agent, sub.t_s - main[0].t_s, requests, session.block_tokens)
-            children.append(_child(number, agent, sub, main))
+            children.append(_child(number, agent, sub, main, min(entry.t_s for entry in session.entries)))
         known += _known_blocks(main, subs)
         firsts = [_in_order(sub.requests)[0].hash_ids for sub in subs]
         shared += [float(_leading(one, other) * session.block_tokens) for one, other in pairwise(firsts)]
@@ -198,10 +198,12 @@ def _leading(ours: Sequence[int], theirs: Sequence[int]) -> int:
     return int(differs[0]) if len(differs) else size
 
 
-def _child(session: int, agent: int, sub: RecordedSubagent, main: Sequence[RecordedRequest]) -> Child:
+def _child(
+    session: int, agent: int, sub: RecordedSubagent, main: Sequence[RecordedRequest], start_s: float
+) -> Child:
     before = sum(request.t_s <= sub.t_s for request in main)
     last = max(request.t_s + (request.api_s or 0.0) for request in sub.requests)
     end_s = sub.t_s + (last if sub.duration_s is None else sub.duration_s)
     joined = before < len(main) and end_s <= main[before].t_s
-    delay_s = sub.t_s - (main[before - 1].t_s if before else 0.0)
+    delay_s = sub.t_s - (main[before - 1].t_s if before else start_s)
     return Child(session, agent, before - 1, delay_s, joined, sub.tool_tokens, sub.system_tokens)

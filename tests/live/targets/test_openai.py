@@ -13,7 +13,6 @@ from swarm.context.render import id_alphabet, text_alphabet
 from swarm.context.tree import Prompt, root
 from swarm.errors import ConfigError
 from swarm.live.targets.body import body_writer
-from swarm.live.targets.openai import split_url
 
 KEY = "sk-do-not-show-me"
 
@@ -85,6 +84,42 @@ def test_bodies_of_shared_prefixes_start_with_the_same_bytes(length: int, more: 
                 assert b"".join(writer.write(other, 1)).startswith(shared)
 
 
+@pytest.mark.parametrize(
+    ("changes", "there", "absent"),
+    [
+        ({"max_tokens_member": "max_completion_tokens"}, {"max_completion_tokens": 17}, ["max_tokens"]),
+        ({"omit": ["stream_options", "min_tokens"]}, {"max_tokens": 17, "ignore_eos": True}, []),
+        ({"omit": ["stream_options"]}, {"stream": True}, ["stream_options"]),
+        ({"omit": ["max_tokens", "model"]}, {"min_tokens": 17}, ["max_tokens", "model"]),
+        ({"max_tokens_member": "n", "omit": ["max_tokens"]}, {}, ["n", "max_tokens"]),
+    ],
+)
+def test_members_are_named_and_left_out_as_stated(
+    changes: dict[str, Any], there: dict[str, Any], absent: list[str]
+) -> None:
+    found = body(talk(), api="chat", **changes)
+    assert {name: found[name] for name in there} == there
+    assert not set(absent) & set(found)
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [("api-key", b"api-key: " + KEY.encode()), ("Authorization", b"Authorization: Bearer " + KEY.encode())],
+)
+def test_a_key_goes_into_the_header_that_is_named(
+    lab: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, header: str, line: bytes
+) -> None:
+    monkeypatch.setenv("SWARM_TEST_KEY", KEY)
+
+    async def main() -> bytes:
+        auth = {"auth": {"header": header, "env": "SWARM_TEST_KEY"}}
+        async with lab.serving(lab.answer_well) as server, lab.targeting(server.url, **auth) as target:
+            await target.send(lab.make_turn())
+            return bytes(server.peers[0].requests[0][0])
+
+    assert b"\r\n" + line + b"\r\n" in lab.run(main)
+
+
 def test_headers_name_the_agent_and_its_parent(lab: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWARM_TEST_KEY", KEY)
 
@@ -133,9 +168,7 @@ def test_the_key_is_nowhere_to_be_read(lab: SimpleNamespace, monkeypatch: pytest
         ({"urls": []}, "target.urls"),
         ({"model": None}, "target.model"),
         ({"api_key_env": "SWARM_NO_SUCH_KEY"}, "SWARM_NO_SUCH_KEY"),
-        ({"urls": ["localhost:8000"]}, "base URL"),
-        ({"urls": ["http://user:secret@host"]}, "api_key_env"),
-        ({"urls": ["http://host:99999"]}, "port"),
+        ({"auth": {"header": "api-key", "env": "SWARM_NO_SUCH_KEY"}}, "target.auth.env names"),
     ],
 )
 def test_what_cannot_be_used_is_refused(lab: SimpleNamespace, changes: dict[str, Any], says: str) -> None:
@@ -147,17 +180,3 @@ def test_what_cannot_be_used_is_refused(lab: SimpleNamespace, changes: dict[str,
     with pytest.raises(ConfigError, match=says) as refusal:
         lab.run(main)
     assert "secret" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "authority", "prefix"),
-    [
-        ("http://host:8000", b"host:8000", ""),
-        ("http://host/v1", b"host", ""),
-        ("https://host:443/proxy/v1/", b"host", "/proxy"),
-        ("http://[::1]:8000/a", b"[::1]:8000", "/a"),
-    ],
-)
-def test_base_urls(url: str, authority: bytes, prefix: str) -> None:
-    origin, found = split_url(url)
-    assert (origin.authority, found) == (authority, prefix)

@@ -76,11 +76,11 @@ def test_what_a_terminal_would_take_for_orders_is_replaced() -> None:
 
 def test_secrets_are_found_by_the_names_of_headers_and_members() -> None:
     config = TargetConfig(
-        headers={"X-Api-Key": "topsecret77", "Authorization": "Basic dXNlcjpwdw==", "X-Team": "bluebirds"},
+        headers={"X-Signature-Seed": "topsecret77", "X-Team": "bluebirds"},
         extra_body={"auth_token": "membersecret", "temperature": 0.5},
     )
-    shown = redactor(config, None).shown("topsecret77 dXNlcjpwdw== bluebirds membersecret 0.5")
-    assert shown == "[key] [key] bluebirds [key] 0.5"
+    shown = redactor(config, None).shown("topsecret77 bluebirds membersecret 0.5")
+    assert shown == "[key] bluebirds [key] 0.5"
 
 
 def status(line: str, body: bytes, *headers: str) -> Any:

@@ -204,14 +204,15 @@ def test_a_session_of_request_bodies_has_a_name_of_its_own(tmp_path: Path, name:
 
 ASKED = {"t": 6e9, "type": "s", "in": 16, "out": 1}
 WITHIN = {"t": 6e9, "type": "subagent", "requests": [ASKED]}
+RELATIVE = {"id": "a", "block_size": 16, "subagent_times": "relative"}
 SAID = {"messages": [{"role": "user", "content": "hi"}], "delay": 6e12}
 
 
 @pytest.mark.parametrize(
     ("format", "lines"),
     [
-        ("weka", [{"id": "a", "block_size": 16, "requests": [WITHIN]}]),
-        ("weka", [{"id": "a", "block_size": 16, "requests": [WITHIN | {"requests": [WITHIN]}]}]),
+        ("weka", [{**RELATIVE, "requests": [WITHIN]}]),
+        ("weka", [{**RELATIVE, "requests": [WITHIN | {"requests": [WITHIN]}]}]),
         ("mooncake:rows=cumulative", [{"session_id": "s", "input_length": 1, "delay": 6e12}] * 2),
         ("multi_turn", [{"turns": [{"text": "a", "delay": 6e12}] * 2}]),
         ("dag_jsonl", [{"session_id": "s", "turns": [SAID] * 2}]),

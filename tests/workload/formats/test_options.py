@@ -10,10 +10,11 @@ from swarm.errors import UsageError
 from swarm.workload.formats import FORMATS, open_format, write_sessions
 from tests.workload.formats.recorded import request, session
 
-SETTINGS = ("block_tokens=16", "rows=cumulative", "bytes_per_token=4")
+STATED_ANYWHERE = ("block_tokens=16", "rows=cumulative", "bytes_per_token=4")
+SETTINGS = (*STATED_ANYWHERE, "time_unit=s", "subagent_times=absolute")
 READ = {
-    "weka": (),
-    "mooncake": SETTINGS,
+    "weka": ("subagent_times=absolute",),
+    "mooncake": (*STATED_ANYWHERE, "time_unit=s"),
     "multi_turn": ("block_tokens=16", "bytes_per_token=4"),
     "dag_jsonl": ("block_tokens=16", "bytes_per_token=4"),
     "inputs_json": ("block_tokens=16", "bytes_per_token=4"),
@@ -34,7 +35,7 @@ def test_what_means_nothing_in_reading_is_refused(format: str, setting: str) -> 
         assert open_format(spec).format is FORMATS[format]
         return
     with pytest.raises(
-        UsageError, match=f"means nothing where {format} is read; leave it out .it is for mooncake"
+        UsageError, match=f"means nothing where {format} is read; leave it out .it is for (mooncake|weka)"
     ):
         open_format(spec)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from swarm.config.experiment import Experiment
 from swarm.config.workload import ReplayConfig
 from swarm.errors import TraceError
 from swarm.workload.formats import FORMATS
-from swarm.workload.source import load_scripts, open_source
+from swarm.workload.source import left_out, load_scripts, open_source
 from tests.workload.formats.test_broken import VALID
 
 
@@ -32,4 +33,5 @@ def test_a_broken_session_ends_a_replay_unless_it_is_to_be_skipped(tmp_path: Pat
     skipping = ReplayConfig(path=tmp_path, on_broken="skip")
     material = load_scripts(skipping, 1, 1)
     assert open_source(skipping, 1, material).count == 1
-    assert list(material.notes) == ["left out 1 broken part of workload.path: a.jsonl:2, session"]
+    experiment = Experiment(name="replayed", workload=skipping)
+    assert left_out(experiment, material) == ["left out 1 broken part of workload.path: a.jsonl:2, session"]

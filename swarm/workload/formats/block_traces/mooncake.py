@@ -3,6 +3,9 @@
 A line is `timestamp` or `delay` (ms), `input_length`, `output_length`, `hash_ids`, `session_id`. A file
 does not say how long a block is, nor whether the rows of a session hold all its context (cumulative) or
 what a turn adds (delta): both are stated. Blocks include the partial last one, and all sessions share them.
+
+Others write such rows with timestamps in seconds: `time_unit=s` says so. Rows with a `chat_id` are Bailian's,
+whose timestamps are seconds and whose conversations fork: each row is a session of its own.
 """
 
 from __future__ import annotations
@@ -19,15 +22,19 @@ from swarm.workload.formats.apart import agents
 from swarm.workload.formats.blocks import Renamed, factor
 from swarm.workload.formats.conversations.content import Content, name_of
 from swarm.workload.formats.conversations.text import payload_content, session_of
-from swarm.workload.formats.fields import Fields
+from swarm.workload.formats.fields import SECONDS_MAX, Fields
 from swarm.workload.formats.files import OnBroken, last_lines, read_lines, shown_name
 from swarm.workload.formats.options import Options
 from swarm.workload.formats.output import Losses, Names, milliseconds, written
+from swarm.workload.formats.time_unit import Timestamps, timestamps_of
 from swarm.workload.recorded import RecordedRequest, RecordedSession
 
 SUFFIXES = (".jsonl", ".ndjson")
 DEFAULTS = Options(
-    block_tokens=512, rows="", bytes_per_token=4.0, settings=("block_tokens", "rows", "bytes_per_token")
+    block_tokens=512,
+    rows="",
+    bytes_per_token=4.0,
+    settings=("block_tokens", "rows", "bytes_per_token", "time_unit"),
 )
 """The blocks of the published traces; how a session's rows relate has no default."""
 WRITES = Options(block_tokens=0, rows="cumulative", bytes_per_token=4.0, settings=("block_tokens", "rows"))
@@ -55,15 +62,17 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
     """Yield one session a line, and those with an id after their last row, in order of their first."""
     source, own = shown_name(file), shown_name(file.name)
     last = last_lines(file)
+    is_unclear = not options.time_unit and timestamps_of(file).may_be_seconds
     sessions: dict[str, _Session] = {}
     for number, value in read_lines(file, on_broken):
         try:
             fields = Fields(source, f"line {number}", value)
+            unit = _unit(fields, options, is_unclear)
             name = fields.text("session_id", "")
             session = sessions.get(name) if name else None
             if session is None:
                 session = _Session(options.block_tokens)
-            request = _request(fields, options, name, session)
+            request = _request(fields, options, name, session, unit)
         except TraceError as error:
             on_broken(error)
         else:
@@ -78,7 +87,20 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
         yield session.recorded(source, name, options)
 
 
-def _request(fields: Fields, options: Options, name: str, session: _Session) -> RecordedRequest:
+def _unit(fields: Fields, options: Options, is_unclear: bool) -> float:
+    """Return the seconds of one unit of a row's times."""
+    unit = options.time_unit or ("s" if "chat_id" in fields.values else "")
+    if not unit and is_unclear:
+        raise UsageError(
+            f"{fields.source}: its timestamps lie so close together that they may be seconds; state "
+            "their unit as mooncake:time_unit=s or time_unit=ms"
+        )
+    return 1.0 if unit == "s" else 1e-3
+
+
+def _request(
+    fields: Fields, options: Options, name: str, session: _Session, unit_s: float
+) -> RecordedRequest:
     rows = _relation(fields, options)
     is_whole = any(fields.values.get(mode) is not None for mode in ("messages", "payload"))
     if session.rows and not rows and not is_whole:
@@ -87,7 +109,7 @@ def _request(fields: Fields, options: Options, name: str, session: _Session) -> 
             f"{name!r} has several rows; state what they hold as mooncake:rows=cumulative or rows=delta",
         )
     output_tokens = fields.count("output_length", 0)
-    start_s, think_s = _start(fields, session.rows)
+    start_s, think_s = _start(fields, session.rows, unit_s)
     words = _words(fields, options)
     if words is not None:
         input_tokens, ids = words
@@ -173,12 +195,14 @@ def _grown(
     return total, blocks
 
 
-def _start(fields: Fields, rows: list[RecordedRequest]) -> tuple[float, float | None]:
+def _start(fields: Fields, rows: list[RecordedRequest], unit_s: float) -> tuple[float, float | None]:
     """Return the start and the think time in seconds; without a timestamp a row waits out its delay."""
-    at_ms, delay_ms = fields.milliseconds_or_none("timestamp"), fields.milliseconds_or_none("delay")
-    think_s = None if delay_ms is None else delay_ms / 1000
-    if at_ms is not None:
-        return at_ms / 1000, think_s
+    per_s = round(1 / unit_s)
+    most = SECONDS_MAX * per_s
+    at, delay = fields.seconds_or_none("timestamp", most), fields.seconds_or_none("delay", most)
+    think_s = None if delay is None else delay / per_s
+    if at is not None:
+        return at / per_s, think_s
     return fields.in_time("delay", (rows[-1].t_s if rows else 0.0) + (think_s or 0.0)), think_s
 
 
@@ -190,6 +214,7 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
     titles = Names()
     count = 0
     size = options.block_tokens
+    times_written = Timestamps()
     with written(dest) as file:
         for session in sessions:
             times = factor(session, options.block_tokens)
@@ -201,8 +226,11 @@ def write(sessions: Iterable[RecordedSession], dest: Path, options: Options, los
                     losses.note("session of rows that each hold the whole prompt: aiperf would add them up")
                 for request in requests:
                     ids = renamed.ids(names, session, request, times)
-                    file.write(orjson.dumps(_row(name, start_s, request, ids)) + b"\n")
+                    row = _row(name, start_s, request, ids)
+                    file.write(orjson.dumps(row) + b"\n")
+                    times_written.take(row["timestamp"], is_fraction=type(row["timestamp"]) is float)
             count += 1
+    losses.note("unit of times: read it with time_unit=ms", times_written.may_be_seconds)
     return count
 
 

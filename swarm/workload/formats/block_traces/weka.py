@@ -1,7 +1,8 @@
 """Agent traces as one JSON object a session (the kv-cache-tester format), in all its dialects.
 
 Dialects differ in what is optional (`hash_id_scope`, timing fields, sub-agents' durations) and in
-conventions that need no switch: ids from 0 or 1, `in` with or without the partial last block.
+conventions that need no switch: ids from 0 or 1, `in` with or without the partial last block. A sub-agent's
+requests count from its own start or, as in the AgentX corpora, from the session's: `_are_absolute` tells.
 """
 
 from __future__ import annotations
@@ -24,20 +25,24 @@ from swarm.workload.formats.output import FileNames, Losses, milliseconds, writt
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 SUFFIXES = (".json", ".jsonl")
-DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0, settings=())
+DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0, settings=("subagent_times",))
 """A session states its own block size."""
 WRITES = replace(DEFAULTS, settings=("block_tokens",))
 HOLDS = ALL - {"session.has_words"}
 
 _DEPTH_MAX = 64
 _STREAMING = {"s": True, "n": False}
+_CLOCK_S = 1.0
+"""Recorders round times to whole seconds: so much a sub-agent's request may lie before its start."""
+_TIMES = "subagent_times"
+"""A session's own word on its sub-agents' times, written where they could be taken for the other kind."""
 
 
 def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[RecordedSession]:
     """Yield the sessions of a file: one, or one a line of a .jsonl file."""
     for source, value in _values(file, on_broken):
         try:
-            session = _session(source, value)
+            session = _session(source, value, options.subagent_times)
         except TraceError as error:
             on_broken(error)
             continue
@@ -58,7 +63,7 @@ def _values(file: Path, on_broken: OnBroken) -> Iterator[tuple[str, Any]]:
     yield source, value
 
 
-def _session(source: str, value: Any) -> RecordedSession:
+def _session(source: str, value: Any, subagent_times: str) -> RecordedSession:
     fields = Fields(source, "session", value)
     name = fields.text("id", "") or source
     if "block_size" not in fields.values and "requests" not in fields.values:
@@ -66,7 +71,12 @@ def _session(source: str, value: Any) -> RecordedSession:
     block_tokens = fields.count("block_size")
     if block_tokens == 0:
         raise fields.broken("block_size", "must be positive, got 0")
-    entries = list(_entries(source, "requests", fields.objects("requests"), block_tokens))
+    values = fields.objects("requests")
+    times = subagent_times or fields.text(_TIMES, "")
+    if times not in ("", "relative", "absolute"):
+        raise fields.broken(_TIMES, f"must be 'relative' or 'absolute', got {shown(times)}")
+    is_absolute = times == "absolute" if times else _are_absolute(values)
+    entries = list(_entries(source, "requests", values, block_tokens, is_absolute))
     return RecordedSession(
         id=name,
         source=source,
@@ -88,32 +98,61 @@ def _namespace(fields: Fields, block_tokens: int) -> str:
     raise fields.broken("hash_id_scope", f"must be 'local' or 'global', got {shown(scope)}")
 
 
+def _are_absolute(values: list[Any]) -> bool:
+    """Say whether the times of sub-agents' requests count from the session's start.
+
+    Times that count from a sub-agent's own start begin at 0: one that lies before the start is such a time.
+    Where none of a session does, they are the session's.
+    """
+    is_told = False
+    for value in values:
+        start_s, times = _times(value)
+        if start_s <= _CLOCK_S or not times:
+            continue
+        is_told = True
+        if min(times) < start_s - _CLOCK_S:
+            return False
+    return is_told
+
+
+def _times(value: Any) -> tuple[float, list[float]]:
+    """Return the start of a sub-agent and the times of its requests, as far as they are times."""
+    if type(value) is not dict or value.get("type") != "subagent" or type(value.get("requests")) is not list:
+        return 0.0, []
+    given = [value, *(each for each in value["requests"] if type(each) is dict)]
+    times = [float(each["t"]) for each in given if type(each.get("t")) in (int, float)]
+    return (times[0], times[1:]) if len(times) == len(given) else (0.0, [])
+
+
 def _entries(
-    source: str, place: str, values: list[Any], block_tokens: int
+    source: str, place: str, values: list[Any], block_tokens: int, is_absolute: bool
 ) -> Iterator[RecordedRequest | RecordedSubagent]:
     for index, value in enumerate(values):
         if type(value) is dict and value.get("type") == "subagent":
-            yield from _subagents(source, f"{place}[{index}]", value, block_tokens, 0.0, 1)
+            yield from _subagents(source, f"{place}[{index}]", value, block_tokens, 0.0, is_absolute, 1)
         else:
             yield _request(source, f"{place}[{index}]", value, block_tokens)
 
 
 def _subagents(
-    source: str, place: str, value: Any, block_tokens: int, start_s: float, depth: int
+    source: str, place: str, value: Any, block_tokens: int, start_s: float, is_absolute: bool, depth: int
 ) -> Iterator[RecordedSubagent]:
     """Yield a sub-agent and those that it spawned itself, each with its time in the session."""
     if depth > _DEPTH_MAX:
         raise TraceError(source, place, f"sub-agents nest deeper than {_DEPTH_MAX}")
     fields = Fields(source, place, value)
-    t_s = fields.in_time("t", start_s + fields.seconds("t"))
+    t_s = fields.in_time("t", (0.0 if is_absolute else start_s) + fields.seconds("t"))
     requests: list[RecordedRequest] = []
     nested: list[RecordedSubagent] = []
     for index, entry in enumerate(fields.objects("requests")):
         inside = f"{place}.requests[{index}]"
         if type(entry) is dict and entry.get("type") == "subagent":
-            nested += _subagents(source, inside, entry, block_tokens, t_s, depth + 1)
+            nested += _subagents(source, inside, entry, block_tokens, t_s, is_absolute, depth + 1)
         else:
-            requests.append(_request(source, inside, entry, block_tokens))
+            request = _request(source, inside, entry, block_tokens)
+            if is_absolute:
+                request = replace(request, t_s=max(0.0, request.t_s - t_s))
+            requests.append(request)
     fields.in_time("requests", t_s + max((request.t_s for request in requests), default=0.0))
     duration_ms = fields.milliseconds_or_none("duration_ms")
     yield RecordedSubagent(
@@ -218,6 +257,7 @@ def _apart(session: RecordedSession, spaces: dict[str, int]) -> RecordedSession:
 
 
 def _bytes_of(session: RecordedSession, losses: Losses) -> bytes:
+    entries = [_entry_out(entry, session.block_tokens, losses) for entry in session.entries]
     return orjson.dumps(
         {
             "id": session.id,
@@ -226,7 +266,8 @@ def _bytes_of(session: RecordedSession, losses: Losses) -> bytes:
             "hash_id_scope": "global" if session.shares_ids else "local",
             "tool_tokens": session.tool_tokens,
             "system_tokens": session.system_tokens,
-            "requests": [_entry_out(entry, session.block_tokens, losses) for entry in session.entries],
+            **({_TIMES: "relative"} if _are_absolute(entries) else {}),
+            "requests": entries,
         }
     )
 

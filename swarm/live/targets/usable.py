@@ -1,0 +1,22 @@
+"""What can be known of a target without asking it."""
+
+from __future__ import annotations
+
+from swarm.config.target import TargetConfig
+from swarm.live.targets.body import body_writer
+from swarm.live.targets.openai import api_key
+from swarm.live.targets.tls import client_context
+
+
+def check_target(config: TargetConfig) -> None:
+    """Look at the key, certificates and tokenizer that a target names, before anything starts.
+
+    Raises:
+        ConfigError: One of them is not there, or cannot be used.
+    """
+    if not config.urls:
+        return
+    api_key(config)
+    if any(url.startswith("https:") for url in config.urls):
+        client_context(config.ca_file)
+    body_writer(config)

@@ -1,0 +1,56 @@
+"""What of recorded sessions a replay does not play as it was recorded, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swarm.config.experiment import Experiment
+from swarm.config.load import RecordedShape
+from swarm.config.workload import ReplayConfig
+from swarm.workload.script import SessionScript
+
+
+def unplayed(experiment: Experiment, scripts: Sequence[SessionScript]) -> list[str]:
+    """Return a note for each kind of thing that is not played as recorded."""
+    workload = experiment.workload
+    if not isinstance(workload, ReplayConfig) or not scripts:
+        return []
+    return [*_arrivals(experiment, scripts, workload.time_scale), *_too_long(experiment, scripts)]
+
+
+def _arrivals(experiment: Experiment, scripts: Sequence[SessionScript], scale: float) -> list[str]:
+    starts_s = [script.start_s for script in scripts]
+    first_s = min(starts_s)
+    span_s = max(starts_s) - first_s
+    if not span_s:
+        return []
+    if not isinstance(experiment.load.shape, RecordedShape):
+        return [
+            f"arrival times are not played: the {len(scripts):,} sessions were recorded to start over "
+            f"{span_s:,.3g} s, and here start as load says; load.shape: {{kind: recorded}} plays them"
+        ]
+    until_s = experiment.load.duration_s
+    late = 0 if until_s is None else sum((start_s - first_s) * scale > until_s for start_s in starts_s)
+    if not late:
+        return []
+    return [
+        f"{late:,} of {len(scripts):,} recorded sessions arrive after load.duration_s: {until_s:g} "
+        "and are not played"
+    ]
+
+
+def _too_long(experiment: Experiment, scripts: Sequence[SessionScript]) -> list[str]:
+    """Tell of requests that the emulated fleet refuses; what a real server takes is not known here."""
+    if experiment.target.urls:
+        return []
+    most = experiment.fleet.max_model_len
+    lengths = [
+        turn.length + turn.output for script in scripts for each in script.agents for turn in each.turns
+    ]
+    longer = sum(length > most for length in lengths)
+    if not longer:
+        return []
+    return [
+        f"{longer:,} of {len(lengths):,} recorded requests are longer than fleet.max_model_len: {most:,}: "
+        "they are sent whole and refused, not cut to fit"
+    ]
