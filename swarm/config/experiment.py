@@ -44,6 +44,12 @@ class AuditConfig(Strict):
     unaccounted_share: float = Field(
         0.01, ge=0, le=1, description="requests sent from lost hosts, of which nothing is known"
     )
+    failed_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="requests that failed; not 429s under fleet.provider's limits, and not those of a search",
+    )
     truncated_share: float = Field(0.01, ge=0, le=1, description="streams that ended without a finish")
     output_length_share: float = Field(
         0.01, ge=0, le=1, description="finished requests whose output is not as long as asked (exact_output)"

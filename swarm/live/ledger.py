@@ -20,16 +20,13 @@ from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, Gauges, Place
 from swarm.records.journal import Journal
-from swarm.records.row import RequestRow
+from swarm.records.row import HOST_LOST, RequestRow
 from swarm.records.rows import RowTable, batch_of, to_message
 from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Infer
 
 FAULTS_MAX = 16
 """Faults told in one batch."""
-
-HOST_LOST = "host_lost"
-"""Error class of a request that was open when its host was last heard."""
 
 
 class HostLedger:

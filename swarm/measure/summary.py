@@ -16,7 +16,7 @@ from swarm.measure.hits import reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.sketch import Sketch
-from swarm.measure.slo import all_met, judge, within_all
+from swarm.measure.slo import all_met, judge, known_misses, within_all
 from swarm.measure.spending import cost_of, rate_limited
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import audit_counts, invalid_reasons
@@ -72,7 +72,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             "output_tokens_per_s": _rate(tokens["output"], duration_s),
         },
         "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts),
-        "slo": _slo(finished, ended, sketches, facts, totals),
+        "slo": _slo(measured, finished, sketches, facts, totals),
         "hit_rates": reconcile(table, totals),
         "failures": _failures(table),
         "cost": cost_of(
@@ -167,22 +167,23 @@ def _reprefill(everything: Selection, block_tokens: int) -> float | None:
 
 
 def _slo(
-    finished: Selection, ended: Selection, sketches: dict[str, Sketch], facts: RunFacts, totals: RunTotals
+    due: Selection, finished: Selection, sketches: dict[str, Sketch], facts: RunFacts, totals: RunTotals
 ) -> dict[str, Any]:
-    if totals.capacity is not None:
+    if facts.is_search:
         # Levels above the capacity miss on purpose: the run is held to having found one that does not.
-        met = totals.capacity["agents_low"] > 0
+        met = None if totals.capacity is None else totals.capacity["agents_low"] > 0
         return {"met": met, "objectives": [], "goodput_ratio": None, "goodput_requests_per_s": None}
     if not facts.objectives:
         return {"met": None, "objectives": [], "goodput_ratio": None, "goodput_requests_per_s": None}
     duration_s = max(0.0, totals.measured_to_s - totals.measured_from_s)
     completions = {"session_s": np.array(totals.session_s), "subagent_s": np.array(totals.subagent_s)}
-    verdicts = judge(facts.objectives, ended, sketches, completions)
+    verdicts = judge(facts.objectives, due, sketches, completions)
     good = int(within_all(facts.objectives, finished).sum())
+    told = ~flags(due, "outcome", "interrupted") | known_misses(facts.objectives, due)
     return {
         "met": all_met(verdicts),
         "objectives": verdicts,
-        "goodput_ratio": good / ended.num_rows if ended.num_rows else None,
+        "goodput_ratio": good / int(told.sum()) if told.any() else None,
         "goodput_requests_per_s": _rate(good, duration_s),
     }
 

@@ -36,6 +36,8 @@ class RunFacts:
     """For how long kept tokens are billed."""
     exact_output: bool
     """Whether the target was asked for outputs of exact length."""
+    is_search: bool = False
+    """Whether the run looks for its load: levels that fail are part of it."""
 
 
 def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bool) -> RunFacts:
@@ -53,6 +55,7 @@ def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bo
         provider=experiment.fleet.provider,
         cache_ttl_s=billed_ttl_s(experiment.fleet),
         exact_output=experiment.target.exact_output,
+        is_search=experiment.load.search is not None,
     )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 
 from swarm.config.experiment import AuditConfig
 from swarm.errors import AuditError
-from swarm.measure.latency import Selection, flags, floats
+from swarm.measure.latency import Flags, Selection, flags, floats
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals
 
 TURNS_PER_ENDPOINT = 20
 """With fewer turns than this for each endpoint, one that served none is no finding."""
+CLASSES_NAMED = 3
+"""Classes of failures that are told one by one."""
 HOSTS_NAMED = 5
 """Findings about hosts that are told one by one."""
 
@@ -38,8 +42,8 @@ def invalid_reasons(
     """Return why the run cannot be believed, from the measured rows that ended; none is a valid run."""
     audit = facts.audit
     reasons = list(totals.faults)
-    if not flags(ended, "outcome", "ok").any():
-        reasons.append("no request of the measured phase finished")
+    if not facts.is_search:
+        reasons += _failures(facts, ended)
     _bound(
         reasons,
         "send lag",
@@ -47,7 +51,7 @@ def invalid_reasons(
         audit.send_lag_p99_s,
         "the hosts sent late, so they and not the target may be the limit",
     )
-    for check in (_streams, _outputs, _endpoints):
+    for check in (_outputs, _endpoints):
         reasons += check(facts, ended)
     reasons += _hosts(facts.audit, totals)
     reasons += _delivery(facts.audit, totals)
@@ -56,11 +60,33 @@ def invalid_reasons(
     return reasons
 
 
-def _streams(facts: RunFacts, ended: Selection) -> list[str]:
+def _failures(facts: RunFacts, ended: Selection) -> list[str]:
+    """Return what failures say against a run; those of a search fail its levels, and never the run."""
+    if not flags(ended, "outcome", "ok").any():
+        return ["no request of the measured phase finished"]
+    reasons = []
+    counted = flags(ended, "outcome", "failed")
+    if facts.provider is not None and facts.provider.has_limits:
+        # The experiment states a plan that refuses: refusals are what it is about.
+        counted &= ~flags(ended, "error_class", "http_429")
+    share, bound = _share(counted), facts.audit.failed_share
+    if share > bound:
+        reasons.append(
+            f"{share:.1%} of the requests failed ({_by_class(ended, counted)}), more than the {bound:.1%} "
+            "allowed: latencies, rates and hits are those of the others alone"
+        )
     truncated, bound = _share(flags(ended, "error_class", "truncated")), facts.audit.truncated_share
-    if truncated <= bound:
-        return []
-    return [f"{truncated:.1%} of the streams ended without a finish, more than the {bound:.1%} allowed"]
+    if truncated > bound:
+        reasons.append(
+            f"{truncated:.1%} of the streams ended without a finish, more than the {bound:.1%} allowed"
+        )
+    return reasons
+
+
+def _by_class(ended: Selection, counted: Flags) -> str:
+    """Return how many requests failed of each class, the most first."""
+    classes = Counter(str(name) for name in np.asarray(ended.column("error_class").to_pylist())[counted])
+    return ", ".join(f"{count:,} {name}" for name, count in classes.most_common(CLASSES_NAMED))
 
 
 def _outputs(facts: RunFacts, ended: Selection) -> list[str]:
