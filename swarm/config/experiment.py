@@ -105,6 +105,13 @@ class Experiment(Strict):
         return self
 
     @property
+    def is_finite(self) -> bool:
+        """Whether sessions may run out before the load ends."""
+        load, workload = self.load, self.workload
+        is_recorded = isinstance(workload, ReplayConfig) and not workload.repeat
+        return load.search is None and (is_recorded or not load.replace or load.sessions_max is not None)
+
+    @property
     def ideal_block_tokens(self) -> int:
         """The block size that ideal hits are counted with."""
         return self.block_tokens or self.fleet.block_tokens

@@ -13,6 +13,8 @@ class Pacing:
     """Slots in a shape over time; slot k plays sessions k, k + slots, k + 2 slots, ..."""
 
     shape: Shape
+    asked: Shape
+    """The shape with sessions for every slot that the load asks for."""
     duration_s: float | None
     sessions_max: int | None
     replaces: bool
@@ -21,11 +23,6 @@ class Pacing:
     def slots(self) -> int:
         """How many slots there are, at the most used at once."""
         return self.shape.slots
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether every slot has a session at any time of its spans."""
-        return self.replaces and self.sessions_max is None
 
     def spans(self, slot: int) -> tuple[Span, ...]:
         """Return when the slot has sessions; one that is at work at a span's end starts no more turns."""
@@ -52,6 +49,7 @@ def pacing_of(load: LoadConfig, sessions_count: int | None, seed: int) -> Pacing
     sessions_max = min(limits) if limits else None
     return Pacing(
         shape=shape_of(load, sessions_max, seed),
+        asked=shape_of(load, None, seed),
         duration_s=load.duration_s,
         sessions_max=sessions_max,
         replaces=load.replace and not isinstance(load.shape, ArrivalsShape),

@@ -50,6 +50,14 @@ CLUSTERS_LEAST = 5
 """With fewer, the spread between clusters says too little: an interval is infinite then."""
 
 
+def supports(count: int, share: float) -> bool:
+    """Return whether so many observations have a quantile: at least one of them lies beyond it.
+
+    A p95 takes 20, a p99 100: with fewer it is the largest value, or an interpolation up to it.
+    """
+    return count * min(share, 1.0 - share) >= 1.0 - 1e-9
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A figure and its interval; infinite ends where there is too little to tell."""

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from swarm.config.experiment import Experiment
-from swarm.measure.agents import completions_s, count_agents
+from swarm.measure.agents import completions_s
+from swarm.measure.delivery import delivery_of, herd_of
 from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.sketch import Sketch
@@ -64,10 +65,11 @@ def results_of(
         last[batch.host, batch.epoch] = batch.gauges
     sent = sum(gauges.sent for gauges in last.values())
     measured_from_s = min(experiment.load.warmup_s, ended_s)
-    agents = count_agents(steps, from_s=measured_from_s, to_s=ended_s)
+    delivered = delivery_of(steps, rows, experiment, from_s=measured_from_s, ended_s=ended_s)
+    agents = delivered.agents
     totals = RunTotals(
         measured_from_s=measured_from_s,
-        measured_to_s=ended_s,
+        measured_to_s=delivered.to_s,
         sessions_started=sum(gauges.sessions_started for gauges in last.values()),
         sessions_finished=sum(gauges.sessions_finished for gauges in last.values()),
         orchestrators_started=agents.orchestrators,
@@ -81,12 +83,14 @@ def results_of(
         loop_lag=loop_lag,
         hosts=host_loads(batches, clock_offsets_s),
         sessions_asked_mean=sessions_asked_mean,
-        sessions_live_mean=agents.live_orchestrators_mean,
+        sessions_live_mean=delivered.sessions_live_mean,
         counters=counters,
         capacity=capacity,
         faults=faults,
         session_s=completions_s(steps, measured_from_s, orchestrators=True),
         subagent_s=completions_s(steps, measured_from_s, orchestrators=False),
+        ran_out_s=delivered.ran_out_s,
+        herd=herd_of(rows, experiment, from_s=measured_from_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     windows = windows_of(experiment)

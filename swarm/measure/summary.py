@@ -50,6 +50,11 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "invalid_reasons": reasons,
         "duration_s": duration_s,
         "measured": {"from_s": totals.measured_from_s, "to_s": totals.measured_to_s},
+        "load": {
+            "sessions_asked_mean": totals.sessions_asked_mean,
+            "sessions_live_mean": totals.sessions_live_mean,
+            "ran_out_s": totals.ran_out_s,
+        },
         "sessions": {"started": totals.sessions_started, "finished": totals.sessions_finished},
         "agents": {
             "orchestrators": totals.orchestrators_started,
@@ -115,12 +120,13 @@ def sketch_of(values: Floats) -> Sketch:
 
 
 def percentiles(sketch: Sketch) -> dict[str, float | None]:
-    """Return mean, percentiles and max: the first and the last exact."""
+    """Return mean, percentiles and max, the first and the last exact, and of how many observations."""
     values = sketch.quantiles(tuple(PERCENTILES.values()))
     return {
         "mean": sketch.mean,
         **dict(zip(PERCENTILES, values, strict=True)),
         "max": sketch.most if sketch.count else None,
+        "n": sketch.count,
     }
 
 
@@ -197,6 +203,7 @@ def _itl_of_means(finished: Selection) -> dict[str, float | None]:
         "mean": float(np.nansum(means * gaps)) / total if total > 0 else None,
         **dict.fromkeys(PERCENTILES),
         "max": float(np.nanmax(most)) if not np.isnan(most).all() else None,
+        "n": int(total),
     }
 
 

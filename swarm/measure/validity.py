@@ -54,7 +54,7 @@ def invalid_reasons(
     for check in (_outputs, _endpoints):
         reasons += check(facts, ended)
     reasons += _hosts(facts.audit, totals)
-    reasons += _delivery(facts.audit, totals)
+    reasons += _delivery(facts, totals)
     if totals.unaccounted > facts.audit.unaccounted_share * totals.sent:
         reasons.append(f"{totals.unaccounted} requests are unaccounted for: their host was lost")
     return reasons
@@ -144,14 +144,21 @@ def _hosts(audit: AuditConfig, totals: RunTotals) -> list[str]:
     return reasons
 
 
-def _delivery(audit: AuditConfig, totals: RunTotals) -> list[str]:
-    asked, live = totals.sessions_asked_mean, totals.sessions_live_mean
-    if not asked or live is None or live >= asked * audit.delivered_share:
+def _delivery(facts: RunFacts, totals: RunTotals) -> list[str]:
+    """Return what a load that fell short says against a run; sessions that ran out are told in a note."""
+    audit, asked, live = facts.audit, totals.sessions_asked_mean, totals.sessions_live_mean
+    if facts.is_finite or not falls_short(facts, totals):
         return []
     return [
         f"{live:.1f} sessions were alive on average where {asked:.1f} were asked for: "
         f"less than {audit.delivered_share:.0%} of the load was delivered"
     ]
+
+
+def falls_short(facts: RunFacts, totals: RunTotals) -> bool:
+    """Return whether fewer sessions were alive than were asked for, beyond what is allowed."""
+    asked, live = totals.sessions_asked_mean, totals.sessions_live_mean
+    return asked is not None and live is not None and live < asked * facts.audit.delivered_share
 
 
 def _bound(reasons: list[str], what: str, lag: Sketch | None, bound_s: float, meaning: str) -> None:

@@ -14,7 +14,17 @@ from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
 from swarm.report.numbers import UNKNOWN, count, share
 from swarm.report.run.charts import read_frames, run_charts
-from swarm.report.run.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
+from swarm.report.run.figures import (
+    GROUPS,
+    LATENCY_COLUMNS,
+    amount,
+    budget,
+    good,
+    latency_table,
+    objective_value,
+    percent,
+    used,
+)
 
 Summary = Mapping[str, Any]
 PICTURES_MAX = 16
@@ -47,6 +57,10 @@ WINDOWS_BY = {
     "throughput": "completion",
 }
 """What puts a request into a window, for charts over time that tables have figures of."""
+OBJECTIVES_NOTE = (
+    "The value is of the requests that finished. An objective is met by the share of good ones among all "
+    "that were due: a failed one is not good."
+)
 MODES = {
     "live": "measured: requests over HTTP, wall time",
     "simulate": "emulated: the fleet is a model, time is virtual",
@@ -108,7 +122,7 @@ def _findings(summary: Summary) -> str:
     if summary["valid"]:
         return ""
     items = "".join(f"<li>{escape(reason)}</li>" for reason in summary["invalid_reasons"])
-    return f"<div class=bad><b>This run is invalid:</b> its numbers may tell of itself.<ul>{items}</ul></div>"
+    return f"<div class=bad><b>This run is invalid.</b> Do not use these numbers:<ul>{items}</ul></div>"
 
 
 def _cards(summary: Summary) -> str:
@@ -122,7 +136,9 @@ def _cards(summary: Summary) -> str:
 def _latencies(summary: Summary) -> str:
     rows = [(label, *texts) for label, texts in latency_table(summary)]
     return section(
-        "Latencies", table(("", *LATENCY_COLUMNS), rows), "Finished requests of the measured phase."
+        "Latencies",
+        table(("", *LATENCY_COLUMNS), rows),
+        "Finished requests of the measured phase. A percentile needs an observation beyond it: p99 has 100.",
     )
 
 
@@ -137,16 +153,19 @@ def _objectives(slo: Summary) -> str:
         rows.append(
             (
                 each["name"],
-                amount(each, each["value"]),
+                objective_value(each),
                 amount(each, each["target"]),
                 _burn(each),
+                good(each),
+                count(each.get("count")),
                 budget(each),
                 met[each["met"]],
             )
         )
     goodput = slo["goodput_ratio"]
     note = f"Goodput, requests that met all: {share(goodput)}" if goodput is not None else ""
-    return section("Objectives", table(("", "value", "bound", "used", "misses", ""), rows), note)
+    head = ("", "value", "bound", "used", "good, needed", "of", "misses", "")
+    return section("Objectives", table(head, rows), f"{OBJECTIVES_NOTE} {note}".strip())
 
 
 def _burn(objective: Summary) -> str:

@@ -21,7 +21,15 @@ from swarm.measure.results import windows_of
 from swarm.measure.window import COUNTS, SKETCHES, Windows
 from swarm.report.compare.comparison import Difference, difference_row
 from swarm.report.numbers import count, rate, seconds, share
-from swarm.report.run.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
+from swarm.report.run.figures import (
+    GROUPS,
+    LATENCY_COLUMNS,
+    amount,
+    budget,
+    good,
+    latency_table,
+    objective_value,
+)
 
 PLAIN_EVERY_S = 5.0
 """Where there is no terminal, a line is written this often."""
@@ -154,7 +162,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     if summary["valid"]:
         console.print(Text("valid", "green"))
     for reason in summary["invalid_reasons"]:
-        console.print(Text(f"INVALID: {reason}", "bold red"), soft_wrap=True)
+        console.print(Text(f"INVALID: do not use these numbers: {reason}", "bold red"), soft_wrap=True)
     for note in summary.get("notes", ()):
         console.print(Text(f"note: {note}", "yellow"), soft_wrap=True)
 
@@ -186,7 +194,7 @@ def _latencies(summary: dict[str, Any]) -> Table:
 
 def _objectives(summary: dict[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("objective", "value", "bound", "used", "misses", ""):
+    for column in ("objective", "value", "bound", "good, needed", "of", "misses", ""):
         table.add_column(column, justify="left" if column in ("objective", "") else "right")
     for each in summary["slo"]["objectives"]:
         met = {
@@ -196,13 +204,14 @@ def _objectives(summary: dict[str, Any]) -> Table:
         }
         table.add_row(
             each["name"],
-            amount(each, each["value"]),
+            objective_value(each),
             amount(each, each["target"]),
-            percent(used(each)),
+            good(each),
+            count(each.get("count")),
             budget(each),
             met[each["met"]],
         )
-    table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "", "")
+    table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "", "", "")
     return table
 
 
