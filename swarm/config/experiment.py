@@ -54,6 +54,12 @@ class AuditConfig(Strict):
     output_length_share: float = Field(
         0.01, ge=0, le=1, description="finished requests whose output is not as long as asked (exact_output)"
     )
+    excess_hits_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="prompt tokens reported as cached beyond what this run's own requests explain",
+    )
     delivered_share: float = Field(0.95, ge=0, le=1, description="least share of the asked sessions alive")
     cpu_share: float = Field(0.95, gt=0, description="of one core, by a host over the run")
     cpu_wait_share: float = Field(0.3, gt=0, le=1, description="of the run that a host waited for a core")

@@ -15,6 +15,8 @@ from swarm.measure.totals import RunFacts, RunTotals
 
 TURNS_PER_ENDPOINT = 20
 """With fewer turns than this for each endpoint, one that served none is no finding."""
+TEMPLATE_TOKENS = 128
+"""Of a chat template around a prompt: the same for all, so that a server's cache may hold them already."""
 CLASSES_NAMED = 3
 """Classes of failures that are told one by one."""
 HOSTS_NAMED = 5
@@ -51,7 +53,7 @@ def invalid_reasons(
         audit.send_lag_p99_s,
         "the hosts sent late, so they and not the target may be the limit",
     )
-    for check in (_outputs, _endpoints):
+    for check in (_outputs, _endpoints, _excess_hits):
         reasons += check(facts, ended)
     reasons += _hosts(facts.audit, totals)
     reasons += _delivery(facts, totals)
@@ -101,6 +103,33 @@ def _outputs(facts: RunFacts, ended: Selection) -> list[str]:
         f"{share:.1%} of the outputs are not as long as asked, more than the {bound:.1%} allowed: the server "
         "does not honour min_tokens and ignore_eos, so its load is not the one planned; "
         "set target.exact_output: false if that is meant"
+    ]
+
+
+def _excess_hits(facts: RunFacts, ended: Selection) -> list[str]:
+    """Return whether the server's cache held what this run had not sent.
+
+    Each request may hit its ideal, the rest of a block, a chat template, and by how much the server counts
+    otherwise than planned. One that was tried again may hit what its own earlier attempt left.
+    """
+    known = ended.knowing("cached_tokens")
+    known = known.where(flags(ended.whole, "outcome", "ok") & (floats(ended.whole, "attempts") == 1))
+    prompt, cached, ideal = (
+        floats(known, name) for name in ("prompt_tokens", "cached_tokens", "ideal_tokens")
+    )
+    if facts.mode != "live" or not prompt.sum():
+        return []
+    counted_otherwise = np.abs(prompt - floats(known, "planned_prompt_tokens"))
+    explained = ideal + facts.block_tokens + TEMPLATE_TOKENS + counted_otherwise
+    share = float(np.maximum(0.0, cached - explained).sum() / prompt.sum())
+    bound = facts.audit.excess_hits_share
+    if share <= bound:
+        return []
+    return [
+        f"the server reports {cached.sum() / prompt.sum():.1%} of the prompt tokens as cached where this "
+        f"run's own requests explain {ideal.sum() / prompt.sum():.1%}: its cache was warm from an earlier run "
+        "or another client, or it counts wrongly; empty the cache, keep target.cache: fresh, or raise "
+        "audit.excess_hits_share if a warm cache is meant"
     ]
 
 

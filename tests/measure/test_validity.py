@@ -132,6 +132,26 @@ def test_a_target_that_did_not_do_its_part_is_named(rows: list[RequestRow], word
     assert words in reason
 
 
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({"cached_tokens": 5_500}, 0),
+        # A block of 16, a template of up to 128 and what the server counts otherwise are no surplus.
+        ({"cached_tokens": 5_500 + 16 + 128 + 500}, 0),
+        ({"cached_tokens": 5_500 + 16 + 128 + 501}, 1),
+        ({"cached_tokens": 9_900}, 1),
+        ({"cached_tokens": 9_900, "prompt_tokens": 14_000}, 0),
+        ({"cached_tokens": 9_900, "attempts": 2}, 0),
+        ({"cached_tokens": None}, 0),
+    ],
+)
+def test_hits_that_the_run_cannot_explain_are_of_a_warm_cache(changes: dict[str, Any], count: int) -> None:
+    planned = {"planned_prompt_tokens": 10_000, "prompt_tokens": 10_000, "ideal_tokens": 5_500, "attempts": 1}
+    rows = [row(**{**planned, **changes}, endpoint=url) for url in FACTS.endpoints] * 50
+    assert len(reasons(rows)) == count
+    assert reasons(rows, facts=dataclasses.replace(FACTS, mode="simulate")) == []
+
+
 def test_streams_without_a_finish_have_a_bound_of_their_own() -> None:
     lax = dataclasses.replace(FACTS, audit=AuditConfig(failed_share=0.5))
     (reason,) = reasons([row(outcome="failed", error_class="truncated")] * 3 + GOOD, facts=lax)
