@@ -46,6 +46,7 @@ class HostLedger:
         follows: tuple[int, ...],
     ) -> None:
         self._clock = clock
+        self._begun_s = clock.now_s()
         self._windows = windows
         self._host = host
         self._epoch = epoch
@@ -178,6 +179,7 @@ class HostLedger:
             sessions_ended=tuple(ended),
             follows=self._follows,
             faults=tuple(faults),
+            begun_s=self._begun_s,
         )
         self._sequence += 1
         self._keep(batch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from swarm.measure.attendance import Absence
 from swarm.measure.totals import RunFacts, RunTotals
-from swarm.measure.validity import falls_short
+from swarm.measure.validity import HOSTS_NAMED, falls_short
 
 
 def notes_of(facts: RunFacts, totals: RunTotals) -> list[str]:
     """Return the notes on the load of a run."""
-    return [*_herd(totals), *_ran_out(facts, totals)]
+    return [*_herd(totals), *_ran_out(facts, totals), *_absences(totals)]
 
 
 def _herd(totals: RunTotals) -> list[str]:
@@ -22,6 +23,29 @@ def _herd(totals: RunTotals) -> list[str]:
         f"warm-up ended at {totals.measured_from_s:.10g} s{served}: percentiles hold the start-up; make "
         f"load.warmup_s {longer}, or start over a longer load.ramp_s"
     ]
+
+
+def _absences(totals: RunTotals) -> list[str]:
+    """Return who was away, the first few one by one."""
+    notes = [_absence(each) for each in sorted(totals.absences, key=lambda each: each.from_s)]
+    if len(notes) > HOSTS_NAMED:
+        notes = [*notes[:HOSTS_NAMED], f"and {len(notes) - HOSTS_NAMED} more times that hosts were away"]
+    return notes
+
+
+def _absence(each: Absence) -> str:
+    name = f"host {each.host}"
+    if not each.is_lost:
+        return f"{name} stood still from {each.from_s:.1f} to {each.to_s:.1f} s: nobody ran its agents"
+    after = (
+        "was not replaced: its agents ended there"
+        if each.to_s is None
+        else f"was replaced at {each.to_s:.1f} s: nobody ran its agents meanwhile"
+    )
+    unseen = (
+        f"; {each.unseen:,} requests that it may have sent unseen are unaccounted for" if each.unseen else ""
+    )
+    return f"{name} was lost: it was last heard at {each.from_s:.1f} s and {after}{unseen}"
 
 
 def _ran_out(facts: RunFacts, totals: RunTotals) -> list[str]:

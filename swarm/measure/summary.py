@@ -54,6 +54,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             "sessions_asked_mean": totals.sessions_asked_mean,
             "sessions_live_mean": totals.sessions_live_mean,
             "ran_out_s": totals.ran_out_s,
+            "unattended_share": totals.unattended_share,
         },
         "sessions": {"started": totals.sessions_started, "finished": totals.sessions_finished},
         "agents": {
@@ -68,7 +69,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "admission_wait_s": percentiles(sketch_of(floats(finished, "admission_wait_s"))),
         "send_lag_s": None if lag is None else percentiles(lag),
         "loop_lag_s": None if totals.loop_lag is None else percentiles(totals.loop_lag),
-        "hosts": hosts_summary(totals.hosts),
+        "hosts": hosts_summary(totals.hosts, totals.absences),
         "open_requests_mean": _open_mean(table, totals),
         "live_agents_mean": totals.live_agents_mean,
         "throughput": {

@@ -9,6 +9,7 @@ from swarm.config.experiment import AuditConfig, Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.config.provider import ProviderConfig
 from swarm.config.slo import ObjectiveConfig
+from swarm.measure.attendance import Absence
 from swarm.measure.delivery import Herd
 from swarm.measure.hosts import HostLoad
 from swarm.measure.sketch import Sketch
@@ -123,6 +124,10 @@ class RunTotals:
     subagent_s: tuple[float, ...] = ()
     fleet: dict[str, Any] | None = None
     """What the emulated fleet counted over the whole run: preemptions, and blocks and bytes by tier."""
+    absences: tuple[Absence, ...] = ()
+    """Times in which nobody ran the agents of a host."""
+    unattended_share: float | None = None
+    """Of the time that sessions were to be run in the measured phase, the part in which nobody ran them."""
     ran_out_s: float | None = None
     """When the last session had ended, where that was before the load's end."""
     herd: Herd | None = None

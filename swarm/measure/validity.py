@@ -58,7 +58,10 @@ def invalid_reasons(
     reasons += _hosts(facts.audit, totals)
     reasons += _delivery(facts, totals)
     if totals.unaccounted > facts.audit.unaccounted_share * totals.sent:
-        reasons.append(f"{totals.unaccounted} requests are unaccounted for: their host was lost")
+        reasons.append(
+            f"{totals.unaccounted:,} of {totals.sent:,} requests are unaccounted for, more than the "
+            f"{facts.audit.unaccounted_share:.1%} allowed: their host was lost"
+        )
     return reasons
 
 
@@ -127,8 +130,8 @@ def _excess_hits(facts: RunFacts, ended: Selection) -> list[str]:
         return []
     return [
         f"the server reports {cached.sum() / prompt.sum():.1%} of the prompt tokens as cached where this "
-        f"run's own requests explain {ideal.sum() / prompt.sum():.1%}: its cache was warm from an earlier run "
-        "or another client, or it counts wrongly; empty the cache, keep target.cache: fresh, or raise "
+        f"run's own requests explain {ideal.sum() / prompt.sum():.1%}: its cache was warm from an earlier "
+        "run or another client, or it counts wrongly; empty the cache, keep target.cache: fresh, or raise "
         "audit.excess_hits_share if a warm cache is meant"
     ]
 
@@ -176,6 +179,12 @@ def _hosts(audit: AuditConfig, totals: RunTotals) -> list[str]:
 def _delivery(facts: RunFacts, totals: RunTotals) -> list[str]:
     """Return what a load that fell short says against a run; sessions that ran out are told in a note."""
     audit, asked, live = facts.audit, totals.sessions_asked_mean, totals.sessions_live_mean
+    away = totals.unattended_share
+    if away is not None and away > 1.0 - audit.delivered_share:
+        return [
+            f"nobody ran {away:.0%} of the sessions' time, more than {1.0 - audit.delivered_share:.0%}: "
+            "their hosts were lost or stood still"
+        ]
     if facts.is_finite or not falls_short(facts, totals):
         return []
     return [

@@ -79,6 +79,8 @@ class Batch:
     """For each earlier epoch of the host, its last batch that counts; -1 where none does."""
     faults: tuple[str, ...]
     """What went wrong on the host since the last batch, in words."""
+    begun_s: float = 0.0
+    """When this epoch of the host began to run agents; 0 where a journal does not say."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -100,6 +102,7 @@ class Batch:
                 "sessions_ended": self.sessions_ended,
                 "follows": self.follows,
                 "faults": self.faults,
+                "begun_s": self.begun_s,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -125,4 +128,5 @@ class Batch:
             sessions_ended=tuple((name, at_s) for name, at_s in head["sessions_ended"]),
             follows=tuple(head["follows"]),
             faults=tuple(head["faults"]),
+            begun_s=head.get("begun_s", 0.0),
         )
