@@ -92,6 +92,21 @@ def ratio(parts: Floats, wholes: Floats, groups: Groups, *, confidence: float) -
     return Estimate(value, value - reach, value + reach)
 
 
+def share(flagged: Flags, groups: Groups, *, confidence: float) -> Estimate:
+    """Return the share of rows that are flagged.
+
+    Where all or none are, clusters have no spread: the interval is at least Wilson's, which never ends there.
+    """
+    found = ratio(flagged.astype(np.float64), np.ones(len(flagged)), groups, confidence=confidence)
+    if math.isinf(found.high) or not len(flagged):
+        return found
+    count, z = len(flagged), NormalDist().inv_cdf(0.5 + confidence / 2)
+    middle = (found.value + z * z / (2 * count)) / (1 + z * z / count)
+    spread = found.value * (1 - found.value) / count + z * z / (4 * count * count)
+    reach = z / (1 + z * z / count) * math.sqrt(spread)
+    return Estimate(found.value, min(found.low, middle - reach), max(found.high, middle + reach))
+
+
 def total(parts: Floats, groups: Groups, *, confidence: float) -> Estimate:
     """Return sum(parts), whose clusters are the sample: sessions were as many as they were, by plan."""
     value = float(parts.sum())

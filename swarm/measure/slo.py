@@ -80,14 +80,8 @@ def trials_of(objective: ObjectiveConfig, due: Selection) -> Trials:
     and a miss where it had passed the bound by then. Otherwise nobody knows how it would have ended, and it
     is no trial. Nor is one whose host was lost: its agent asks again.
     """
-    at_s = floats(due, "completed_s")
-    finished = flags(due, "outcome", "ok")
-    values = _values(objective, due)
-    has_value = ~np.isnan(values) & (finished | (_cut(due) & (objective.metric in OF_FIRST_TOKEN)))
-    is_told = has_value | flags(due, "outcome", "failed") | _missed_when_cut(objective, due)
-    keep = _concerned(objective, due) & is_told
-    good = (_within(objective, values) & has_value)[keep]
-    at_s = at_s[keep]
+    keep, good = request_trials(objective, due)
+    good, at_s = good[keep], floats(due, "completed_s")[keep]
     if objective.of == "requests" or not len(good):
         return Trials(good, at_s, objective.quantile if objective.of == "requests" else objective.share)
     if objective.of == "agents":
@@ -100,6 +94,15 @@ def trials_of(objective: ObjectiveConfig, due: Selection) -> Trials:
     share = np.bincount(groups, weights=good) / counts
     complies = share >= objective.quantile - SHARE_ROUNDING
     return Trials(complies, np.bincount(groups, weights=at_s) / counts, objective.share)
+
+
+def request_trials(objective: ObjectiveConfig, due: Selection) -> tuple[Flags, Flags]:
+    """Return which requests say something of an objective, and which are good."""
+    values = _values(objective, due)
+    finished = flags(due, "outcome", "ok")
+    has_value = ~np.isnan(values) & (finished | (_cut(due) & (objective.metric in OF_FIRST_TOKEN)))
+    is_told = has_value | flags(due, "outcome", "failed") | _missed_when_cut(objective, due)
+    return _concerned(objective, due) & is_told, _within(objective, values) & has_value
 
 
 def _judged(

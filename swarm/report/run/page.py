@@ -9,7 +9,8 @@ from typing import Any
 
 from swarm.records.run_folder import RunFolder
 from swarm.report.charts import write_picture
-from swarm.report.compare.comparison import compare, difference_row
+from swarm.report.compare.alikeness import caveats
+from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
 from swarm.report.numbers import UNKNOWN, count, share
@@ -242,6 +243,13 @@ def _write_pictures(out: Path, charts: Mapping[str, Any], kinds: Sequence[str]) 
             write_picture(chart, folder / f"{name}.{kind}", "svg" if kind == "svg" else "png")
 
 
+def _caveats(found: Sequence[str]) -> str:
+    if not found:
+        return ""
+    items = "".join(f"<li>{escape(caveat)}</li>" for caveat in found)
+    return f"<div class=bad><b>These runs are not alike:</b><ul>{items}</ul></div>"
+
+
 def _comparison(folders: Sequence[RunFolder]) -> list[str]:
     summaries = [folder.summary() for folder in folders]
     names = [
@@ -249,16 +257,15 @@ def _comparison(folders: Sequence[RunFolder]) -> list[str]:
         for summary, folder in zip(summaries, folders, strict=True)
     ]
     parts = ["<h1>Runs compared</h1>"]
-    if len({summary["mode"] for summary in summaries}) > 1:
-        parts.append("<div class=bad>Some of these runs are measured and some emulated.</div>")
     for summary in summaries:
         parts.append(_warnings(summary) and f"{_head(summary)}{_warnings(summary)}")
     for title, figures in GROUPS.items():
         rows = [(figure.label, *(figure.text(summary) for summary in summaries)) for figure in figures]
         parts.append(section(title, table(("", *names), rows)))
     for name, other in zip(names[1:], folders[1:], strict=True):
-        rows = [difference_row(each) for each in compare(folders[0], other)]
-        head = ("", names[0], name, "difference", "95 % interval", "")
+        rows = [difference_row(each) for each in compare(folders[0], other, others=len(folders) - 1)]
+        head = ("", names[0], name, "difference", INTERVAL, "")
         note = "Intervals are robust against requests of one session, and of one time, being alike."
+        parts.append(_caveats(caveats(folders[0], other)))
         parts.append(section(f"{name} against {names[0]}", table(head, rows), note))
     return parts

@@ -19,7 +19,7 @@ from swarm.config.experiment import Experiment
 from swarm.live.coordinator import Snapshot
 from swarm.measure.results import windows_of
 from swarm.measure.window import COUNTS, SKETCHES, Windows
-from swarm.report.compare.comparison import Difference, difference_row
+from swarm.report.compare.comparison import INTERVAL, Difference, difference_row
 from swarm.report.numbers import count, rate, seconds, share
 from swarm.report.run.figures import (
     GROUPS,
@@ -247,13 +247,18 @@ def _capacity(capacity: dict[str, Any]) -> Table:
     return table
 
 
-def show_differences(differences: Sequence[Difference], *, before: str, after: str) -> None:
-    """Print how one run differs from another."""
+def show_differences(
+    differences: Sequence[Difference], caveats: Sequence[str], *, before: str, after: str
+) -> None:
+    """Print how one run differs from another, after what must be known with it."""
+    console = _console()
+    for caveat in caveats:
+        console.print(Text(f"not alike: {caveat}", "bold red"), soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("", before, after, "difference", "95 % interval", ""):
+    for column in ("", before, after, "difference", INTERVAL, ""):
         table.add_column(column, justify="left" if column == "" else "right")
     styles = {"worse": "bold red", "better": "green"}
     for each in differences:
         *cells, verdict = difference_row(each)
         table.add_row(*cells, Text(verdict, styles.get(verdict, "dim")))
-    _console().print(table)
+    console.print(table)
