@@ -179,18 +179,18 @@ def _hosts(audit: AuditConfig, totals: RunTotals) -> list[str]:
 def _delivery(facts: RunFacts, totals: RunTotals) -> list[str]:
     """Return what a load that fell short says against a run; sessions that ran out are told in a note."""
     audit, asked, live = facts.audit, totals.sessions_asked_mean, totals.sessions_live_mean
-    away = totals.unattended_share
+    away, reasons = totals.unattended_share, []
     if away is not None and away > 1.0 - audit.delivered_share:
-        return [
+        reasons.append(
             f"nobody ran {away:.0%} of the sessions' time, more than {1.0 - audit.delivered_share:.0%}: "
             "their hosts were lost or stood still"
-        ]
-    if facts.is_finite or not falls_short(facts, totals):
-        return []
-    return [
-        f"{live:.1f} sessions were alive on average where {asked:.1f} were asked for: "
-        f"less than {audit.delivered_share:.0%} of the load was delivered"
-    ]
+        )
+    if not facts.is_finite and falls_short(facts, totals):
+        reasons.append(
+            f"{live:.1f} sessions were alive on average where {asked:.1f} were asked for: "
+            f"less than {audit.delivered_share:.0%} of the load was delivered"
+        )
+    return reasons
 
 
 def falls_short(facts: RunFacts, totals: RunTotals) -> bool:

@@ -17,8 +17,9 @@ from rich.text import Text
 
 from swarm.config.experiment import Experiment
 from swarm.live.coordinator import Snapshot
+from swarm.measure.intervals import supports
 from swarm.measure.results import windows_of
-from swarm.measure.window import COUNTS, SKETCHES, Windows
+from swarm.measure.window import COUNTS, Windows
 from swarm.report.compare.comparison import INTERVAL, Difference, difference_row
 from swarm.report.numbers import count, rate, seconds, share
 from swarm.report.run.figures import (
@@ -133,15 +134,19 @@ def _recent(windows: Windows) -> tuple[float, dict[str, Any]]:
     counts = dict(zip(COUNTS, whole.counts, strict=True))
     oldest = min((index for index, _, _ in windows.cells), default=0)
     span_s = max(1, newest - oldest) * windows.window_s
-    quantile = {name: whole.sketch(name).quantile for name in SKETCHES}
+
+    def quantile(name: str, share: float) -> float | None:
+        sketch = whole.sketch(name)
+        return sketch.quantile(share) if supports(sketch.count, share) else None
+
     known, prompt = counts["known_prompt_tokens"], counts["prompt_tokens"]
     return windows.start_s(newest), {
         "span_s": span_s,
         "finished_per_s": counts["finished"] / span_s,
         "failed": counts["failed"],
-        "p50": quantile["effective_ttft_s"](0.5),
-        "effective_ttft_s": quantile["effective_ttft_s"](0.95),
-        "send_lag_s": quantile["send_lag_s"](0.99),
+        "p50": quantile("effective_ttft_s", 0.5),
+        "effective_ttft_s": quantile("effective_ttft_s", 0.95),
+        "send_lag_s": quantile("send_lag_s", 0.99),
         "hit_rate": counts["cached_tokens"] / known if known else None,
         "ideal_hit_rate": counts["ideal_tokens"] / prompt if prompt else None,
     }
