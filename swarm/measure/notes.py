@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from swarm.measure.attendance import Absence
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import HOSTS_NAMED, falls_short
@@ -17,7 +19,7 @@ def _herd(totals: RunTotals) -> list[str]:
     if herd is None:
         return []
     served = "" if herd.served_s is None else f", the last of them had it at {herd.served_s:.1f} s"
-    longer = "longer" if herd.served_s is None else f"at least {herd.served_s:.0f}"
+    longer = "longer" if herd.served_s is None else f"at least {math.ceil(herd.served_s):,}"
     return [
         f"{herd.waiting:,} of the {herd.sessions:,} sessions that start together had no token yet when the "
         f"warm-up ended at {totals.measured_from_s:.10g} s{served}: percentiles hold the start-up; make "
