@@ -41,6 +41,8 @@ class Figure:
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Load": (
         Figure("Measured for", ("duration_s",), seconds, 0),
+        Figure("Sessions asked for, mean", ("load", "sessions_asked_mean"), plain, 0),
+        Figure("Sessions alive, mean", ("load", "sessions_live_mean"), plain, 0),
         Figure("Agents, mean", ("live_agents_mean",), plain, 0),
         Figure("Agents, peak", ("agents", "peak_concurrent"), count, 0),
         Figure("In flight, mean", ("open_requests_mean",), plain, 0),
