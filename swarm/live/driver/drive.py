@@ -37,7 +37,7 @@ def drive(
     interrupts: Interrupts,
     progress: Progress,
     recovered: Recovered | None,
-    run_id: str,
+    run_id: str | None = None,
 ) -> RunEnd:
     """Carry out a run, journaled in a folder; `begin` is called when its hosts are about to play.
 
