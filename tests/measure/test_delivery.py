@@ -9,11 +9,9 @@ import pytest
 from swarm.config.experiment import Experiment
 from swarm.measure.delivery import delivery_of
 from swarm.measure.notes import notes_of
-from swarm.measure.summary import summarize
-from swarm.measure.totals import facts_of
 from swarm.records.batch import AgentStep
 from swarm.records.rows import RowTable
-from swarm.sim.run import simulate
+from swarm.sim.run import simulated
 
 FLEET = {"cost": {"kind": "simple", "prefill_tokens_per_s": 1e5, "decode_base_s": 0.01}}
 ONCE = {"kind": "prompt_set", "prompts": 4, "prompt_tokens": 1000, "output_tokens": 10, "turns": 11}
@@ -26,9 +24,8 @@ def experiment(**load: Any) -> Experiment:
 
 
 def told(asked: Experiment) -> tuple[dict[str, Any], list[str]]:
-    found = simulate(asked, ())
-    facts = facts_of(asked, run_id="r", mode="simulate", is_emulated=True)
-    return summarize(found.rows, facts=facts, totals=found.totals), notes_of(facts, found.totals)
+    found = simulated(asked)
+    return found.summary(), notes_of(found.facts, found.results.totals)
 
 
 def test_rates_end_with_the_last_due_turn_where_sessions_run_out() -> None:
