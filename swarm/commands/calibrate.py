@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def run_calibrate(url: str, out: Path, *, key_env: str | None, api: str) -> int:
     if out.exists():
         raise UsageError(f"calibrate: --out {out} exists; name a new file")
     config = validate(TargetConfig, {"urls": [url], "api_key_env": key_env, "api": api}, "calibrate")
-    found, model = asyncio.run(probe(config))
+    nonce = f"calibration-{datetime.now(UTC).isoformat()}"
+    found, model = asyncio.run(probe(config, nonce=nonce))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(fleet_text(found, url=url, model=model), encoding="utf-8")
     print(f"prefill        {found.prefill_tokens_per_s:12,.0f} tok/s  after {found.entry_s * 1e3:.2f} ms")

@@ -11,6 +11,7 @@ from swarm.fleet.cost.validation import validation_notes
 from swarm.measure.doubts import doubts_told
 from swarm.measure.failures import failures_told
 from swarm.measure.modelled import with_modelled
+from swarm.measure.notes import notes_of
 from swarm.measure.results import Results
 from swarm.measure.series import series
 from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
@@ -39,7 +40,9 @@ def record(
     summary = summarize(rows, facts=facts, totals=settled.totals)
     cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
     damaged = damage_notes(sorted(folder.path.glob("journal/*.journal")))
-    summary["notes"] = [*cut, *damaged, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
+    told = notes_of(facts, settled.totals)
+    left_out = folder.run().get("left_out", ())
+    summary["notes"] = [*cut, *damaged, *left_out, *_unused(experiment, facts), *told]
     summary["notes"] += failures_told(summary["failure_reasons"])
     summary["notes"] += doubts_told(settled.totals.doubts)
     if facts.tiers is not None:
@@ -72,11 +75,9 @@ def noted(summary: dict[str, Any], totals: RunTotals) -> list[str]:
     for name, counted in (totals.fleet or {"tiers": {}})["tiers"].items():
         if counted["dropped_blocks"]:
             share = counted["dropped_blocks"] / counted["offered_blocks"]
-            notes.append(f"{name} dropped {share:.1%} of the blocks that it was to be written")
+            notes.append(f"writes to {name} were too slow: {share:.1%} of the blocks were dropped")
         if counted["blocked_writes"]:
-            notes.append(
-                f"{name} let {counted['blocked_writes']:,} writes wait, and their replicas with them"
-            )
+            notes.append(f"writes to {name} were too slow: {counted['blocked_writes']:,} stalled a replica")
     return notes
 
 

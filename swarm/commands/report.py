@@ -8,15 +8,18 @@ from pathlib import Path
 
 from swarm.errors import UsageError
 from swarm.records.run_folder import RunFolder
+from swarm.report.compare.alikeness import caveats, is_one_mode, unusable
 from swarm.report.compare.comparison import compare, regressions
 from swarm.report.run.page import write_report
 from swarm.report.run.terminal import show_differences, show_summary
 
-EXIT_REGRESSED = 99
+EXIT_DONE, EXIT_FAILED, EXIT_REGRESSED = 0, 1, 99
 
 
 def report(paths: Sequence[Path], *, out: Path | None, fails_on_regression: bool) -> int:
     """Redraw one run, or compare the first with each of the others; return the exit code.
+
+    With `fails_on_regression` it is 99 where a figure is worse beyond noise, and 1 where a run is invalid.
 
     The page of one run goes into its own folder, that of several needs `--out`, or goes beside the first.
     """
@@ -28,15 +31,28 @@ def report(paths: Sequence[Path], *, out: Path | None, fails_on_regression: bool
     where = out
     if where is None:
         where = folders[0].path if len(folders) == 1 else Path("results") / _name(folders)
+    base = folders[0]
+    if fails_on_regression:
+        for other in folders[1:]:
+            if not is_one_mode(base, other):
+                raise UsageError(
+                    f"--fail-on-regression: one of {base.path} and {other.path} is measured, one emulated: "
+                    "they differ for other reasons than a regression"
+                )
     worse = []
     if len(folders) == 1:
-        show_summary(folders[0].summary())
+        show_summary(base.summary())
     for other in folders[1:]:
-        found = compare(folders[0], other)
-        show_differences(found, before=folders[0].path.name, after=other.path.name)
+        found = compare(base, other, others=len(folders) - 1)
+        show_differences(found, caveats(base, other), before=base.path.name, after=other.path.name)
         worse += regressions(found)
     print(write_report(folders, where), file=sys.stdout, flush=True)
-    return EXIT_REGRESSED if fails_on_regression and worse else 0
+    if not fails_on_regression:
+        return EXIT_DONE
+    if unusable(folders):
+        print("swarm: --fail-on-regression: no verdict from runs that are invalid", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_REGRESSED if worse else EXIT_DONE
 
 
 def _name(folders: Sequence[RunFolder]) -> str:

@@ -36,7 +36,8 @@ def run_live(experiment: Experiment, out: str | None) -> int:
     """Carry out an experiment; return the exit code."""
     check_target(experiment.target)
     started = datetime.now(UTC)
-    run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}"
+    # To the millisecond: the id enters every prompt, and two runs at once must not warm each other's caches.
+    run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}"
     url = None
     if out is not None and is_url(out):
         url, out = url_of(out), None
@@ -150,6 +151,7 @@ def _driven(
                 interrupts=interrupts,
                 progress=Watched(live, Metrics(run_id)),
                 recovered=recovered,
+                run_id=run_id,
             )
 
 

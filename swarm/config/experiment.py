@@ -44,9 +44,21 @@ class AuditConfig(Strict):
     unaccounted_share: float = Field(
         0.01, ge=0, le=1, description="requests sent from lost hosts, of which nothing is known"
     )
+    failed_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="requests that failed; not 429s under fleet.provider's limits, and not those of a search",
+    )
     truncated_share: float = Field(0.01, ge=0, le=1, description="streams that ended without a finish")
     output_length_share: float = Field(
         0.01, ge=0, le=1, description="finished requests whose output is not as long as asked (exact_output)"
+    )
+    excess_hits_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="prompt tokens reported as cached beyond what this run's own requests explain",
     )
     delivered_share: float = Field(0.95, ge=0, le=1, description="least share of the asked sessions alive")
     cpu_share: float = Field(0.95, gt=0, description="of one core, by a host over the run")
@@ -114,6 +126,13 @@ class Experiment(Strict):
                 "load.duration_s or load.sessions_max, or load.replace: false"
             )
         return self
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether sessions may run out before the load ends."""
+        load, workload = self.load, self.workload
+        is_recorded = isinstance(workload, ReplayConfig) and not workload.repeat
+        return load.search is None and (is_recorded or not load.replace or load.sessions_max is not None)
 
     @property
     def ideal_block_tokens(self) -> int:

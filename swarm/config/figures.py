@@ -20,7 +20,7 @@ def _figures(*names: str, **groups: Names) -> Names:
     return {**dict.fromkeys(names), **groups}
 
 
-_LATENCY = _figures("mean", "p50", "p90", "p95", "p99", "max")
+_LATENCY = _figures("mean", "p50", "p90", "p95", "p99", "max", "n")
 _LOST_TO = _figures(*LOST_TO)
 _HITS = _figures("requests", "prompt_tokens", "hit_tokens", "hit_rate")
 _TIER = _figures(*TIER_COUNTS)
@@ -36,6 +36,7 @@ FIGURES = _figures(
     "open_requests_mean",
     "live_agents_mean",
     measured=_figures("from_s", "to_s"),
+    load=_figures("sessions_asked_mean", "sessions_live_mean", "ran_out_s"),
     sessions=_figures("started", "finished"),
     agents=_figures("orchestrators", "subagents", "peak_concurrent"),
     requests=_REQUESTS,
@@ -43,7 +44,7 @@ FIGURES = _figures(
     ttft_s=_LATENCY,
     effective_ttft_s=_LATENCY,
     tpot_s=_LATENCY,
-    itl_s=_figures("mean", "max"),
+    itl_s=_figures("mean", "max", "n"),
     e2e_s=_LATENCY,
     admission_wait_s=_LATENCY,
     throughput=_figures("requests_per_s", "prompt_tokens_per_s", "output_tokens_per_s"),

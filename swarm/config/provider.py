@@ -33,3 +33,9 @@ class ProviderConfig(Strict):
         gt=0,
         description="what cache writes are billed for; null: the longest TTL of the fleet's tiers",
     )
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether a plan can refuse a request until later."""
+        limits = (self.input_tokens_per_minute, self.output_tokens_per_minute, self.allotment_tokens)
+        return any(limit is not None for limit in limits)

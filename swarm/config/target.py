@@ -134,6 +134,9 @@ class TargetConfig(Strict):
     parent_header: str = Field(default="X-Parent-Session-ID", pattern=r"^[A-Za-z0-9-]+$")
     headers: dict[str, str] = Field(default_factory=dict)
     """More headers for every request; keys do not belong here, as they would stand in run.yaml."""
+    cache: Literal["fresh", "shared"] = "fresh"
+    """What the server's prefix cache may hold of other runs. `fresh`: the run's id enters the first tokens of
+    every prompt, so that nothing an earlier run sent can hit. `shared`: each run sends the same bytes."""
     exact_output: bool = True
     """Send `ignore_eos` and `min_tokens`, which vLLM and SGLang honour; plain OpenAI refuses them."""
     extra_body: dict[str, Any] = Field(default_factory=dict)

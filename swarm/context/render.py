@@ -9,15 +9,18 @@ from __future__ import annotations
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from hashlib import shake_256
+from typing import Self
 
 import numpy as np
 import orjson
 
 from swarm.context.forget import Forget
 from swarm.context.tree import Echo, Node, Prompt
+from swarm.streams import digest64
 
 Buffer = bytes | memoryview
 
@@ -66,7 +69,7 @@ class Alphabet(ABC):
     brings its comma along. Rendered buffers are slices, so a prompt of 128k tokens costs some 40 objects.
     """
 
-    __slots__ = ("_begun", "_chunk_bytes", "_corpus", "_grain", "_places", "_scale")
+    __slots__ = ("_begun", "_chunk_bytes", "_corpus", "_grain", "_nonce", "_places", "_scale")
 
     def __init__(self, corpus: memoryview, grain: int, bytes_per_token: float) -> None:
         self._begun: dict[int, Begun] = {}
@@ -74,8 +77,22 @@ class Alphabet(ABC):
         self._corpus = corpus
         self._grain = grain
         self._scale = bytes_per_token
+        self._nonce = 0
         self._chunk_bytes = CHUNK_TOKENS * grain
         self._places = (len(corpus) - self._chunk_bytes) // grain
+
+    def with_nonce(self, text: str) -> Self:
+        """Return this alphabet with roots named otherwise, so that no prompt begins as without it.
+
+        The corpus is shared. Prompts of one tree share prefixes among each other as before.
+        """
+        other = copy(self)
+        other._begun = {}
+        other._nonce = digest64(text)
+        return other
+
+    def _name_of(self, node: Node) -> bytes:
+        return self.name(node.key ^ self._nonce if node.parent is None else node.key)
 
     @abstractmethod
     def name(self, key: int) -> bytes:
@@ -169,7 +186,7 @@ class Alphabet(ABC):
 
     def _begin(self, node: Node) -> Begun:
         """Return the start of a node: its name, and what is left of the chunk in which that ends."""
-        name, chunk_bytes = self.name(node.key), self._chunk_bytes
+        name, chunk_bytes = self._name_of(node), self._chunk_bytes
         named = int(node.start * self._scale) + len(name)
         first, offset = divmod(named, chunk_bytes)
         reference = weakref.ref(node, Forget(self._begun, id(node)))
@@ -192,7 +209,7 @@ class Alphabet(ABC):
             return
         scale, chunk_bytes, key = self._scale, self._chunk_bytes, node.key
         at, stop, origin = int(start * scale), int(end * scale), int(node.start * scale)
-        name = self.name(key)
+        name = self._name_of(node)
         if at < origin + len(name):
             out.append(name[at - origin : stop - origin])
             at = origin + len(name)

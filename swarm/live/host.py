@@ -47,6 +47,8 @@ class HostPlan:
     """The last batch that counts of each earlier epoch of this host."""
     takeover: Takeover | None
     """What is known of this host's sessions from lost or stopped hosts; None at a run's start."""
+    run_id: str | None = None
+    """Enters every prompt where the target's cache is to be fresh: the same on all hosts, and by a resume."""
 
 
 class Host:
@@ -60,7 +62,7 @@ class Host:
         self._pacing = pacing_of(
             experiment.load, self._source.count, experiment.seed, self._source.arrivals_s
         )
-        self._target = OpenAITarget(config=experiment.target, seed=experiment.seed)
+        self._target = OpenAITarget(config=experiment.target, seed=experiment.seed, run_id=plan.run_id)
         self._lag = LoopLag()
         self._ledger: HostLedger | None = None
         self._interpreter: Interpreter | None = None

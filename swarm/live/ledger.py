@@ -20,7 +20,7 @@ from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, FailureExample, Gauges, Place
 from swarm.records.journal import Journal
-from swarm.records.row import RequestRow
+from swarm.records.row import HOST_LOST, RequestRow
 from swarm.records.rows import RowTable, batch_of, to_message
 from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Infer
@@ -29,9 +29,6 @@ FAULTS_MAX = 16
 """Faults told in one batch."""
 EXAMPLES_MAX = 2
 """Failed requests of each class that a host tells of in words."""
-
-HOST_LOST = "host_lost"
-"""Error class of a request that was open when its host was last heard."""
 
 
 class HostLedger:
@@ -51,6 +48,7 @@ class HostLedger:
         follows: tuple[int, ...],
     ) -> None:
         self._clock = clock
+        self._begun_s = clock.now_s()
         self._windows = windows
         self._host = host
         self._epoch = epoch
@@ -203,6 +201,7 @@ class HostLedger:
             faults=tuple(faults),
             examples=tuple(examples),
             doubts=tuple(doubts.items()),
+            begun_s=self._begun_s,
         )
         self._sequence += 1
         self._keep(batch)

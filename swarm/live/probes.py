@@ -26,10 +26,13 @@ DECODE_TOKENS = 64
 DECODE_REPEATS = 2
 
 
-async def probe(config: TargetConfig) -> tuple[Calibration, str]:
-    """Return what a server's answers to the probes say, and the name of its model."""
+async def probe(config: TargetConfig, *, nonce: str) -> tuple[Calibration, str]:
+    """Return what a server's answers to the probes say, and the name of its model.
+
+    `nonce` is of this calibration alone: nothing that an earlier one left in the server's cache can hit.
+    """
     config = await resolve(config)
-    target = OpenAITarget(config=config, seed=1)
+    target = OpenAITarget(config=config, seed=1, run_id=nonce)
     probes = Probes(target)
     try:
         await probes.warm_up()

@@ -14,6 +14,8 @@ class Pacing:
     """Slots in a shape over time; slot k plays sessions k, k + slots, k + 2 slots, ..."""
 
     shape: Shape
+    asked: Shape
+    """The shape with sessions for every slot that the load asks for."""
     duration_s: float | None
     sessions_max: int | None
     replaces: bool
@@ -22,11 +24,6 @@ class Pacing:
     def slots(self) -> int:
         """How many slots there are, at the most used at once."""
         return self.shape.slots
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether every slot has a session at any time of its spans."""
-        return self.replaces and self.sessions_max is None
 
     def spans(self, slot: int) -> tuple[Span, ...]:
         """Return when the slot has sessions; one that is at work at a span's end starts no more turns."""
@@ -60,6 +57,7 @@ def pacing_of(
     sessions_max = min(limits) if limits else None
     return Pacing(
         shape=shape_of(load, sessions_max, seed, arrivals_s),
+        asked=shape_of(load, None, seed, arrivals_s),
         duration_s=load.duration_s,
         sessions_max=sessions_max,
         replaces=load.replace and not isinstance(load.shape, ArrivalsShape | RecordedShape),

@@ -1,13 +1,18 @@
 """The load that was asked for, to be held against the one that was delivered."""
 
 from swarm.load.pacing import Pacing
+from swarm.load.shapes import Arrivals
 
 
 def asked_sessions_mean(pacing: Pacing, *, from_s: float, to_s: float) -> float | None:
-    """Return the mean of sessions to be alive in [from_s, to_s); None where slots may run out of sessions."""
-    if to_s <= from_s or not pacing.is_endless:
+    """Return the mean of sessions to be alive in [from_s, to_s); None where the load does not say.
+
+    It does not where sessions arrive by chance, each for its own length, or where a search decides.
+    """
+    asked = pacing.asked
+    if to_s <= from_s or isinstance(asked, Arrivals):
         return None
-    spans = [span for slot in range(pacing.slots) for span in pacing.spans(slot)]
+    spans = [span for slot in range(asked.slots) for span in asked.spans(slot)]
     if not spans:
         return None
     ends = [to_s if span.end_s is None else min(to_s, span.end_s) for span in spans]

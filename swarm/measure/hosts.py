@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from swarm.measure.attendance import Absence
 from swarm.measure.sketch import Sketch
 from swarm.records.batch import Batch, Gauges
 
@@ -51,8 +52,8 @@ def host_loads(batches: Iterable[Batch], clock_offsets_s: dict[int, float]) -> t
     return tuple(loads)
 
 
-def hosts_summary(hosts: tuple[HostLoad, ...]) -> dict[str, Any] | None:
-    """Return the worst of each figure and its host; None without hosts, as in virtual time."""
+def hosts_summary(hosts: tuple[HostLoad, ...], absences: tuple[Absence, ...] = ()) -> dict[str, Any] | None:
+    """Return the worst of each figure and its host, and who was away; None without hosts."""
     if not hosts:
         return None
     figures = {
@@ -67,6 +68,7 @@ def hosts_summary(hosts: tuple[HostLoad, ...]) -> dict[str, Any] | None:
         "count": len(hosts),
         "put_off_s": sum(host.put_off_s for host in hosts),
         **{f"worst_{name}": _worst(values) for name, values in figures.items()},
+        "absences": [asdict(each) for each in absences],
     }
 
 

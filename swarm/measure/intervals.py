@@ -50,6 +50,14 @@ CLUSTERS_LEAST = 5
 """With fewer, the spread between clusters says too little: an interval is infinite then."""
 
 
+def supports(count: int, share: float) -> bool:
+    """Return whether so many observations have a quantile: at least one of them lies beyond it.
+
+    A p95 takes 20, a p99 100: with fewer it is the largest value, or an interpolation up to it.
+    """
+    return count * min(share, 1.0 - share) >= 1.0 - 1e-9
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A figure and its interval; infinite ends where there is too little to tell."""
@@ -82,6 +90,21 @@ def ratio(parts: Floats, wholes: Floats, groups: Groups, *, confidence: float) -
     variance, degrees = found
     reach = t_quantile(confidence, degrees) * math.sqrt(variance) / whole
     return Estimate(value, value - reach, value + reach)
+
+
+def share(flagged: Flags, groups: Groups, *, confidence: float) -> Estimate:
+    """Return the share of rows that are flagged.
+
+    Where all or none are, clusters have no spread: the interval is at least Wilson's, which never ends there.
+    """
+    found = ratio(flagged.astype(np.float64), np.ones(len(flagged)), groups, confidence=confidence)
+    if math.isinf(found.high) or not len(flagged):
+        return found
+    count, z = len(flagged), NormalDist().inv_cdf(0.5 + confidence / 2)
+    middle = (found.value + z * z / (2 * count)) / (1 + z * z / count)
+    spread = found.value * (1 - found.value) / count + z * z / (4 * count * count)
+    reach = z / (1 + z * z / count) * math.sqrt(spread)
+    return Estimate(found.value, min(found.low, middle - reach), max(found.high, middle + reach))
 
 
 def total(parts: Floats, groups: Groups, *, confidence: float) -> Estimate:

@@ -23,22 +23,22 @@ class Selection:
     """Some rows of a table; a column is copied only when it is asked for."""
 
     def __init__(self, table: pa.Table, keep: Flags) -> None:
-        self._table = table
+        self.whole = table
         self.keep = keep
         self._mask = pa.array(keep)
         self.num_rows = int(keep.sum())
 
     def column(self, name: str) -> Any:
         """Return a column of the rows kept."""
-        return self._table.column(name).filter(self._mask)
+        return self.whole.column(name).filter(self._mask)
 
     def where(self, keep: Flags) -> Selection:
         """Return those of the table's rows that are kept by both."""
-        return Selection(self._table, self.keep & keep)
+        return Selection(self.whole, self.keep & keep)
 
     def knowing(self, name: str) -> Selection:
         """Return the rows in which a column is not null."""
-        return self.where(np.asarray(self._table.column(name).is_valid().to_numpy(), dtype=np.bool_))
+        return self.where(np.asarray(self.whole.column(name).is_valid().to_numpy(), dtype=np.bool_))
 
 
 def floats(table: Columns, name: str) -> Floats:

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from swarm.config.experiment import Experiment
 from swarm.measure.agents import completions_s, count_agents
+from swarm.measure.attendance import Attendance, attendance_of
+from swarm.measure.delivery import Delivery, delivery_of, herd_of
 from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.sketch import Sketch
@@ -55,19 +57,22 @@ def results_of(
     rows = merged(rows_of_hosts(batches))
     faults += tuple(fault for batch in batches for fault in batch.faults)
     places: list[Place] = [place for batch in batches for place in batch.places]
-    steps: list[AgentStep] = [step for batch in batches for step in batch.agents]
+    attendance = attendance_of(batches, report_every_s=experiment.hosts.report_every_s, ended_s=ended_s)
+    steps: list[AgentStep] = [step for _, step in attendance.steps]
+    told = [step for batch in batches for step in batch.agents]
     itl, loop_lag = Sketch(), Sketch()
     last: dict[tuple[int, int], Gauges] = {}
     for batch in batches:
         itl.merge(Sketch.from_bytes(batch.itl))
         loop_lag.merge(Sketch.from_bytes(batch.loop_lag))
         last[batch.host, batch.epoch] = batch.gauges
-    sent = sum(gauges.sent for gauges in last.values())
+    sent = sum(gauges.sent for gauges in last.values()) + attendance.unseen
     measured_from_s = min(experiment.load.warmup_s, ended_s)
-    agents = count_agents(steps, from_s=measured_from_s, to_s=ended_s)
+    delivered = delivery_of(steps, rows, experiment, from_s=measured_from_s, ended_s=ended_s)
+    agents = delivered.agents
     totals = RunTotals(
         measured_from_s=measured_from_s,
-        measured_to_s=ended_s,
+        measured_to_s=delivered.to_s,
         sessions_started=sum(gauges.sessions_started for gauges in last.values()),
         sessions_finished=sum(gauges.sessions_finished for gauges in last.values()),
         orchestrators_started=agents.orchestrators,
@@ -81,23 +86,35 @@ def results_of(
         loop_lag=loop_lag,
         hosts=host_loads(batches, clock_offsets_s),
         sessions_asked_mean=sessions_asked_mean,
-        sessions_live_mean=agents.live_orchestrators_mean,
+        sessions_live_mean=delivered.sessions_live_mean,
         counters=counters,
         capacity=capacity,
         faults=faults,
         examples=tuple(example for batch in batches for example in batch.examples),
         doubts=tuple(doubt for batch in batches for doubt in batch.doubts),
-        session_s=completions_s(steps, measured_from_s, orchestrators=True),
-        subagent_s=completions_s(steps, measured_from_s, orchestrators=False),
+        session_s=completions_s(told, measured_from_s, orchestrators=True),
+        subagent_s=completions_s(told, measured_from_s, orchestrators=False),
+        absences=attendance.absences,
+        unattended_share=_unattended_share(attendance, delivered, measured_from_s, ended_s),
+        ran_out_s=delivered.ran_out_s,
+        herd=herd_of(rows, experiment, from_s=measured_from_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     windows = windows_of(experiment)
     windows.add(rows)
-    for batch in batches:
-        for step in batch.agents:
-            note = windows.agent_started if step.change > 0 else windows.agent_ended
-            note(step.at_s, host=batch.host, is_subagent=not step.is_orchestrator)
+    for host, step in attendance.steps:
+        note = windows.agent_started if step.change > 0 else windows.agent_ended
+        note(step.at_s, host=host, is_subagent=not step.is_orchestrator)
     return Results(rows, totals, windows, tuple(places))
+
+
+def _unattended_share(
+    attendance: Attendance, delivered: Delivery, from_s: float, ended_s: float
+) -> float | None:
+    """Return the share of the sessions' time in which nobody ran them."""
+    missing = count_agents(attendance.unattended, from_s=from_s, to_s=ended_s).live_orchestrators_mean
+    live = delivered.sessions_live_mean
+    return missing / (missing + live) if missing and live is not None else missing
 
 
 def rows_of_hosts(batches: list[Batch]) -> Iterator[pa.Table]:

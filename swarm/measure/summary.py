@@ -17,7 +17,7 @@ from swarm.measure.hits import reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.sketch import Sketch
-from swarm.measure.slo import all_met, judge, within_all
+from swarm.measure.slo import all_met, judge, known_misses, within_all
 from swarm.measure.spending import cost_of, rate_limited
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import audit_counts, invalid_reasons
@@ -52,6 +52,12 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "invalid_reasons": reasons,
         "duration_s": duration_s,
         "measured": {"from_s": totals.measured_from_s, "to_s": totals.measured_to_s},
+        "load": {
+            "sessions_asked_mean": totals.sessions_asked_mean,
+            "sessions_live_mean": totals.sessions_live_mean,
+            "ran_out_s": totals.ran_out_s,
+            "unattended_share": totals.unattended_share,
+        },
         "sessions": {"started": totals.sessions_started, "finished": totals.sessions_finished},
         "agents": {
             "orchestrators": totals.orchestrators_started,
@@ -65,7 +71,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "admission_wait_s": percentiles(sketch_of(floats(finished, "admission_wait_s"))),
         "send_lag_s": None if lag is None else percentiles(lag),
         "loop_lag_s": None if totals.loop_lag is None else percentiles(totals.loop_lag),
-        "hosts": hosts_summary(totals.hosts),
+        "hosts": hosts_summary(totals.hosts, totals.absences),
         "open_requests_mean": _open_mean(table, totals),
         "live_agents_mean": totals.live_agents_mean,
         "throughput": {
@@ -74,7 +80,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             "output_tokens_per_s": _rate(tokens["output"], duration_s),
         },
         "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts),
-        "slo": _slo(finished, ended, sketches, facts, totals),
+        "slo": _slo(measured, finished, sketches, facts, totals),
         "hit_rates": reconcile(table, totals),
         "failures": failures,
         "failure_reasons": failure_reasons(failures, totals.examples, exact_output=facts.exact_output),
@@ -118,12 +124,13 @@ def sketch_of(values: Floats) -> Sketch:
 
 
 def percentiles(sketch: Sketch) -> dict[str, float | None]:
-    """Return mean, percentiles and max: the first and the last exact."""
+    """Return mean, percentiles and max, the first and the last exact, and of how many observations."""
     values = sketch.quantiles(tuple(PERCENTILES.values()))
     return {
         "mean": sketch.mean,
         **dict(zip(PERCENTILES, values, strict=True)),
         "max": sketch.most if sketch.count else None,
+        "n": sketch.count,
     }
 
 
@@ -170,22 +177,23 @@ def _reprefill(everything: Selection, block_tokens: int) -> float | None:
 
 
 def _slo(
-    finished: Selection, ended: Selection, sketches: dict[str, Sketch], facts: RunFacts, totals: RunTotals
+    due: Selection, finished: Selection, sketches: dict[str, Sketch], facts: RunFacts, totals: RunTotals
 ) -> dict[str, Any]:
-    if totals.capacity is not None:
+    if facts.is_search:
         # Levels above the capacity miss on purpose: the run is held to having found one that does not.
-        met = totals.capacity["agents_low"] > 0
+        met = None if totals.capacity is None else totals.capacity["agents_low"] > 0
         return {"met": met, "objectives": [], "goodput_ratio": None, "goodput_requests_per_s": None}
     if not facts.objectives:
         return {"met": None, "objectives": [], "goodput_ratio": None, "goodput_requests_per_s": None}
     duration_s = max(0.0, totals.measured_to_s - totals.measured_from_s)
     completions = {"session_s": np.array(totals.session_s), "subagent_s": np.array(totals.subagent_s)}
-    verdicts = judge(facts.objectives, ended, sketches, completions)
+    verdicts = judge(facts.objectives, due, sketches, completions)
     good = int(within_all(facts.objectives, finished).sum())
+    told = ~flags(due, "outcome", "interrupted") | known_misses(facts.objectives, due)
     return {
         "met": all_met(verdicts),
         "objectives": verdicts,
-        "goodput_ratio": good / ended.num_rows if ended.num_rows else None,
+        "goodput_ratio": good / int(told.sum()) if told.any() else None,
         "goodput_requests_per_s": _rate(good, duration_s),
     }
 
@@ -199,6 +207,7 @@ def _itl_of_means(finished: Selection) -> dict[str, float | None]:
         "mean": float(np.nansum(means * gaps)) / total if total > 0 else None,
         **dict.fromkeys(PERCENTILES),
         "max": float(np.nanmax(most)) if not np.isnan(most).all() else None,
+        "n": int(total),
     }
 
 

@@ -9,6 +9,8 @@ from swarm.config.experiment import AuditConfig, Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.config.provider import ProviderConfig
 from swarm.config.slo import ObjectiveConfig
+from swarm.measure.attendance import Absence
+from swarm.measure.delivery import Herd
 from swarm.measure.hosts import HostLoad
 from swarm.measure.sketch import Sketch
 from swarm.records.batch import FailureExample
@@ -37,6 +39,10 @@ class RunFacts:
     """For how long kept tokens are billed."""
     exact_output: bool
     """Whether the target was asked for outputs of exact length."""
+    is_finite: bool = False
+    """Whether sessions may run out before the load ends."""
+    is_search: bool = False
+    """Whether the run looks for its load: levels that fail are part of it."""
 
 
 def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bool) -> RunFacts:
@@ -54,6 +60,8 @@ def facts_of(experiment: Experiment, *, run_id: str, mode: Mode, is_emulated: bo
         provider=experiment.fleet.provider,
         cache_ttl_s=billed_ttl_s(experiment.fleet),
         exact_output=experiment.target.exact_output,
+        is_finite=experiment.is_finite,
+        is_search=experiment.load.search is not None,
     )
 
 
@@ -84,7 +92,8 @@ class RunTotals:
     measured_from_s: float
     """End of the warm-up."""
     measured_to_s: float
-    """End of the load, before the drain: from then on nothing new was started."""
+    """End of the load, before the drain: from then on nothing new was started. The last due turn, where no
+    session was left before."""
     sessions_started: int
     sessions_finished: int
     orchestrators_started: int
@@ -104,6 +113,7 @@ class RunTotals:
     sessions_asked_mean: float | None
     """Sessions that were to be alive over the measured phase; None where the load does not say."""
     sessions_live_mean: float | None
+    """Over the phase as it was asked for, also where no session was left for a part of it."""
     counters: ServerCounters | None
     """What the target's own counters say of the whole run; None where it does not publish any known."""
     capacity: dict[str, Any] | None
@@ -119,5 +129,13 @@ class RunTotals:
     """The first few failed requests of each class, in the words that they failed with."""
     doubts: tuple[tuple[str, int], ...] = ()
     """Why counts of the server were treated as unknown, and in how many requests."""
+    absences: tuple[Absence, ...] = ()
+    """Times in which nobody ran the agents of a host."""
+    unattended_share: float | None = None
+    """Of the time that sessions were to be run in the measured phase, the part in which nobody ran them."""
+    ran_out_s: float | None = None
+    """When the last session had ended, where that was before the load's end."""
+    herd: Herd | None = None
+    """Sessions of the start that the warm-up did not wait for."""
     refusals: tuple[tuple[str, int], ...] = ()
     """Why the emulated fleet refused requests, in its words, and how many; the first few reasons."""

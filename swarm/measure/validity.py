@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 
 from swarm.config.experiment import AuditConfig
 from swarm.errors import AuditError
-from swarm.measure.latency import Selection, flags, floats
+from swarm.measure.latency import Flags, Selection, flags, floats
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals
 
 TURNS_PER_ENDPOINT = 20
 """With fewer turns than this for each endpoint, one that served none is no finding."""
+TEMPLATE_TOKENS = 128
+"""Of a chat template around a prompt: the same for all, so that a server's cache may hold them already."""
+CLASSES_NAMED = 3
+"""Classes of failures that are told one by one."""
 HOSTS_NAMED = 5
 """Findings about hosts that are told one by one."""
 
@@ -38,8 +44,8 @@ def invalid_reasons(
     """Return why the run cannot be believed, from the measured rows that ended; none is a valid run."""
     audit = facts.audit
     reasons = list(totals.faults)
-    if not flags(ended, "outcome", "ok").any():
-        reasons.append("no request of the measured phase finished")
+    if not facts.is_search:
+        reasons += _failures(facts, ended)
     _bound(
         reasons,
         "send lag",
@@ -47,20 +53,45 @@ def invalid_reasons(
         audit.send_lag_p99_s,
         "the hosts sent late, so they and not the target may be the limit",
     )
-    for check in (_streams, _outputs, _endpoints):
+    for check in (_outputs, _endpoints, _excess_hits):
         reasons += check(facts, ended)
     reasons += _hosts(facts.audit, totals)
-    reasons += _delivery(facts.audit, totals)
+    reasons += _delivery(facts, totals)
     if totals.unaccounted > facts.audit.unaccounted_share * totals.sent:
-        reasons.append(f"{totals.unaccounted} requests are unaccounted for: their host was lost")
+        reasons.append(
+            f"{totals.unaccounted:,} of {totals.sent:,} requests are unaccounted for, more than the "
+            f"{facts.audit.unaccounted_share:.1%} allowed: their host was lost"
+        )
     return reasons
 
 
-def _streams(facts: RunFacts, ended: Selection) -> list[str]:
+def _failures(facts: RunFacts, ended: Selection) -> list[str]:
+    """Return what failures say against a run; those of a search fail its levels, and never the run."""
+    if not flags(ended, "outcome", "ok").any():
+        return ["no request of the measured phase finished"]
+    reasons = []
+    counted = flags(ended, "outcome", "failed")
+    if facts.provider is not None and facts.provider.has_limits:
+        # The experiment states a plan that refuses: refusals are what it is about.
+        counted &= ~flags(ended, "error_class", "http_429")
+    share, bound = _share(counted), facts.audit.failed_share
+    if share > bound:
+        reasons.append(
+            f"{share:.1%} of the requests failed ({_by_class(ended, counted)}), more than the {bound:.1%} "
+            "allowed: latencies, rates and hits are those of the others alone"
+        )
     truncated, bound = _share(flags(ended, "error_class", "truncated")), facts.audit.truncated_share
-    if truncated <= bound:
-        return []
-    return [f"{truncated:.1%} of the streams ended without a finish, more than the {bound:.1%} allowed"]
+    if truncated > bound:
+        reasons.append(
+            f"{truncated:.1%} of the streams ended without a finish, more than the {bound:.1%} allowed"
+        )
+    return reasons
+
+
+def _by_class(ended: Selection, counted: Flags) -> str:
+    """Return how many requests failed of each class, the most first."""
+    classes = Counter(str(name) for name in np.asarray(ended.column("error_class").to_pylist())[counted])
+    return ", ".join(f"{count:,} {name}" for name, count in classes.most_common(CLASSES_NAMED))
 
 
 def _outputs(facts: RunFacts, ended: Selection) -> list[str]:
@@ -75,6 +106,33 @@ def _outputs(facts: RunFacts, ended: Selection) -> list[str]:
         f"{share:.1%} of the outputs are not as long as asked, more than the {bound:.1%} allowed: the server "
         "does not honour min_tokens and ignore_eos, so its load is not the one planned; "
         "set target.exact_output: false if that is meant"
+    ]
+
+
+def _excess_hits(facts: RunFacts, ended: Selection) -> list[str]:
+    """Return whether the server's cache held what this run had not sent.
+
+    Each request may hit its ideal, the rest of a block, a chat template, and by how much the server counts
+    otherwise than planned. One that was tried again may hit what its own earlier attempt left.
+    """
+    known = ended.knowing("cached_tokens")
+    known = known.where(flags(ended.whole, "outcome", "ok") & (floats(ended.whole, "attempts") == 1))
+    prompt, cached, ideal = (
+        floats(known, name) for name in ("prompt_tokens", "cached_tokens", "ideal_tokens")
+    )
+    if facts.mode != "live" or not prompt.sum():
+        return []
+    counted_otherwise = np.abs(prompt - floats(known, "planned_prompt_tokens"))
+    explained = ideal + facts.block_tokens + TEMPLATE_TOKENS + counted_otherwise
+    share = float(np.maximum(0.0, cached - explained).sum() / prompt.sum())
+    bound = facts.audit.excess_hits_share
+    if share <= bound:
+        return []
+    return [
+        f"the server reports {cached.sum() / prompt.sum():.1%} of the prompt tokens as cached where this "
+        f"run's own requests explain {ideal.sum() / prompt.sum():.1%}: its cache was warm from an earlier "
+        "run or another client, or it counts wrongly; empty the cache, keep target.cache: fresh, or raise "
+        "audit.excess_hits_share if a warm cache is meant"
     ]
 
 
@@ -118,14 +176,27 @@ def _hosts(audit: AuditConfig, totals: RunTotals) -> list[str]:
     return reasons
 
 
-def _delivery(audit: AuditConfig, totals: RunTotals) -> list[str]:
+def _delivery(facts: RunFacts, totals: RunTotals) -> list[str]:
+    """Return what a load that fell short says against a run; sessions that ran out are told in a note."""
+    audit, asked, live = facts.audit, totals.sessions_asked_mean, totals.sessions_live_mean
+    away, reasons = totals.unattended_share, []
+    if away is not None and away > 1.0 - audit.delivered_share:
+        reasons.append(
+            f"nobody ran {away:.0%} of the sessions' time, more than {1.0 - audit.delivered_share:.0%}: "
+            "their hosts were lost or stood still"
+        )
+    if not facts.is_finite and falls_short(facts, totals):
+        reasons.append(
+            f"{live:.1f} sessions were alive on average where {asked:.1f} were asked for: "
+            f"less than {audit.delivered_share:.0%} of the load was delivered"
+        )
+    return reasons
+
+
+def falls_short(facts: RunFacts, totals: RunTotals) -> bool:
+    """Return whether fewer sessions were alive than were asked for, beyond what is allowed."""
     asked, live = totals.sessions_asked_mean, totals.sessions_live_mean
-    if not asked or live is None or live >= asked * audit.delivered_share:
-        return []
-    return [
-        f"{live:.1f} sessions were alive on average where {asked:.1f} were asked for: "
-        f"less than {audit.delivered_share:.0%} of the load was delivered"
-    ]
+    return asked is not None and live is not None and live < asked * facts.audit.delivered_share
 
 
 def _bound(reasons: list[str], what: str, lag: Sketch | None, bound_s: float, meaning: str) -> None:

@@ -93,6 +93,8 @@ class Batch:
     """The first few failed requests of each class on the host."""
     doubts: tuple[tuple[str, int], ...] = ()
     """Why counts of the server were treated as unknown since the last batch, and in how many requests."""
+    begun_s: float = 0.0
+    """When this epoch of the host began to run agents; 0 where a journal does not say."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -116,6 +118,7 @@ class Batch:
                 "faults": self.faults,
                 "examples": [(each.error_class, each.status, each.words) for each in self.examples],
                 "doubts": self.doubts,
+                "begun_s": self.begun_s,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -143,4 +146,5 @@ class Batch:
             faults=tuple(head["faults"]),
             examples=tuple(FailureExample(*each) for each in head.get("examples", ())),
             doubts=tuple((name, count) for name, count in head.get("doubts", ())),
+            begun_s=head.get("begun_s", 0.0),
         )

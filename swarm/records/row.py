@@ -11,6 +11,9 @@ from typing import Literal
 
 Outcome = Literal["ok", "failed", "interrupted"]
 
+HOST_LOST = "host_lost"
+"""Error class of a request that was open when its host was last heard."""
+
 
 @dataclass(slots=True)
 class RequestRow:

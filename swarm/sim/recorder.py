@@ -8,7 +8,9 @@ import pyarrow as pa
 
 from swarm.config.experiment import Experiment
 from swarm.fleet.events import Finished, Refused
-from swarm.measure.agents import count_agents
+from swarm.load.pacing import Pacing
+from swarm.load.requested import asked_sessions_mean
+from swarm.measure.delivery import delivery_of, herd_of
 from swarm.measure.results import Results, windows_of
 from swarm.measure.totals import RunTotals
 from swarm.measure.window import Windows
@@ -30,8 +32,9 @@ WINDOWED_ROWS = 16_384
 class Recorder:
     """Records a kernel's agents and requests."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, pacing: Pacing) -> None:
         self._experiment = experiment
+        self._pacing = pacing
         self._measured_from_s = experiment.load.warmup_s
         self._rows = RowSpool()
         self._latest: list[RequestRow] | None = None
@@ -101,20 +104,23 @@ class Recorder:
         for _, request in sorted(kernel.in_flight.items()):
             self._rows.append(interrupted_row(request, kernel.now_s, measured_from_s=self._measured_from_s))
         rows = self._rows.ordered()
-        return Results(rows, self._totals(ended_s, capacity, fleet, faults), self._windows(rows), ())
+        totals = self._totals(rows, ended_s, capacity, fleet, faults)
+        return Results(rows, totals, self._windows(rows), ())
 
     def _totals(
         self,
+        rows: pa.Table,
         ended_s: float,
         capacity: dict[str, Any] | None,
         fleet: dict[str, Any] | None,
         faults: tuple[str, ...],
     ) -> RunTotals:
-        measured_from_s = min(self._measured_from_s, ended_s)
-        agents = count_agents(self._steps, from_s=measured_from_s, to_s=ended_s)
+        experiment, measured_from_s = self._experiment, min(self._measured_from_s, ended_s)
+        delivered = delivery_of(self._steps, rows, experiment, from_s=measured_from_s, ended_s=ended_s)
+        agents = delivered.agents
         return RunTotals(
             measured_from_s=measured_from_s,
-            measured_to_s=ended_s,
+            measured_to_s=delivered.to_s,
             sessions_started=self._sessions_started,
             sessions_finished=self._sessions_finished,
             orchestrators_started=agents.orchestrators,
@@ -127,13 +133,15 @@ class Recorder:
             itl=None,
             loop_lag=None,
             hosts=(),
-            sessions_asked_mean=None,
-            sessions_live_mean=None,
+            sessions_asked_mean=asked_sessions_mean(self._pacing, from_s=measured_from_s, to_s=ended_s),
+            sessions_live_mean=delivered.sessions_live_mean,
             counters=None,
             capacity=capacity,
             faults=faults,
             session_s=tuple(self._taken_s[True]),
             subagent_s=tuple(self._taken_s[False]),
+            ran_out_s=delivered.ran_out_s,
+            herd=herd_of(rows, experiment, from_s=measured_from_s),
             fleet=fleet,
             refusals=tuple(self._refusals.items()),
         )

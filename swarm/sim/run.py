@@ -45,7 +45,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
     pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
     load, gate = experiment.load, experiment.load.admission
     fleet = build_fleet(experiment.fleet)
-    recorder = Recorder(experiment)
+    recorder = Recorder(experiment, pacing)
     kernel = Kernel(
         fleet,
         recorder,

@@ -37,6 +37,10 @@ SHOW_ALL = (
         "target": {"retry": {"retry_after_max_s": 1}},
     },
     {"fleet": {"max_model_len": 1}},
+    {
+        "workload": {"kind": "prompt_set", "prompts": 2, "prompt_tokens": 64, "turns": 3},
+        "load": {"agents": 2, "replace": False, "duration_s": 600},
+    },
 )
 
 

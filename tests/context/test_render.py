@@ -37,6 +37,21 @@ def test_a_prompt_is_the_prefix_of_every_longer_one(prompts: list[Prompt], more:
             assert joined(alphabet, prompt.extend(more)).startswith(whole)
 
 
+@given(prompts=trees(), nonce=st.text(max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_a_nonce_changes_the_start_of_every_prompt_and_no_prefix_that_two_share(
+    prompts: list[Prompt], nonce: str
+) -> None:
+    for alphabet, name_bytes in ((TEXT, 16), (IDS, 25)):
+        other = alphabet.with_nonce(nonce)
+        for one in prompts:
+            plain, renamed = joined(alphabet, one), joined(other, one)
+            assert len(renamed) == len(plain)
+            assert renamed[:name_bytes] != plain[:name_bytes]
+            assert renamed[name_bytes:] == plain[name_bytes:]
+            assert joined(other, one.extend(9)).startswith(renamed)
+
+
 @given(prompts=trees())
 @settings(max_examples=60, deadline=None)
 def test_two_prompts_share_exactly_the_stretches_they_share_in_the_tree(prompts: list[Prompt]) -> None:

@@ -14,8 +14,11 @@ from swarm.load.requested import asked_sessions_mean
         # Two sessions start at 0 and 5: over [0, 10) they are alive 10 + 5 of 10 seconds.
         ({"agents": 2, "ramp_s": 10}, (0.0, 10.0), 1.5),
         ({"agents": 2, "ramp_s": 10}, (5.0, 10.0), 2.0),
-        ({"agents": 2, "replace": False}, (0.0, 10.0), None),
-        ({"agents": 2, "sessions_max": 8}, (0.0, 10.0), None),
+        # Asked for, whether there are sessions for all of it or not.
+        ({"agents": 2, "ramp_s": 0, "replace": False}, (0.0, 10.0), 2.0),
+        ({"agents": 4, "ramp_s": 0, "sessions_max": 2}, (0.0, 10.0), 4.0),
+        ({"shape": {"kind": "arrivals", "per_s": 1.0}}, (0.0, 10.0), None),
+        ({"search": {}}, (0.0, 10.0), None),
         ({"agents": 2}, (10.0, 10.0), None),
     ],
 )

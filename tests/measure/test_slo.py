@@ -90,6 +90,47 @@ def test_a_failed_request_is_a_miss() -> None:
     assert (int(trials.good.sum()), len(trials.good)) == (10, 11)
 
 
+@pytest.mark.parametrize(("failed", "met"), [(0, True), (1, True), (2, False), (30, False)])
+def test_an_objective_is_met_by_all_requests_due_and_valued_by_those_that_finished(
+    failed: int, met: bool
+) -> None:
+    rows = [row(intended_s=0.0)] * 19 + [row(outcome="failed", first_token_s=None)] * failed
+    found = verdict({"metric": "effective_ttft_s", "quantile": 0.95, "at_most": 1.5}, rows)
+    assert (found["value"], found["met"]) == (1.0, met)
+    assert found["good_share"] == pytest.approx(19 / (19 + failed))
+
+
+CUT: dict[str, Any] = {"outcome": "interrupted", "error_class": "interrupted", "planned_output_tokens": 11}
+WAITED_10_S: dict[str, Any] = {**CUT, "first_token_s": None, "completed_s": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("objective", "cut", "good", "count"),
+    [
+        # Cut off after 10 s without a token: past a bound of 9 s for certain, of 11 s nobody knows.
+        ({"metric": "effective_ttft_s", "at_most": 9.0}, WAITED_10_S, 0, 1),
+        ({"metric": "effective_ttft_s", "at_most": 11.0}, WAITED_10_S, 0, 0),
+        ({"metric": "e2e_s", "at_most": 9.0}, WAITED_10_S, 0, 1),
+        ({"metric": "e2e_s", "at_most": 11.0}, WAITED_10_S, 0, 0),
+        # 11 tokens, had they all come at once, would be 1.1 a second.
+        ({"metric": "output_tokens_per_s", "at_least": 1.2}, WAITED_10_S, 0, 1),
+        ({"metric": "output_tokens_per_s", "at_least": 1.0}, WAITED_10_S, 0, 0),
+        # A first token at 1 s is known, whatever comes later; ten more in 9 s at the least are 0.9 s each.
+        ({"metric": "ttft_s", "at_most": 2.0}, {**CUT, "completed_s": 10.0}, 1, 1),
+        ({"metric": "ttft_s", "at_most": 0.5}, {**CUT, "completed_s": 10.0}, 0, 1),
+        ({"metric": "tpot_s", "at_most": 0.8}, {**CUT, "completed_s": 10.0}, 0, 1),
+        ({"metric": "tpot_s", "at_most": 1.0}, {**CUT, "completed_s": 10.0}, 0, 0),
+        # Its host was lost: when that was is not the target's doing.
+        ({"metric": "e2e_s", "at_most": 9.0}, {**WAITED_10_S, "error_class": "host_lost"}, 0, 0),
+    ],
+)
+def test_a_request_that_was_cut_off_is_judged_by_what_is_known_of_it(
+    objective: dict[str, Any], cut: dict[str, Any], good: int, count: int
+) -> None:
+    trials = trials_of(ObjectiveConfig.model_validate(objective), selection([row(**cut)]))
+    assert (int(trials.good.sum()), len(trials.good)) == (good, count)
+
+
 def test_completions_of_agents_are_judged_from_their_times() -> None:
     config = ObjectiveConfig(metric="session_s", quantile=0.75, at_most=30.0)
     found = judge([config], selection(ROWS), {}, {"session_s": np.array([10.0, 20.0, 30.0, 40.0])})[0]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from swarm.config.experiment import AuditConfig
+from swarm.config.provider import ProviderConfig
 from swarm.measure.hosts import HostLoad
 from swarm.measure.latency import Selection, flags
 from swarm.measure.sketch import Sketch
@@ -118,7 +119,10 @@ def test_many_hosts_findings_are_told_in_few_words() -> None:
     ("rows", "words"),
     [
         ([row(output_tokens=7)] * 3 + GOOD, "not as long as asked"),
-        ([row(outcome="failed", error_class="truncated")] * 3 + GOOD, "ended without a finish"),
+        (
+            [row(outcome="failed", error_class="http_4xx")] * 2 + GOOD,
+            "2.0% of the requests failed (2 http_4xx)",
+        ),
         ([row()] * 100, "http://b took no part"),
         ([row(outcome="failed", error_class="refused")], "no request of the measured phase finished"),
     ],
@@ -126,6 +130,52 @@ def test_many_hosts_findings_are_told_in_few_words() -> None:
 def test_a_target_that_did_not_do_its_part_is_named(rows: list[RequestRow], words: str) -> None:
     (reason,) = reasons(rows)
     assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({"cached_tokens": 5_500}, 0),
+        # A block of 16, a template of up to 128 and what the server counts otherwise are no surplus.
+        ({"cached_tokens": 5_500 + 16 + 128 + 500}, 0),
+        ({"cached_tokens": 5_500 + 16 + 128 + 501}, 1),
+        ({"cached_tokens": 9_900}, 1),
+        ({"cached_tokens": 9_900, "prompt_tokens": 14_000}, 0),
+        ({"cached_tokens": 9_900, "attempts": 2}, 0),
+        ({"cached_tokens": None}, 0),
+    ],
+)
+def test_hits_that_the_run_cannot_explain_are_of_a_warm_cache(changes: dict[str, Any], count: int) -> None:
+    planned = {"planned_prompt_tokens": 10_000, "prompt_tokens": 10_000, "ideal_tokens": 5_500, "attempts": 1}
+    rows = [row(**{**planned, **changes}, endpoint=url) for url in FACTS.endpoints] * 50
+    assert len(reasons(rows)) == count
+    assert reasons(rows, facts=dataclasses.replace(FACTS, mode="simulate")) == []
+
+
+def test_streams_without_a_finish_have_a_bound_of_their_own() -> None:
+    lax = dataclasses.replace(FACTS, audit=AuditConfig(failed_share=0.5))
+    (reason,) = reasons([row(outcome="failed", error_class="truncated")] * 3 + GOOD, facts=lax)
+    assert "ended without a finish" in reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "error_class", "count"),
+    [
+        ({"provider": ProviderConfig(allotment_tokens=1000)}, "http_429", 0),
+        ({"provider": ProviderConfig(allotment_tokens=1000)}, "http_4xx", 1),
+        ({"provider": ProviderConfig()}, "http_429", 1),
+        ({}, "http_429", 1),
+        ({"is_search": True}, "http_4xx", 0),
+        ({"is_search": True}, "truncated", 0),
+        ({}, "truncated", 2),
+        ({"audit": AuditConfig(failed_share=0.3)}, "http_4xx", 0),
+    ],
+)
+def test_failures_count_unless_the_experiment_is_about_them(
+    facts: dict[str, Any], error_class: str, count: int
+) -> None:
+    failed = [row(outcome="failed", error_class=error_class)] * 30
+    assert len(reasons(failed + GOOD, facts=dataclasses.replace(FACTS, **facts))) == count
 
 
 def test_outputs_may_be_short_where_no_length_was_asked() -> None:

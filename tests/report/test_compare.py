@@ -1,13 +1,17 @@
 """Runs against each other: chance is not called a difference, and a real one is."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarm.config.experiment import Experiment
+from swarm.records.row import RequestRow
+from swarm.records.rows import RowTable
 from swarm.records.run_folder import RunFolder
+from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import compare, regressions
 from swarm.sim.run import simulated
 
@@ -39,6 +43,93 @@ def run(folder: Path, seed: int, **cost: float) -> RunFolder:
     made.write_requests(ended.results.rows)
     made.write_summary(ended.summary())
     return made
+
+
+def made(folder: Path, rows: list[RequestRow], **summary: Any) -> RunFolder:
+    """Return a run folder of rows that are given."""
+    table = RowTable()
+    table.extend(rows)
+    run = RunFolder.create(folder)
+    run.write_requests(table.table())
+    measured = {"measured": {"from_s": 0.0, "to_s": 100.0}, "mode": "live", "invalid_reasons": []}
+    run.write_summary({**measured, **summary})
+    return run
+
+
+def requests(count: int, ttft_s: Callable[[int], float], *, failed: int = 0) -> list[RequestRow]:
+    """Return requests of ten sessions over 100 s, the last `failed` of which failed."""
+    found = []
+    for k in range(count):
+        at_s = 100.0 * k / count
+        values: dict[str, Any] = {
+            name: None if "None" in str(kind) else {"str": "", "bool": True}.get(str(kind), 0)
+            for name, kind in RequestRow.__annotations__.items()
+        }
+        values |= {"session": f"s{k % 10}", "outcome": "ok", "intended_s": at_s, "sent_s": at_s}
+        values |= {"first_token_s": at_s + ttft_s(k), "completed_s": at_s + 5.0, "output_tokens": 1}
+        if k % 7 < 7 * failed / count:
+            values |= {"outcome": "failed", "first_token_s": None}
+        found.append(RequestRow(**values))
+    return found
+
+
+def verdicts(before: RunFolder, after: RunFolder) -> dict[str, str]:
+    return {each.label: each.verdict for each in compare(before, after)}
+
+
+def test_seven_requests_are_too_few_to_be_compared(tmp_path: Path) -> None:
+    one = made(tmp_path / "one", requests(7, lambda k: 0.1 + k / 100))
+    other = made(tmp_path / "other", requests(7, lambda k: 1.0 + k / 100))
+    assert set(verdicts(one, other).values()) == {"too few"}
+
+
+def test_values_without_spread_do_not_tell_chance_from_a_difference(tmp_path: Path) -> None:
+    one = made(tmp_path / "one", requests(200, lambda k: 0.1))
+    other = made(tmp_path / "other", requests(200, lambda k: 0.100001))
+    found = verdicts(one, other)
+    assert found["TTFT on the wire p50"] == "undecided"
+    assert found["Requests"] == "no difference"
+
+
+def test_more_failures_are_worse_and_the_rest_is_told_as_such(tmp_path: Path) -> None:
+    one = made(tmp_path / "one", requests(700, lambda k: 1.0 + k % 11 / 100))
+    other = made(tmp_path / "other", requests(700, lambda k: 0.1 + k % 11 / 100, failed=400))
+    found = verdicts(one, other)
+    assert found["Failed requests"] == "worse"
+    assert found["TTFT on the wire p50"] == "better, of those that finished"
+    assert "Failed requests" in [each.label for each in regressions(compare(one, other))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"seed": 2}, None),
+        ({"load": {"agents": 3}}, "different things: load.agents (2, 3)"),
+        ({"fleet": {"max_model_len": 9}}, "fleet.max_model_len (1048576, 9)"),
+        ({"target": {"urls": ["http://a:1"]}}, "target.urls ([], ['http://a:1'])"),
+        ({"workload": {"kind": "prompt_set"}}, "workload (synthetic, prompt_set)"),
+    ],
+)
+def test_runs_of_different_things_are_told(
+    tmp_path: Path, changes: dict[str, Any], words: str | None
+) -> None:
+    asked: dict[str, Any] = {"name": "t", "workload": {"kind": "synthetic"}, "load": {"agents": 2}}
+    runs = []
+    for name, parts in (("one", asked), ("other", {**asked, **changes})):
+        runs.append(made(tmp_path / name, requests(7, lambda k: 0.1)))
+        runs[-1].write_run(Experiment.model_validate(parts), {})
+    found = caveats(*runs)
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+
+
+def test_an_invalid_run_and_one_of_another_mode_are_told(tmp_path: Path) -> None:
+    one = made(tmp_path / "one", requests(7, lambda k: 0.1), invalid_reasons=["it was late"])
+    other = made(tmp_path / "other", requests(7, lambda k: 0.1), mode="simulate")
+    invalid, modes = caveats(one, other)
+    assert invalid == "one is invalid, do not use its numbers: it was late"
+    assert modes == "one run is measured and one emulated: one is measured and other is emulated"
 
 
 def test_a_run_differs_in_nothing_from_itself(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
     config = drawn(seed)
     try:
         source = open_source(config.workload, config.seed, Material())
-        recorder = Recorder(config)
+        pacing = pacing_of(config.load, source.count, config.seed)
+        recorder = Recorder(config, pacing)
         kernel = Kernel(
             Audited(build_fleet(config.fleet)),
             recorder,
@@ -131,9 +132,7 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
             admission=None,
             watch=None,
         )
-        Sessions(source, pacing_of(config.load, source.count, config.seed, source.arrivals_s), kernel).run(
-            60.0
-        )
+        Sessions(source, pacing, kernel).run(60.0)
         kernel.drain(65.0)
         rows = recorder.results(kernel, 60.0, capacity=None, fleet=None, faults=()).rows
         for row in rows.to_pylist():

@@ -37,6 +37,7 @@ def drive(
     interrupts: Interrupts,
     progress: Progress,
     recovered: Recovered | None,
+    run_id: str | None = None,
 ) -> RunEnd:
     """Carry out a run, journaled in a folder; `begin` is called when its hosts are about to play.
 
@@ -53,6 +54,7 @@ def drive(
             counters=lambda: asyncio.run(server_counters(aimed.target)),
             progress=progress,
             recovered=recovered,
+            run_id=run_id,
         )
         return driver.drive(interrupts, begin)
     finally:
@@ -69,6 +71,7 @@ def driver_of(
     counters: Callable[[], ServerCounters | None],
     progress: Progress,
     recovered: Recovered | None,
+    run_id: str | None = None,
 ) -> Driver:
     """Return the driver of a run whose target is resolved; its coordinator is started."""
     epoch = 0 if recovered is None else recovered.epoch
@@ -78,7 +81,7 @@ def driver_of(
     hosts_count = host_count(experiment, pacing.slots, launcher.cpus_count())
     launcher.ship(material)
     swarm = Swarm(
-        HostPlans(experiment, pacing, hosts_count=hosts_count, journals=journals),
+        HostPlans(experiment, pacing, hosts_count=hosts_count, journals=journals, run_id=run_id),
         launcher,
         clock=clock,
         coordinator=coordinator,

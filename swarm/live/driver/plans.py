@@ -20,8 +20,17 @@ AHEAD_S = 20.0
 class HostPlans:
     """The plans of the hosts of one run, whose target is resolved."""
 
-    def __init__(self, experiment: Experiment, pacing: Pacing, *, hosts_count: int, journals: Path) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        pacing: Pacing,
+        *,
+        hosts_count: int,
+        journals: Path,
+        run_id: str | None = None,
+    ) -> None:
         self._experiment = experiment
+        self._run_id = run_id
         self._pacing = pacing
         self._hosts_count = hosts_count
         self._journals = journals
@@ -69,6 +78,7 @@ class HostPlans:
             journal=str(self._journals),
             follows=tuple(last.get(earlier, -1) for earlier in range(epoch)),
             takeover=takeover,
+            run_id=self._run_id,
         )
 
     def _takeover(self, host: int, batches: Sequence[Batch], lost: int | None) -> Takeover:

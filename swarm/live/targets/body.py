@@ -106,8 +106,9 @@ _ASSISTANT = b'"},{"role":"assistant","content":"'
 _USER = b'"},{"role":"user","content":"'
 
 
-def body_writer(config: TargetConfig) -> BodyWriter:
-    """Return the writer that a target needs."""
+def body_writer(config: TargetConfig, run_id: str | None = None) -> BodyWriter:
+    """Return the writer that a target needs; `run_id` enters every root where the cache is to be fresh."""
+    nonce = run_id if config.cache == "fresh" else None
     settings: dict[str, Any] = {
         "model": config.model,
         "stream": True,
@@ -119,8 +120,12 @@ def body_writer(config: TargetConfig) -> BodyWriter:
     if config.api == "token_ids":
         ids = id_alphabet(config.token_id_low, config.token_id_high)
         # Without the ids of a reply it cannot be repeated in the next prompt.
-        return TokenIdsWriter(ids, {**settings, "return_token_ids": True}, config)
-    return WRITERS[config.api](_text(config), settings, config)
+        return TokenIdsWriter(_with(ids, nonce), {**settings, "return_token_ids": True}, config)
+    return WRITERS[config.api](_with(_text(config), nonce), settings, config)
+
+
+def _with(alphabet: Alphabet, nonce: str | None) -> Alphabet:
+    return alphabet if nonce is None else alphabet.with_nonce(nonce)
 
 
 def _text(config: TargetConfig) -> Alphabet:

@@ -43,7 +43,7 @@ class _Endpoint:
 class OpenAITarget:
     """Sends turns; made and used within one event loop."""
 
-    def __init__(self, *, config: TargetConfig, seed: int) -> None:
+    def __init__(self, *, config: TargetConfig, seed: int, run_id: str | None = None) -> None:
         if not config.urls:
             raise ConfigError(
                 "target.urls is empty: give the base URL of a server, such as http://127.0.0.1:8000"
@@ -54,7 +54,7 @@ class OpenAITarget:
         self._seed = seed
         self._key = api_key(config)
         self._redactor = redactor(config, self._key)
-        self._writer: BodyWriter = body_writer(config)
+        self._writer: BodyWriter = body_writer(config, run_id)
         self._readiness = readiness()
         self._endpoints = [self._endpoint(url) for url in config.urls]
         self._routing = Endpoints(config.urls, weights=config.weights, health=config.health)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from swarm.measure.intervals import supports
 from swarm.report.numbers import UNKNOWN, count, plain, rate, seconds, share
 
 Summary = Mapping[str, Any]
@@ -40,6 +41,8 @@ class Figure:
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Load": (
         Figure("Measured for", ("duration_s",), seconds, 0),
+        Figure("Sessions asked for, mean", ("load", "sessions_asked_mean"), plain, 0),
+        Figure("Sessions alive, mean", ("load", "sessions_live_mean"), plain, 0),
         Figure("Agents, mean", ("live_agents_mean",), plain, 0),
         Figure("Agents, peak", ("agents", "peak_concurrent"), count, 0),
         Figure("In flight, mean", ("open_requests_mean",), plain, 0),
@@ -77,7 +80,9 @@ LATENCY_ROWS = {
     "send_lag_s": "Send lag",
     "loop_lag_s": "Event-loop lag",
 }
-LATENCY_COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
+LATENCY_COLUMNS = ("n", "mean", "p50", "p90", "p95", "p99", "max")
+FEW = "too few"
+"""In place of a percentile that so few observations do not have."""
 
 
 def latency_table(summary: Summary) -> list[tuple[str, list[str]]]:
@@ -85,10 +90,34 @@ def latency_table(summary: Summary) -> list[tuple[str, list[str]]]:
     rows = []
     for key, label in LATENCY_ROWS.items():
         values = summary.get(key) or {}
-        texts = [seconds(values.get(column)) for column in LATENCY_COLUMNS]
-        if any(text != UNKNOWN for text in texts):
-            rows.append((label, texts))
+        if any(values.get(column) is not None for column in LATENCY_COLUMNS[1:]):
+            rows.append((label, [_latency(values, column) for column in LATENCY_COLUMNS]))
     return rows
+
+
+def _latency(values: Summary, column: str) -> str:
+    number, value = values.get("n"), values.get(column)
+    if column == "n":
+        return count(number)
+    if column.startswith("p") and value is not None and number is not None:
+        return seconds(value) if supports(number, float(column[1:]) / 100) else FEW
+    return seconds(value)
+
+
+def objective_value(objective: Summary) -> str:
+    """Return an objective's value, where there are observations enough to have it."""
+    number = objective.get("count")
+    is_quantile = objective.get("of") == "requests"
+    if is_quantile and number is not None and not supports(number, objective["quantile"]):
+        return FEW
+    return amount(objective, objective["value"])
+
+
+def good(objective: Summary) -> str:
+    """Return which share of the requests due was good, failed ones included, and which had to be."""
+    if objective.get("good_share") is None:
+        return UNKNOWN
+    return f"{share(objective['good_share'])} of {share(objective['required_share'])}"
 
 
 def percent(value: float | None) -> str:

@@ -9,12 +9,23 @@ from typing import Any
 
 from swarm.records.run_folder import RunFolder
 from swarm.report.charts import write_picture
-from swarm.report.compare.comparison import compare, difference_row
+from swarm.report.compare.alikeness import caveats
+from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
 from swarm.report.numbers import UNKNOWN, count, share
 from swarm.report.run.charts import read_frames, run_charts
-from swarm.report.run.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
+from swarm.report.run.figures import (
+    GROUPS,
+    LATENCY_COLUMNS,
+    amount,
+    budget,
+    good,
+    latency_table,
+    objective_value,
+    percent,
+    used,
+)
 
 Summary = Mapping[str, Any]
 PICTURES_MAX = 16
@@ -47,6 +58,10 @@ WINDOWS_BY = {
     "throughput": "completion",
 }
 """What puts a request into a window, for charts over time that tables have figures of."""
+OBJECTIVES_NOTE = (
+    "The value is of the requests that finished. An objective is met by the share of good ones among all "
+    "that were due: a failed one is not good."
+)
 MODES = {
     "live": "measured: requests over HTTP, wall time",
     "simulate": "emulated: the fleet is a model, time is virtual",
@@ -108,7 +123,7 @@ def _findings(summary: Summary) -> str:
     if summary["valid"]:
         return ""
     items = "".join(f"<li>{escape(reason)}</li>" for reason in summary["invalid_reasons"])
-    return f"<div class=bad><b>This run is invalid:</b> its numbers may tell of itself.<ul>{items}</ul></div>"
+    return f"<div class=bad><b>This run is invalid.</b> Do not use these numbers:<ul>{items}</ul></div>"
 
 
 def _cards(summary: Summary) -> str:
@@ -122,7 +137,9 @@ def _cards(summary: Summary) -> str:
 def _latencies(summary: Summary) -> str:
     rows = [(label, *texts) for label, texts in latency_table(summary)]
     return section(
-        "Latencies", table(("", *LATENCY_COLUMNS), rows), "Finished requests of the measured phase."
+        "Latencies",
+        table(("", *LATENCY_COLUMNS), rows),
+        "Finished requests of the measured phase. A percentile needs an observation beyond it: p99 has 100.",
     )
 
 
@@ -137,16 +154,19 @@ def _objectives(slo: Summary) -> str:
         rows.append(
             (
                 each["name"],
-                amount(each, each["value"]),
+                objective_value(each),
                 amount(each, each["target"]),
                 _burn(each),
+                good(each),
+                count(each.get("count")),
                 budget(each),
                 met[each["met"]],
             )
         )
     goodput = slo["goodput_ratio"]
     note = f"Goodput, requests that met all: {share(goodput)}" if goodput is not None else ""
-    return section("Objectives", table(("", "value", "bound", "used", "misses", ""), rows), note)
+    head = ("", "value", "bound", "used", "good, needed", "of", "misses", "")
+    return section("Objectives", table(head, rows), f"{OBJECTIVES_NOTE} {note}".strip())
 
 
 def _burn(objective: Summary) -> str:
@@ -228,6 +248,13 @@ def _write_pictures(out: Path, charts: Mapping[str, Any], kinds: Sequence[str]) 
             write_picture(chart, folder / f"{name}.{kind}", "svg" if kind == "svg" else "png")
 
 
+def _caveats(found: Sequence[str]) -> str:
+    if not found:
+        return ""
+    items = "".join(f"<li>{escape(caveat)}</li>" for caveat in found)
+    return f"<div class=bad><b>These runs are not alike:</b><ul>{items}</ul></div>"
+
+
 def _comparison(folders: Sequence[RunFolder]) -> list[str]:
     summaries = [folder.summary() for folder in folders]
     names = [
@@ -235,16 +262,15 @@ def _comparison(folders: Sequence[RunFolder]) -> list[str]:
         for summary, folder in zip(summaries, folders, strict=True)
     ]
     parts = ["<h1>Runs compared</h1>"]
-    if len({summary["mode"] for summary in summaries}) > 1:
-        parts.append("<div class=bad>Some of these runs are measured and some emulated.</div>")
     for summary in summaries:
         parts.append(_warnings(summary) and f"{_head(summary)}{_warnings(summary)}")
     for title, figures in GROUPS.items():
         rows = [(figure.label, *(figure.text(summary) for summary in summaries)) for figure in figures]
         parts.append(section(title, table(("", *names), rows)))
     for name, other in zip(names[1:], folders[1:], strict=True):
-        rows = [difference_row(each) for each in compare(folders[0], other)]
-        head = ("", names[0], name, "difference", "95 % interval", "")
+        rows = [difference_row(each) for each in compare(folders[0], other, others=len(folders) - 1)]
+        head = ("", names[0], name, "difference", INTERVAL, "")
         note = "Intervals are robust against requests of one session, and of one time, being alike."
+        parts.append(_caveats(caveats(folders[0], other)))
         parts.append(section(f"{name} against {names[0]}", table(head, rows), note))
     return parts

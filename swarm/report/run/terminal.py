@@ -17,11 +17,20 @@ from rich.text import Text
 
 from swarm.config.experiment import Experiment
 from swarm.live.coordinator import Snapshot
+from swarm.measure.intervals import supports
 from swarm.measure.results import windows_of
-from swarm.measure.window import COUNTS, SKETCHES, Windows
-from swarm.report.compare.comparison import Difference, difference_row
+from swarm.measure.window import COUNTS, Windows
+from swarm.report.compare.comparison import INTERVAL, Difference, difference_row
 from swarm.report.numbers import count, rate, seconds, share
-from swarm.report.run.figures import GROUPS, LATENCY_COLUMNS, amount, budget, latency_table, percent, used
+from swarm.report.run.figures import (
+    GROUPS,
+    LATENCY_COLUMNS,
+    amount,
+    budget,
+    good,
+    latency_table,
+    objective_value,
+)
 
 PLAIN_EVERY_S = 5.0
 """Where there is no terminal, a line is written this often."""
@@ -125,15 +134,19 @@ def _recent(windows: Windows) -> tuple[float, dict[str, Any]]:
     counts = dict(zip(COUNTS, whole.counts, strict=True))
     oldest = min((index for index, _, _ in windows.cells), default=0)
     span_s = max(1, newest - oldest) * windows.window_s
-    quantile = {name: whole.sketch(name).quantile for name in SKETCHES}
+
+    def quantile(name: str, share: float) -> float | None:
+        sketch = whole.sketch(name)
+        return sketch.quantile(share) if supports(sketch.count, share) else None
+
     known, prompt = counts["known_prompt_tokens"], counts["prompt_tokens"]
     return windows.start_s(newest), {
         "span_s": span_s,
         "finished_per_s": counts["finished"] / span_s,
         "failed": counts["failed"],
-        "p50": quantile["effective_ttft_s"](0.5),
-        "effective_ttft_s": quantile["effective_ttft_s"](0.95),
-        "send_lag_s": quantile["send_lag_s"](0.99),
+        "p50": quantile("effective_ttft_s", 0.5),
+        "effective_ttft_s": quantile("effective_ttft_s", 0.95),
+        "send_lag_s": quantile("send_lag_s", 0.99),
         "hit_rate": counts["cached_tokens"] / known if known else None,
         "ideal_hit_rate": counts["ideal_tokens"] / prompt if prompt else None,
     }
@@ -154,7 +167,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     if summary["valid"]:
         console.print(Text("valid", "green"))
     for reason in summary["invalid_reasons"]:
-        console.print(Text(f"INVALID: {reason}", "bold red"), soft_wrap=True)
+        console.print(Text(f"INVALID: do not use these numbers: {reason}", "bold red"), soft_wrap=True)
     for note in summary.get("notes", ()):
         console.print(Text(f"note: {note}", "yellow"), soft_wrap=True)
 
@@ -186,7 +199,7 @@ def _latencies(summary: dict[str, Any]) -> Table:
 
 def _objectives(summary: dict[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("objective", "value", "bound", "used", "misses", ""):
+    for column in ("objective", "value", "bound", "good, needed", "of", "misses", ""):
         table.add_column(column, justify="left" if column in ("objective", "") else "right")
     for each in summary["slo"]["objectives"]:
         met = {
@@ -196,13 +209,14 @@ def _objectives(summary: dict[str, Any]) -> Table:
         }
         table.add_row(
             each["name"],
-            amount(each, each["value"]),
+            objective_value(each),
             amount(each, each["target"]),
-            percent(used(each)),
+            good(each),
+            count(each.get("count")),
             budget(each),
             met[each["met"]],
         )
-    table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "", "")
+    table.add_row("goodput", share(summary["slo"]["goodput_ratio"]), "", "", "", "", "")
     return table
 
 
@@ -238,13 +252,18 @@ def _capacity(capacity: dict[str, Any]) -> Table:
     return table
 
 
-def show_differences(differences: Sequence[Difference], *, before: str, after: str) -> None:
-    """Print how one run differs from another."""
+def show_differences(
+    differences: Sequence[Difference], caveats: Sequence[str], *, before: str, after: str
+) -> None:
+    """Print how one run differs from another, after what must be known with it."""
+    console = _console()
+    for caveat in caveats:
+        console.print(Text(f"not alike: {caveat}", "bold red"), soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("", before, after, "difference", "95 % interval", ""):
+    for column in ("", before, after, "difference", INTERVAL, ""):
         table.add_column(column, justify="left" if column == "" else "right")
     styles = {"worse": "bold red", "better": "green"}
     for each in differences:
         *cells, verdict = difference_row(each)
         table.add_row(*cells, Text(verdict, styles.get(verdict, "dim")))
-    _console().print(table)
+    console.print(table)
