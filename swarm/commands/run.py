@@ -27,6 +27,7 @@ from swarm.measure.totals import facts_of
 from swarm.records.journal import read_batches
 from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RUN, RunFolder
+from swarm.records.writer_lock import sole_writer
 from swarm.report.run.terminal import Live
 from swarm.urls import check_writable, fetched, is_url, upload, url_of
 from swarm.workload.source import left_out, load_scripts
@@ -50,7 +51,8 @@ def run_live(experiment: Experiment, out: str | None) -> int:
             folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
 
         try:
-            code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, recovered=None)
+            with sole_writer(folder.journals):
+                code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, recovered=None)
         finally:
             folder.discard_unbegun()
     if url is not None:
@@ -70,7 +72,7 @@ def resume_live(path: Path) -> int:
         )
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
     check_target(experiment.target)
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, sole_writer(folder.journals):
         code = _carry_out(
             experiment,
             folder,
