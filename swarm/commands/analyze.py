@@ -160,16 +160,16 @@ def survey(
     handle, broken = handler(on_broken)
     finite = [ttl for ttl in map(ttl_us, question.ttls_s) if ttl is not None]
     survey = Survey(finite, handle)
-    files = opened.files(paths, tell_others)
-    with Progress("read", sizes(files), sys.stderr) as progress:
-        for file in files:
-            for session in opened.read(file, handle):
+    units = opened.units(opened.files(paths, tell_others), tell_others)
+    with Progress("read", [sum(sizes(unit)) for unit in units], sys.stderr) as progress:
+        for unit in units:
+            for session in opened.read_unit(unit, handle):
                 survey.add(session)
             progress.step(f"{survey.requests} requests")
         progress.note("finding what lies between uses")
         surveyed = survey.finish()
     if not len(surveyed.at_us):
-        raise UsageError(f"no requests in {len(files)} file(s); is the format right?")
+        raise UsageError(f"no requests in {len(units)} file(s); is the format right?")
     return surveyed, broken
 
 

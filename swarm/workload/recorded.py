@@ -25,6 +25,12 @@ class RecordedRequest:
     api_s: float | None
     think_s: float | None
     ttft_s: float | None
+    read_tokens: int | None = None
+    """Of the input, what the provider said it read from its cache."""
+    written_tokens: int | None = None
+    """Of the input, what it said it wrote there."""
+    written_ttl_s: float | None = None
+    """How long it was paid to keep that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ PARTIAL = ".partial"
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
 _MAGIC_BYTES = 6
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+HEAD_BYTES = 1 << 18
+HEAD_LINES = 40
+"""Of a file, as much as is looked at to tell what it is."""
 _LINE_BYTES_MAX = 1 << 30
 """No line of a trace is longer; a file without line breaks must not fill the memory."""
 
@@ -152,6 +156,30 @@ def read_lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, Any]]:
             yield number, value
 
 
+def head_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the objects among a file's first lines, as far as its first `HEAD_BYTES` hold them whole."""
+    found = []
+    for line in head_bytes(file).split(b"\n")[:HEAD_LINES]:
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if type(value) is dict:
+            found.append(value)
+    return found
+
+
+def head_bytes(file: Path) -> bytes:
+    """Return the first bytes of a file's content; nothing where they cannot be read."""
+    try:
+        with file.open("rb") as raw:
+            is_gzip = raw.peek(_MAGIC_BYTES).startswith(_GZIP_MAGIC)
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            return stream.read(HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
 def last_lines(file: Path) -> dict[str, int]:
     """Return for each session id of a file the number of the last line that names it.
 
@@ -183,6 +211,8 @@ def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
             while line := stream.readline(_LINE_BYTES_MAX):
                 number += 1
+                if number == 1:
+                    line = line.removeprefix(_BYTE_ORDER_MARK)
                 if len(line) == _LINE_BYTES_MAX:
                     reason = f"longer than {_LINE_BYTES_MAX} bytes"
                     raise TraceError(shown_name(file), f"line {number}", reason)
@@ -196,6 +226,6 @@ def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
 def parse(source: str, place: str, content: bytes) -> Any:
     """Return the JSON value of some bytes."""
     try:
-        return orjson.loads(content)
+        return orjson.loads(content.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
         raise TraceError(source, place, f"not JSON: {error}") from error

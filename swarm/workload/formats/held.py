@@ -43,6 +43,9 @@ REQUEST: Named = {
     "stop": Field("reason to stop", (None, "")),
     "api_s": Field("time that the request took", (None,)),
     "ttft_s": Field("time to the first token", (None,)),
+    "read_tokens": Field("count of input that was read from a cache", (None,)),
+    "written_tokens": Field("count of input that was written to a cache", (None,)),
+    "written_ttl_s": Field("TTL of what was written to a cache", (None,)),
 }
 
 ALL = frozenset(

@@ -1,0 +1,61 @@
+"""What a log tells of one request and one agent, before blocks have names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+OpenedBy = Literal["start", "tool", "human", "notice"]
+"""What came before a request: nothing, a tool's result, a person, or a hook, a task's end or a retry."""
+
+
+@dataclass(slots=True)
+class LoggedRequest:
+    """One request of a log; times are Unix seconds, tokens as the log counts them."""
+
+    start_s: float
+    end_s: float
+    first_s: float | None
+    model: str
+    plain_tokens: int
+    """Input that was neither read from the cache nor written to it."""
+    read_tokens: int
+    written_tokens: int
+    ttl_s: float | None
+    """How long the provider was paid to keep what was written; None where it does not say."""
+    output_tokens: int
+    opened_by: OpenedBy
+    output_types: tuple[str, ...]
+    stop: str | None
+    is_compaction: bool
+    held_tokens: int
+    """How much of the prompt, and of its reply, the provider holds after it, by the rule of its cache."""
+
+    @property
+    def input_tokens(self) -> int:
+        """The whole prompt."""
+        return self.plain_tokens + self.read_tokens + self.written_tokens
+
+
+@dataclass(slots=True)
+class LoggedAgent:
+    """An agent of a session; the main one has an empty `kind`."""
+
+    agent_id: str
+    kind: str
+    requests: list[LoggedRequest]
+    status: str = "completed"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What of a source was read, inferred or missing: counts by a sentence."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    inferred: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    pairs: int = 0
+    """Requests with one before them in their chain, within its TTL and of its model."""
+    exact: int = 0
+    """Those that read exactly what that one had left cached."""
