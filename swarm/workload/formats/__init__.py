@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
@@ -58,6 +58,8 @@ FORMATS: dict[str, Format] = {
 
 AUTO = "auto"
 NO_OPTIONS = Options(block_tokens=0, rows="", bytes_per_token=0.0, settings=())
+UNSTATED = replace(NO_OPTIONS, settings=("block_tokens", "rows", "bytes_per_token"))
+"""Of files of any format: what is stated is for those formats that do not say it themselves."""
 Unit = tuple[Path, ...]
 """Files that are read together: a session's, or one."""
 
@@ -114,9 +116,20 @@ class Opened:
             yield from self._reader(name).read(unit, on_broken)
             return
         format = FORMATS[name]
-        options = self.options if self.name != AUTO else format.defaults
+        options = self.options if self.name != AUTO else self._stated_of(name)
         for file in unit:
             yield from format.read(file, options, on_broken)
+
+    def _stated_of(self, name: str) -> Options:
+        """Return the defaults of a format that was recognised, as changed by what was stated of all files."""
+        stated = [
+            f"{key}={getattr(self.options, key)}"
+            for key in UNSTATED.settings
+            if getattr(self.options, key) != getattr(UNSTATED, key)
+        ]
+        if not stated:
+            return FORMATS[name].defaults
+        return open_format(f"{name}:{','.join(stated)}").options
 
     def _reader(self, name: str) -> LogReader:
         if name not in self._readers:
@@ -131,8 +144,8 @@ class Opened:
 
 def open_format(spec: str) -> Opened:
     """Return the format of a specification `name` or `name:key=value,...`."""
-    defaults = {AUTO: NO_OPTIONS, **dict.fromkeys(READERS, NO_OPTIONS)}
-    defaults |= {name: format.defaults for name, format in FORMATS.items()}
+    defaults = {name: format.defaults for name, format in FORMATS.items()}
+    defaults |= {**dict.fromkeys(READERS, NO_OPTIONS), AUTO: UNSTATED}
     return Opened(*parse_format(spec, defaults, "read"))
 
 

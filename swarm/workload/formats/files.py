@@ -180,6 +180,15 @@ def head_bytes(file: Path) -> bytes:
         return b""
 
 
+def is_packed_otherwise(file: Path) -> bool:
+    """Return whether a file is packed in a way that is not read."""
+    try:
+        with file.open("rb") as raw:
+            return raw.read(_MAGIC_BYTES).startswith(tuple(_MAGICS))
+    except OSError:
+        return True
+
+
 def last_lines(file: Path) -> dict[str, int]:
     """Return for each session id of a file the number of the last line that names it.
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from swarm.workload.formats.files import head_bytes, head_lines
+from swarm.workload.formats.files import head_bytes, head_lines, is_packed_otherwise
 
 _CLAUDE_TYPES = {"user", "assistant", "system", "progress", "attachment", "summary"}
 _CODEX_TYPES = {"session_meta", "turn_context", "response_item", "event_msg", "compacted", "world_state"}
@@ -15,6 +15,9 @@ _KEY = re.compile(rb'"(\w+)"\s*:')
 
 def recognised(file: Path) -> str | None:
     """Return the name of the format, or None where the content is of none that is known."""
+    if is_packed_otherwise(file):
+        # Its reader says what it is packed with.
+        return "weka"
     for value in head_lines(file):
         name = _of_line(value)
         if name is not None:

@@ -1,8 +1,8 @@
 """Block ids from counts: which prompts share which prefix, told from what the provider read and wrote.
 
-A log without content still says, of each request, how many tokens were read from the cache. Within a chain the
-provider reads what the request before it had read and written; where it reads less, either the blocks have
-expired (their ids stay) or the content has changed (new ids from there on). Ids made so, replayed through an
+A log without content still says of each request how many tokens were read from the cache. Within a chain
+the provider reads what the request before it had read and written; where it reads less, the blocks have
+expired (their ids stay), or the content has changed (new ids from there on). Ids made so, replayed through an
 endless cache with the provider's TTL, give the recorded reads again, but for what another, unlogged request
 had warmed.
 

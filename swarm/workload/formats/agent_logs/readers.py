@@ -41,7 +41,7 @@ class ClaudeCode:
         self._pools = Pools(BLOCK_TOKENS)
 
     def units(self, files: Sequence[Path]) -> list[tuple[Path, ...]]:
-        """Return each session's files, the main one first; a session that another goes on with comes first."""
+        """Return each session's files, the main one first; sessions are in the order in which they began."""
         groups: dict[tuple[str, str], list[Path]] = {}
         began: dict[tuple[str, str], str] = {}
         for file in files:

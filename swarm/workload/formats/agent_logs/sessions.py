@@ -25,7 +25,8 @@ def session_of(
     recorded = {id(agent): _requests(agent, ids) for agent, ids in _ids_by_agent(agents, chains)}
     main = [request for agent in agents if not agent.kind for request in recorded[id(agent)]]
     subagents = [_subagent(agent, recorded[id(agent)]) for agent in agents if agent.kind]
-    entries = sorted([*main, *subagents], key=lambda entry: entry.t_s)
+    both: list[RecordedRequest | RecordedSubagent] = [*main, *subagents]
+    entries = sorted(both, key=lambda entry: entry.t_s)
     models = dict.fromkeys(request.model for agent in agents for request in agent.requests)
     return RecordedSession(
         id=name,
