@@ -17,9 +17,9 @@ from swarm.config.target import RetryConfig
 from swarm.config.workload import ReplayConfig
 from swarm.context.tree import Prompt
 from swarm.fleet.events import Event, Finished, FleetRequest, Refused
+from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
-from swarm.kvcache.moves import CacheRules
-from swarm.kvcache.prefix import Uses
+from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.sim.kernel import Flight, Kernel
 from swarm.workload.effects import Agent

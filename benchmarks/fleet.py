@@ -122,7 +122,9 @@ def run(agents: int, requests: int, router: str) -> tuple[float, str]:
                 heappush(heap, (event.at_s + load.think_s[event.request_id % DRAWS], agent))
     cpu_s = time.process_time() - cpu_s
     simulated_s = now_s - started_s
-    hit = sum(rank.hit_tokens for rank in fleet.ranks) / sum(rank.query_tokens for rank in fleet.ranks)
+    hit = sum(rank.queue.hit_tokens for rank in fleet.ranks) / sum(
+        rank.queue.query_tokens for rank in fleet.ranks
+    )
     running = sum(len(rank.open) for rank in fleet.ranks)
     preemptions = sum(rank.preemptions for rank in fleet.ranks)
     fleet.audit()

@@ -24,9 +24,9 @@ import yaml
 from swarm.config.catalog import RooflineConstants
 from swarm.config.fleet import ParallelismConfig
 from swarm.fleet.catalog.read import FOLDER, find_gpu, find_model
-from swarm.fleet.cost import Roofline, Served, terms_of
-from swarm.fleet.rates import Entry
-from swarm.fleet.steady import Loop, pace_of
+from swarm.fleet.cost.base import Entry
+from swarm.fleet.cost.closed_loop import Loop, pace_of
+from swarm.fleet.cost.roofline import Roofline, Served, terms_of
 
 MAX_BATCHED_TOKENS = 8192
 REQUESTS_PER_SLOT = 10

@@ -17,8 +17,8 @@ from typing import Any
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig, ParallelismConfig, ReplicaGroupConfig, RooflineCostConfig
 from swarm.config.read import read_experiment
-from swarm.fleet.build import rank_cost
-from swarm.fleet.rates import Chunk
+from swarm.fleet.cost.base import Chunk
+from swarm.fleet.cost.rank_cost import rank_cost
 from swarm.measure.summary import summarize
 from swarm.measure.totals import facts_of
 from swarm.sim.run import simulate

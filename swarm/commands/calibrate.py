@@ -12,7 +12,7 @@ from swarm.config.fleet import FleetConfig, SimpleCostConfig
 from swarm.config.read import validate
 from swarm.config.target import TargetConfig
 from swarm.errors import UsageError
-from swarm.fleet.calibration import Calibration
+from swarm.fleet.cost.calibration import Calibration
 from swarm.live.probes import probe
 
 

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from swarm.config.experiment import Experiment
-from swarm.fleet.caveats import caveats
-from swarm.kvcache.modelled import with_modelled
+from swarm.fleet.cost.validation import validation_notes
+from swarm.measure.modelled import with_modelled
 from swarm.measure.results import Results
 from swarm.measure.series import series
 from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
@@ -40,7 +40,7 @@ def record(
     damaged = damage_notes(sorted(folder.path.glob("journal/*.journal")))
     summary["notes"] = [*cut, *damaged, *folder.run().get("left_out", ()), *_unused(experiment, facts)]
     if facts.tiers is not None:
-        notes = caveats(experiment.fleet, longest_computed_tokens(rows))
+        notes = validation_notes(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]
     folder.write_requests(rows)
     folder.write_windows(series(settled.windows))

@@ -6,11 +6,11 @@ Names are dotted, as in `cache.lost_to.ttl`. A test holds them equal to what sim
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from swarm.config.fleet import TierName
+from swarm.hit_names import LOST_TO, TIER_COUNTS, TIERS
 
 Names = Mapping[str, Any]
 """Names of figures, or of groups of them, each with the names below it; None for a figure."""
@@ -21,30 +21,9 @@ def _figures(*names: str, **groups: Names) -> Names:
 
 
 _LATENCY = _figures("mean", "p50", "p90", "p95", "p99", "max")
-_LOST_TO = _figures(
-    "block_rounding",
-    "in_flight",
-    "ttl",
-    "capacity",
-    "routing",
-    "dropped_write",
-    "chosen_recompute",
-    "unexplained",
-)
+_LOST_TO = _figures(*LOST_TO)
 _HITS = _figures("requests", "prompt_tokens", "hit_tokens", "hit_rate")
-_TIER = _figures(
-    "hit_blocks",
-    "offered_blocks",
-    "landed_blocks",
-    "dropped_blocks",
-    "evicted_blocks",
-    "expired_blocks",
-    "promoted_blocks",
-    "read_bytes",
-    "written_bytes",
-    "dropped_bytes",
-    "blocked_writes",
-)
+_TIER = _figures(*TIER_COUNTS)
 _REQUESTS = _figures("sent", "finished", "failed", "interrupted", "in_flight", "unaccounted", "attempts")
 _COST = _figures(
     "cache_ttl_s", "total", "input", "cache_write", "cache_read", "output", "per_session", "per_request"
@@ -72,7 +51,7 @@ FIGURES = _figures(
         "hit_rate",
         "ideal_hit_rate",
         "reprefill_mean",
-        hit_rate_by_tier=_figures(*get_args(TierName)),
+        hit_rate_by_tier=_figures(*TIERS),
         lost_to=_LOST_TO,
         lost_tokens=_LOST_TO,
     ),
@@ -82,7 +61,7 @@ FIGURES = _figures(
     cost=_COST,
     rate_limited=_figures("requests", "gave_up", "waited_s", "share_of_time"),
     capacity=_figures("agents_low", "agents_high", "confidence"),
-    fleet=_figures("preemptions", tiers=dict.fromkeys(get_args(TierName), _TIER)),
+    fleet=_figures("preemptions", tiers=dict.fromkeys(TIERS, _TIER)),
     per_gpu=_figures("gpus", "output_tokens_per_s"),
     money=_MONEY,
 )

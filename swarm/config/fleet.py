@@ -6,13 +6,12 @@ from pydantic import Field
 
 from swarm.config.provider import ProviderConfig
 from swarm.config.strict import Strict
+from swarm.hit_names import TierName
 
-TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
 Precision = Literal["bf16", "fp8", "fp4"]
 KvPrecision = Literal["bf16", "fp8"]
 BackendName = Literal["vllm", "sglang", "trtllm"]
 RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"]
-
 
 GIB_MAX = 1e12
 """A zettabyte: bytes stay exact whole numbers."""

@@ -6,6 +6,7 @@ in every turn, agent and process, and nothing has to be remembered or encoded to
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hashlib import shake_256
 import numpy as np
 import orjson
 
+from swarm.context.forget import Forget
 from swarm.context.tree import Echo, Node, Prompt
 
 Buffer = bytes | memoryview
@@ -49,7 +51,7 @@ WORDS = (
 class Begun:
     """The start of a node as an alphabet writes it: its name, then a slice for each chunk asked for."""
 
-    alphabet: Alphabet
+    node: weakref.ref[Node]
     named: int
     """Bytes before the end of the name, counted from the root."""
     first: int
@@ -64,9 +66,11 @@ class Alphabet(ABC):
     brings its comma along. Rendered buffers are slices, so a prompt of 128k tokens costs some 40 objects.
     """
 
-    __slots__ = ("_chunk_bytes", "_corpus", "_grain", "_places", "_scale")
+    __slots__ = ("_begun", "_chunk_bytes", "_corpus", "_grain", "_places", "_scale")
 
     def __init__(self, corpus: memoryview, grain: int, bytes_per_token: float) -> None:
+        self._begun: dict[int, Begun] = {}
+        """By the node's id, as long as the node lives."""
         self._corpus = corpus
         self._grain = grain
         self._scale = bytes_per_token
@@ -91,8 +95,18 @@ class Alphabet(ABC):
 
     def render(self, prompt: Prompt) -> list[Buffer]:
         """Return the content of a whole prompt."""
+        # `prompt.path` without its named tuples, which cost more than the lookup of what a node starts with.
+        path: list[tuple[Node, int]] = []
+        above: Node | None = prompt.node
+        reach = prompt.length
+        while above is not None:
+            if reach > above.start:
+                path.append((above, reach))
+                reach = above.start
+            above = above.parent
+        path.reverse()
         out: list[Buffer] = []
-        for node, _, end in prompt.path():
+        for node, end in path:
             if node.echoes:
                 out.clear()
                 for _, buffers in self.segments(prompt):
@@ -137,9 +151,9 @@ class Alphabet(ABC):
 
     def _from_its_start(self, node: Node, end: int, out: list[Buffer]) -> None:
         """Append the planned content of `node` up to `end`; whole chunks are sliced once for all turns."""
-        begun = node.begun
-        if begun is None or begun.alphabet is not self:
-            begun = node.begun = self._begin(node)
+        begun = self._begun.get(id(node))
+        if begun is None:
+            begun = self._begun[id(node)] = self._begin(node)
         stop, chunk_bytes = int(end * self._scale), self._chunk_bytes
         if stop <= begun.named:
             out.append(begun.slices[0][: stop - int(node.start * self._scale)])
@@ -158,7 +172,10 @@ class Alphabet(ABC):
         name, chunk_bytes = self.name(node.key), self._chunk_bytes
         named = int(node.start * self._scale) + len(name)
         first, offset = divmod(named, chunk_bytes)
-        return Begun(self, named, first, [name, self._slice(node.key, first, offset, chunk_bytes - offset)])
+        reference = weakref.ref(node, Forget(self._begun, id(node)))
+        return Begun(
+            reference, named, first, [name, self._slice(node.key, first, offset, chunk_bytes - offset)]
+        )
 
     def _slice(self, key: int, chunk: int, offset: int, size: int) -> memoryview:
         """Return `size` bytes from `offset` on of a node's chunk."""

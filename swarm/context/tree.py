@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from swarm.streams import digest64
 
@@ -60,7 +60,7 @@ class Node:
     node for one name.
     """
 
-    __slots__ = ("__weakref__", "begun", "echoes", "key", "name", "parent", "start")
+    __slots__ = ("__weakref__", "echoes", "key", "name", "parent", "start")
 
     def __init__(self, name: str, parent: Node | None = None, start: int = 0) -> None:
         assert (parent is None) == (start == 0), (
@@ -74,8 +74,6 @@ class Node:
         self.start: int = start
         self.key = digest64(name)
         self.echoes: list[Echo] | None = None
-        self.begun: Any = None
-        """What a renderer keeps of this node's content."""
 
     def __repr__(self) -> str:
         return f"Node({self.name!r}, start={self.start})"

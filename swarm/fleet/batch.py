@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
+from swarm.fleet.block_need import BlockNeed
 from swarm.fleet.phase import PEAKS_SLACK, Peaks
-from swarm.fleet.room import Room
 from swarm.fleet.sequence import Sequence
 
 
@@ -18,8 +18,8 @@ class Batch:
         "_joins_count",
         "context_tokens",
         "members",
+        "need",
         "peaks",
-        "room",
         "step",
     )
 
@@ -31,7 +31,7 @@ class Batch:
         """By request, in the order of joining."""
         self.context_tokens = 0
         """Tokens held by all, before the next step."""
-        self.room = Room(block_tokens)
+        self.need = BlockNeed(block_tokens)
         self.peaks = Peaks()
         self._finish: list[tuple[int, int, Sequence]] = []
         self._joins_count = 0
@@ -42,13 +42,13 @@ class Batch:
     def join(self, sequence: Sequence, peaks_from: float) -> None:
         """Let a sequence that has its first token take part in the next step."""
         self._joins_count += 1
-        sequence.state = "decode"
+        sequence.become("decode")
         sequence.join_step = self.step
         sequence.join_order = self._joins_count
         sequence.peaks_from = peaks_from
         self.members[sequence.request.request_id] = sequence
         self.context_tokens += sequence.computed
-        self.room.add(sequence.computed, self.step)
+        self.need.add(sequence.computed, self.step)
         finish_step = self.step + sequence.output_tokens - sequence.emitted
         heappush(self._finish, (finish_step, self._joins_count, sequence))
 
@@ -60,7 +60,7 @@ class Batch:
         sequence.emitted += steps
         sequence.gap_max_s = max(sequence.gap_max_s, self.peaks.since(sequence.peaks_from))
         self.context_tokens -= sequence.computed
-        self.room.remove(sequence.computed, self.step)
+        self.need.remove(sequence.computed, self.step)
         if not self.members:
             self.peaks.clear()
 

@@ -25,8 +25,8 @@ class FleetRequest(NamedTuple):
 class CacheUse(NamedTuple):
     """How a request's prompt was met by the caches, in tokens.
 
-    `by_tier` follows `swarm.kvcache` tier order (hbm, dram, pooled_dram, nvme, posix); `lost_to` follows
-    `LOST_TO`; `ideal_tokens - cached_tokens == sum(lost_to)`.
+    `by_tier` and `lost_to` follow `TIERS` and `LOST_TO` of `swarm.hit_names`;
+    `ideal_tokens - cached_tokens == sum(lost_to)`.
     """
 
     prompt_tokens: int
@@ -34,19 +34,6 @@ class CacheUse(NamedTuple):
     ideal_tokens: int
     by_tier: tuple[int, ...]
     lost_to: tuple[int, ...]
-
-
-TIERS = ("hbm", "dram", "pooled_dram", "nvme", "posix")
-LOST_TO = (
-    "block_rounding",
-    "in_flight",
-    "ttl",
-    "capacity",
-    "routing",
-    "dropped_write",
-    "chosen_recompute",
-    "unexplained",
-)
 
 
 class FirstToken(NamedTuple):

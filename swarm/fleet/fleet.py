@@ -9,29 +9,16 @@ from typing import Any
 
 from swarm.context.tree import Node
 from swarm.errors import AuditError
+from swarm.fleet.agenda import Agenda
 from swarm.fleet.events import Event, FleetRequest, Refused
-from swarm.fleet.provider import Provider
+from swarm.fleet.plans import Plans
 from swarm.fleet.rank import Rank
 from swarm.fleet.router import Router
 from swarm.fleet.sequence import Sequence
 from swarm.fleet.traffic import Traffic
+from swarm.hit_names import TIER_COUNTS
 from swarm.kvcache.audit import audit
 from swarm.kvcache.loss import Losses
-
-COUNTED = (
-    "hit_blocks",
-    "offered_blocks",
-    "landed_blocks",
-    "dropped_blocks",
-    "evicted_blocks",
-    "expired_blocks",
-    "promoted_blocks",
-    "read_bytes",
-    "written_bytes",
-    "dropped_bytes",
-    "blocked_writes",
-)
-"""Of a tier's counters, what a run tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +55,8 @@ class Fleet:
         traffic: Traffic,
         losses: Losses,
         limits: FleetLimits,
-        provider: Provider | None,
-        sequences: dict[int, Sequence],
-        due: list[float],
-        events: list[Event],
+        plans: Plans | None,
+        agenda: Agenda,
     ) -> None:
         self.ranks = tuple(ranks)
         self.traffic = traffic
@@ -81,11 +66,10 @@ class Fleet:
         self._router = router
         self._losses = losses
         self._limits = limits
-        self._provider = provider
-        self._sequences = sequences
-        self._due = due
-        """When each is due: the network, then the ranks; at one time they run in this order."""
-        self._events = events
+        self._plans = plans
+        self._agenda = agenda
+        self._sequences = agenda.sequences
+        self._events = agenda.events
         self._tiers = tuple({id(tier): tier for rank in ranks for tier in rank.hierarchy.tiers}.values())
         self._told_s = -math.inf
         """Up to where the caller has asked for events."""
@@ -94,7 +78,7 @@ class Fleet:
         """Take a request; it joins the step that starts now, else the next one."""
         assert request.request_id not in self._sequences, f"request {request.request_id} is under way"
         assert request.prompt.length > 0 and request.output_tokens > 0, f"an empty request: {request}"
-        self._run_to(now_s)
+        self._run_to(now_s, tokens=False, stops_at_event=False)
         self.counts.submitted += 1
         refusal = self._refusal(request, now_s)
         if refusal is not None:
@@ -102,8 +86,8 @@ class Fleet:
             self._events.append(refusal)
             return
         rank = self._router.pick(self._entrances, request.session, request.prompt, now_s)
-        if self._provider is not None:
-            wait_s = self._provider.ask(
+        if self._plans is not None:
+            wait_s = self._plans.ask(
                 request.session,
                 prompt_tokens=request.prompt.length,
                 cached_tokens=rank.hierarchy.peek(request.prompt, now_s),
@@ -125,50 +109,45 @@ class Fleet:
 
     def cancel(self, request_id: int, now_s: float) -> None:
         """Give a request up: no event of it follows. One that has ended, or never was, is left alone."""
-        self._run_to(now_s)
+        self._run_to(now_s, tokens=False, stops_at_event=False)
         sequence = self._sequences.get(request_id)
         if sequence is None or sequence.state == "cancelled":
             return
         self.counts.cancelled += 1
-        assert sequence.rank is not None
+        rank = self.ranks[sequence.place]
         if sequence.state == "entering":
-            sequence.state = "ended"
-            sequence.rank.entering -= 1
+            sequence.become("ended")
+            rank.queue.entering -= 1
             del self._sequences[request_id]
             return
-        sequence.rank.cancel(sequence, now_s)
+        rank.cancel(sequence, now_s)
 
     def next_event_s(self, tokens: bool = False) -> float | None:
         """Return when to advance next; None when nothing is due."""
         if self._events:
             return self._events[0].at_s
-        due_s = min(self._due)
+        due_s = self._agenda.next_s()
         if tokens:
             due_s = min(due_s, min(rank.next_token_s(self._told_s) for rank in self.ranks))
         return None if due_s == math.inf else due_s
 
     def advance(self, now_s: float, tokens: bool = False) -> list[Event]:
         """Return the events up to now, in time order."""
-        due, events, told_s = self._due, self._events, self._told_s
-        due_s = min(due)
-        while due_s <= now_s:
-            place = due.index(due_s)
-            if place == 0:
-                self.traffic.run(due_s)
-            else:
-                rank = self.ranks[place - 1]
-                if tokens:
-                    rank.report(told_s, due_s, events)
-                rank.run(due_s)
-            due_s = min(due)
+        self._run_to(now_s, tokens=tokens, stops_at_event=False)
         if tokens:
             for rank in self.ranks:
-                rank.report(told_s, now_s, events)
-            events.sort(key=_at_s)
+                rank.report(self._told_s, now_s, self._events)
+            self._events.sort(key=_at_s)
         self._told_s = now_s
-        told = events[:]
-        events.clear()
-        return told
+        return self._agenda.take_events()
+
+    def advance_to_event(self, until_s: float) -> list[Event]:
+        """Return the next events up to `until_s`, all of one time; none where nothing happens until then."""
+        self._run_to(until_s, tokens=False, stops_at_event=True)
+        if not self._events:
+            return []
+        self._told_s = self._events[0].at_s
+        return self._agenda.take_events()
 
     def held_tokens(self, node: Node) -> int:
         """Return up to where any memory holds the blocks that a node owns; 0 where none does."""
@@ -179,25 +158,6 @@ class Fleet:
                 end = max(end, runs[-1][1])
         return end * self._losses.block_tokens
 
-    def advance_to_event(self, until_s: float) -> list[Event]:
-        """Return the next events up to `until_s`, all of one time; none where nothing happens until then."""
-        due, events, ranks = self._due, self._events, self.ranks
-        while not events:
-            due_s = min(due)
-            if due_s > until_s or due_s == math.inf:
-                break
-            place = due.index(due_s)
-            if place:
-                ranks[place - 1].run(due_s)
-            else:
-                self.traffic.run(due_s)
-        if not events:
-            return []
-        self._told_s = events[0].at_s
-        told = events[:]
-        events.clear()
-        return told
-
     def counters(self) -> dict[str, Any]:
         """Return what was counted since the start: preemptions, and for each tier all its instances' sums.
 
@@ -207,7 +167,7 @@ class Fleet:
         tiers: dict[str, dict[str, int]] = {}
         for tier in self._tiers:
             sums = tiers.setdefault(tier.spec.name, {})
-            for name in COUNTED:
+            for name in TIER_COUNTS:
                 sums[name] = sums.get(name, 0) + getattr(tier.counters, name)
         return {"preemptions": sum(rank.preemptions for rank in self.ranks), "tiers": tiers}
 
@@ -227,17 +187,24 @@ class Fleet:
         for rank in self.ranks:
             rank.audit()
 
-    def _run_to(self, now_s: float) -> None:
-        """Do what is due up to now; its events wait for the next `advance`."""
-        due = self._due
-        due_s = min(due)
-        while due_s <= now_s:
-            place = due.index(due_s)
-            if place == 0:
-                self.traffic.run(due_s)
+    def _run_to(self, until_s: float, *, tokens: bool, stops_at_event: bool) -> None:
+        """Run what is due, in order: up to a time, or only up to the first event; report tokens if asked."""
+        agenda, events, ranks = self._agenda, self._events, self.ranks
+        due_s = agenda.due_s
+        while not (stops_at_event and events):
+            at_s = min(due_s)
+            if agenda.network_s <= at_s:
+                at_s = agenda.network_s
+                if at_s > until_s or at_s == math.inf:
+                    return
+                self.traffic.run(at_s)
+            elif at_s > until_s:
+                return
             else:
-                self.ranks[place - 1].run(due_s)
-            due_s = min(due)
+                rank = ranks[due_s.index(at_s)]
+                if tokens:
+                    rank.report(self._told_s, at_s, events)
+                rank.run(at_s)
 
     def _refusal(self, request: FleetRequest, now_s: float) -> Refused | None:
         tokens = request.prompt.length + request.output_tokens

@@ -36,7 +36,7 @@ class LeastLoaded:
 
     def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
         """Return the rank with the fewest requests, waiting or running."""
-        return min(ranks, key=lambda rank: rank.entering + len(rank.waiting) + len(rank.open))
+        return min(ranks, key=lambda rank: rank.requests)
 
 
 class SessionAffine:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from swarm.context.tree import Node, Prompt
 from swarm.fleet.events import CacheUse, FleetRequest
-
-if TYPE_CHECKING:
-    from swarm.fleet.rank import Rank
-    from swarm.kvcache.moves import Handle
+from swarm.kvcache.requests import Handle
 
 State = Literal[
     "entering",
@@ -26,6 +23,20 @@ State = Literal[
 """entering: on its way to the queue; waiting: for admission; loading: for a lower tier's blocks; pending:
 for a chunk of its prompt to be computed; chunk: it is being computed; arriving: for KV from the prefill
 instance; joining: for the next decode step; cancelled: until the step under way has ended."""
+
+TRANSITIONS: dict[State, tuple[State, ...]] = {
+    "entering": ("waiting", "ended"),
+    "waiting": ("pending", "loading", "joining", "arriving", "ended"),
+    "loading": ("pending", "waiting", "ended"),
+    "pending": ("chunk", "waiting", "ended"),
+    "chunk": ("decode", "pending", "waiting", "ended", "cancelled"),
+    "arriving": ("joining", "waiting", "ended"),
+    "joining": ("decode", "ended"),
+    "decode": ("ended", "waiting", "cancelled"),
+    "cancelled": ("ended",),
+    "ended": (),
+}
+"""What may follow each state. From a chunk to waiting: for the rank that decodes; from others: preempted."""
 
 
 class Sequence:
@@ -47,10 +58,10 @@ class Sequence:
         "loads",
         "node",
         "peaks_from",
-        "rank",
+        "place",
         "request",
-        "sender",
         "sender_handle",
+        "sender_place",
         "state",
         "target",
         "token_s",
@@ -59,11 +70,13 @@ class Sequence:
     def __init__(self, request: FleetRequest, ideal_tokens: int) -> None:
         self.request = request
         self.node = _reply_node(request)
-        self.state: State = "waiting"
-        self.rank: Rank | None = None
+        self.state: State = "entering"
+        """`become` alone changes it."""
+        self.place = 0
+        """Of its rank among the fleet's."""
         self.handle: Handle | None = None
-        self.sender: Rank | None = None
-        """The prefill instance that holds the KV, until the decode instance has it."""
+        self.sender_place: int | None = None
+        """Of the prefill rank that holds the KV, until the decode rank has it."""
         self.sender_handle: Handle | None = None
         self.cache = CacheUse(request.prompt.length, 0, ideal_tokens, (), ())
         """As first admitted; before that only the prompt and the ideal are known."""
@@ -89,6 +102,11 @@ class Sequence:
     def output_tokens(self) -> int:
         """Tokens to generate."""
         return self.request.output_tokens
+
+    def become(self, state: State) -> None:
+        """Go to a state that may follow the present one."""
+        assert state in TRANSITIONS[self.state], f"what is {self.state} does not become {state}"
+        self.state = state
 
     def context(self) -> Prompt:
         """Return what must be computed before the next token."""

@@ -7,12 +7,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
+from swarm.fleet.agenda import Agenda
+from swarm.fleet.network import Arrived, Lane, Network
 from swarm.fleet.rank import Rank
 from swarm.fleet.router import Router
 from swarm.fleet.sequence import Sequence
-from swarm.fleet.transfer import Arrived, Lane, Network
+from swarm.fleet.surroundings import Surroundings
 from swarm.kvcache.match import Match
-from swarm.kvcache.moves import Handle, Transfer
+from swarm.kvcache.requests import Handle, Transfer
 from swarm.kvcache.tier import Tier
 
 
@@ -38,7 +40,7 @@ class Reach:
     writes: tuple[Lane | None, ...]
 
 
-class Traffic:
+class Traffic(Surroundings):
     """Starts transfers for ranks, and tells them and their caches when something has arrived."""
 
     def __init__(
@@ -50,10 +52,13 @@ class Traffic:
         decode_router: Router,
         kv_bytes_per_token: float,
         recomputes_when_faster: bool,
-        due: list[float],
+        agenda: Agenda,
     ) -> None:
         self.network = network
-        self.decoders: list[Rank] = []
+        self._agenda = agenda
+        self._ranks: list[Rank] = []
+        """By place."""
+        self._decoders: list[Rank] = []
         """Ranks that decode what others have prefilled."""
         self._decode_router = decode_router
         self._reaches = reaches
@@ -62,35 +67,43 @@ class Traffic:
         """By the replicas of the sender and the receiver."""
         self._kv_bytes_per_token = kv_bytes_per_token
         self._recomputes_when_faster = recomputes_when_faster
-        self._due = due
-        """`due[0]` is the network's."""
         self._queues: dict[Tier, WriteQueue] = {}
-        self._watched_s: dict[Rank, float] = {}
-        """When each rank's memories are next looked at for what has outlived its TTL."""
+        self._watched_s: list[float] = []
+        """By place, when a rank's memories are next looked at for what has outlived its TTL."""
+
+    def add_rank(self, rank: Rank, *, decodes_only: bool) -> None:
+        """Serve one more rank, the next by place."""
+        assert rank.place == len(self._ranks)
+        self._ranks.append(rank)
+        self._watched_s.append(math.inf)
+        if decodes_only:
+            self._decoders.append(rank)
 
     def run(self, now_s: float) -> None:
         """Let what is due arrive."""
         self.network.run(now_s)
-        self._due[0] = self.network.next_s()
+        self._agenda.network_s = self.network.next_s()
 
     def enter(self, rank: Rank, sequence: Sequence, seconds: float, now_s: float) -> None:
         """Bring a request to its rank's queue after a time, unless it is given up before."""
-        sequence.rank = rank
-        sequence.state = "entering"
-        rank.entering += 1
+        assert sequence.state == "entering"
+        sequence.place = rank.place
+        rank.queue.entering += 1
         self.network.after(seconds, now_s, partial(self._entered, rank, sequence))
-        self._due[0] = self.network.next_s()
+        self._agenda.network_s = self.network.next_s()
 
-    def read(self, rank: Rank, transfer: Transfer, sequence: Sequence, now_s: float) -> bool:
+    def read(self, place: int, transfer: Transfer, sequence: Sequence, now_s: float) -> bool:
         """Start a read; False where it has landed at once."""
+        rank = self._ranks[place]
         landed = partial(rank.landed, sequence, transfer)
         if self._start(self._reaches[rank.replica].reads[transfer.tier_index], transfer.bytes, now_s, landed):
             return True
         rank.hierarchy.land(transfer, now_s)
         return False
 
-    def write(self, rank: Rank, transfers: list[Transfer], now_s: float) -> None:
+    def write(self, place: int, transfers: list[Transfer], now_s: float) -> None:
         """Start writes, as far as their tiers take them."""
+        rank = self._ranks[place]
         for transfer in transfers:
             queue = self._queues.get(transfer.tier)
             if queue is None:
@@ -104,24 +117,24 @@ class Traffic:
                 rank.stall(now_s)
                 queue.blocked.append((rank, transfer))
 
-    def watch_expiry(self, rank: Rank) -> None:
+    def watch_expiry(self, place: int) -> None:
         """See to it that blocks move on when they outlive a tier's TTL, though nobody asks for them then."""
-        due_s = rank.hierarchy.next_expiry_s()
-        if due_s < self._watched_s.get(rank, math.inf):
-            self._watched_s[rank] = due_s
-            self.network.at(due_s, partial(self._expired, rank))
-            self._due[0] = self.network.next_s()
+        due_s = self._ranks[place].hierarchy.next_expiry_s()
+        if due_s < self._watched_s[place]:
+            self._watched_s[place] = due_s
+            self.network.at(due_s, partial(self._expired, place))
+            self._agenda.network_s = self.network.next_s()
 
     def hand_over(self, sequence: Sequence, now_s: float) -> None:
         """Find the rank that decodes a sequence whose prompt is computed."""
         session = sequence.request.session
-        rank = self._decode_router.pick(self.decoders, session, sequence.context(), now_s)
+        rank = self._decode_router.pick(self._decoders, session, sequence.context(), now_s)
         rank.submit(sequence, now_s)
 
-    def receive(self, rank: Rank, sequence: Sequence, tokens: int, now_s: float) -> bool:
+    def receive(self, place: int, sequence: Sequence, tokens: int, now_s: float) -> bool:
         """Start the move of a prompt's KV to a decode rank; False where it has arrived at once."""
-        sender = sequence.sender
-        assert sender is not None and sequence.handle is not None
+        assert sequence.sender_place is not None and sequence.handle is not None
+        sender, rank = self._ranks[sequence.sender_place], self._ranks[place]
         lane = self._kv_lanes[sender.replica, rank.replica]
         received = partial(self._kv_received, rank, sequence, sequence.handle)
         if self._start(lane, tokens * self._kv_bytes_per_token, now_s, received):
@@ -129,10 +142,11 @@ class Traffic:
         self.let_sender_go(sequence, now_s)
         return False
 
-    def use_tokens(self, rank: Rank, match: Match, now_s: float) -> int | None:
+    def use_tokens(self, place: int, match: Match, now_s: float) -> int | None:
         """Return how much of a match to use, the rest being faster to compute; None for all of it."""
         if match.by_tier[0] == match.tokens or not self._recomputes_when_faster:
             return None
+        rank = self._ranks[place]
         lanes, rules = self._reaches[rank.replica].reads, rank.hierarchy.rules
         blocks = [0] * len(lanes)
         least_s = rank.cost.prefill_s(match.by_tier[0], match.prompt.length - match.by_tier[0])
@@ -154,21 +168,21 @@ class Traffic:
 
     def let_sender_go(self, sequence: Sequence, now_s: float) -> None:
         """The prefill rank of a sequence need not hold its KV any longer."""
-        sender, handle = sequence.sender, sequence.sender_handle
-        if sender is not None and handle is not None:
-            sequence.sender = sequence.sender_handle = None
-            sender.sent(sequence, handle, now_s)
+        place, handle = sequence.sender_place, sequence.sender_handle
+        if place is not None and handle is not None:
+            sequence.sender_place = sequence.sender_handle = None
+            self._ranks[place].sent(sequence, handle, now_s)
 
     def _start(self, lane: Lane | None, bytes_count: float, now_s: float, arrived: Arrived) -> bool:
         assert lane is not None, "nothing is moved from or to HBM itself"
         started = self.network.start(lane, bytes_count, now_s, arrived)
         if started:
-            self._due[0] = self.network.next_s()
+            self._agenda.network_s = self.network.next_s()
         return started
 
     def _entered(self, rank: Rank, sequence: Sequence, now_s: float) -> None:
         if sequence.state == "entering":
-            rank.entering -= 1
+            rank.queue.entering -= 1
             rank.submit(sequence, now_s)
 
     def _kv_received(self, rank: Rank, sequence: Sequence, handle: Handle, now_s: float) -> None:
@@ -184,18 +198,18 @@ class Traffic:
         ):
             self._written(rank, transfer, queue, now_s)
 
-    def _expired(self, rank: Rank, now_s: float) -> None:
-        if self._watched_s[rank] == now_s:
-            self._watched_s[rank] = math.inf
-            rank.expire(now_s)
-            self.watch_expiry(rank)
+    def _expired(self, place: int, now_s: float) -> None:
+        if self._watched_s[place] == now_s:
+            self._watched_s[place] = math.inf
+            self._ranks[place].expire(now_s)
+            self.watch_expiry(place)
 
     def _written(self, rank: Rank, transfer: Transfer, queue: WriteQueue, now_s: float) -> None:
         queue.bytes_count -= transfer.bytes
         demoted = rank.hierarchy.land(transfer, now_s)
         if demoted:
-            self.write(rank, demoted, now_s)
-        self.watch_expiry(rank)
+            self.write(rank.place, demoted, now_s)
+        self.watch_expiry(rank.place)
         while queue.blocked and queue.takes(queue.blocked[0][1].bytes):
             waiting_rank, waiting = queue.blocked.popleft()
             self._write(waiting_rank, waiting, queue, now_s)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from swarm.context.tree import Node
 from swarm.errors import AuditError
+from swarm.kvcache.blocks import PINNED, Use
 from swarm.kvcache.hierarchy import Hierarchy
-from swarm.kvcache.moves import Handle
-from swarm.kvcache.prefix import PINNED, Use
+from swarm.kvcache.requests import Handle
 from swarm.kvcache.tier import Tier
 
 

@@ -10,14 +10,16 @@ import math
 from collections.abc import Sequence
 
 from swarm.context.tree import Prompt
+from swarm.hit_names import TIERS
+from swarm.kvcache.blocks import PINNED, Piece, Uses, spans
 from swarm.kvcache.loss import NO_LOSS, Losses
 from swarm.kvcache.match import Match, hbm_reach, lower_parts
-from swarm.kvcache.moves import Admission, CacheRules, Growth, Handle, Transfer
 from swarm.kvcache.pins import Pins
-from swarm.kvcache.prefix import PINNED, Piece, Uses, spans
-from swarm.kvcache.tier import TIER_ORDER, Tier
+from swarm.kvcache.requests import Admission, Growth, Handle, Transfer
+from swarm.kvcache.rules import CacheRules
+from swarm.kvcache.tier import Tier
 
-NO_TOKENS = (0,) * len(TIER_ORDER)
+NO_TOKENS = (0,) * len(TIERS)
 
 
 class Hierarchy:
@@ -56,7 +58,7 @@ class Hierarchy:
         )
         """Tiers whose blocks another one keeps longer."""
         self._inclusive = tuple(index for index, tier in enumerate(tiers) if index and tier.spec.inclusive)
-        self._places = tuple(TIER_ORDER.index(tier.spec.name) for tier in tiers)
+        self._places = tuple(TIERS.index(tier.spec.name) for tier in tiers)
         self._size = rules.block_tokens
         self._limit_less = int(rules.hit_leaves_a_token)
         self._peeked: tuple[Prompt, float, int, int] | None = None
@@ -367,9 +369,9 @@ class Hierarchy:
             writes.append((node, low, high, use))
 
     def _by_name(self, match: Match, used: int) -> tuple[int, ...]:
-        """Return the tokens of the first `used` blocks by tier, in the order of `TIER_ORDER`."""
+        """Return the tokens of the first `used` blocks by tier, in the order of `TIERS`."""
         size = self.rules.block_tokens
-        tokens = [0] * len(TIER_ORDER)
+        tokens = [0] * len(TIERS)
         tokens[self._places[0]] = min(match.by_tier[0], used * size)
         for part in match.parts:
             if part.start < used:

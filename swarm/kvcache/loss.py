@@ -1,15 +1,6 @@
 """Where the hits went that no limit would have kept away: ideal minus observed, split by cause.
 
-Each cause is what one more limit takes from the leading run of blocks, in the order of `CAUSES`:
-
-- block_rounding: blocks that no hit may cover, as the last token must be computed;
-- in_flight: sent, but not computed yet; or on the way to a tier, and the first block held nowhere;
-- ttl: in use by nobody, and last used longer ago than any tier in reach keeps;
-- capacity: held nowhere in the fleet any more;
-- routing: held, but where this replica cannot reach it;
-- dropped_write: would be in reach, had a tier taken a write that it dropped;
-- chosen_recompute: held in reach, and computed again by choice;
-- unexplained: held nowhere in a fleet that never evicted.
+`swarm.hit_names` says what the causes are. Each is what one more limit takes from the leading run of blocks.
 """
 
 from __future__ import annotations
@@ -19,24 +10,14 @@ from collections.abc import Sequence
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
+from swarm.hit_names import LOST_TO
+from swarm.kvcache.blocks import Piece, spans
 from swarm.kvcache.match import Match
-from swarm.kvcache.prefix import Piece, spans
 from swarm.kvcache.tier import Tier
-from swarm.measure.ideal import Ideal
 
-CAUSES = (
-    "block_rounding",
-    "in_flight",
-    "ttl",
-    "capacity",
-    "routing",
-    "dropped_write",
-    "chosen_recompute",
-    "unexplained",
-)
-
-NO_LOSS = (0,) * len(CAUSES)
+NO_LOSS = (0,) * len(LOST_TO)
 
 LastUses: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, float]]]"
 """For each node (end, time of last use) of its blocks from the first on, the deepest and oldest first."""
@@ -119,7 +100,7 @@ class Losses:
     def split(
         self, match: Match, tiers: Sequence[Tier], ideal_tokens: int, limit_blocks: int, used_tokens: int
     ) -> tuple[int, ...]:
-        """Return the tokens lost to each of `CAUSES`; they sum to ideal minus used.
+        """Return the tokens lost to each of `LOST_TO`; they sum to ideal minus used.
 
         `ideal_tokens` is at least the match's, whose state the tiers must still be in.
         """

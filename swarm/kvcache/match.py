@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swarm.context.tree import Node, Prompt
-from swarm.kvcache.prefix import spans
+from swarm.kvcache.blocks import spans
 from swarm.kvcache.tier import Tier
 
 

@@ -2,6 +2,9 @@
 
 What a memory holds of a node is a short sorted list of runs (start, end, use) instead of a list of blocks, so
 that a request costs a few steps for each node on its path, whatever its length.
+
+Runs are tuples because that is faster plain: to replace and read one takes 140 ns, an object with slots 240.
+Compiled it makes no difference (44 and 36 ns).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from bisect import insort
 from operator import attrgetter
 
 from swarm.context.tree import Node
-from swarm.kvcache.prefix import PINNED, Piece, Run, Use
+from swarm.kvcache.blocks import PINNED, Piece, Run, Use
 
 QUEUE_SLACK = 64
 """Dead entries that a queue may hold beyond twice its live ones before it is rebuilt."""

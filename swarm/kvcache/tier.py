@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from swarm.context.tree import Node
-from swarm.kvcache.prefix import Piece
+from swarm.hit_names import TierName
+from swarm.kvcache.blocks import Piece
 from swarm.kvcache.runs import Runs
-
-TierName = Literal["hbm", "dram", "pooled_dram", "nvme", "posix"]
-TIER_ORDER: tuple[TierName, ...] = ("hbm", "dram", "pooled_dram", "nvme", "posix")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
 from swarm.live.clock import RunClock
 from swarm.live.loop_lag import LoopLag, cpu_wait_s
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
-from swarm.measure.ideal import Ideal
 from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, Gauges, Place

@@ -11,7 +11,7 @@ from typing import Any
 from swarm.config.target import TargetConfig
 from swarm.context.tree import Node, Prompt
 from swarm.errors import RunError
-from swarm.fleet.calibration import Calibration, DecodeProbe, PrefillProbe, calibrate
+from swarm.fleet.cost.calibration import Calibration, DecodeProbe, PrefillProbe, calibrate
 from swarm.live.targets.control import resolve
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.turn import Turn, TurnResult

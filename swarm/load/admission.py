@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from swarm.bucket import Bucket, minute_bucket
 from swarm.config.load import AdmissionConfig
-
-MINUTE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -24,30 +23,6 @@ class Ticket:
     asked_s: float
     admitted_s: float | None = None
     in_prefill: bool = False
-
-
-class TokenBudget:
-    """A bucket that fills to a minute's tokens; a request may overdraw a full one, so none waits forever."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._size = per_minute
-        self._held = per_minute
-        self._at_s = 0.0
-
-    def ready_s(self, tokens: int, now_s: float) -> float:
-        """Return when so many tokens can be taken."""
-        self._fill(now_s)
-        missing = min(float(tokens), self._size) - self._held
-        return now_s if missing <= 0 else now_s + missing / self._size * MINUTE_S
-
-    def take(self, tokens: int, now_s: float) -> None:
-        """Take tokens."""
-        self._fill(now_s)
-        self._held -= tokens
-
-    def _fill(self, now_s: float) -> None:
-        self._held = min(self._size, self._held + (now_s - self._at_s) / MINUTE_S * self._size)
-        self._at_s = max(self._at_s, now_s)
 
 
 class Admission:
@@ -133,12 +108,12 @@ class Admission:
         return len(self._through) < self._in_flight_max and self._in_prefill < self._in_prefill_max
 
     def _ready_s(self, ticket: Ticket, now_s: float) -> float:
-        ready_s = now_s
+        wait_s = 0.0
         if self._inputs is not None:
-            ready_s = max(ready_s, self._inputs.ready_s(ticket.input_tokens, now_s))
+            wait_s = self._inputs.wait_s(ticket.input_tokens, now_s)
         if self._outputs is not None:
-            ready_s = max(ready_s, self._outputs.ready_s(ticket.output_tokens, now_s))
-        return ready_s
+            wait_s = max(wait_s, self._outputs.wait_s(ticket.output_tokens, now_s))
+        return now_s + wait_s
 
     def _let_through(self, number: int, ticket: Ticket, now_s: float) -> None:
         if self._inputs is not None:
@@ -155,5 +130,5 @@ def _share(limit: int | None, hosts: int) -> float:
     return math.inf if limit is None else max(1, limit // hosts)
 
 
-def _budget(per_minute: float | None, hosts: int) -> TokenBudget | None:
-    return None if per_minute is None else TokenBudget(per_minute / hosts)
+def _budget(per_minute: float | None, hosts: int) -> Bucket | None:
+    return minute_bucket(None if per_minute is None else per_minute / hosts)

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from swarm.config.slo import ObjectiveConfig
+from swarm.hit_names import LOST_TO
 from swarm.measure.intervals import t_quantile
 from swarm.measure.latency import Floats, Selection, flags, floats
 from swarm.measure.slo import Trials, trials_of
-from swarm.records.columns import LOST_TO
 
 BATCHES = 10
 """Stretches of a look: few, so that a queue has forgotten one in the next."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Node, Prompt
-from swarm.measure.ideal import Ideal
 from swarm.records.batch import Place
 from swarm.records.columns import LOST
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from swarm.hit_names import LOST_TO, TIERS
 from swarm.measure.hits import reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
@@ -19,7 +20,7 @@ from swarm.measure.slo import all_met, judge, within_all
 from swarm.measure.spending import cost_of, rate_limited
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import audit_counts, invalid_reasons
-from swarm.records.columns import BY_TIER, LOST, LOST_TO, TIERS
+from swarm.records.columns import BY_TIER, LOST
 
 SCHEMA_VERSION = 1
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

@@ -9,19 +9,9 @@ import dataclasses
 
 import pyarrow as pa
 
+from swarm.hit_names import LOST_TO, TIERS
 from swarm.records.row import RequestRow
 
-TIERS = ("hbm", "dram", "pooled_dram", "nvme", "posix")
-LOST_TO = (
-    "block_rounding",
-    "in_flight",
-    "ttl",
-    "capacity",
-    "routing",
-    "dropped_write",
-    "chosen_recompute",
-    "unexplained",
-)
 BY_TIER = tuple(f"cached_tokens_{tier}" for tier in TIERS)
 LOST = tuple(f"lost_tokens_{cause}" for cause in LOST_TO)
 

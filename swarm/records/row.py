@@ -62,9 +62,9 @@ class RequestRow:
     measured: bool
     """False during warm-up."""
     by_tier: tuple[int, ...] | None
-    """Cached tokens by tier (hbm, dram, pooled_dram, nvme, posix); None where the target does not say."""
+    """Cached tokens by tier, in the order of `swarm.hit_names.TIERS`; None where the target does not say."""
     lost_to: tuple[int, ...] | None
-    """Ideal minus cached tokens by cause, in the order of `swarm.fleet.events.LOST_TO`."""
+    """Ideal minus cached tokens by cause, in the order of `swarm.hit_names.LOST_TO`."""
     echo: bool
     """The agent's next prompt goes on from the real reply, so blocks made by decoding can hit."""
     prompt_node: str

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from swarm.commands.simulate import simulate_into
 from swarm.config.experiment import Experiment
 from swarm.config.figures import FIGURES, Figure
-from swarm.config.fleet import TierName
 from swarm.config.sweep import EconomicsConfig
+from swarm.hit_names import TierName
 from swarm.records.run_folder import RunFolder
 from swarm.report.sweep.points import derived
 

@@ -127,3 +127,13 @@ def test_echoed_ids_are_repeated_and_foreign_text_is_not() -> None:
     prompt.node.echo(30, 33, "not ids")
     ids = json.loads(b"[" + joined(IDS, prompt)[:-1] + b"]")
     assert ids == [*planned[:20], 7, 70000, 7, *planned[23:]]
+
+
+def test_what_is_kept_of_a_node_goes_with_it() -> None:
+    alphabet = text_alphabet(5.5)
+    prompts = [root(f"kept {k}").extend(9000) for k in range(10)]
+    for prompt in prompts:
+        joined(alphabet, prompt)
+    assert len(alphabet._begun) == 10
+    del prompt, prompts[3:]
+    assert len(alphabet._begun) == 3

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig, TierConfig
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Prompt, root
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
-from swarm.kvcache.moves import CacheRules, Handle, Transfer
-from swarm.kvcache.prefix import Uses
+from swarm.kvcache.requests import Handle, Transfer
+from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
-from swarm.measure.ideal import Ideal
 from tests.fleet.driven import Op, drive
 
 KV_BYTES = 1024.0

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig, TierConfig
 from swarm.context.tree import Node, Prompt, root
 from swarm.fleet.build import build_fleet
+from swarm.fleet.cost.base import Chunk
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.fleet.rank import Rank
-from swarm.fleet.rates import Chunk
-from swarm.kvcache.moves import Handle, Transfer
+from swarm.kvcache.requests import Handle, Transfer
 from swarm.streams import digest64
 from swarm.units import GIB
 from tests.fleet.driven import Op, drive
@@ -173,7 +173,7 @@ class Twin:
         match = self.hierarchy.lookup(Prompt(one.node, one.target), now_s)
         use: int | None = match.by_tier[0]
         if one.sender is None:
-            use = self.around.real.traffic.use_tokens(self.real, match, now_s)
+            use = self.around.real.traffic.use_tokens(self.real.place, match, now_s)
         ideal = one.ideal if one.cache is None else None
         admission = self.hierarchy.admit(match, now_s, use_tokens=use, ideal_tokens=ideal)
         writes = [transfer for transfer in admission.transfers if transfer.direction == "write"]

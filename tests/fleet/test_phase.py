@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarm.fleet.block_need import BlockNeed
 from swarm.fleet.phase import DecodePhase, Peaks
-from swarm.fleet.room import Room
 
 PHASE = DecodePhase(anchor_s=10.0, first_s=1.0, more_s=0.5, steps=4)
 """Ends of steps: 11, 12.5, 14.5, 17."""
@@ -72,17 +72,17 @@ def test_the_longest_gap_since_a_step_is_kept_through_thinning(gaps: list[float]
 def test_room_is_the_sum_over_sequences_that_grow(
     block: int, lengths: list[tuple[int, int]], later: int, limit: int
 ) -> None:
-    room = Room(block)
+    need = BlockNeed(block)
     for tokens, step in lengths:
-        room.add(tokens, step)
-    room.add(33, 5)
-    room.remove(40, 12)
+        need.add(tokens, step)
+    need.add(33, 5)
+    need.remove(40, 12)
 
     def blocks(at: int) -> int:
         return sum(math.ceil((tokens + at - step) / block) for tokens, step in lengths)
 
-    assert room.blocks(50 + later) == blocks(50 + later)
-    within = room.steps_within(50, limit, 40)
+    assert need.blocks(50 + later) == blocks(50 + later)
+    within = need.steps_within(50, limit, 40)
     if within < 40:
         assert blocks(50 + within + 1) > limit
     assert within == 0 or blocks(50 + within) <= limit

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.context.tree import Node, Prompt, root
+from swarm.hit_names import LOST_TO, TIERS, TierName
 from swarm.kvcache.audit import audit
+from swarm.kvcache.blocks import PINNED, Uses
 from swarm.kvcache.hierarchy import Hierarchy
-from swarm.kvcache.loss import CAUSES, Losses
-from swarm.kvcache.moves import CacheRules, Handle, Transfer
-from swarm.kvcache.prefix import PINNED, Uses
-from swarm.kvcache.tier import TIER_ORDER, Tier, TierName, TierSpec
+from swarm.kvcache.loss import Losses
+from swarm.kvcache.requests import Handle, Transfer
+from swarm.kvcache.rules import CacheRules
+from swarm.kvcache.tier import Tier, TierSpec
 
 Block = tuple[Node, int]
 Last = tuple[int, float]
@@ -482,7 +484,7 @@ class World:
             assert admission.ideal_tokens == ideal * self.size
             assert sum(admission.lost_to) == admission.ideal_tokens - admission.used_tokens
             assert admission.lost_to == tuple(blocks * self.size for blocks in lost)
-            assert len(lost) == len(CAUSES)
+            assert len(lost) == len(LOST_TO)
             pair.handles.append((admission.handle, handle))
 
 
@@ -533,7 +535,7 @@ def setups(draw: st.DrawFn) -> Setup:
     rules = CacheRules(size, 10 * size, draw(st.booleans()), draw(st.booleans()))
     specs = [
         tier_spec(name, draw(st.sampled_from(CAPACITIES)), draw(st.sampled_from(TTLS_S)), draw(st.booleans()))
-        for name in TIER_ORDER[: draw(st.integers(1, 3))]
+        for name in TIERS[: draw(st.integers(1, 3))]
     ]
     return Setup(rules, specs, draw(st.integers(1, 2)), draw(st.booleans()))
 
@@ -563,7 +565,7 @@ def test_a_long_drawn_history_is_that_of_the_block_by_block_twin(seed: int) -> N
     rules = CacheRules(size, 10 * size, chance.random() < 0.5, chance.random() < 0.5)
     specs = [
         tier_spec(name, chance.choice(CAPACITIES), chance.choice(TTLS_S), chance.random() < 0.5)
-        for name in TIER_ORDER[: chance.randint(1, 4)]
+        for name in TIERS[: chance.randint(1, 4)]
     ]
     world = World(Setup(rules, specs, chance.randint(1, 3), chance.random() < 0.7))
     for _ in range(chance.randint(50, 200)):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.context.tree import Node
-from swarm.kvcache.prefix import spans
+from swarm.kvcache.blocks import spans
 from swarm.provider.fingerprints import PRINT_BYTES, Fingerprints
 from swarm.provider.trie import ContentTrie
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from swarm.config.workload import ReplayConfig
-from swarm.measure.ideal import Ideal
+from swarm.context.ideal import Ideal
 from swarm.workload.effects import Infer, Inferred, Join, Program, Spawn, Think
 from swarm.workload.formats import read_sessions
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent

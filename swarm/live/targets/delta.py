@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from swarm.config.target import FailureClass
-from swarm.records.columns import LOST_TO, TIERS
+from swarm.hit_names import LOST_TO, TIERS
 
 TEXT_FIELDS = ("content", "text", "reasoning_content", "reasoning")
 """Where servers put a delta's text; chat and completions, then two names for reasoning."""

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from swarm.records.columns import LOST_TO, TIERS
+from swarm.hit_names import LOST_TO, TIERS
 from swarm.report import palette
 from swarm.report.charts import phases, time_axis
 from swarm.report.run.frames import PLOT_PX, long_form, over_time, sessions
@@ -112,7 +112,8 @@ def losses(summary: Summary) -> Any:
 def tiers(summary: Summary) -> Any:
     """Return one bar: hits by the memory that they came from."""
     by_tier = summary["cache"]["hit_rate_by_tier"]
-    parts = [(tier, by_tier[tier], palette.TIERS[tier]) for tier in TIERS if by_tier.get(tier) is not None]
+    held = [tier for tier in TIERS if by_tier.get(tier) is not None]
+    parts = [(str(tier), by_tier[tier], palette.TIERS[tier]) for tier in held]
     return _shares(parts, "share of prompt tokens") if len(parts) > 1 else None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from swarm.config.read import read_profile
-from swarm.measure.ideal import Ideal
+from swarm.context.ideal import Ideal
 from swarm.report.fit.comparison import summed_up
 from swarm.workload.profile.balance import Balanced
 from swarm.workload.profile.script import recorded, script_of

@@ -6,7 +6,7 @@ import pytest
 
 from swarm.config.catalog import ModelEntry
 from swarm.fleet.catalog.read import find_model, models
-from swarm.fleet.model import kv_values_per_gpu, kv_values_per_token, weights_of
+from swarm.fleet.cost.model import kv_values_per_gpu, kv_values_per_token, weights_of
 
 PUBLISHED_BILLIONS = {
     # Model cards and reports: total and active parameters, in billions as they state them.

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.config.cache_model import CacheModelConfig
-from swarm.kvcache.modelled import with_modelled
+from swarm.hit_names import LOST_TO
+from swarm.measure.modelled import with_modelled
 from swarm.measure.reconcile import with_ideal
 from swarm.records.batch import Place
-from swarm.records.columns import LOST, LOST_TO
+from swarm.records.columns import LOST
 from swarm.records.row import RequestRow
 from swarm.records.rows import RowTable
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from swarm.fleet.rates import Chunk, Cost, Entry
+from swarm.fleet.cost.base import Chunk, Cost, Entry
 
 ROUNDS = 5
 """Of the iteration for the batch that decodes; it has settled to a few parts in 1,000 by then."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from swarm.fleet.rates import Chunk, DecodeLine
+from swarm.fleet.cost.base import Chunk, DecodeLine
 
 
 class SimpleCost:

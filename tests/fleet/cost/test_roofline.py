@@ -17,12 +17,12 @@ from swarm.config.fleet import (
     TierConfig,
 )
 from swarm.errors import ConfigError
-from swarm.fleet.build import RankCost, rank_cost
 from swarm.fleet.catalog.read import constants, find_gpu, find_model, gpus, models
-from swarm.fleet.caveats import caveats
-from swarm.fleet.model import weights_of
+from swarm.fleet.cost.base import Chunk
+from swarm.fleet.cost.model import weights_of
+from swarm.fleet.cost.rank_cost import RankCost, rank_cost
+from swarm.fleet.cost.validation import validation_notes
 from swarm.fleet.phase import DecodePhase
-from swarm.fleet.rates import Chunk
 
 GPUS = {"A100", "H100", "H200", "B200", "B300", "GB200", "MI300X"}
 MODELS = {
@@ -202,7 +202,7 @@ def test_what_was_never_measured_says_so(model: str, gpu: str, computed: int, wo
         replicas=(ReplicaGroupConfig(gpu=gpu),),
         tiers=(TierConfig(name="hbm"),),
     )
-    notes = caveats(config, computed)
+    notes = validation_notes(config, computed)
     assert [note.startswith(word) for note, word in zip(notes, words, strict=True)] == [True] * len(words)
 
 

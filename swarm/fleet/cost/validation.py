@@ -6,7 +6,7 @@ from swarm.config.fleet import FleetConfig, RooflineCostConfig
 from swarm.fleet.catalog.read import constants, find_gpu, find_model
 
 
-def caveats(config: FleetConfig, longest_computed_tokens: int) -> list[str]:
+def validation_notes(config: FleetConfig, longest_computed_tokens: int) -> list[str]:
     """Return a sentence for each; none for a fleet with stated rates."""
     cost = config.cost
     if not isinstance(cost, RooflineCostConfig):

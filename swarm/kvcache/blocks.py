@@ -1,4 +1,4 @@
-"""Names of blocks, and of their uses.
+"""Blocks and their uses, by name.
 
 Block `i` covers tokens [i*B, (i+1)*B) and belongs to the node that holds its last token: a block is named
 by (node, i), a node owns blocks from `node.start // B` on. All blocks of one use lie on one path, where an

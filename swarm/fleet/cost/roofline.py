@@ -22,15 +22,15 @@ from swarm.config.catalog import (
     RooflineConstants,
 )
 from swarm.config.fleet import BackendName, KvPrecision, ParallelismConfig, Precision
-from swarm.fleet.hardware import exchange_bytes_per_s, peak_flops
-from swarm.fleet.model import (
+from swarm.fleet.cost.base import Chunk, DecodeLine
+from swarm.fleet.cost.hardware import exchange_bytes_per_s, peak_flops
+from swarm.fleet.cost.model import (
     kv_values_per_gpu,
     pair_operations,
     state_bytes_per_sequence,
     weight_bytes,
     weights_of,
 )
-from swarm.fleet.rates import Chunk, DecodeLine
 
 ACTIVATION_BYTES = 2
 """Of a number that GPUs exchange; experts' inputs travel in 8 bits (DeepEP's dispatch)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Node, Prompt
-from swarm.measure.ideal import Ideal
 
 BLOCK = 4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Room:
+class BlockNeed:
     """Blocks of sequences that all grow by one token a step.
 
     A sequence is filed under its length less the step count, which never changes while it decodes: its

@@ -1,34 +1,13 @@
-"""What goes in and out of a hierarchy: rules, admissions, open requests, transfers."""
+"""A request at a hierarchy: its admission, what it holds while it is open, the transfers that it causes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from swarm.context.tree import Node
+from swarm.kvcache.blocks import Piece
 from swarm.kvcache.match import Match
-from swarm.kvcache.prefix import Piece
 from swarm.kvcache.tier import Tier
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRules:
-    """How one fleet's caches count."""
-
-    block_tokens: int
-    block_bytes: int
-    hit_leaves_a_token: bool
-    """A hit covers at most (prompt - 1) // block blocks, as the last token must be computed (vLLM)."""
-    partial_blocks: bool
-    """A block that is not full takes the room of one (vLLM)."""
-
-    def room_for(self, tokens: int) -> int:
-        """Return how many blocks of room `tokens` take."""
-        return (tokens + self.block_tokens - 1 if self.partial_blocks else tokens) // self.block_tokens
-
-    def hit_limit(self, tokens: int) -> int:
-        """Return how many blocks of a prompt can be hit at most."""
-        return max(0, tokens - 1 if self.hit_leaves_a_token else tokens) // self.block_tokens
 
 
 class Handle:
@@ -115,9 +94,9 @@ class Admission:
         self.ideal_tokens = ideal_tokens
         """What no limit would have kept away; at least what is held."""
         self.used_by_tier = used_by_tier
-        """The used tokens in the order of `TIER_ORDER`."""
+        """The used tokens, in the order of `swarm.hit_names.TIERS`."""
         self.lost_to = lost_to
-        """Ideal minus used tokens in the order of `CAUSES`; zeros where no ideal was given."""
+        """Ideal minus used tokens, in the order of `LOST_TO`; zeros where no ideal was given."""
         self.transfers = transfers
 
 

@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from swarm.config.cache_model import CacheModelConfig
 from swarm.context.tree import Prompt
+from swarm.hit_names import LOST_TO
+from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
-from swarm.kvcache.loss import CAUSES, Losses
-from swarm.kvcache.moves import CacheRules
-from swarm.kvcache.prefix import Uses
+from swarm.kvcache.loss import Losses
+from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.measure.reconcile import sends
 from swarm.records.batch import Place
@@ -94,9 +95,9 @@ def _touch(
         kept = cache.admit(cache.lookup(part, at_s), at_s, use_tokens=None, ideal_tokens=None)
         assert kept.handle is not None
         cache.release(kept.handle, at_s, held)
-    lost = [0] * len(CAUSES)
+    lost = [0] * len(LOST_TO)
     if ideal_tokens is not None:
-        lost[CAUSES.index("capacity")] = ideal_tokens - hit
+        lost[LOST_TO.index("capacity")] = ideal_tokens - hit
     return hit, tuple(lost)
 
 

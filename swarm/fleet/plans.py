@@ -1,4 +1,4 @@
-"""A provider's door: who has used up a plan is told when to come back.
+"""Plans of a provider's customers: who has used one up is told when to come back.
 
 A request is charged when it is sent: its input, what the rank it goes to holds of it at that moment by
 `cached_weight`, and its output. A limit a minute is a bucket that holds a minute's worth and is refilled all
@@ -9,47 +9,13 @@ at which it would pass if nobody else came.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
+from swarm.bucket import SLACK_TOKENS, minute_bucket
 from swarm.config.provider import ProviderConfig
-from swarm.units import MINUTE_S
 
-SLACK_TOKENS = 1e-6
-"""By how much a level may fall short by rounding."""
 CUSTOMERS_SLACK = 1024
 """Customers beyond twice those with something to remember before the others are forgotten."""
-
-
-class Bucket:
-    """Tokens that are refilled at a rate, up to a capacity; full at first."""
-
-    __slots__ = ("at_s", "capacity", "level", "rate")
-
-    def __init__(self, capacity: float, rate: float) -> None:
-        self.capacity = capacity
-        self.rate = rate
-        self.level = capacity
-        self.at_s = 0.0
-
-    def wait_s(self, tokens: float, now_s: float) -> float:
-        """Return the seconds until so many tokens pass; 0 if they do now."""
-        self._refill(now_s)
-        short = min(tokens, self.capacity) - self.level
-        return short / self.rate if short > SLACK_TOKENS else 0.0
-
-    def take(self, tokens: float) -> None:
-        """Take tokens; the level may fall below 0."""
-        self.level -= tokens
-
-    def is_idle(self, now_s: float) -> bool:
-        """Return whether it is as if it had never been used."""
-        self._refill(now_s)
-        return self.level >= self.capacity
-
-    def _refill(self, now_s: float) -> None:
-        self.level = min(self.capacity, self.level + (now_s - self.at_s) * self.rate)
-        self.at_s = now_s
 
 
 class Allotment:
@@ -98,8 +64,8 @@ class Plan:
     __slots__ = ("allotment", "inputs", "outputs")
 
     def __init__(self, config: ProviderConfig) -> None:
-        self.inputs = _bucket(config.input_tokens_per_minute)
-        self.outputs = _bucket(config.output_tokens_per_minute)
+        self.inputs = minute_bucket(config.input_tokens_per_minute)
+        self.outputs = minute_bucket(config.output_tokens_per_minute)
         self.allotment: Allotment | None = None
         if config.allotment_tokens is not None:
             self.allotment = Allotment(config.allotment_tokens, config.allotment_window_s)
@@ -116,9 +82,9 @@ class Plan:
         if wait_s > 0.0:
             return wait_s
         if self.inputs is not None:
-            self.inputs.take(inputs)
+            self.inputs.take(inputs, now_s)
         if self.outputs is not None:
-            self.outputs.take(outputs)
+            self.outputs.take(outputs, now_s)
         if self.allotment is not None:
             self.allotment.take(inputs + outputs, now_s)
         return 0.0
@@ -129,7 +95,7 @@ class Plan:
         return all(part.is_idle(now_s) for part in parts if part is not None)
 
 
-class Provider:
+class Plans:
     """The plans of all customers; those with nothing to remember are forgotten."""
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -161,16 +127,9 @@ class Provider:
         self._plans_max = 2 * len(self._plans) + CUSTOMERS_SLACK
 
 
-def provider_of(config: ProviderConfig | None) -> Provider | None:
-    """Return the provider that a configuration limits, or None where nothing is limited."""
+def plans_of(config: ProviderConfig | None) -> Plans | None:
+    """Return the plans that a configuration limits, or None where nothing is limited."""
     if config is None:
         return None
     limits = (config.input_tokens_per_minute, config.output_tokens_per_minute, config.allotment_tokens)
-    return None if all(limit is None for limit in limits) else Provider(config)
-
-
-def _bucket(tokens_per_minute: float | None) -> Bucket | None:
-    if tokens_per_minute is None:
-        return None
-    assert math.isfinite(tokens_per_minute)
-    return Bucket(tokens_per_minute, tokens_per_minute / MINUTE_S)
+    return None if all(limit is None for limit in limits) else Plans(config)

@@ -15,9 +15,10 @@ from swarm.config.fleet import (
     RooflineCostConfig,
 )
 from swarm.context.tree import Node, Prompt
-from swarm.fleet.build import build_fleet, rank_cost
+from swarm.fleet.build import build_fleet
+from swarm.fleet.cost.closed_loop import Loop, pace_of
+from swarm.fleet.cost.rank_cost import rank_cost
 from swarm.fleet.events import Finished, FirstToken, FleetRequest
-from swarm.fleet.steady import Loop, pace_of
 from swarm.streams import stream
 
 REQUESTS_PER_SLOT = 10

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from swarm.config.fleet import FleetConfig
-from swarm.fleet.calibration import DecodeProbe, PrefillProbe, block_of, calibrate, least_squares
+from swarm.fleet.cost.calibration import DecodeProbe, PrefillProbe, block_of, calibrate, least_squares
 from swarm.streams import stream
 
 BATCHES = [(1, 96), (1, 8_224), (4, 384), (16, 1_536), (8, 33_024)]

@@ -10,14 +10,14 @@ from swarm.config.provider import ProviderConfig
 from swarm.context.tree import root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Event, FleetRequest, Refused
-from swarm.fleet.provider import CUSTOMERS_SLACK, Provider
+from swarm.fleet.plans import CUSTOMERS_SLACK, Plans
 from swarm.sim.run import simulate
 
 
 def ask(
-    provider: Provider, at_s: float, fresh: int = 0, cached: int = 0, output: int = 0, session: str = "s"
+    plans: Plans, at_s: float, fresh: int = 0, cached: int = 0, output: int = 0, session: str = "s"
 ) -> float:
-    return provider.ask(
+    return plans.ask(
         session, prompt_tokens=fresh + cached, cached_tokens=cached, output_tokens=output, now_s=at_s
     )
 
@@ -27,49 +27,49 @@ def ask(
     [(0.0, 40, 1000, 10.0), (0.1, 30, 100, 10.0), (1.0, 0, 40, 10.0), (0.0, 0, 5000, 0.0)],
 )
 def test_cached_input_counts_by_its_weight(weight: float, fresh: int, cached: int, wait_s: float) -> None:
-    provider = Provider(ProviderConfig(input_tokens_per_minute=60, cached_weight=weight))
-    assert ask(provider, 0.0, fresh=30) == 0.0
-    assert ask(provider, 0.0, fresh, cached) == pytest.approx(wait_s)
+    plans = Plans(ProviderConfig(input_tokens_per_minute=60, cached_weight=weight))
+    assert ask(plans, 0.0, fresh=30) == 0.0
+    assert ask(plans, 0.0, fresh, cached) == pytest.approx(wait_s)
 
 
 def test_a_refused_request_passes_at_the_time_it_was_told_and_not_before() -> None:
-    provider = Provider(ProviderConfig(input_tokens_per_minute=600))
-    assert ask(provider, 5.0, fresh=600) == 0.0
-    wait_s = ask(provider, 8.0, fresh=130)
+    plans = Plans(ProviderConfig(input_tokens_per_minute=600))
+    assert ask(plans, 5.0, fresh=600) == 0.0
+    wait_s = ask(plans, 8.0, fresh=130)
     assert wait_s == pytest.approx(10.0)
-    assert ask(provider, 17.9, fresh=130) == pytest.approx(0.1)
-    assert ask(provider, 18.0, fresh=130) == 0.0
+    assert ask(plans, 17.9, fresh=130) == pytest.approx(0.1)
+    assert ask(plans, 18.0, fresh=130) == 0.0
 
 
 def test_a_request_larger_than_a_minute_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
-    provider = Provider(ProviderConfig(output_tokens_per_minute=60))
-    assert ask(provider, 0.0, output=150) == 0.0
-    assert ask(provider, 0.0, output=150) == pytest.approx(150.0)
-    assert ask(provider, 150.0, output=150) == 0.0
-    assert ask(provider, 150.0, output=10) == pytest.approx(100.0)
+    plans = Plans(ProviderConfig(output_tokens_per_minute=60))
+    assert ask(plans, 0.0, output=150) == 0.0
+    assert ask(plans, 0.0, output=150) == pytest.approx(150.0)
+    assert ask(plans, 150.0, output=150) == 0.0
+    assert ask(plans, 150.0, output=10) == pytest.approx(100.0)
 
 
 def test_an_allotment_rolls() -> None:
-    provider = Provider(ProviderConfig(allotment_tokens=100, allotment_window_s=1000))
-    assert ask(provider, 0.0, fresh=20, output=20) == 0.0
-    assert ask(provider, 300.0, fresh=50) == 0.0
-    assert ask(provider, 400.0, fresh=30) == pytest.approx(600.0)
-    assert ask(provider, 400.0, fresh=51) == pytest.approx(900.0)
-    assert ask(provider, 1000.0, fresh=30) == 0.0
+    plans = Plans(ProviderConfig(allotment_tokens=100, allotment_window_s=1000))
+    assert ask(plans, 0.0, fresh=20, output=20) == 0.0
+    assert ask(plans, 300.0, fresh=50) == 0.0
+    assert ask(plans, 400.0, fresh=30) == pytest.approx(600.0)
+    assert ask(plans, 400.0, fresh=51) == pytest.approx(900.0)
+    assert ask(plans, 1000.0, fresh=30) == 0.0
 
 
 @pytest.mark.parametrize(("per", "wait_s"), [("session", 0.0), ("all", 60.0)])
 def test_a_plan_is_a_sessions_or_everybodys(per: str, wait_s: float) -> None:
-    provider = Provider(ProviderConfig.model_validate({"per": per, "input_tokens_per_minute": 60}))
-    ask(provider, 0.0, fresh=60, session="a")
-    assert ask(provider, 0.0, fresh=60, session="b") == pytest.approx(wait_s)
+    plans = Plans(ProviderConfig.model_validate({"per": per, "input_tokens_per_minute": 60}))
+    ask(plans, 0.0, fresh=60, session="a")
+    assert ask(plans, 0.0, fresh=60, session="b") == pytest.approx(wait_s)
 
 
 def test_customers_with_nothing_to_remember_are_forgotten() -> None:
-    provider = Provider(ProviderConfig(input_tokens_per_minute=60))
+    plans = Plans(ProviderConfig(input_tokens_per_minute=60))
     for k in range(10 * CUSTOMERS_SLACK):
-        ask(provider, 60.0 * k, fresh=60, session=f"s{k}")
-    assert len(provider) <= CUSTOMERS_SLACK + 1
+        ask(plans, 60.0 * k, fresh=60, session=f"s{k}")
+    assert len(plans) <= CUSTOMERS_SLACK + 1
 
 
 def test_the_fleet_says_no_before_it_counts_anything_as_sent() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 
+from swarm.context.forget import Forget
 from swarm.context.tree import Node, Prompt
 
 
@@ -52,7 +53,7 @@ class Ideal:
                         return end // self.block_tokens * self.block_tokens
                     known[id(node)] = (end, reference)
                     return reach // self.block_tokens * self.block_tokens
-                known[id(node)] = (end, weakref.ref(node, _Forget(known, id(node))))
+                known[id(node)] = (end, weakref.ref(node, Forget(known, id(node))))
                 end = start
             if node.parent is None:
                 return 0
@@ -61,16 +62,3 @@ class Ideal:
     def output(self, prompt: Prompt, output_tokens: int) -> None:
         """Credit a reply that continues the prompt's own node, less the last token: it is never computed."""
         self.send(prompt.node, prompt.length + output_tokens - 1)
-
-
-class _Forget:
-    """Forgets a node when it dies."""
-
-    __slots__ = ("key", "known")
-
-    def __init__(self, known: dict[int, tuple[int, weakref.ref[Node]]], key: int) -> None:
-        self.known = known
-        self.key = key
-
-    def __call__(self, reference: weakref.ref[Node]) -> None:
-        self.known.pop(self.key, None)

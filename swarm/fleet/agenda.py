@@ -1,0 +1,42 @@
+"""What a fleet has before it: due times of its parts, sequences under way, events that nobody has taken."""
+
+from __future__ import annotations
+
+import math
+
+from swarm.fleet.events import Event
+from swarm.fleet.sequence import Sequence
+
+
+class Agenda:
+    """Due times, sequences and events that a fleet, its traffic and its ranks share.
+
+    At one time the network goes first, then the ranks by place.
+    """
+
+    __slots__ = ("due_s", "events", "network_s", "sequences")
+
+    def __init__(self) -> None:
+        self.network_s = math.inf
+        """When a transfer has moved its bytes, or arrives; infinite if none does."""
+        self.due_s: list[float] = []
+        """By place, when each rank's step or phase ends; infinite if it has none."""
+        self.events: list[Event] = []
+        """In time order, until the caller takes them."""
+        self.sequences: dict[int, Sequence] = {}
+        """By request, all that have not ended."""
+
+    def add_rank(self) -> int:
+        """Return the place of one more rank."""
+        self.due_s.append(math.inf)
+        return len(self.due_s) - 1
+
+    def next_s(self) -> float:
+        """Return when something is due next; infinite if nothing is."""
+        return min(self.network_s, min(self.due_s))
+
+    def take_events(self) -> list[Event]:
+        """Return the events and forget them."""
+        taken = self.events[:]
+        self.events.clear()
+        return taken

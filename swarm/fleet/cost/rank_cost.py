@@ -1,0 +1,87 @@
+"""From a fleet's configuration to what one rank of it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swarm.config.catalog import LinearEntry
+from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, RooflineCostConfig
+from swarm.errors import ConfigError
+from swarm.fleet.catalog.read import constants, find_gpu, find_model
+from swarm.fleet.cost.base import Cost, Entry
+from swarm.fleet.cost.model import kv_values_per_token
+from swarm.fleet.cost.roofline import KV_BYTES, Roofline, Served, kv_capacity_tokens, terms_of
+from swarm.fleet.cost.simple import SimpleCost
+
+
+@dataclass(frozen=True, slots=True)
+class RankCost:
+    """What one rank of a group costs, and what its memory leaves for KV."""
+
+    cost: Cost
+    kv_bytes_per_token: float
+    kv_capacity_tokens: int
+    entry: Entry
+
+
+def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
+    """Return what a rank of a group costs.
+
+    Raises:
+        ConfigError: A model or GPU is in no catalogue, or the weights leave no room for KV.
+    """
+    cost = config.cost
+    if isinstance(cost, RooflineCostConfig):
+        return roofline_cost(cost, group)
+    return RankCost(
+        SimpleCost(
+            prefill_tokens_per_s=cost.prefill_tokens_per_s,
+            decode_base_s=cost.decode_base_s,
+            decode_per_sequence_s=cost.decode_per_sequence_s,
+            decode_per_context_token_s=cost.decode_per_context_token_s,
+        ),
+        cost.kv_bytes_per_token,
+        cost.kv_capacity_tokens // group.parallelism.dp,
+        Entry(cost.entry_s, 0.0, 0.0),
+    )
+
+
+def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCost:
+    """Return what a rank costs by its model's and its GPU's catalogue entries."""
+    served = Served(
+        model=find_model(cost.model),
+        gpu=find_gpu(group.gpu),
+        parallelism=group.parallelism,
+        precision=cost.precision,
+        kv_precision=cost.kv_precision,
+        backend=cost.backend,
+    )
+    _check_heads(served)
+    fitted = constants()
+    capacity = kv_capacity_tokens(
+        served, fitted, memory_fraction=cost.memory_fraction, max_batched_tokens=group.max_batched_tokens
+    )
+    if capacity < 1:
+        spread = group.parallelism
+        raise ConfigError(
+            f"fleet.cost: {served.model.name} in {cost.precision} leaves no HBM for KV on "
+            f"{spread.tp * spread.pp * spread.dp} x {served.gpu.name} at memory_fraction "
+            f"{cost.memory_fraction}; give more GPUs (parallelism), a smaller precision or a larger GPU"
+        )
+    return RankCost(
+        Roofline(terms_of(served, fitted)),
+        kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
+        capacity,
+        Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
+    )
+
+
+def _check_heads(served: Served) -> None:
+    """Refuse what no engine runs: attention heads that cannot be dealt out evenly."""
+    tp = served.parallelism.tp
+    for layer in served.model.attention:
+        if not isinstance(layer, LinearEntry) and layer.heads % tp:
+            raise ConfigError(
+                f"fleet.replicas.parallelism.tp: {tp} GPUs asked for, {served.model.name} has {layer.heads} "
+                "attention heads: tp must divide them"
+            )

@@ -1,0 +1,120 @@
+"""Who waits at one rank, and how they are admitted to its pool: first come, first served."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from swarm.fleet.batch import Batch
+from swarm.fleet.events import CacheUse
+from swarm.fleet.pool import Pool
+from swarm.fleet.sequence import Sequence
+from swarm.fleet.surroundings import Surroundings
+from swarm.kvcache.requests import Admission
+
+
+class Queue:
+    """The sequences before a rank's pool."""
+
+    def __init__(
+        self, *, place: int, pool: Pool, batch: Batch, surroundings: Surroundings, max_sequences: int
+    ) -> None:
+        self.entering = 0
+        """Requests on their way to the queue."""
+        self.waiting: OrderedDict[int, Sequence] = OrderedDict()
+        self.is_blocked = False
+        """The first did not fit when last tried, and nothing has been given back since."""
+        self.backlog_tokens = 0
+        """Prompt tokens to compute for those here; of those waiting, what is not held as they come."""
+        self.query_tokens = 0
+        """Prompt tokens admitted since the start."""
+        self.hit_tokens = 0
+        """Of those, held as they came."""
+        self._place = place
+        self._pool = pool
+        self._batch = batch
+        self._surroundings = surroundings
+        self._max_sequences = max_sequences
+
+    def add(self, sequence: Sequence, now_s: float) -> None:
+        """Take a sequence as the last."""
+        sequence.place = self._place
+        sequence.become("waiting")
+        if sequence.sender_place is None:
+            held_tokens = self._pool.hierarchy.peek(sequence.context(), now_s)
+            self.expect(sequence, sequence.target - held_tokens)
+        self.waiting[sequence.request.request_id] = sequence
+
+    def add_first(self, sequence: Sequence) -> None:
+        """Take a preempted sequence as the first, with all its tokens to be computed or sent again."""
+        if sequence.sender_place is None:
+            sequence.target = sequence.request.prompt.length + sequence.emitted
+            self.expect(sequence, sequence.target)
+        sequence.computed = 0
+        sequence.become("waiting")
+        request_id = sequence.request.request_id
+        self.waiting[request_id] = sequence
+        self.waiting.move_to_end(request_id, last=False)
+
+    def expect(self, sequence: Sequence, tokens: int) -> None:
+        """Set what is to be computed for a sequence."""
+        self.backlog_tokens += tokens - sequence.backlog_tokens
+        sequence.backlog_tokens = tokens
+
+    def can_admit(self) -> bool:
+        """Return whether it is worth while to try."""
+        return bool(self.waiting) and not self.is_blocked and len(self._pool.open) < self._max_sequences
+
+    def admit_next(self, now_s: float) -> Sequence | None:
+        """Admit the first; None if nobody waits or there is no room.
+
+        It is then pending or joining, or its KV is on the way: loading or arriving.
+        """
+        pool, around = self._pool, self._surroundings
+        if not self.waiting or len(pool.open) >= self._max_sequences:
+            return None
+        pool.take(self._batch.step + 1, now_s)
+        request_id, sequence = next(iter(self.waiting.items()))
+        hierarchy = pool.hierarchy
+        match = hierarchy.lookup(sequence.context(), now_s)
+        comes_with_kv = sequence.sender_place is not None
+        use_tokens = match.by_tier[0] if comes_with_kv else around.use_tokens(self._place, match, now_s)
+        is_first = not sequence.cache.by_tier
+        ideal_tokens = sequence.cache.ideal_tokens if is_first else None
+        admission = hierarchy.admit(match, now_s, use_tokens=use_tokens, ideal_tokens=ideal_tokens)
+        writes = [transfer for transfer in admission.transfers if transfer.direction == "write"]
+        if writes:
+            around.write(self._place, writes, now_s)
+        if admission.handle is None:
+            assert admission.outcome == "wait", "what fits no pool is refused at the door"
+            self.is_blocked = True
+            return None
+        self.is_blocked = False
+        del self.waiting[request_id]
+        pool.open[request_id] = sequence
+        sequence.handle = admission.handle
+        sequence.computed = admission.used_tokens
+        if not comes_with_kv:
+            self._load(sequence, admission, is_first, now_s)
+        elif around.receive(self._place, sequence, sequence.target - admission.used_tokens, now_s):
+            sequence.become("arriving")
+        else:
+            pool.arrived(sequence)
+        return sequence
+
+    def _load(self, sequence: Sequence, admission: Admission, is_first: bool, now_s: float) -> None:
+        """Count what an admitted sequence hits, and start to read what lower tiers hold of it."""
+        self.expect(sequence, sequence.target - admission.used_tokens)
+        self.query_tokens += sequence.target
+        self.hit_tokens += admission.used_tokens
+        if is_first:
+            sequence.cache = CacheUse(
+                sequence.target,
+                admission.used_tokens,
+                admission.ideal_tokens,
+                admission.used_by_tier,
+                admission.lost_to,
+            )
+        for transfer in admission.transfers:
+            if transfer.direction == "read":
+                sequence.loads += self._surroundings.read(self._place, transfer, sequence, now_s)
+        sequence.become("loading" if sequence.loads else "pending")
