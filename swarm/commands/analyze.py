@@ -18,6 +18,7 @@ from swarm.report.live.progress import Progress
 from swarm.reuse.analysis import assemble
 from swarm.reuse.cost import cost_table
 from swarm.reuse.curves import TtlResult, ttl_us
+from swarm.reuse.paid import Paid
 from swarm.reuse.sizing import sizing_table
 from swarm.reuse.survey import Survey, Surveyed
 from swarm.workload.formats import Opened, open_format
@@ -64,8 +65,12 @@ def analyze(
     """Analyze the traces; write the JSON, the report folder or both, and print where."""
     opened = open_format(format)
     _check_out(out)
-    surveyed, broken = survey(opened, paths, question=question, on_broken=on_broken)
+    paid = Paid()
+    surveyed, broken = survey(opened, paths, paid, question=question, on_broken=on_broken)
     analysis, results = answer(surveyed, question=question, broken=broken)
+    analysis["provenance"] = opened.tally.report()
+    analysis["recorded"] = paid.recorded(surveyed, question.prices)
+    analysis["waits"] = paid.waits()
     content = orjson.dumps(analysis, option=orjson.OPT_INDENT_2) + b"\n"
     if json_path is not None:
         _write(json_path, content)
@@ -154,7 +159,7 @@ def answer(
 
 
 def survey(
-    opened: Opened, paths: Sequence[Path], *, question: Question, on_broken: str
+    opened: Opened, paths: Sequence[Path], paid: Paid, *, question: Question, on_broken: str
 ) -> tuple[Surveyed, list[TraceError]]:
     """Read the traces once; each broken part is named on stderr, and ends the reading unless skipped."""
     handle, broken = handler(on_broken)
@@ -165,6 +170,7 @@ def survey(
         for unit in units:
             for session in opened.read_unit(unit, handle):
                 survey.add(session)
+                paid.add(session)
             progress.step(f"{survey.requests} requests")
         progress.note("finding what lies between uses")
         surveyed = survey.finish()

@@ -70,6 +70,8 @@ class RecordedSession:
     entries: tuple[RecordedRequest | RecordedSubagent, ...]
     has_words: bool = False
     """Whether its file holds the words themselves, of which lengths and equal blocks are kept."""
+    project: str = ""
+    """What its work was on, as its log names it."""
 
     @property
     def shares_ids(self) -> bool:

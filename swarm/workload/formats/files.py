@@ -41,7 +41,9 @@ def trace_files(paths: Iterable[Path], suffixes: Sequence[str], on_other: OnOthe
     A file that is named twice, in whatever way, is read once. What a folder holds besides goes to `on_other`.
     """
     found: dict[str, Path] = {}
-    for path in paths:
+    for named in paths:
+        # A quoted path, or one of a file, is no shell's to expand.
+        path = named.expanduser() if str(named).startswith("~") and not named.exists() else named
         if path.is_dir():
             for file in _of_folder(path, suffixes, on_other):
                 found.setdefault(os.path.realpath(file), file)

@@ -23,6 +23,7 @@ SESSION: Named = {
     "tool_tokens": Field("tokens of a session's tools", (0,)),
     "system_tokens": Field("tokens of a session's system prompt", (0,)),
     "models": Field("list of a session's models", ((),)),
+    "project": Field("project of a session", ("",)),
     "has_words": Field("words of a session: their lengths and equal blocks are kept", (False,)),
 }
 SUBAGENT: Named = {

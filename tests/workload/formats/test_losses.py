@@ -25,6 +25,7 @@ NAMED = {
     "session.id": ("name of a session",),
     "session.tool_tokens": ("tokens of a session's tools",),
     "session.system_tokens": ("tokens of a session's system prompt",),
+    "session.project": ("project of a session",),
     "session.models": ("list of a session's models",),
     "session.has_words": ("words of a session", "words: the text is filler"),
     "subagent.t_s": ("start of a sub-agent",),

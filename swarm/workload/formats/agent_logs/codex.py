@@ -28,6 +28,8 @@ class Rollout:
     session: str
     parent: str | None
     kind: str
+    project: str = ""
+    """The folder in which it worked."""
     requests: list[LoggedRequest] = field(default_factory=list)
 
 
@@ -88,6 +90,8 @@ def _take_meta(rollout: Rollout, state: _State, payload: dict[str, Any], at_s: f
     state.begun_s = at_s
     if type(payload.get("id")) is str:
         rollout.session = payload["id"]
+    if type(payload.get("cwd")) is str:
+        rollout.project = payload["cwd"]
     source = payload.get("source")
     spawn = source.get("subagent") if type(source) is dict else None
     spawn = spawn.get("thread_spawn", spawn) if type(spawn) is dict else spawn

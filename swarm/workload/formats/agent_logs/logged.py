@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 OpenedBy = Literal["start", "tool", "human", "notice"]
 """What came before a request: nothing, a tool's result, a person, or a hook, a task's end or a retry."""
@@ -59,3 +59,31 @@ class Tally:
     """Requests with one before them in their chain, within its TTL and of its model."""
     exact: int = 0
     """Those that read exactly what that one had left cached."""
+
+    @property
+    def share(self) -> float | None:
+        """Exact ones among the pairs; None where there are none."""
+        return self.exact / self.pairs if self.pairs else None
+
+    def report(self) -> dict[str, Any]:
+        """Return all of it as one JSON value."""
+        return {
+            "read": dict(self.read),
+            "inferred": dict(self.inferred),
+            "missing": dict(self.missing),
+            "identity": {"pairs": self.pairs, "exact": self.exact, "share": self.share},
+        }
+
+    def lines(self) -> list[str]:
+        """Return what is inferred and missing, and how well reads follow, a sentence each."""
+        told = [
+            f"{name}: {count:,} {sentence}"
+            for name, counts in (("inferred", self.inferred), ("missing", self.missing))
+            for sentence, count in counts.most_common()
+        ]
+        if self.share is not None:
+            told.append(
+                f"identity: {self.exact:,} of {self.pairs:,} reads ({self.share:.1%}) are exactly what "
+                "follows from the request before, within its TTL"
+            )
+        return told

@@ -46,8 +46,7 @@ class ClaudeCode:
         began: dict[tuple[str, str], str] = {}
         for file in files:
             session, at = _session_and_time(file)
-            place = file.parent.parent.parent if file.parent.name == "subagents" else file.parent
-            key = (str(place), session)
+            key = (str(_place(file)), session)
             groups.setdefault(key, []).append(file)
             began[key] = min(at, began.get(key, at))
         for found in groups.values():
@@ -69,7 +68,7 @@ class ClaudeCode:
         name = _session_and_time(unit[0])[0]
         chains = Chains(name, BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=False)
         _note_identity(agents, self._tally)
-        yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code")
+        yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code", _place(unit[0]).name)
 
 
 class Codex:
@@ -116,10 +115,15 @@ class Codex:
         name = rollouts[0].session
         chains = Chains(name, codex.CACHE_BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=True)
         _note_identity(agents, self._tally)
-        yield session_of(name, shown_name(unit[0]), agents, chains, "codex")
+        yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
 
 
 READERS: dict[str, Callable[[Tally], LogReader]] = {"claude_code": ClaudeCode, "codex": Codex}
+
+
+def _place(file: Path) -> Path:
+    """Return the folder of a project, in which a session's main file stands."""
+    return file.parent.parent.parent if file.parent.name == "subagents" else file.parent
 
 
 def _note_identity(agents: Sequence[LoggedAgent], tally: Tally) -> None:

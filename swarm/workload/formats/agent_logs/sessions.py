@@ -16,7 +16,7 @@ COMPACTION = ("tool_result", "compaction")
 
 
 def session_of(
-    name: str, source: str, agents: Sequence[LoggedAgent], chains: Chains, space: str
+    name: str, source: str, agents: Sequence[LoggedAgent], chains: Chains, space: str, project: str
 ) -> RecordedSession:
     """Return one session; its times are Unix seconds, so that sessions stand to each other as they were.
 
@@ -37,6 +37,7 @@ def session_of(
         system_tokens=0,
         models=tuple(models),
         entries=tuple(entries),
+        project=project,
     )
 
 

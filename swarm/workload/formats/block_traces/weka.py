@@ -27,7 +27,13 @@ SUFFIXES = (".json", ".jsonl")
 DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0, settings=())
 """A session states its own block size."""
 WRITES = replace(DEFAULTS, settings=("block_tokens",))
-HOLDS = ALL - {"session.has_words", "request.read_tokens", "request.written_tokens", "request.written_ttl_s"}
+HOLDS = ALL - {
+    "session.has_words",
+    "session.project",
+    "request.read_tokens",
+    "request.written_tokens",
+    "request.written_ttl_s",
+}
 
 _DEPTH_MAX = 64
 _STREAMING = {"s": True, "n": False}
