@@ -57,6 +57,7 @@ FORMATS: dict[str, Format] = {
 
 
 AUTO = "auto"
+LOG_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 NO_OPTIONS = Options(block_tokens=0, rows="", bytes_per_token=0.0, settings=())
 UNSTATED = replace(NO_OPTIONS, settings=("block_tokens", "rows", "bytes_per_token"))
 """Of files of any format: what is stated is for those formats that do not say it themselves."""
@@ -138,8 +139,8 @@ class Opened:
 
     def _suffixes(self) -> tuple[str, ...]:
         if self.name == AUTO:
-            return (".json", ".jsonl", ".ndjson")
-        return FORMATS[self.name].suffixes if self.name in FORMATS else (".jsonl",)
+            return LOG_SUFFIXES
+        return FORMATS[self.name].suffixes if self.name in FORMATS else LOG_SUFFIXES
 
 
 def open_format(spec: str) -> Opened:

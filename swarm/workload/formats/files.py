@@ -6,6 +6,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,12 +21,15 @@ OnOther = Callable[[Path, list[Path]], None]
 """Takes a folder, and what it holds beside traces."""
 
 GZIP = ".gz"
-PACKED = (".zst", ".xz", ".bz2", ".zip")
+ZSTD = ".zst"
+PACKED = (".xz", ".bz2", ".zip")
 """Endings of packers whose files are known for what they are, and not read."""
 PARTIAL = ".partial"
 """Ending of files and folders that are being written; with a dot in front, they are no traces yet."""
 _GZIP_MAGIC = b"\x1f\x8b"
-_MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_MAGICS = {b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_PARQUET_MAGIC = b"PAR1"
 _MAGIC_BYTES = 6
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 1 << 18
@@ -102,7 +106,7 @@ def _is_trace(file: Path, suffixes: Sequence[str]) -> bool:
 def _plain_name(file: Path) -> str:
     """Return a file's name in lower case, without the ending of a packer."""
     name = file.name.lower()
-    packed = next((ending for ending in (GZIP, *PACKED) if name.endswith(ending)), "")
+    packed = next((ending for ending in (GZIP, ZSTD, *PACKED) if name.endswith(ending)), "")
     return name.removesuffix(packed)
 
 
@@ -133,9 +137,22 @@ def read_bytes(file: Path) -> bytes:
     try:
         content = file.read_bytes()
         _check_packing(file, content)
-        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
+        with _unpacked(BytesIO(content), content) as stream:
+            return stream.read()
     except (OSError, EOFError, zlib.error) as error:
         raise TraceError(shown_name(file), "file", f"cannot be read: {error}") from error
+
+
+def _unpacked(raw: BinaryIO, head: bytes) -> BinaryIO:
+    """Return the content of a file as a stream."""
+    if head.startswith(_GZIP_MAGIC):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+    if head.startswith(_ZSTD_MAGIC):
+        # It takes long to import, and few files need it.
+        import pyarrow as pa
+
+        return cast(BinaryIO, BufferedReader(pa.CompressedInputStream(raw, "zstd")))
+    return raw
 
 
 def _check_packing(file: Path, head: bytes) -> None:
@@ -175,11 +192,19 @@ def head_bytes(file: Path) -> bytes:
     """Return the first bytes of a file's content; nothing where they cannot be read."""
     try:
         with file.open("rb") as raw:
-            is_gzip = raw.peek(_MAGIC_BYTES).startswith(_GZIP_MAGIC)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            stream = _unpacked(raw, raw.peek(_MAGIC_BYTES))
             return stream.read(HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK)
     except (OSError, EOFError, zlib.error):
         return b""
+
+
+def is_parquet(file: Path) -> bool:
+    """Return whether a file's content is rows of Parquet."""
+    try:
+        with file.open("rb") as raw:
+            return raw.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    except OSError:
+        return False
 
 
 def is_packed_otherwise(file: Path) -> bool:
@@ -218,8 +243,7 @@ def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
         with file.open("rb") as raw:
             head = raw.peek(_MAGIC_BYTES)
             _check_packing(file, head)
-            is_gzip = head.startswith(_GZIP_MAGIC)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            stream = _unpacked(raw, head)
             while line := stream.readline(_LINE_BYTES_MAX):
                 number += 1
                 if number == 1:

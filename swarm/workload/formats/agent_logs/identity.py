@@ -104,8 +104,10 @@ class Chains:
     def __post_init__(self) -> None:
         self._names = Names(self.session)
 
-    def ids_of(self, agent: LoggedAgent, request: LoggedRequest) -> array[int]:
+    def ids_of(self, agent: LoggedAgent, request: LoggedRequest) -> Sequence[int]:
         """Return the ids of a request's whole blocks; requests come in the order of their starts."""
+        if request.ids is not None:
+            return request.ids
         key = (agent.agent_id, request.model)
         prefix, why = self._prefix(agent, request, self._last.get(key))
         self.tally.inferred[why] += 1
@@ -126,6 +128,9 @@ class Chains:
     ) -> tuple[array[int], str]:
         """Return the ids that a request shares with what was cached, and how that was told."""
         read, block = request.read_tokens, self.block_tokens
+        if not request.is_told:
+            continues = last is not None and request.input_tokens >= last.input_tokens
+            return (last.ids if last is not None and continues else array("q")), UNTOLD
         pool = (request.model, agent.kind)
         if last is not None and read == last.held_tokens:
             return last.ids[: read // block], EXACT
@@ -159,6 +164,7 @@ ABOVE = "reads above that, warmed by a request that is not logged"
 EXPIRED = "reads below that after the TTL: the content is taken to be the same"
 CHANGED = "reads below that within the TTL: the content is taken to have changed there"
 ROUTED = "reads below that of a prompt that grew: another server answered, the content is the same"
+UNTOLD = "prompts without counts of a cache, taken to continue the one before where they are longer"
 KINDS = (EXACT, OTHER, SHARED, COLD, ABOVE, EXPIRED, CHANGED, ROUTED)
 
 
@@ -185,6 +191,8 @@ def identity_of(agents: Iterable[LoggedAgent]) -> Identity:
     pairs = exact = 0
     for agent in agents:
         for before, after in pairs_of(agent.requests):
+            if not after.is_told:
+                continue
             pairs += 1
             exact += after.read_tokens == before.held_tokens
     return Identity(pairs, exact)

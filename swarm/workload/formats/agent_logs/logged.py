@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,12 @@ class LoggedRequest:
     is_compaction: bool
     held_tokens: int
     """How much of the prompt, and of its reply, the provider holds after it, by the rule of its cache."""
+    is_told: bool = True
+    """Whether the log says what was read from the cache."""
+    is_counted: bool = True
+    """Whether it says how many tokens the prompt had."""
+    ids: Sequence[int] | None = None
+    """Blocks, where the log names them or holds their words."""
 
     @property
     def input_tokens(self) -> int:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import orjson
 
-from swarm.workload.formats.agent_logs import codex
+from swarm.workload.formats.agent_logs import (
+    bailian,
+    bodies,
+    codex,
+    dynamo,
+    gateways,
+    gemini,
+    kimi,
+    litellm,
+    opencode,
+    otel,
+)
 from swarm.workload.formats.agent_logs.claude_code import SessionReader, is_agent_file
 from swarm.workload.formats.agent_logs.codex import Rollout, read_rollout
 from swarm.workload.formats.agent_logs.identity import Chains, Pools, identity_of
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, Tally
+from swarm.workload.formats.agent_logs.rows import Parser, Rows
 from swarm.workload.formats.agent_logs.sessions import session_of
 from swarm.workload.formats.files import OnBroken, head_lines, shown_name
 from swarm.workload.recorded import RecordedSession
@@ -118,7 +131,23 @@ class Codex:
         yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
 
 
-READERS: dict[str, Callable[[Tally], LogReader]] = {"claude_code": ClaudeCode, "codex": Codex}
+PARSERS: dict[str, Parser] = {
+    "otel": otel.parse,
+    "litellm": litellm.parse,
+    "bodies": bodies.parse,
+    "dynamo": dynamo.parse,
+    "opencode": opencode.parse,
+    "gemini": gemini.parse,
+    "kimi": kimi.parse,
+    "bailian": bailian.parse,
+    "langfuse": gateways.langfuse,
+    "openrouter": gateways.openrouter,
+}
+READERS: dict[str, Callable[[Tally], LogReader]] = {
+    "claude_code": ClaudeCode,
+    "codex": Codex,
+    **{name: partial(Rows, parse, name) for name, parse in PARSERS.items()},
+}
 
 
 def _place(file: Path) -> Path:

@@ -84,8 +84,8 @@ def _request(request: LoggedRequest, ids: Sequence[int], think_s: float | None) 
         api_s=request.end_s - request.start_s,
         think_s=think_s,
         ttft_s=None if request.first_s is None else request.first_s - request.start_s,
-        read_tokens=request.read_tokens,
-        written_tokens=request.written_tokens,
+        read_tokens=request.read_tokens if request.is_told else None,
+        written_tokens=request.written_tokens if request.is_told else None,
         written_ttl_s=request.ttl_s,
     )
 

@@ -92,3 +92,58 @@ def test_shuffled_reads_follow_from_nothing() -> None:
             request.read_tokens = read
     share = identity_of(found).share
     assert share is not None and share < 0.2
+
+
+def spans_of(path: Path) -> list[dict[str, Any]]:
+    return [span for file in sorted(path.rglob("*.json")) for span in json.loads(file.read_text())["spans"]]
+
+
+def test_each_span_of_a_chat_is_one_request() -> None:
+    own = [s for s in spans_of(LOGS / "otel" / "inference-perf") if s["name"].startswith("chat")]
+    assert counted(LOGS / "otel" / "inference-perf")["requests"] == len(own) == 50
+
+
+def test_spans_of_agents_and_tools_alone_are_no_requests() -> None:
+    assert not counted(LOGS / "otel" / "agentsview")["requests"]
+
+
+def test_totals_of_kimi_are_those_of_its_steps() -> None:
+    own: Counter[str] = Counter()
+    for line in lines_of(LOGS / "other" / "agent-sessions" / "kimi"):
+        event = line.get("event") or {}
+        if event.get("type") == "step.end":
+            usage = event["usage"]
+            own.update(requests=1, read=usage["inputCacheRead"], written=usage["inputCacheCreation"])
+            own["input"] += sum(usage[name] for name in usage if name.startswith("input"))
+    assert counted(LOGS / "other" / "agent-sessions" / "kimi") == own
+
+
+def test_totals_of_gemini_are_those_of_its_replies() -> None:
+    own: Counter[str] = Counter()
+    for file in sorted((LOGS / "gemini").rglob("*.json*")):
+        text = file.read_text()
+        lines = (
+            map(json.loads, text.splitlines())
+            if file.suffix == ".jsonl"
+            else json.loads(text).get("messages", [])
+        )
+        for line in lines:
+            if "tokens" in line:
+                own.update(requests=1, input=line["tokens"]["input"], read=line["tokens"]["cached"])
+    own["written"] = 0
+    assert counted(LOGS / "gemini") == own
+
+
+@pytest.mark.parametrize(
+    ("sample", "requests", "tokens"),
+    [
+        ("litellm", 2, 20),
+        ("langfuse", 1, 10),
+        ("openrouter", 1, 10),
+        ("dynamo", 1, 128),
+        ("opencode", 6, 17_420),
+    ],
+)
+def test_single_records_are_counted_as_they_say(sample: str, requests: int, tokens: int) -> None:
+    found = counted(LOGS / sample)
+    assert (found["requests"], found["input"]) == (requests, tokens)
