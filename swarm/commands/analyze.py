@@ -22,6 +22,7 @@ from swarm.reuse.paid import Paid
 from swarm.reuse.sizing import sizing_table
 from swarm.reuse.survey import Survey, Surveyed
 from swarm.workload.formats import Opened, open_format
+from swarm.workload.formats.agent_logs.logged import provenance
 from swarm.workload.formats.files import sizes
 
 TTLS_S: tuple[float | None, ...] = (60.0, 300.0, 3600.0, None)
@@ -68,7 +69,7 @@ def analyze(
     paid = Paid()
     surveyed, broken = survey(opened, paths, paid, question=question, on_broken=on_broken)
     analysis, results = answer(surveyed, question=question, broken=broken)
-    analysis["provenance"] = opened.tally.report()
+    analysis["provenance"] = provenance(opened.tallies)
     analysis["recorded"] = paid.recorded(surveyed, question.prices)
     analysis["waits"] = paid.waits()
     content = orjson.dumps(analysis, option=orjson.OPT_INDENT_2) + b"\n"

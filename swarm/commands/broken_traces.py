@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
@@ -35,7 +36,8 @@ def tell_others(folder: Path, others: list[Path]) -> None:
     print(f"swarm: not read in {shown_name(folder)}: {', '.join(names)}{more}", file=sys.stderr, flush=True)
 
 
-def tell_tally(tally: Tally) -> None:
+def tell_provenance(tallies: Mapping[str, Tally]) -> None:
     """Name on stderr what of agents' logs is inferred, and what they lack."""
-    for line in tally.lines():
-        print(f"swarm: {line}", file=sys.stderr, flush=True)
+    for name, tally in tallies.items():
+        for line in tally.lines():
+            print(f"swarm: {name}: {line}", file=sys.stderr, flush=True)

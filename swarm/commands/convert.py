@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from swarm.commands.broken_traces import handler, tell_others, tell_tally
+from swarm.commands.broken_traces import handler, tell_others, tell_provenance
 from swarm.errors import UsageError
 from swarm.report.live.progress import Progress
 from swarm.workload.formats import Opened, Unit, open_format, write_sessions
@@ -24,7 +24,7 @@ def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_br
         _, losses = write_sessions(_sessions(opened, units, handle, nothing), dest, to_format)
     except OSError as fault:
         raise UsageError(f"{fault.filename or dest}: {fault.strerror}") from None
-    tell_tally(opened.tally)
+    tell_provenance(opened.tallies)
     for line in losses.lines():
         print(f"swarm: lost: {line}", file=sys.stderr)
     print(dest, flush=True)

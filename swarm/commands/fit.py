@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from swarm.commands.broken_traces import tell_others, tell_tally
+from swarm.commands.broken_traces import tell_others, tell_provenance
 from swarm.errors import TraceError, UsageError
 from swarm.report.live.progress import Progress
 from swarm.workload.formats import fail, open_format
@@ -59,5 +59,5 @@ def read(paths: Sequence[Path], *, format: str, on_broken: str) -> list[Recorded
             sessions += opened.read_unit(unit, handle)
             progress.step(f"{len(sessions)} sessions")
         progress.note("fitting")
-    tell_tally(opened.tally)
+    tell_provenance(opened.tallies)
     return sessions

@@ -150,7 +150,7 @@ def _answers(analysis: dict[str, Any]) -> str:
 
 
 def _recorded(analysis: dict[str, Any]) -> str:
-    every = (*recorded.tables(analysis), recorded.waits(analysis), recorded.provenance(analysis))
+    every = (*recorded.tables(analysis), recorded.waits(analysis), *recorded.provenance(analysis))
     return "".join(section(each.title, table(each.head, each.rows)) for each in every if each is not None)
 
 

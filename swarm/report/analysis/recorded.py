@@ -118,23 +118,24 @@ def waits(analysis: dict[str, Any]) -> Shown | None:
     return Shown("Waits before a request", ("waited for", *(name for name, _ in columns)), rows)
 
 
-def provenance(analysis: dict[str, Any]) -> Shown | None:
-    """Return what was read, what of it is inferred, and what the source lacks."""
-    told = analysis["provenance"]
-    rows = [
-        (f"{name}: {sentence}", count(number))
-        for name in ("read", "inferred", "missing")
-        for sentence, number in sorted(told[name].items(), key=lambda item: -item[1])
-    ]
-    identity = told["identity"]
-    if identity["pairs"]:
-        rows.append(
-            (
-                "reads that are exactly what follows from the request before, within its TTL",
-                f"{identity['exact']:,} of {identity['pairs']:,} ({share(identity['share'])})",
+def provenance(analysis: dict[str, Any]) -> Iterator[Shown]:
+    """Yield for each source what was read, what of it is inferred, and what the source lacks."""
+    for source, told in analysis["provenance"]["sources"].items():
+        rows = [
+            (f"{name}: {sentence}", count(number))
+            for name in ("read", "inferred", "missing")
+            for sentence, number in sorted(told[name].items(), key=lambda item: -item[1])
+        ]
+        identity = told["identity"]
+        if identity["pairs"]:
+            rows.append(
+                (
+                    "reads that are exactly what follows from the request before, within its TTL",
+                    f"{identity['exact']:,} of {identity['pairs']:,} ({share(identity['share'])})",
+                )
             )
-        )
-    return Shown("Where these figures come from", ("", "count"), rows) if rows else None
+        if rows:
+            yield Shown(f"Where the figures of {source} come from", ("", "count"), rows)
 
 
 def _gap(bounds: list[float] | None) -> str:

@@ -52,7 +52,7 @@ def show_analysis(analysis: dict[str, Any]) -> None:
         if table is not None:
             console.print()
             console.print(table)
-    for shown in (*recorded.tables(analysis), recorded.waits(analysis), recorded.provenance(analysis)):
+    for shown in (*recorded.tables(analysis), recorded.waits(analysis), *recorded.provenance(analysis)):
         if shown is not None:
             console.print()
             console.print(_shown(shown))

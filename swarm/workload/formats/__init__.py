@@ -74,8 +74,8 @@ class Opened:
 
     name: str
     options: Options
-    tally: Tally = field(default_factory=Tally)
-    """What agents' logs held, what of it is inferred, and what they lack."""
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """What agents' logs held, what of it is inferred, and what they lack, by format."""
     _readers: dict[str, LogReader] = field(default_factory=dict)
     _formats: dict[Path, str] = field(default_factory=dict)
 
@@ -134,7 +134,7 @@ class Opened:
 
     def _reader(self, name: str) -> LogReader:
         if name not in self._readers:
-            self._readers[name] = READERS[name](self.tally)
+            self._readers[name] = READERS[name](self.tallies.setdefault(name, Tally()))
         return self._readers[name]
 
     def _suffixes(self) -> tuple[str, ...]:

@@ -162,15 +162,19 @@ def _check_packing(file: Path, head: bytes) -> None:
             raise TraceError(shown_name(file), "file", reason)
 
 
-def read_lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, Any]]:
-    """Yield the JSON value of each line that is not blank, with its number (the first is 1)."""
+def read_lines(file: Path, on_broken: OnBroken, on_cut: OnBroken | None = None) -> Iterator[tuple[int, Any]]:
+    """Yield the JSON value of each line that is not blank, with its number (the first is 1).
+
+    A last line without its end, which is still being written, goes to `on_cut` if that is given.
+    """
     source = shown_name(file)
     for number, line in _lines(file, on_broken):
         if line.strip():
             try:
                 value = parse(source, f"line {number}", line)
             except TraceError as error:
-                on_broken(error)
+                is_cut = on_cut is not None and not line.endswith(b"\n")
+                (on_cut if is_cut and on_cut is not None else on_broken)(error)
                 continue
             yield number, value
 

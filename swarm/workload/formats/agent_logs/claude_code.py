@@ -79,7 +79,7 @@ class SessionReader:
         lines: dict[str, _Line] = {}
         messages: dict[str, _Message] = {}
         results: dict[str, float] = {}
-        for number, value in read_lines(file, self._on_broken):
+        for number, value in read_lines(file, self._on_broken, self._tally.take_cut):
             if type(value) is not dict:
                 self._on_broken(TraceError(shown_name(file), f"line {number}", "must be an object"))
                 continue

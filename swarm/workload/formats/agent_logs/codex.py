@@ -52,7 +52,7 @@ def read_rollout(file: Path, tally: Tally, on_broken: OnBroken) -> Rollout:
     """Return what a file holds."""
     rollout = Rollout(file.name.split(".")[0], None, "")
     state = _State()
-    for number, value in read_lines(file, on_broken):
+    for number, value in read_lines(file, on_broken, tally.take_cut):
         try:
             if type(value) is not dict:
                 raise ValueError("must be an object")

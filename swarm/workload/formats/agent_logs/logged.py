@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from swarm.errors import TraceError
 
 OpenedBy = Literal["start", "tool", "human", "notice"]
 """What came before a request: nothing, a tool's result, a person, or a hook, a task's end or a retry."""
@@ -72,6 +74,20 @@ class Tally:
         """Exact ones among the pairs; None where there are none."""
         return self.exact / self.pairs if self.pairs else None
 
+    def add(self, other: Tally) -> None:
+        """Add what another source held."""
+        for mine, theirs in zip(self._counts(), other._counts(), strict=True):
+            mine.update(theirs)
+        self.pairs += other.pairs
+        self.exact += other.exact
+
+    def _counts(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
+        return self.read, self.inferred, self.missing
+
+    def take_cut(self, error: TraceError) -> None:
+        """Note a last line that is still being written: the log is of a session under way."""
+        self.missing["last lines that were still being written"] += 1
+
     def report(self) -> dict[str, Any]:
         """Return all of it as one JSON value."""
         return {
@@ -94,3 +110,11 @@ class Tally:
                 "follows from the request before, within its TTL"
             )
         return told
+
+
+def provenance(tallies: Mapping[str, Tally]) -> dict[str, Any]:
+    """Return what all sources held together, and each of them under `sources`, as one JSON value."""
+    whole = Tally()
+    for tally in tallies.values():
+        whole.add(tally)
+    return {**whole.report(), "sources": {name: tally.report() for name, tally in tallies.items()}}

@@ -79,7 +79,7 @@ class ClaudeCode:
         if not agents:
             return
         name = _session_and_time(unit[0])[0]
-        chains = Chains(name, BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=False)
+        chains = Chains(_owner(unit, name), BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=False)
         _note_identity(agents, self._tally)
         yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code", _place(unit[0]).name)
 
@@ -126,7 +126,9 @@ class Codex:
         if not agents:
             return
         name = rollouts[0].session
-        chains = Chains(name, codex.CACHE_BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=True)
+        chains = Chains(
+            _owner(unit, name), codex.CACHE_BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=True
+        )
         _note_identity(agents, self._tally)
         yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
 
@@ -153,6 +155,11 @@ READERS: dict[str, Callable[[Tally], LogReader]] = {
 def _place(file: Path) -> Path:
     """Return the folder of a project, in which a session's main file stands."""
     return file.parent.parent.parent if file.parent.name == "subagents" else file.parent
+
+
+def _owner(unit: Sequence[Path], session: str) -> str:
+    """Return whose blocks a session's are: another file may hold one of the same name, and other requests."""
+    return f"{shown_name(unit[0])}\0{session}"
 
 
 def _note_identity(agents: Sequence[LoggedAgent], tally: Tally) -> None:

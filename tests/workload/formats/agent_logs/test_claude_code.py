@@ -242,3 +242,21 @@ def test_whatever_a_line_holds_is_read_or_named(
             for session in opened.read_unit(unit, lambda error: None):
                 for request in session.requests():
                     assert len(request.hash_ids) == request.input_tokens // session.block_tokens
+
+
+def test_a_last_line_that_is_still_being_written_ends_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.jsonl", TWO)
+    path.write_bytes(path.read_bytes() + b'{"type": "user", "uu')
+    (session,) = sessions(path)
+    assert len(list(session.requests())) == 3
+
+
+def test_sessions_of_one_name_in_two_places_share_no_blocks_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path / "p" / "s.jsonl", TWO)
+    text = (tmp_path / "p" / "s.jsonl").read_text().replace('"m1"', '"n1"').replace('"m2"', '"n2"')
+    (tmp_path / "q").mkdir()
+    (tmp_path / "q" / "s.jsonl").write_text(text.replace('"m3"', '"n3"').replace("req-m", "req-n"))
+    one, two = sessions(tmp_path)
+    first, second = (next(iter(each.requests())).hash_ids for each in (one, two))
+    assert (list(first[:32]) == list(second[:32]), set(first[32:]) & set(second[32:])) == (True, set())
+    assert (one.project, two.project) == ("p", "q")
