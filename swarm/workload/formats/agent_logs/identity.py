@@ -145,7 +145,7 @@ class Chains:
             # What lies between was sent by a request that no log has.
             return last.ids[: last.held_tokens // block], ABOVE
         if self.misses_by_routing and request.input_tokens >= last.input_tokens:
-            return last.ids[: last.held_tokens // block], ROUTED
+            return last.ids[: last.held_tokens // block], self._why_short(request, last)
         is_shared = self.pools.knows(pool, read) or read == 0
         if is_shared and request.start_s - last.start_s > last.ttl_s:
             return last.ids[: last.held_tokens // block], EXPIRED
@@ -153,7 +153,14 @@ class Chains:
             return self.pools.prefix(pool, read), CHANGED
         return last.ids[: read // block], CHANGED
 
+    def _why_short(self, request: LoggedRequest, last: _Context) -> str:
+        """Return why a prompt that only grew was read short of what the one before had left."""
+        if request.start_s - last.start_s > last.ttl_s:
+            return EXPIRED
+        return NEAR if last.held_tokens - request.read_tokens <= NEAR_TOKENS else ROUTED
 
+
+NEAR_TOKENS = 1_024
 RECENT_MAX = 64
 """Contexts of one model in which another agent's prefix is looked for."""
 EXACT = "reads that are what the request before had read and written"
@@ -164,8 +171,9 @@ ABOVE = "reads above that, warmed by a request that is not logged"
 EXPIRED = "reads below that after the TTL: the content is taken to be the same"
 CHANGED = "reads below that within the TTL: the content is taken to have changed there"
 ROUTED = "reads below that of a prompt that grew: another server answered, the content is the same"
+NEAR = "reads up to 1,024 tokens below that of a prompt that grew: its newest blocks were not cached yet"
 UNTOLD = "prompts without counts of a cache, taken to continue the one before where they are longer"
-KINDS = (EXACT, OTHER, SHARED, COLD, ABOVE, EXPIRED, CHANGED, ROUTED)
+KINDS = (EXACT, OTHER, SHARED, COLD, ABOVE, EXPIRED, CHANGED, ROUTED, NEAR, UNTOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +191,16 @@ class Identity:
         return self.exact / self.pairs if self.pairs else None
 
 
-def identity_of(agents: Iterable[LoggedAgent]) -> Identity:
+def identity_of(agents: Iterable[LoggedAgent], *, in_loops: bool = False) -> Identity:
     """Predict each read from the requests before it, and count how often that is exact.
 
-    Nothing of request n is used to predict read(n) but its time and its model.
+    Nothing of request n is used to predict read(n) but its time and its model. `in_loops`: only requests
+    that a tool opened, where a client is known to drop a part of its prompt at a person's turn.
     """
     pairs = exact = 0
     for agent in agents:
         for before, after in pairs_of(agent.requests):
-            if not after.is_told:
+            if not after.is_told or (in_loops and after.opened_by != "tool"):
                 continue
             pairs += 1
             exact += after.read_tokens == before.held_tokens

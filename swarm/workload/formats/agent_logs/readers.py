@@ -80,7 +80,7 @@ class ClaudeCode:
             return
         name = _session_and_time(unit[0])[0]
         chains = Chains(_owner(unit, name), BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=False)
-        _note_identity(agents, self._tally)
+        _note_identity(agents, self._tally, in_loops=False)
         yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code", _place(unit[0]).name)
 
 
@@ -129,7 +129,7 @@ class Codex:
         chains = Chains(
             _owner(unit, name), codex.CACHE_BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=True
         )
-        _note_identity(agents, self._tally)
+        _note_identity(agents, self._tally, in_loops=True)
         yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
 
 
@@ -162,9 +162,9 @@ def _owner(unit: Sequence[Path], session: str) -> str:
     return f"{shown_name(unit[0])}\0{session}"
 
 
-def _note_identity(agents: Sequence[LoggedAgent], tally: Tally) -> None:
+def _note_identity(agents: Sequence[LoggedAgent], tally: Tally, *, in_loops: bool) -> None:
     """Count how often a read follows from the requests before it."""
-    found = identity_of(agents)
+    found = identity_of(agents, in_loops=in_loops)
     tally.pairs += found.pairs
     tally.exact += found.exact
 

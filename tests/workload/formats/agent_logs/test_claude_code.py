@@ -260,3 +260,42 @@ def test_sessions_of_one_name_in_two_places_share_no_blocks_of_their_own(tmp_pat
     first, second = (next(iter(each.requests())).hash_ids for each in (one, two))
     assert (list(first[:32]) == list(second[:32]), set(first[32:]) & set(second[32:])) == (True, set())
     assert (one.project, two.project) == ("p", "q")
+
+
+def count(second: float, total: tuple[int, int, int]) -> dict[str, Any]:
+    inputs, cached, outputs = total
+    usage = {"input_tokens": inputs, "cached_input_tokens": cached, "output_tokens": outputs}
+    info = {"total_token_usage": usage | {"total_tokens": inputs + outputs}}
+    return {"timestamp": at(second), "type": "event_msg", "payload": {"type": "token_count", "info": info}}
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "cached", "why"),
+    [
+        (5, 10_112, "reads that are what"),
+        (5, 9_984, "reads up to 1,024"),
+        (5, 1_024, "reads below that of a prompt that grew"),
+        (400, 1_024, "reads below that after the TTL"),
+    ],
+)
+def test_a_prompt_of_codex_that_grew_keeps_its_blocks_and_its_miss_has_a_cause(
+    tmp_path: Path, wait_s: float, cached: int, why: str
+) -> None:
+    item = {
+        "type": "response_item",
+        "payload": {"type": "function_call_output"},
+        "timestamp": at(11 + wait_s),
+    }
+    lines = [
+        {"timestamp": at(0), "type": "session_meta", "payload": {"id": "s", "cwd": "/p"}},
+        {"timestamp": at(1), "type": "turn_context", "payload": {"model": "m"}},
+        count(10, (10_000, 0, 200)),
+        item,
+        count(20 + wait_s, (21_000, cached, 300)),
+    ]
+    opened = open_format("codex")
+    (unit,) = opened.units([write(tmp_path / "rollout-1.jsonl", lines)], pass_over)
+    (session,) = opened.read_unit(unit, fail)
+    one, two = (list(request.hash_ids) for request in session.requests())
+    assert one == two[: len(one)]
+    assert any(sentence.startswith(why) for sentence in opened.tallies["codex"].inferred)
