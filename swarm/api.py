@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import pandas as pd
 
-from swarm.commands.analyze import CAPACITIES, TTLS_S, Question, answer, survey
+from swarm.commands.analyze import CAPACITIES, TTLS_S, Question
 from swarm.commands.simulate import simulate_into
 from swarm.config import read
 from swarm.config.experiment import Experiment
@@ -27,7 +27,7 @@ from swarm.config.fleet import FleetConfig
 from swarm.config.prices import PricesConfig
 from swarm.errors import RunError, UsageError
 from swarm.records.origin import commit, versions
-from swarm.records.run_folder import RunFolder, simulated_run_id
+from swarm.records.run_folder import RunFolder, simulated_run_id, unused
 from swarm.report.run.agents import agents
 from swarm.urls import fetched, is_url
 from swarm.workload.formats import open_format
@@ -128,7 +128,7 @@ def simulate(
     """
     config = _one_run(read_experiment(experiment, changes, seed=seed))
     folder = RunFolder.create(
-        _unused(Path("results") / simulated_run_id(config)) if out is None else Path(out)
+        unused(Path("results") / simulated_run_id(config)) if out is None else Path(out)
     )
     try:
         simulate_into(config, folder, {"command": None, "commit": commit(), "versions": versions()})
@@ -163,7 +163,7 @@ def run(
     if out is not None and is_url(out):
         raise UsageError(f"out={str(out)!r}: a folder is expected; `swarm run --out URL` copies one to a URL")
     name = f"{config.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    folder = _unused(Path("results") / name) if out is None else Path(out)
+    folder = unused(Path("results") / name) if out is None else Path(out)
     run_live(config, str(folder))
     return Run(folder)
 
@@ -226,7 +226,7 @@ def analyze(
     *,
     ttls: Sequence[float | None] = TTLS_S,
     capacities: Sequence[float | None] = CAPACITIES,
-    format: str = "weka",
+    format: str = "auto",
     on_broken: str = "fail",
 ) -> dict[str, Any]:
     """Return what caches would make of recorded sessions: the value that `swarm analyze --json` writes.
@@ -247,10 +247,9 @@ def analyze(
         kv_bytes_per_token=None,
         prices=PricesConfig(),
     )
-    surveyed, broken = survey(
+    _, analysis, _ = analyzed(
         open_format(format), [Path(place) for place in places], question=question, on_broken=on_broken
     )
-    analysis, _ = answer(surveyed, question=question, broken=broken)
     plain: dict[str, Any] = orjson.loads(orjson.dumps(analysis))
     return plain
 
@@ -288,12 +287,3 @@ def _limit(what: str, value: float | None) -> float | None:
     if not value >= 0:
         raise UsageError(f"{what}: {value} must be a number from 0 on, or None")
     return float(value)
-
-
-def _unused(path: Path) -> Path:
-    """Return the path, or the first of its numbered siblings that no run has taken."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate

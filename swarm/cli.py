@@ -170,8 +170,9 @@ def analyze(
         str, typer.Option("--capacity", help="Cache sizes in tokens.")
     ] = "500000,1e6,2e6,5e6,1e7,2e7,5e7",
     format: Annotated[
-        str, typer.Option("--format", help="Format of the traces: weka, mooncake, ... or NAME:KEY=VALUE,...")
-    ] = "weka",
+        str,
+        typer.Option("--format", help="auto: by their content; a format's NAME, or NAME:KEY=VALUE,..."),
+    ] = "auto",
     block_size: Annotated[
         int | None, typer.Option("--block-size", min=1, help="Tokens of a block, where files do not say.")
     ] = None,
@@ -238,8 +239,9 @@ def fit(
         Path, typer.Option("--out", parser=local_path, metavar="PROFILE.yaml", help="The profile's file.")
     ],
     format: Annotated[
-        str, typer.Option("--format", help="Format of the traces: weka, mooncake, ... or NAME:KEY=VALUE,...")
-    ] = "weka",
+        str,
+        typer.Option("--format", help="auto: by their content; a format's NAME, or NAME:KEY=VALUE,..."),
+    ] = "auto",
     on_broken: Annotated[
         str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
     ] = "fail",

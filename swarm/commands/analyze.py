@@ -18,9 +18,11 @@ from swarm.report.live.progress import Progress
 from swarm.reuse.analysis import assemble
 from swarm.reuse.cost import cost_table
 from swarm.reuse.curves import TtlResult, ttl_us
+from swarm.reuse.paid import Paid
 from swarm.reuse.sizing import sizing_table
 from swarm.reuse.survey import Survey, Surveyed
 from swarm.workload.formats import Opened, open_format
+from swarm.workload.formats.agent_logs.logged import provenance
 from swarm.workload.formats.files import sizes
 
 TTLS_S: tuple[float | None, ...] = (60.0, 300.0, 3600.0, None)
@@ -64,8 +66,7 @@ def analyze(
     """Analyze the traces; write the JSON, the report folder or both, and print where."""
     opened = open_format(format)
     _check_out(out)
-    surveyed, broken = survey(opened, paths, question=question, on_broken=on_broken)
-    analysis, results = answer(surveyed, question=question, broken=broken)
+    surveyed, analysis, results = analyzed(opened, paths, question=question, on_broken=on_broken)
     content = orjson.dumps(analysis, option=orjson.OPT_INDENT_2) + b"\n"
     if json_path is not None:
         _write(json_path, content)
@@ -153,23 +154,37 @@ def answer(
     return analysis, results
 
 
-def survey(
+def analyzed(
     opened: Opened, paths: Sequence[Path], *, question: Question, on_broken: str
+) -> tuple[Surveyed, dict[str, Any], list[TtlResult]]:
+    """Read traces once; return their columns, the whole analysis, and the results by TTL."""
+    paid = Paid()
+    surveyed, broken = survey(opened, paths, paid, question=question, on_broken=on_broken)
+    analysis, results = answer(surveyed, question=question, broken=broken)
+    analysis["provenance"] = provenance(opened.tallies)
+    analysis["recorded"] = paid.recorded(surveyed, question.prices)
+    analysis["waits"] = paid.waits()
+    return surveyed, analysis, results
+
+
+def survey(
+    opened: Opened, paths: Sequence[Path], paid: Paid, *, question: Question, on_broken: str
 ) -> tuple[Surveyed, list[TraceError]]:
     """Read the traces once; each broken part is named on stderr, and ends the reading unless skipped."""
     handle, broken = handler(on_broken)
     finite = [ttl for ttl in map(ttl_us, question.ttls_s) if ttl is not None]
     survey = Survey(finite, handle)
-    files = opened.files(paths, tell_others)
-    with Progress("read", sizes(files), sys.stderr) as progress:
-        for file in files:
-            for session in opened.read(file, handle):
+    units = opened.units(opened.files(paths, tell_others), tell_others)
+    with Progress("read", [sum(sizes(unit)) for unit in units], sys.stderr) as progress:
+        for unit in units:
+            for session in opened.read_unit(unit, handle):
                 survey.add(session)
+                paid.add(session)
             progress.step(f"{survey.requests} requests")
         progress.note("finding what lies between uses")
         surveyed = survey.finish()
     if not len(surveyed.at_us):
-        raise UsageError(f"no requests in {len(files)} file(s); is the format right?")
+        raise UsageError(f"no requests in {len(units)} file(s); is the format right?")
     return surveyed, broken
 
 

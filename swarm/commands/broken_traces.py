@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import fail
+from swarm.workload.formats.agent_logs.logged import Tally
 from swarm.workload.formats.files import OnBroken, shown_name
 
 OTHERS_NAMED_MAX = 5
@@ -32,3 +34,10 @@ def tell_others(folder: Path, others: list[Path]) -> None:
     left = len(others) - len(names)
     more = f" and {left} more" if left else ""
     print(f"swarm: not read in {shown_name(folder)}: {', '.join(names)}{more}", file=sys.stderr, flush=True)
+
+
+def tell_provenance(tallies: Mapping[str, Tally]) -> None:
+    """Name on stderr what of agents' logs is inferred, and what they lack."""
+    for name, tally in tallies.items():
+        for line in tally.lines():
+            print(f"swarm: {name}: {line}", file=sys.stderr, flush=True)

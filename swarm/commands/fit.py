@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from swarm.commands.broken_traces import tell_others
+from swarm.commands.broken_traces import tell_others, tell_provenance
 from swarm.errors import TraceError, UsageError
 from swarm.report.live.progress import Progress
 from swarm.workload.formats import fail, open_format
@@ -52,11 +52,12 @@ def read(paths: Sequence[Path], *, format: str, on_broken: str) -> list[Recorded
         raise UsageError(f"--on-broken {on_broken}: must be fail or skip")
     handle = skip if on_broken == "skip" else fail
     opened = open_format(format)
-    files = opened.files(paths, tell_others)
+    units = opened.units(opened.files(paths, tell_others), tell_others)
     sessions: list[RecordedSession] = []
-    with Progress("read", sizes(files), sys.stderr) as progress:
-        for file in files:
-            sessions += opened.read(file, handle)
+    with Progress("read", [sum(sizes(unit)) for unit in units], sys.stderr) as progress:
+        for unit in units:
+            sessions += opened.read_unit(unit, handle)
             progress.step(f"{len(sessions)} sessions")
         progress.note("fitting")
+    tell_provenance(opened.tallies)
     return sessions

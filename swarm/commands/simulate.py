@@ -11,7 +11,7 @@ from swarm.config.experiment import Experiment
 from swarm.interrupts import Interrupts
 from swarm.measure.measured_run import MeasuredRun
 from swarm.records.origin import command, origin_of
-from swarm.records.run_folder import RunFolder, simulated_run_id
+from swarm.records.run_folder import RunFolder, simulated_run_id, unused
 from swarm.report.live.simulation import Watching
 from swarm.sim.kernel import SimulationWatch
 from swarm.sim.run import simulated
@@ -23,7 +23,7 @@ def run_simulated(experiment: Experiment, out: Path | None) -> int:
     A signal ends it where it is: the folder then holds the run up to there.
     """
     run_id = simulated_run_id(experiment)
-    folder = RunFolder.create(out if out is not None else _unused(Path("results") / run_id))
+    folder = RunFolder.create(out if out is not None else unused(Path("results") / run_id))
     with Interrupts() as interrupts:
         watching = Watching(experiment, interrupts, sys.stderr)
         origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=command())
@@ -51,12 +51,3 @@ def _recorded(
     folder.write_run(experiment, origin)
     folder.write_left_out(list(run.left_out))
     return run
-
-
-def _unused(path: Path) -> Path:
-    """Return the path, or the first of its numbered siblings that no run has taken."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate

@@ -163,3 +163,12 @@ def simulated_run_id(experiment: Experiment) -> str:
     """Return the id of a simulation: the same for the same configuration and seed, anywhere."""
     canonical = orjson.dumps(experiment.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
     return f"{experiment.name}-{blake2b(canonical, digest_size=6).hexdigest()}"
+
+
+def unused(path: Path) -> Path:
+    """Return the path, or the first of its numbered siblings that no run has taken."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

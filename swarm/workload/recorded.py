@@ -25,6 +25,12 @@ class RecordedRequest:
     api_s: float | None
     think_s: float | None
     ttft_s: float | None
+    read_tokens: int | None = None
+    """Of the input, what the provider said it read from its cache."""
+    written_tokens: int | None = None
+    """Of the input, what it said it wrote there."""
+    written_ttl_s: float | None = None
+    """How long it was paid to keep that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,8 @@ class RecordedSession:
     entries: tuple[RecordedRequest | RecordedSubagent, ...]
     has_words: bool = False
     """Whether its file holds the words themselves, of which lengths and equal blocks are kept."""
+    project: str = ""
+    """What its work was on, as its log names it."""
 
     @property
     def shares_ids(self) -> bool:

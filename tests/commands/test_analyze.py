@@ -198,11 +198,11 @@ def test_a_report_needs_no_network(two_turns: Path, tmp_path: Path) -> None:
         (["--format", "weka:rows=sideways"], "is not understood"),
         (
             ["--block-size", "64"],
-            "--block-size 64: format 'weka:block_tokens=64': block_tokens means nothing",
+            "format 'weka:block_tokens=64': block_tokens means nothing",
         ),
         (
             ["--rows", "delta"],
-            "--rows delta: format 'weka:rows=delta': rows means nothing where weka is read",
+            "format 'weka:rows=delta': rows means nothing where weka is read",
         ),
         (["--format", "mooncake:block_tokens=16", "--block-size", "32"], "block_tokens is stated twice"),
     ],

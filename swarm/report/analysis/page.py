@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import numpy as np
 
-from swarm.report.analysis import charts, frames
+from swarm.report.analysis import charts, frames, recorded
 from swarm.report.analysis.terminal import DISTRIBUTIONS
 from swarm.report.charts import write_picture
 from swarm.report.document import page, place, section, table
@@ -98,7 +99,7 @@ _TITLES = {
 
 def _parts(analysis: dict[str, Any], timeline_note: str, drawn: Collection[str]) -> list[str]:
     more = {"session_timeline": timeline_note, "cost": _price_list(analysis["cost"]["prices"])}
-    parts = ["<h1>Workload analysis</h1>", _summary(analysis)]
+    parts = ["<h1>Workload analysis</h1>", _answers(analysis), _summary(analysis), _recorded(analysis)]
     for name, (title, note) in _TITLES.items():
         if name not in drawn:
             continue
@@ -140,6 +141,17 @@ def _summary(analysis: dict[str, Any]) -> str:
     if analysis["sizing"] is not None:
         parts.append(_sizing(analysis["sizing"]))
     return "".join(parts)
+
+
+def _answers(analysis: dict[str, Any]) -> str:
+    lines = recorded.answers(analysis)
+    stays = f"<p class=soft>{escape(recorded.STAYS_HERE)}</p>"
+    return "".join(f"<p><b>{escape(line)}.</b></p>" for line in lines) + stays
+
+
+def _recorded(analysis: dict[str, Any]) -> str:
+    every = (*recorded.tables(analysis), recorded.waits(analysis), *recorded.provenance(analysis))
+    return "".join(section(each.title, table(each.head, each.rows)) for each in every if each is not None)
 
 
 def _broken(broken: list[dict[str, str]]) -> str:

@@ -6,8 +6,10 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from swarm.report.analysis import recorded
 from swarm.report.numbers import UNKNOWN, count, plain, seconds, share
 
 DISTRIBUTIONS = {
@@ -44,16 +46,33 @@ def show_analysis(analysis: dict[str, Any]) -> None:
     )
     if analysis["broken"]:
         console.print(f"[bold red]{len(analysis['broken'])} broken parts were left out[/] (named above)")
+    for line in recorded.answers(analysis):
+        console.print(line, soft_wrap=True, style="bold")
     for table in (_by_ttl(analysis), _by_capacity(analysis), _distributions(analysis), _sizing(analysis)):
         if table is not None:
             console.print()
             console.print(table)
+    for shown in (*recorded.tables(analysis), recorded.waits(analysis), *recorded.provenance(analysis)):
+        if shown is not None:
+            console.print()
+            console.print(_shown(shown))
+    if analysis["recorded"] is not None:
+        console.print()
+        console.print(recorded.STAYS_HERE, style="dim")
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def _shown(shown: recorded.Shown) -> Table:
+    table = _table(*shown.head)
+    table.title, table.title_justify, table.title_style = shown.title, "left", "bold"
+    for row in shown.rows:
+        table.add_row(*(escape(cell) for cell in row))
     return table
 
 

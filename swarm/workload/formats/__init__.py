@@ -1,18 +1,24 @@
-"""Trace formats, one file each: bytes in, recorded sessions out, and back."""
+"""Trace formats, one file each: bytes in, recorded sessions out, and back.
+
+`auto` is every format at once: what a file holds decides which reads it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
+from swarm.workload.formats.agent_logs.logged import Tally
+from swarm.workload.formats.agent_logs.readers import READERS, LogReader
 from swarm.workload.formats.block_traces import mooncake, weka
 from swarm.workload.formats.conversations import dag, inputs_json, multi_turn, stretches
 from swarm.workload.formats.files import OnBroken, OnOther, trace_files
 from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.formats.output import Losses, claim
+from swarm.workload.formats.recognise import recognised
 from swarm.workload.recorded import RecordedSession
 
 
@@ -50,26 +56,98 @@ FORMATS: dict[str, Format] = {
 }
 
 
+AUTO = "auto"
+LOG_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
+NO_OPTIONS = Options(block_tokens=0, rows="", bytes_per_token=0.0, settings=())
+UNSTATED = replace(NO_OPTIONS, settings=("block_tokens", "rows", "bytes_per_token"))
+"""Of files of any format: what is stated is for those formats that do not say it themselves."""
+Unit = tuple[Path, ...]
+"""Files that are read together: a session's, or one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A format with what was stated about the files: `weka`, or `mooncake:block_tokens=16,rows=delta`."""
+    """A format and what was stated of the files: `auto`, `weka`, or `mooncake:block_tokens=16,rows=delta`.
 
-    format: Format
+    It belongs to one reading: agents' logs remember what earlier files held.
+    """
+
+    name: str
     options: Options
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """What agents' logs held, what of it is inferred, and what they lack, by format."""
+    _readers: dict[str, LogReader] = field(default_factory=dict)
+    _formats: dict[Path, str] = field(default_factory=dict)
 
     def files(self, paths: Iterable[Path], on_other: OnOther) -> list[Path]:
         """Return the trace files that the paths stand for, in the order of the sessions."""
-        return trace_files(paths, self.format.suffixes, on_other)
+        return trace_files(paths, self._suffixes(), on_other)
+
+    def units(self, files: Iterable[Path], on_other: OnOther) -> list[Unit]:
+        """Return the files in the groups that are read together; `auto` passes over what it does not know."""
+        by_format: dict[str, list[Path]] = {}
+        unknown: list[Path] = []
+        for file in files:
+            name = self.name if self.name != AUTO else recognised(file)
+            if name is None:
+                unknown.append(file)
+                continue
+            self._formats[file] = name
+            by_format.setdefault(name, []).append(file)
+        if unknown and not by_format:
+            raise UsageError(
+                f"{unknown[0]}: its content is of no format that is known; name one with --format: "
+                f"{', '.join((*FORMATS, *READERS))}"
+            )
+        for folder in dict.fromkeys(file.parent for file in unknown):
+            on_other(folder, [file for file in unknown if file.parent == folder])
+        units: list[Unit] = []
+        for name, found in by_format.items():
+            units += self._reader(name).units(found) if name in READERS else [(file,) for file in found]
+        return units
 
     def read(self, file: Path, on_broken: OnBroken) -> Iterator[RecordedSession]:
         """Yield a file's sessions; broken parts go to `on_broken` with place and reason."""
-        return self.format.read(file, self.options, on_broken)
+        yield from self.read_unit((file,), on_broken)
+
+    def read_unit(self, unit: Unit, on_broken: OnBroken) -> Iterator[RecordedSession]:
+        """Yield the sessions of files that are read together."""
+        name = self._formats.get(unit[0], self.name)
+        if name in READERS:
+            yield from self._reader(name).read(unit, on_broken)
+            return
+        format = FORMATS[name]
+        options = self.options if self.name != AUTO else self._stated_of(name)
+        for file in unit:
+            yield from format.read(file, options, on_broken)
+
+    def _stated_of(self, name: str) -> Options:
+        """Return the defaults of a format that was recognised, as changed by what was stated of all files."""
+        stated = [
+            f"{key}={getattr(self.options, key)}"
+            for key in UNSTATED.settings
+            if getattr(self.options, key) != getattr(UNSTATED, key)
+        ]
+        if not stated:
+            return FORMATS[name].defaults
+        return open_format(f"{name}:{','.join(stated)}").options
+
+    def _reader(self, name: str) -> LogReader:
+        if name not in self._readers:
+            self._readers[name] = READERS[name](self.tallies.setdefault(name, Tally()))
+        return self._readers[name]
+
+    def _suffixes(self) -> tuple[str, ...]:
+        if self.name == AUTO:
+            return LOG_SUFFIXES
+        return FORMATS[self.name].suffixes if self.name in FORMATS else LOG_SUFFIXES
 
 
 def open_format(spec: str) -> Opened:
     """Return the format of a specification `name` or `name:key=value,...`."""
-    name, options = parse_format(spec, {name: format.defaults for name, format in FORMATS.items()}, "read")
-    return Opened(FORMATS[name], options)
+    defaults = {name: format.defaults for name, format in FORMATS.items()}
+    defaults |= {**dict.fromkeys(READERS, NO_OPTIONS), AUTO: UNSTATED}
+    return Opened(*parse_format(spec, defaults, "read"))
 
 
 def fail(error: TraceError) -> None:
@@ -84,8 +162,8 @@ def pass_over(folder: Path, others: list[Path]) -> None:
 def read_sessions(path: Path, format: str, on_broken: OnBroken = fail) -> Iterator[RecordedSession]:
     """Yield the sessions of a file or folder, by file name; broken parts go to `on_broken`."""
     opened = open_format(format)
-    for file in opened.files([path], pass_over):
-        yield from opened.read(file, on_broken)
+    for unit in opened.units(opened.files([path], pass_over), pass_over):
+        yield from opened.read_unit(unit, on_broken)
 
 
 def write_sessions(sessions: Iterable[RecordedSession], dest: Path, format: str) -> tuple[int, Losses]:

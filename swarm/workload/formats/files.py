@@ -7,6 +7,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,13 +22,20 @@ OnOther = Callable[[Path, list[Path]], None]
 """Takes a folder, and what it holds beside traces."""
 
 GZIP = ".gz"
-PACKED = (".zst", ".xz", ".bz2", ".zip")
+ZSTD = ".zst"
+PACKED = (".xz", ".bz2", ".zip")
 """Endings of packers whose files are known for what they are, and not read."""
 PARTIAL = ".partial"
 """Ending of files and folders that are being written; with a dot in front, they are no traces yet."""
 _GZIP_MAGIC = b"\x1f\x8b"
-_MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_MAGICS = {b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_PARQUET_MAGIC = b"PAR1"
 _MAGIC_BYTES = 6
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+HEAD_BYTES = 1 << 18
+HEAD_LINES = 40
+"""Of a file, as much as is looked at to tell what it is."""
 _LINE_BYTES_MAX = 1 << 30
 """No line of a trace is longer; a file without line breaks must not fill the memory."""
 
@@ -38,7 +46,9 @@ def trace_files(paths: Iterable[Path], suffixes: Sequence[str], on_other: OnOthe
     A file that is named twice, in whatever way, is read once. What a folder holds besides goes to `on_other`.
     """
     found: dict[str, Path] = {}
-    for path in paths:
+    for named in paths:
+        # A quoted path, or one of a file, is no shell's to expand.
+        path = named.expanduser() if str(named).startswith("~") and not named.exists() else named
         if path.is_dir():
             for file in _of_folder(path, suffixes, on_other):
                 found.setdefault(os.path.realpath(file), file)
@@ -97,7 +107,7 @@ def _is_trace(file: Path, suffixes: Sequence[str]) -> bool:
 def _plain_name(file: Path) -> str:
     """Return a file's name in lower case, without the ending of a packer."""
     name = file.name.lower()
-    packed = next((ending for ending in (GZIP, *PACKED) if name.endswith(ending)), "")
+    packed = next((ending for ending in (GZIP, ZSTD, *PACKED) if name.endswith(ending)), "")
     return name.removesuffix(packed)
 
 
@@ -128,9 +138,22 @@ def read_bytes(file: Path) -> bytes:
     try:
         content = file.read_bytes()
         _check_packing(file, content)
-        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
+        with _unpacked(BytesIO(content), content) as stream:
+            return stream.read()
     except (OSError, EOFError, zlib.error) as error:
         raise TraceError(shown_name(file), "file", f"cannot be read: {error}") from error
+
+
+def _unpacked(raw: BinaryIO, head: bytes) -> BinaryIO:
+    """Return the content of a file as a stream."""
+    if head.startswith(_GZIP_MAGIC):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+    if head.startswith(_ZSTD_MAGIC):
+        # It takes long to import, and few files need it.
+        import pyarrow as pa
+
+        return cast(BinaryIO, BufferedReader(pa.CompressedInputStream(raw, "zstd")))
+    return raw
 
 
 def _check_packing(file: Path, head: bytes) -> None:
@@ -140,17 +163,62 @@ def _check_packing(file: Path, head: bytes) -> None:
             raise TraceError(shown_name(file), "file", reason)
 
 
-def read_lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, Any]]:
-    """Yield the JSON value of each line that is not blank, with its number (the first is 1)."""
+def read_lines(file: Path, on_broken: OnBroken, on_cut: OnBroken | None = None) -> Iterator[tuple[int, Any]]:
+    """Yield the JSON value of each line that is not blank, with its number (the first is 1).
+
+    A last line without its end, which is still being written, goes to `on_cut` if that is given.
+    """
     source = shown_name(file)
     for number, line in _lines(file, on_broken):
         if line.strip():
             try:
                 value = parse(source, f"line {number}", line)
             except TraceError as error:
-                on_broken(error)
+                is_cut = on_cut is not None and not line.endswith(b"\n")
+                (on_cut if is_cut and on_cut is not None else on_broken)(error)
                 continue
             yield number, value
+
+
+def head_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the objects among a file's first lines, as far as its first `HEAD_BYTES` hold them whole."""
+    found = []
+    for line in head_bytes(file).split(b"\n")[:HEAD_LINES]:
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if type(value) is dict:
+            found.append(value)
+    return found
+
+
+def head_bytes(file: Path) -> bytes:
+    """Return the first bytes of a file's content; nothing where they cannot be read."""
+    try:
+        with file.open("rb") as raw:
+            stream = _unpacked(raw, raw.peek(_MAGIC_BYTES))
+            return stream.read(HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def is_parquet(file: Path) -> bool:
+    """Return whether a file's content is rows of Parquet."""
+    try:
+        with file.open("rb") as raw:
+            return raw.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    except OSError:
+        return False
+
+
+def is_packed_otherwise(file: Path) -> bool:
+    """Return whether a file is packed in a way that is not read."""
+    try:
+        with file.open("rb") as raw:
+            return raw.read(_MAGIC_BYTES).startswith(tuple(_MAGICS))
+    except OSError:
+        return True
 
 
 def last_lines(file: Path) -> dict[str, int]:
@@ -188,10 +256,11 @@ def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
         with file.open("rb") as raw:
             head = raw.peek(_MAGIC_BYTES)
             _check_packing(file, head)
-            is_gzip = head.startswith(_GZIP_MAGIC)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            stream = _unpacked(raw, head)
             while line := stream.readline(_LINE_BYTES_MAX):
                 number += 1
+                if number == 1:
+                    line = line.removeprefix(_BYTE_ORDER_MARK)
                 if len(line) == _LINE_BYTES_MAX:
                     reason = f"longer than {_LINE_BYTES_MAX} bytes"
                     raise TraceError(shown_name(file), f"line {number}", reason)
@@ -205,6 +274,6 @@ def _lines(file: Path, on_broken: OnBroken) -> Iterator[tuple[int, bytes]]:
 def parse(source: str, place: str, content: bytes) -> Any:
     """Return the JSON value of some bytes."""
     try:
-        return orjson.loads(content)
+        return orjson.loads(content.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
         raise TraceError(source, place, f"not JSON: {error}") from error

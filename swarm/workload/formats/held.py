@@ -23,6 +23,7 @@ SESSION: Named = {
     "tool_tokens": Field("tokens of a session's tools", (0,)),
     "system_tokens": Field("tokens of a session's system prompt", (0,)),
     "models": Field("list of a session's models", ((),)),
+    "project": Field("project of a session", ("",)),
     "has_words": Field("words of a session: their lengths and equal blocks are kept", (False,)),
 }
 SUBAGENT: Named = {
@@ -43,6 +44,9 @@ REQUEST: Named = {
     "stop": Field("reason to stop", (None, "")),
     "api_s": Field("time that the request took", (None,)),
     "ttft_s": Field("time to the first token", (None,)),
+    "read_tokens": Field("count of input that was read from a cache", (None,)),
+    "written_tokens": Field("count of input that was written to a cache", (None,)),
+    "written_ttl_s": Field("TTL of what was written to a cache", (None,)),
 }
 
 ALL = frozenset(

@@ -47,7 +47,7 @@ def parse_format(spec: str, defaults: dict[str, Options], doing: str) -> tuple[s
         key = key.strip()
         options = _changed(options, key, value.strip(), spec)
         if key not in options.settings:
-            others = [other for other, entry in defaults.items() if key in entry.settings]
+            others = [other for other, entry in defaults.items() if key in entry.settings and other != "auto"]
             raise UsageError(
                 f"format {spec!r}: {key} means nothing where {name} is {doing}; leave it out "
                 f"(it is for {', '.join(others)})"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from swarm.errors import UsageError
-from swarm.workload.formats.files import GZIP, PACKED, PARTIAL
+from swarm.workload.formats.files import GZIP, PACKED, PARTIAL, ZSTD
 
 _GZIP_LEVEL = 6
 _KEPT_CHARACTERS = 40
@@ -38,7 +38,7 @@ class Losses:
 
 def claim(dest: Path) -> None:
     """Refuse a destination that holds something, or whose name promises what is not written."""
-    if dest.name.lower().endswith(PACKED):
+    if dest.name.lower().endswith((ZSTD, *PACKED)):
         raise UsageError(
             f"{dest}: {dest.suffix} files are not written; name one that ends in .gz, or in neither"
         )

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -77,7 +78,6 @@ def test_a_link_that_leads_nowhere_is_a_broken_file(tmp_path: Path) -> None:
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "zst": lambda content: b"\x28\xb5\x2f\xfd" + content,
     "xz": lzma.compress,
     "bz2": bz2.compress,
     "zip": lambda content: b"PK\x03\x04" + content,
@@ -95,6 +95,21 @@ def test_a_file_that_is_packed_otherwise_is_a_broken_file(
     for file in opened.files([tmp_path], lambda *_: None):
         assert list(opened.read(file, errors.append)) == []
     assert ["unpack it, or pack it with gzip" in error.reason for error in errors] == [True]
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_file_that_is_packed_with_zstd_is_read(tmp_path: Path, kind: str) -> None:
+    packed = pa.compress(SESSION, codec="zstd", asbytes=True)
+    (tmp_path / f"a.{kind}.zst").write_bytes(packed)
+    (tmp_path / f"b.{kind}.zst").write_bytes(packed[:-8])
+    opened = open_format("weka")
+    errors: list[TraceError] = []
+    files = opened.files([tmp_path], lambda *_: None)
+    assert [session.id for file in files for session in opened.read(file, errors.append)] == ["a"]
+    assert [(Path(error.path).name, "cannot be read" in error.reason) for error in errors] in (
+        [(f"b.{kind}.zst", True)],
+        [(f"b.{kind}.zst", False)],
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.zst", "a.JSON.XZ", "a.zip"])

@@ -25,6 +25,7 @@ NAMED = {
     "session.id": ("name of a session",),
     "session.tool_tokens": ("tokens of a session's tools",),
     "session.system_tokens": ("tokens of a session's system prompt",),
+    "session.project": ("project of a session",),
     "session.models": ("list of a session's models",),
     "session.has_words": ("words of a session", "words: the text is filler"),
     "subagent.t_s": ("start of a sub-agent",),
@@ -47,6 +48,9 @@ NAMED = {
     "request.api_s": ("time that the request took",),
     "request.think_s": ("think time",),
     "request.ttft_s": ("time to the first token",),
+    "request.read_tokens": ("count of input that was read from a cache",),
+    "request.written_tokens": ("count of input that was written to a cache",),
+    "request.written_ttl_s": ("TTL of what was written to a cache",),
 }
 """How the loss of each field is told."""
 
@@ -62,7 +66,8 @@ BESIDES = (
 
 
 def full(t_s: float, ids: list[int], tail: int, think_s: float) -> RecordedRequest:
-    return request(t_s, ids, tail, streaming=False, think_s=think_s, ttft_s=0.25, model="n")
+    cached = {"read_tokens": 16, "written_tokens": 3, "written_ttl_s": 300.0}
+    return request(t_s, ids, tail, streaming=False, think_s=think_s, ttft_s=0.25, model="n", **cached)
 
 
 FULL = session(

@@ -28,7 +28,13 @@ SUFFIXES = (".json", ".jsonl")
 DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0, settings=("subagent_times",))
 """A session states its own block size."""
 WRITES = replace(DEFAULTS, settings=("block_tokens",))
-HOLDS = ALL - {"session.has_words"}
+HOLDS = ALL - {
+    "session.has_words",
+    "session.project",
+    "request.read_tokens",
+    "request.written_tokens",
+    "request.written_ttl_s",
+}
 
 _DEPTH_MAX = 64
 _STREAMING = {"s": True, "n": False}

@@ -1,0 +1,1 @@
+"""Logs that coding agents write of themselves: counts and times, and the identity of what was cached."""

@@ -1,0 +1,215 @@
+"""Agents' logs by the name of their format: which files make a session, and what a session is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from swarm.workload.formats.agent_logs import (
+    bailian,
+    bodies,
+    codex,
+    dynamo,
+    gateways,
+    gemini,
+    kimi,
+    litellm,
+    opencode,
+    otel,
+)
+from swarm.workload.formats.agent_logs.claude_code import SessionReader, is_agent_file
+from swarm.workload.formats.agent_logs.codex import Rollout, read_rollout
+from swarm.workload.formats.agent_logs.identity import Chains, Pools, identity_of
+from swarm.workload.formats.agent_logs.logged import LoggedAgent, Tally
+from swarm.workload.formats.agent_logs.rows import Parser, Rows
+from swarm.workload.formats.agent_logs.sessions import session_of
+from swarm.workload.formats.files import OnBroken, head_lines, shown_name
+from swarm.workload.recorded import RecordedSession
+
+BLOCK_TOKENS = 64
+"""Of ids made from counts: providers that name none count to the token."""
+META_BYTES_MAX = 1 << 20
+
+
+class LogReader(Protocol):
+    """Reads one format of logs; made anew for each reading."""
+
+    def units(self, files: Sequence[Path]) -> list[tuple[Path, ...]]:
+        """Return the files in groups that are read together, in the order in which sessions began."""
+
+    def read(self, unit: tuple[Path, ...], on_broken: OnBroken) -> Iterator[RecordedSession]:
+        """Yield the sessions of a group."""
+
+
+class ClaudeCode:
+    """Claude Code: a main file, and those of its sub-agents beside it or in `SESSION/subagents/`."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._seen: set[tuple[str, str]] = set()
+        self._pools = Pools(BLOCK_TOKENS)
+
+    def units(self, files: Sequence[Path]) -> list[tuple[Path, ...]]:
+        """Return each session's files, the main one first; sessions are in the order in which they began."""
+        groups: dict[tuple[str, str], list[Path]] = {}
+        began: dict[tuple[str, str], str] = {}
+        for file in files:
+            session, at = _session_and_time(file)
+            key = (str(_place(file)), session)
+            groups.setdefault(key, []).append(file)
+            began[key] = min(at, began.get(key, at))
+        for found in groups.values():
+            found.sort(key=lambda file: (is_agent_file(file) is not None, file.name))
+        return [tuple(groups[key]) for key in sorted(groups, key=lambda key: (began[key], key))]
+
+    def read(self, unit: tuple[Path, ...], on_broken: OnBroken) -> Iterator[RecordedSession]:
+        """Yield the session, unless all that it holds was in an earlier one."""
+        reader = SessionReader(self._seen, self._tally, on_broken)
+        reader.kinds.update(_kinds(unit))
+        agents: list[LoggedAgent] = []
+        for file in unit:
+            agents += reader.agents(file)
+        for agent in agents:
+            if agent.agent_id.startswith("acompact"):
+                agent.kind = ""
+        if not agents:
+            return
+        name = _session_and_time(unit[0])[0]
+        chains = Chains(_owner(unit, name), BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=False)
+        _note_identity(agents, self._tally, in_loops=False)
+        yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code", _place(unit[0]).name)
+
+
+class Codex:
+    """Codex: a file a session; a sub-agent's names its parent."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._pools = Pools(codex.CACHE_BLOCK_TOKENS)
+
+    def units(self, files: Sequence[Path]) -> list[tuple[Path, ...]]:
+        """Return each session's file with those of its sub-agents, of theirs and so on."""
+        parents: dict[str, str] = {}
+        by_id: dict[str, Path] = {}
+        for file in files:
+            own, parent = _codex_ids(file)
+            by_id[own] = file
+            if parent:
+                parents[own] = parent
+        groups: dict[str, list[Path]] = {}
+        for own, file in by_id.items():
+            root, steps = own, 0
+            while parents.get(root) in by_id and steps < len(by_id):
+                root, steps = parents[root], steps + 1
+            groups.setdefault(root, []).append(file)
+        return [
+            tuple(sorted(found, key=lambda file: (file != by_id[root], file.name)))
+            for root, found in groups.items()
+        ]
+
+    def read(self, unit: tuple[Path, ...], on_broken: OnBroken) -> Iterator[RecordedSession]:
+        """Yield the session."""
+        rollouts: list[Rollout] = [read_rollout(file, self._tally, on_broken) for file in unit]
+        agents = [
+            LoggedAgent(
+                "" if place == 0 else each.session,
+                "" if place == 0 else each.kind or "subagent",
+                each.requests,
+            )
+            for place, each in enumerate(rollouts)
+            if each.requests
+        ]
+        if not agents:
+            return
+        name = rollouts[0].session
+        chains = Chains(
+            _owner(unit, name), codex.CACHE_BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=True
+        )
+        _note_identity(agents, self._tally, in_loops=True)
+        yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
+
+
+PARSERS: dict[str, Parser] = {
+    "otel": otel.parse,
+    "litellm": litellm.parse,
+    "bodies": bodies.parse,
+    "dynamo": dynamo.parse,
+    "opencode": opencode.parse,
+    "gemini": gemini.parse,
+    "kimi": kimi.parse,
+    "bailian": bailian.parse,
+    "langfuse": gateways.langfuse,
+    "openrouter": gateways.openrouter,
+}
+READERS: dict[str, Callable[[Tally], LogReader]] = {
+    "claude_code": ClaudeCode,
+    "codex": Codex,
+    **{name: partial(Rows, parse, name) for name, parse in PARSERS.items()},
+}
+
+
+def _place(file: Path) -> Path:
+    """Return the folder of a project, in which a session's main file stands."""
+    return file.parent.parent.parent if file.parent.name == "subagents" else file.parent
+
+
+def _owner(unit: Sequence[Path], session: str) -> str:
+    """Return whose blocks a session's are: another file may hold one of the same name, and other requests."""
+    return f"{shown_name(unit[0])}\0{session}"
+
+
+def _note_identity(agents: Sequence[LoggedAgent], tally: Tally, *, in_loops: bool) -> None:
+    """Count how often a read follows from the requests before it."""
+    found = identity_of(agents, in_loops=in_loops)
+    tally.pairs += found.pairs
+    tally.exact += found.exact
+
+
+def _session_and_time(file: Path) -> tuple[str, str]:
+    """Return the session that a file belongs to, and its first time."""
+    session, at = "", ""
+    for value in head_lines(file):
+        if not session and type(value.get("sessionId")) is str:
+            session = value["sessionId"]
+        if not at and type(value.get("timestamp")) is str:
+            at = value["timestamp"]
+    if is_agent_file(file) is None:
+        # A resumed session's file begins with lines of the one that it goes on with: its own name counts.
+        session = file.name.split(".")[0]
+    elif file.parent.name == "subagents":
+        session = file.parent.parent.name
+    return session or file.name.split(".")[0], at
+
+
+def _kinds(unit: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Yield a sub-agent's id and its kind, where a file beside its log says so."""
+    for file in unit:
+        agent = is_agent_file(file)
+        meta = file.with_name(f"agent-{agent}.meta.json")
+        if agent is None or not meta.is_file() or meta.stat().st_size > META_BYTES_MAX:
+            continue
+        try:
+            said = orjson.loads(meta.read_bytes())
+        except orjson.JSONDecodeError:
+            continue
+        if type(said) is dict and type(said.get("agentType")) is str:
+            yield agent, said["agentType"]
+
+
+def _codex_ids(file: Path) -> tuple[str, str]:
+    """Return a rollout's own id and its parent's, empty where it has none."""
+    for value in head_lines(file):
+        payload = value.get("payload")
+        if value.get("type") != "session_meta" or type(payload) is not dict:
+            continue
+        source = payload.get("source")
+        spawn = source.get("subagent") if type(source) is dict else None
+        spawn = spawn.get("thread_spawn") if type(spawn) is dict else None
+        parent = spawn.get("parent_thread_id") if type(spawn) is dict else None
+        own = payload.get("id")
+        return (own if type(own) is str else file.name), (parent if type(parent) is str else "")
+    return file.name, ""
