@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import pandas as pd
 
-from swarm.commands.analyze import CAPACITIES, TTLS_S, Question
+from swarm.commands.analyze import CAPACITIES, TTLS_S, Question, analyzed
 from swarm.commands.simulate import simulate_into
 from swarm.config import read
 from swarm.config.experiment import Experiment
