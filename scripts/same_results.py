@@ -3,8 +3,8 @@
     python scripts/same_results.py --write before.json
     python scripts/same_results.py --against before.json
 
-Each experiment is simulated once, at the seed that its file names; a sweep point by point. A difference is
-printed by experiment and file, and by key where the file is a summary. Exit 1 where anything differs.
+Each experiment is simulated once, at the seed that its file names; a sweep point by point. Differences are
+printed by experiment, file and key, points of a sweep counted together. Exit 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 FILES = ("summary.json", "requests.parquet", "windows.parquet")
 LIVE_ONLY = ("capacity_live.yaml",)
+POINT = re.compile(r"points/[^/]+/")
 SETTINGS = {"thousands.yaml": ["load.duration_s=120"]}
 """Changes that keep an experiment within a minute."""
 
@@ -51,6 +53,15 @@ def differences(before: Any, after: Any, at: str) -> list[str]:
     return [] if before == after else [f"{at}: {str(before)[:120]} -> {str(after)[:120]}"]
 
 
+def kinds(found: list[str]) -> list[str]:
+    """Return one line for each file or key that differs, with an example and in how many points it does."""
+    by_key: dict[str, list[str]] = {}
+    for line in found:
+        place, _, change = line.partition(": ")
+        by_key.setdefault(POINT.sub("", place), []).append(change)
+    return [f"  {key}: {len(changes)} x, such as {changes[0]}" for key, changes in by_key.items()]
+
+
 def main() -> int:
     """Write hashes, or print what differs from them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -70,7 +81,10 @@ def main() -> int:
                 continue
             told = differences(before[experiment.stem], found[experiment.stem], experiment.stem)
             different += bool(told)
-            print("\n".join(told[:40]) or f"{experiment.stem}: the same", flush=True)
+            print(
+                "\n".join([f"{experiment.stem}: {'differs' if told else 'the same'}", *kinds(told)]),
+                flush=True,
+            )
     if asked.write:
         asked.write.write_text(json.dumps(found))
     return 1 if different else 0
