@@ -9,6 +9,7 @@ from swarm.config.catalog import LinearEntry
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, RooflineCostConfig, TierConfig
 from swarm.errors import ConfigError
 from swarm.fleet.catalog.read import constants, find_gpu, find_model
+from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost import KV_BYTES, Roofline, Served, kv_capacity_tokens, terms_of
 from swarm.fleet.events import Event
 from swarm.fleet.fleet import Fleet, FleetLimits
@@ -123,7 +124,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
         traffic=traffic,
         losses=losses,
         limits=FleetLimits(
-            max_model_len=config.max_model_len,
+            max_model_len=max_model_len(config),
             pool_tokens=min((hbm.spec.capacity_blocks or math.inf) for row in hbms for hbm in row)
             * config.block_tokens,
             max_waiting=config.max_waiting,

@@ -504,6 +504,7 @@ class Rank:
         self.query_tokens += sequence.target
         self.hit_tokens += admission.used_tokens
         if is_first:
+            sequence.admitted_s = now_s
             sequence.cache = CacheUse(
                 sequence.target,
                 admission.used_tokens,

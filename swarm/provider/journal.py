@@ -1,8 +1,9 @@
 """A served fleet's inputs and outputs on file, and the proof that the one follows from the other.
 
 One JSON list a line: `["fleet", config]` first; `["node", name, parent, start]` before a node is used;
-`["submit", at_s, id, session, node, prompt tokens, output tokens]`; `["cancel", at_s, id]`; and what the
-fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are the fleet's, to the last bit.
+`["submit", at_s, id, session, node, prompt tokens, output tokens]`; `["cancel", at_s, id]`;
+`["clear", at_s]`; and what the fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are
+the fleet's, to the last bit.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class FleetJournal:
     def cancel(self, request_id: int, at_s: float) -> None:
         """Note that a request was given up."""
         self._write(["cancel", at_s, request_id])
+
+    def clear(self, at_s: float) -> None:
+        """Note that the caches were cleared."""
+        self._write(["clear", at_s])
 
     def event(self, event: Event) -> None:
         """Note what the fleet said."""
@@ -110,6 +115,9 @@ def replay(path: Path) -> list[list[Any]]:
             case ["cancel", at_s, request_id]:
                 events += fleet.advance(at_s)
                 fleet.cancel(request_id, at_s)
+            case ["clear", at_s]:
+                events += fleet.advance(at_s)
+                fleet.clear_caches(at_s)
     while (due_s := fleet.next_event_s()) is not None:
         events += fleet.advance(due_s)
     fleet.audit()
