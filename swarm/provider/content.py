@@ -131,6 +131,10 @@ class Writer:
         self.parts.append(part)
         self.size += len(part)
 
+    def keep(self, seconds: float) -> None:
+        """Note that the client asks to have everything up to here kept for so long."""
+        self.breakpoints.append((self.size, seconds))
+
     def extend(self, before: Content) -> None:
         """Append what was said before."""
         self.marks += [(self.size + at, kind) for at, kind in before.marks]

@@ -59,7 +59,10 @@ def read(data: bytes, rules: Rules) -> Ask:
         seed=members.count("seed", -(2**63), 2**63),
         choice=choice,
         format=_format(body, members),
-        breakpoints=tuple(writer.breakpoints),
+        # What no memory of the fleet keeps for an hour is told as what it is: written for less.
+        breakpoints=tuple(
+            (at, ttl_s if ttl_s <= rules.kept_s else TTLS_S["5m"]) for at, ttl_s in writer.breakpoints
+        ),
     )
 
 
@@ -190,7 +193,7 @@ def _breakpoint(members: Members, writer: Writer) -> None:
     ttl_s = TTLS_S[ttl]
     if writer.breakpoints and writer.breakpoints[-1][1] < ttl_s:
         raise invalid("cache_control: a ttl='1h' cache_control block must not come after a ttl='5m' one")
-    writer.breakpoints.append((writer.size, ttl_s))
+    writer.keep(ttl_s)
 
 
 def _choice(body: Body, members: Members, tools: list[Any]) -> Choice:
