@@ -84,7 +84,12 @@ class Desk:
                 break
         exchange.begin()
         self._trie.forget(driver.held_tokens, BRANCHES_A_REQUEST)
-        return lambda: _give_up(driver, numbers)
+
+        def cancel() -> None:
+            exchange.abandon()
+            _give_up(driver, numbers)
+
+        return cancel
 
     def _reply(self, ask: Ask, place: int, number: int) -> Reply:
         """Return the reply of a place: of the same seed and prompt the same, else one of its own."""

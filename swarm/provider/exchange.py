@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from math import isfinite
 from typing import Protocol
@@ -10,6 +11,9 @@ from swarm.fleet.events import Finished, FirstToken, Refused
 from swarm.provider.apis.api import Api, Story, Stream
 from swarm.provider.apis.events import END
 from swarm.provider.refusal import Fault
+
+HEAD_AFTER_S = 0.005
+"""A stream's head is sent so long after its request came, if no token was there to go along."""
 
 
 class Line(Protocol):
@@ -35,7 +39,19 @@ class Line(Protocol):
 class Exchange:
     """Writes an answer as its replies come; nothing is sent before all of them are on their way."""
 
-    __slots__ = ("_api", "_early", "_held", "_is_over", "_line", "_on_end", "_open", "_stream", "story")
+    __slots__ = (
+        "_api",
+        "_early",
+        "_held",
+        "_is_over",
+        "_line",
+        "_on_end",
+        "_open",
+        "_opening",
+        "_stream",
+        "_timer",
+        "story",
+    )
 
     def __init__(self, *, api: Api, story: Story, line: Line, on_end: Callable[[Story], None]) -> None:
         self.story = story
@@ -44,11 +60,14 @@ class Exchange:
         self._on_end = on_end
         self._stream: Stream | None = api.stream(story) if story.ask.streams else None
         self._open = len(story.replies)
+        self._opening = b"" if self._stream is None else self._stream.opening()
         self._early: list[bytes] | None = []
         """What is ready before the answer has begun."""
         self._held = b""
         """A first token whose end follows at the same moment, and goes along."""
         self._is_over = False
+        self._timer: asyncio.TimerHandle | None = None
+        """Sends the head."""
 
     @property
     def is_over(self) -> bool:
@@ -56,21 +75,43 @@ class Exchange:
         return self._is_over
 
     def begin(self) -> None:
-        """All replies are on their way: send the head, long before the first token."""
-        early, self._early = self._early, None
-        if self._is_over or early is None:
+        """All replies are on their way: send what there is of them, and the head soon."""
+        if self._is_over:
             return
-        if self._stream is not None:
-            self._line.write(b"".join([self._line.begin_stream(), self._stream.opening(), *early]))
+        if self._stream is None:
+            self._early = None
+        elif self._early:
+            self._send_head()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(HEAD_AFTER_S, self._send_head)
         if not self._open:
             self._end()
 
+    def abandon(self) -> None:
+        """The client has left: send nothing more."""
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
     def write(self, data: bytes) -> None:
-        """Send events, or keep them until the answer has begun."""
-        if self._early is not None:
-            self._early.append(data)
-        elif data:
+        """Send events, after the head; before the answer has begun they are kept."""
+        if not data:
+            return
+        if self._early is None:
             self._line.write(data)
+        else:
+            self._early.append(data)
+            if self._timer is not None:
+                self._send_head()
+
+    def _send_head(self) -> None:
+        early, self._early = self._early, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._is_over or self._stream is None or early is None:
+            return
+        self._line.write(b"".join([self._line.begin_stream(), self._opening, *early]))
 
     def first(self, place: int, event: FirstToken) -> None:
         """Send the first token of a reply."""
@@ -104,7 +145,7 @@ class Exchange:
         """Send the reason, once."""
         if self._is_over:
             return
-        self._is_over = True
+        self.abandon()
         if event.retry_after_s is None or not isfinite(event.retry_after_s):
             fault = Fault(400, event.reason)
         else:
@@ -115,7 +156,7 @@ class Exchange:
         """Send an error: as the whole answer, or as the last event of a stream that has begun."""
         if self._is_over:
             return
-        self._is_over = True
+        self.abandon()
         if self._stream is None or self._early is not None:
             self._say(Fault(500, reason, code="fleet_broken"))
             return

@@ -198,12 +198,15 @@ class ChatChunks(Chunks):
         told["function"] = {"name": call.name, "arguments": ""}
         return opened + self.chunk(_delta(place, {"tool_calls": [told]}, None))
 
-    def tokens(self, place: int, start: int, end: int) -> bytes:
-        """Return the events of the tokens [start, end)."""
-        reply = self._story.replies[place]
+    def one(self, place: int, reply: Reply, at: int) -> bytes:
+        """Return the event of one token, whatever it is."""
         if reply.call is None:
-            return super().tokens(place, start, end)
-        return b"".join([self._arguments(place, reply.arguments(at, at + 1)) for at in range(start, end)])
+            return super().one(place, reply, at)
+        part = reply.arguments(at, at + 1)
+        if not part:
+            return b""
+        told = {"index": 0, "function": {"arguments": part.decode()}}
+        return self.chunk(_delta(place, {"tool_calls": [told]}, None))
 
     def choice(self, place: int, text: str, reason: str | None) -> Json:
         """Return a choice that tells of text."""
@@ -212,12 +215,6 @@ class ChatChunks(Chunks):
     def chances(self, reply: Reply, start: int, end: int) -> Any:
         """Return the log-probabilities of tokens."""
         return chances(reply, start, end, self._story.ask.logprobs or 0)
-
-    def _arguments(self, place: int, part: bytes) -> bytes:
-        if not part:
-            return b""
-        told = {"index": 0, "function": {"arguments": part.decode()}}
-        return self.chunk(_delta(place, {"tool_calls": [told]}, None))
 
 
 def _delta(place: int, delta: Json, reason: str | None) -> Json:

@@ -104,7 +104,10 @@ class Chunks:
     def __init__(self, story: Story, head: Json) -> None:
         self._story = story
         self._head = head
-        self._templates: dict[int, bytes] = {}
+        self._with_ids = story.ask.with_ids
+        self._templates: list[bytes | None] = [None] * len(story.replies)
+        """By place: how an event of one plain word is made, once one was."""
+        self._plain_tokens = [_plain_tokens(reply, story) for reply in story.replies]
 
     def choice(self, place: int, text: str, reason: str | None) -> Json:
         """Return a choice that tells of text."""
@@ -124,16 +127,10 @@ class Chunks:
 
     def tokens(self, place: int, start: int, end: int) -> bytes:
         """Return the events of the tokens [start, end)."""
+        made = self._templates[place]
+        if made is None or end > self._plain_tokens[place]:
+            return self._slowly(place, start, end)
         reply = self._story.replies[place]
-        if (
-            not reply.is_prose
-            or self._story.ask.logprobs is not None
-            or TOKEN_BYTES * end > reply.shown_bytes
-        ):
-            return b"".join([self._slowly(place, reply, at) for at in range(start, end)])
-        made = self._templates.get(place)
-        if made is None:
-            made = self._templates[place] = self._template(place)
         if end - start == 1:
             return self._token(made, reply, start)
         return b"".join([self._token(made, reply, at) for at in range(start, end)])
@@ -167,32 +164,45 @@ class Chunks:
             message["usage"] = found
         return message
 
-    def _slowly(self, place: int, reply: Reply, at: int) -> bytes:
-        """Return the event of one token that is no plain word."""
+    def _slowly(self, place: int, start: int, end: int) -> bytes:
+        """Return events where no template is made yet, or some hold more, or less, than a plain word."""
+        if end <= self._plain_tokens[place]:
+            self._templates[place] = self._template(place)
+            return self.tokens(place, start, end)
+        reply = self._story.replies[place]
+        return b"".join([self.one(place, reply, at) for at in range(start, end)])
+
+    def one(self, place: int, reply: Reply, at: int) -> bytes:
+        """Return the event of one token, whatever it is."""
         text = reply.piece(at, at + 1)
         if not text:
             return b""
         choice = self.choice(place, text.decode(), None)
         if self._story.ask.logprobs is not None:
             choice["logprobs"] = self.chances(reply, at, at + 1)
-        if self._story.ask.with_ids:
+        if self._with_ids:
             choice["token_ids"] = [int(reply.ids[ID_BYTES * at : ID_BYTES * at + ID_DIGITS])]
         return self.chunk(choice)
 
     def _token(self, made: bytes, reply: Reply, at: int) -> bytes:
         text = reply.text[TOKEN_BYTES * at : TOKEN_BYTES * at + TOKEN_BYTES]
-        if self._story.ask.with_ids:
+        if self._with_ids:
             return made % (text, reply.ids[ID_BYTES * at : ID_BYTES * at + ID_DIGITS])
         return made % text
 
     def _template(self, place: int) -> bytes:
         choice = self.choice(place, TEXT_MARK, None)
         digits = 0
-        if self._story.ask.with_ids:
+        if self._with_ids:
             choice["token_ids"] = [ID_MARK]
             digits = ID_DIGITS
         data = event(self._message(choice, None))
         return template(data, self._story.is_chunked, text_bytes=TOKEN_BYTES, id_digits=digits)
+
+
+def _plain_tokens(reply: Reply, story: Story) -> int:
+    """Return how many of a reply's tokens are told as plain words."""
+    return reply.shown_bytes // TOKEN_BYTES if reply.is_prose and story.ask.logprobs is None else 0
 
 
 def head_of(story: Story, kind: str, prefix: str) -> Json:
