@@ -20,6 +20,7 @@ KINDS_MAX = 16
 """Kinds of marks that there may be."""
 
 _HALF = np.uint64(32)
+_MASK = 2**64 - 1
 
 
 class Fingerprints:
@@ -38,7 +39,7 @@ class Fingerprints:
         words = -(-self._block_bytes // PRINT_BYTES)
         draws = stream(0, "fingerprints", str(block_tokens))
         self._factors: NDArray[np.uint64] = draws.integers(0, 2**64, words, dtype=np.uint64) | np.uint64(1)
-        self._kinds: NDArray[np.uint64] = draws.integers(0, 2**64, KINDS_MAX, dtype=np.uint64) | np.uint64(1)
+        self._kinds = [int(kind) | 1 for kind in draws.integers(0, 2**64, KINDS_MAX, dtype=np.uint64)]
 
     def of(self, content: bytes, marks: Sequence[tuple[int, int]] = ()) -> bytes:
         """Return the fingerprints of the whole blocks in `content`.
@@ -56,12 +57,10 @@ class Fingerprints:
             words = np.frombuffer(content, dtype=np.uint64, count=blocks * self._block_bytes // PRINT_BYTES)
             words = words.reshape(blocks, -1)
         prints: NDArray[np.uint64] = (words ^ (words >> _HALF)) @ self._factors
-        if marks:
-            table = np.array(marks, dtype=np.int64)
-            table = table[table[:, 0] < blocks * self._block_bytes]
-            within = (table[:, 0] % self._block_bytes).astype(np.uint64)
-            added = self._kinds[table[:, 1]] * (within * np.uint64(2) + np.uint64(1))
-            np.add.at(prints, table[:, 0] // self._block_bytes, added)
+        for at, kind in marks:
+            block, within = divmod(at, self._block_bytes)
+            if block < blocks:
+                prints[block] = (int(prints[block]) + self._kinds[kind] * (2 * within + 1)) & _MASK
         return prints.tobytes()
 
 

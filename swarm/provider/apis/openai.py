@@ -88,13 +88,12 @@ def usage(story: Story) -> Json:
 
 def told_apart(story: Story) -> Json:
     """Return what no real server tells: hits by tier and losses by cause, in the order of the run folder."""
+    uses = story.uses
+    if len(uses) == 1:
+        return {"cached_tokens_by_tier": uses[0].by_tier, "lost_tokens_by_cause": uses[0].lost_to}
     return {
-        "cached_tokens_by_tier": [
-            sum(parts) for parts in zip(*(use.by_tier for use in story.uses), strict=True)
-        ],
-        "lost_tokens_by_cause": [
-            sum(parts) for parts in zip(*(use.lost_to for use in story.uses), strict=True)
-        ],
+        "cached_tokens_by_tier": [sum(parts) for parts in zip(*(use.by_tier for use in uses), strict=True)],
+        "lost_tokens_by_cause": [sum(parts) for parts in zip(*(use.lost_to for use in uses), strict=True)],
     }
 
 

@@ -35,6 +35,9 @@ class Speaker:
 
     def __init__(self, config: ServingConfig) -> None:
         self._config = config
+        # What replies are cut from is made before the first of them is due.
+        words("", 1)
+        ids("", 1)
 
     def reply(self, ask: Ask, name: str, room: int, *, is_ids: bool) -> Reply:
         """Return the reply of a name, of at most `room` tokens; raises `Fault`.
