@@ -494,6 +494,9 @@ class Rank:
         del self.waiting[request_id]
         self.open[request_id] = sequence
         sequence.handle = admission.handle
+        if sequence.request.keep_s:
+            admission.handle.keep_blocks = sequence.request.keep_tokens // hierarchy.rules.block_tokens
+            admission.handle.keep_s = sequence.request.keep_s
         sequence.computed = admission.used_tokens
         if comes_with_kv:
             sequence.state = "arriving"

@@ -18,7 +18,7 @@ from swarm.provider.connection import Cancel, Connection
 from swarm.provider.content import Content
 from swarm.provider.context_fit import check_fits
 from swarm.provider.exchange import Answer, Exchange
-from swarm.provider.fingerprints import Fingerprints
+from swarm.provider.fingerprints import TOKEN_BYTES, Fingerprints
 from swarm.provider.fleet_loop import Driver
 from swarm.provider.limits import ServerLimits
 from swarm.provider.past import Kept, Past
@@ -109,6 +109,8 @@ class Desk:
         A later prompt that repeats the reply so finds what decoding made.
         """
         prompt = ask.prompts[place // ask.count]
+        # Of several TTLs, which fall from the front, the fleet keeps the longest.
+        at, keep_s = ask.breakpoints[_longest(ask)] if ask.breakpoints else (0, 0.0)
         marks = [*prompt.marks, *reply.marks(prompt.size)]
         prints = self._prints.of(b"".join((*prompt.parts, reply.content())), marks)
         node = self._trie.place(_kind(prompt, identity, ask.salt), prints)
@@ -119,6 +121,8 @@ class Desk:
             prompt=Prompt(node, prompt.tokens),
             output_tokens=reply.tokens,
             echo=True,
+            keep_tokens=at // TOKEN_BYTES,
+            keep_s=keep_s,
         )
 
     def _keep(self, story: Story) -> None:
@@ -135,6 +139,12 @@ class Desk:
             tuple((at - size, kind) for at, kind in (*prompt.marks[marks:], *reply.marks(prompt.size))),
         )
         self._past.keep(answer_id(story), Kept(kept, whole(story)))
+
+
+def _longest(ask: Ask) -> int:
+    """Return the last of the breakpoints with the longest TTL."""
+    ttls_s = [ttl_s for _, ttl_s in ask.breakpoints]
+    return len(ttls_s) - 1 - ttls_s[::-1].index(max(ttls_s))
 
 
 def _give_up(driver: Driver, numbers: list[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 import time
 import traceback
@@ -55,7 +54,7 @@ class Provider:
         self._past = Past(limits.kept_bytes_max)
         context_tokens = int(min(self._fleet.context_tokens, 2**62))
         self._models = Models(config, context_tokens=context_tokens, created_unix_s=int(time.time()))
-        self._rules = Rules(limits, config.serving.chat_template_tokens, _kept_s(config), self._past)
+        self._rules = Rules(limits, config.serving.chat_template_tokens, self._past)
         self._connections: dict[Connection, None] = {}
         self._driver: Driver | None = None
         self._desk: Desk | None = None
@@ -178,11 +177,6 @@ class Provider:
         for connection in [each for each in self._connections if each.deadline_s < now_s]:
             connection.expire()
         self._watch = asyncio.get_running_loop().call_later(self._watch_s, self._look)
-
-
-def _kept_s(config: FleetConfig) -> float:
-    """Return the longest TTL of a fleet's memories; without one, what is there stays until it is evicted."""
-    return max(math.inf if tier.ttl_s is None else tier.ttl_s for tier in config.tiers)
 
 
 def _style(path: bytes) -> Style:

@@ -23,8 +23,6 @@ class Rules:
     limits: ServerLimits
     template_tokens: int
     """That each message costs beside its content."""
-    kept_s: float
-    """How long the fleet keeps what nobody uses, at most; infinite where a memory has no TTL."""
     past: Past
     """What earlier answers continue, by their ids."""
 

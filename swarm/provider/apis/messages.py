@@ -59,10 +59,7 @@ def read(data: bytes, rules: Rules) -> Ask:
         seed=members.count("seed", -(2**63), 2**63),
         choice=choice,
         format=_format(body, members),
-        # What no memory of the fleet keeps for an hour is told as what it is: written for less.
-        breakpoints=tuple(
-            (at, ttl_s if ttl_s <= rules.kept_s else TTLS_S["5m"]) for at, ttl_s in writer.breakpoints
-        ),
+        breakpoints=tuple(writer.breakpoints),
     )
 
 

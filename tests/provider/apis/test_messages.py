@@ -87,12 +87,6 @@ def test_what_is_written_is_told_by_ttl_and_all_parts_are_the_prompt(desk: Simpl
         assert sum(usage[part] for part in parts) == 130
 
 
-def test_an_hour_that_no_memory_keeps_is_not_told(desk: SimpleNamespace) -> None:
-    body = {"system": [kept("s" * 400, "1h")]}
-    usage = ask(desk, body, tiers=[{"name": "hbm", "ttl_s": 600}])[0].json()["usage"]
-    assert usage["cache_creation"] == {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 0}
-
-
 def test_a_loop_of_calls_finds_what_it_said_before(desk: SimpleNamespace) -> None:
     async def main() -> list[int]:
         async with desk.serving(desk.fleet(block_tokens=1)) as served:
