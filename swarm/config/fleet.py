@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from swarm.config.provider import ProviderConfig
+from swarm.config.serving import ServingConfig
 from swarm.config.strict import Strict
 from swarm.hit_names import TierName
 
@@ -99,7 +100,10 @@ class FleetConfig(Strict):
     kv_link_gib_per_s: float = Field(50.0, gt=0, description="prefill to decode, per instance")
     kv_link_latency_s: float = Field(0.001, ge=0)
     recompute_when_faster: bool = True
-    max_model_len: int = Field(1_048_576, ge=1)
+    max_model_len: int | None = Field(
+        None, ge=1, description="null: the model's of the catalogue, or 1,048,576 where there is none"
+    )
     max_waiting: int = Field(100_000, ge=1, description="requests waiting beyond this are refused")
+    serving: ServingConfig = ServingConfig()
     provider: ProviderConfig | None = Field(None, description="limits on customers, prices; null: neither")
     retry_after_s: float = Field(1.0, ge=0, description="what a request refused for that is told to wait")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
 from swarm.fleet.agenda import Agenda
+from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.memories import Memories, Place, kv_lanes, tier_configs
@@ -121,7 +122,7 @@ def _limits(config: FleetConfig, hbms: Sequence[Tier]) -> FleetLimits:
     """Return what the fleet refuses; a fleet whose ranks only prefill gives no second token."""
     roles = {group.role for group in config.replicas}
     return FleetLimits(
-        max_model_len=config.max_model_len,
+        max_model_len=max_model_len(config),
         pool_tokens=min((hbm.spec.capacity_blocks or math.inf) for hbm in hbms) * config.block_tokens,
         max_waiting=config.max_waiting,
         output_tokens_max=1 if "prefill" in roles and "decode" not in roles else math.inf,

@@ -12,7 +12,10 @@ from swarm.context.tree import Prompt
 
 
 class FleetRequest(NamedTuple):
-    """A request for the fleet. `echo` and the tree place mean what they mean in `workload.effects.Infer`."""
+    """A request for the fleet. `echo` and the tree place mean what they mean in `workload.effects.Infer`.
+
+    Its first `keep_tokens` tokens are to be kept for `keep_s` after their last use, whatever TTLs say.
+    """
 
     request_id: int
     session: str
@@ -20,6 +23,8 @@ class FleetRequest(NamedTuple):
     prompt: Prompt
     output_tokens: int
     echo: bool
+    keep_tokens: int = 0
+    keep_s: float = 0.0
 
 
 class CacheUse(NamedTuple):

@@ -122,6 +122,14 @@ class Fleet:
             return
         rank.cancel(sequence, now_s)
 
+    def clear_caches(self, now_s: float) -> None:
+        """Let every memory go of what no request is using; what is on its way to one still arrives."""
+        self._run_to(now_s, tokens=False, stops_at_event=False)
+        for tier in self._tiers:
+            tier.clear()
+        for rank in self.ranks:
+            rank.hierarchy.uses.changes += 1
+
     def next_event_s(self, tokens: bool = False) -> float | None:
         """Return when to advance next; None when nothing is due."""
         if self._events:
@@ -148,6 +156,15 @@ class Fleet:
             return []
         self._told_s = self._events[0].at_s
         return self._agenda.take_events()
+
+    @property
+    def context_tokens(self) -> float:
+        """The most tokens of one request, prompt and reply together: the model's, or what the pool holds."""
+        return min(self._limits.max_model_len, self._limits.pool_tokens + 1)
+
+    def sequence_of(self, request_id: int) -> Sequence | None:
+        """Return the state of a request under way, or None where it has ended."""
+        return self._sequences.get(request_id)
 
     def held_tokens(self, node: Node) -> int:
         """Return up to where any memory holds the blocks that a node owns; 0 where none does."""

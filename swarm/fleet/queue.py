@@ -92,6 +92,9 @@ class Queue:
         del self.waiting[request_id]
         pool.open[request_id] = sequence
         sequence.handle = admission.handle
+        if sequence.request.keep_s:
+            admission.handle.keep_blocks = sequence.request.keep_tokens // hierarchy.rules.block_tokens
+            admission.handle.keep_s = sequence.request.keep_s
         sequence.computed = admission.used_tokens
         if not comes_with_kv:
             self._load(sequence, admission, is_first, now_s)
@@ -107,6 +110,7 @@ class Queue:
         self.query_tokens += sequence.target
         self.hit_tokens += admission.used_tokens
         if is_first:
+            sequence.admitted_s = now_s
             sequence.cache = CacheUse(
                 sequence.target,
                 admission.used_tokens,

@@ -46,6 +46,7 @@ class Sequence:
     """
 
     __slots__ = (
+        "admitted_s",
         "backlog_tokens",
         "cache",
         "computed",
@@ -93,6 +94,8 @@ class Sequence:
         self.join_step = 0
         self.join_order = 0
         self.peaks_from = 0.0
+        self.admitted_s = 0.0
+        """When its rank first took it from the queue."""
         self.first_s = 0.0
         self.token_s = 0.0
         """When the last token was given, while not decoding."""

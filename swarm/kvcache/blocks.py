@@ -15,12 +15,14 @@ from swarm.context.tree import Node
 class Use:
     """One use of a path that ends in `node`: recency is the sequence number, age counts from `at_s`."""
 
-    __slots__ = ("at_s", "node", "sequence")
+    __slots__ = ("at_s", "is_kept", "node", "sequence")
 
-    def __init__(self, sequence: int, at_s: float, node: Node | None) -> None:
+    def __init__(self, sequence: int, at_s: float, node: Node | None, is_kept: bool = False) -> None:
         self.sequence = sequence
         self.at_s = at_s
         self.node = node
+        self.is_kept = is_kept
+        """It counts from later than it was, so that its blocks outlive a TTL."""
 
     def __repr__(self) -> str:
         return f"Use({self.sequence}, at_s={self.at_s}, node={self.node!r})"
@@ -44,6 +46,11 @@ class Uses:
         """Return a use more recent than every one before it."""
         self.count += 1
         return Use(self.count, now_s, node)
+
+    def keep(self, until_s: float, node: Node) -> Use:
+        """Return a use, more recent than every one before it, that counts from a time to come."""
+        self.count += 1
+        return Use(self.count, until_s, node, True)
 
 
 Span = tuple[Node, int, int]

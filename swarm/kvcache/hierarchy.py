@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from swarm.context.tree import Prompt
 from swarm.hit_names import TIERS
-from swarm.kvcache.blocks import PINNED, Piece, Uses, spans
+from swarm.kvcache.blocks import PINNED, Piece, Use, Uses, spans
 from swarm.kvcache.loss import NO_LOSS, Losses
 from swarm.kvcache.match import Match, hbm_reach, lower_parts
 from swarm.kvcache.pins import Pins
@@ -32,6 +32,7 @@ class Hierarchy:
         "_expires",
         "_handing_on",
         "_inclusive",
+        "_kept_s",
         "_limit_less",
         "_peeked",
         "_places",
@@ -53,6 +54,8 @@ class Hierarchy:
         self.pins = Pins(block_tokens=rules.block_tokens)
         self._expires = any(tier.spec.ttl_s is not None for tier in tiers)
         ttls_s = [tier.ttl_s for tier in tiers]
+        self._kept_s = max(ttls_s)
+        """How long the memory with the longest TTL keeps what nobody uses."""
         self._handing_on = tuple(
             tier for index, tier in enumerate(tiers) if tier.ttl_s < max(ttls_s[index + 1 :], default=0.0)
         )
@@ -227,14 +230,19 @@ class Hierarchy:
             kept = self.pins.remove(node, end)
             if kept < end:
                 hbm.runs.paint(node, kept, end, use, fill=False)
+        longer = self._keep(handle, now_s) if handle.keep_s > self._kept_s else None
         if self.losses is not None:
             self.losses.release(handle.node, handle.visible, now_s)
         hbm.reserved -= handle.reserved
         handle.reserved = 0
         handle.is_open = False
         if self._inclusive:
-            path = spans(handle.node, 0, handle.visible, self.rules.block_tokens)
-            pieces = [(node, low, high, use) for node, low, high in path]
+            size, end = self.rules.block_tokens, handle.visible
+            split = 0 if longer is None else min(handle.keep_blocks, end)
+            pieces = [(node, low, high, use) for node, low, high in spans(handle.node, split, end, size)]
+            if longer is not None:
+                front = spans(handle.node, 0, split, size)
+                pieces[:0] = [(node, low, high, longer) for node, low, high in front]
             for index in self._inclusive:
                 self._offer(index, pieces, transfers)
         return transfers
@@ -274,6 +282,14 @@ class Hierarchy:
     def block(self, transfer: Transfer) -> None:
         """Count a write that its tier lets wait."""
         transfer.tier.counters.blocked_writes += 1
+
+    def _keep(self, handle: Handle, now_s: float) -> Use:
+        """Let what a request asks to have kept for longer than any TTL count from later than now."""
+        use = self.uses.keep(now_s + handle.keep_s - self._kept_s, handle.node)
+        end = min(handle.keep_blocks, handle.visible)
+        for node, low, high in spans(handle.node, 0, end, self.rules.block_tokens):
+            self.tiers[0].runs.repaint(node, low, high, use)
+        return use
 
     def _pin(self, handle: Handle, end: int) -> None:
         """Pin the first `end` blocks of the request's path, all of which are held."""

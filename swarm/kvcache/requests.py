@@ -13,7 +13,18 @@ from swarm.kvcache.tier import Tier
 class Handle:
     """An open request: it pins its first `visible` blocks and reserves room for `reserved` more."""
 
-    __slots__ = ("is_open", "loads", "loads_end", "node", "pins", "reserved", "tokens", "visible")
+    __slots__ = (
+        "is_open",
+        "keep_blocks",
+        "keep_s",
+        "loads",
+        "loads_end",
+        "node",
+        "pins",
+        "reserved",
+        "tokens",
+        "visible",
+    )
 
     def __init__(self, node: Node, tokens: int) -> None:
         self.node = node
@@ -28,6 +39,9 @@ class Handle:
         self.loads_end = 0
         """Blocks that are visible when they have."""
         self.is_open = True
+        self.keep_blocks = 0
+        """So many of its first blocks are to be kept for `keep_s` after their last use."""
+        self.keep_s = 0.0
 
 
 class Transfer:

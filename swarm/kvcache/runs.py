@@ -155,24 +155,43 @@ class Runs:
         self.first = first
         return evicted
 
+    def repaint(self, node: Node, start: int, end: int, use: Use) -> None:
+        """Let `use` be the last use of blocks [start, end) that are held, but not of those in use now."""
+        for low, high, other in self.within(node, start, end):
+            if other is not PINNED:
+                self.paint(node, low, high, use, False)
+
     def oldest_s(self) -> float:
         """Return the time of the least recent use that holds blocks; infinite if there is none."""
         queue, counts, first = self.queue, self.counts, self.first
         while first < len(queue) and queue[first].sequence not in counts:
             first += 1
         self.first = first
-        return queue[first].at_s if first < len(queue) else math.inf
+        oldest_s = math.inf
+        for place in range(first, len(queue)):
+            use = queue[place]
+            if use.sequence in counts:
+                oldest_s = min(oldest_s, use.at_s)
+                if not use.is_kept:
+                    break
+        return oldest_s
 
     def expire(self, now_s: float, ttl_s: float) -> list[Piece]:
         """Stop holding the blocks that have outlived `ttl_s` since their last use, least recent first."""
         expired: list[Piece] = []
         queue, counts, first = self.queue, self.counts, self.first
-        while first < len(queue) and queue[first].at_s + ttl_s < now_s:
-            use = queue[first]
-            count = counts.get(use.sequence, 0)
-            if count:
-                self._cut(use, count, expired)
-            first += 1
+        place = first
+        while place < len(queue):
+            use = queue[place]
+            if use.at_s + ttl_s < now_s:
+                count = counts.get(use.sequence, 0)
+                if count:
+                    self._cut(use, count, expired)
+                if place == first:
+                    first += 1
+            elif not use.is_kept:
+                break
+            place += 1
         self.first = first
         return expired
 

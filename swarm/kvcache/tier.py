@@ -105,6 +105,12 @@ class Tier:
         self.counters.evicted_blocks += held - runs.held
         return evicted
 
+    def clear(self) -> None:
+        """Let go of everything that nobody is using."""
+        held = self.runs.held
+        self.runs.evict(held)
+        self.counters.evicted_blocks += held - self.runs.held
+
     def expect(self, pieces: list[Piece], blocks: int) -> None:
         """Note what has been set on its way here."""
         self.counters.offered_blocks += blocks

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol, cast
 
 import httptools
 
+from swarm.provider.heads import EVENTS, JSON, head, preflight, request_id
+from swarm.provider.inflate import inflated
 from swarm.provider.limits import ServerLimits
 from swarm.provider.refusal import Fault
-
-REASONS = {
-    200: b"OK",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    417: b"Expectation Failed",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    503: b"Service Unavailable",
-}
-JSON = b"application/json"
 
 
 @dataclass(slots=True)
@@ -36,14 +23,25 @@ class Request:
 
     method: bytes = b""
     path: bytes = b""
+    """The target's path, without what a proxy is told before it, and without its query."""
     headers: dict[bytes, bytes] = field(default_factory=dict)
     """By lower-case name; of one that is repeated, the first."""
     parts: list[bytes] = field(default_factory=list)
     keeps_alive: bool = True
+    is_chunked: bool = True
+    """Whether an answer of unknown length may be sent in chunks: HTTP/1.0 has none."""
+    number: bytes = b""
+    """What the answer says that the request is known by."""
 
-    def body(self) -> bytes:
-        """Return the whole body."""
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+    def body(self, bytes_max: int) -> bytes:
+        """Return the whole body without its coding, and let go of what came; raises `Fault`."""
+        body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        self.parts.clear()
+        coding = self.headers.get(b"content-encoding")
+        return body if coding is None else inflated(body, coding.lower(), bytes_max)
+
+
+Cancel = Callable[[], None]
 
 
 class Service(Protocol):
@@ -57,11 +55,11 @@ class Service(Protocol):
     def left(self, connection: Connection) -> None:
         """A connection is closed."""
 
-    def handle(self, connection: Connection, request: Request) -> int | None:
-        """Answer a request, now or later; return the number to cancel it by, if later."""
+    def answered(self, request: Request, status: int) -> None:
+        """An answer has begun."""
 
-    def cancel(self, number: int) -> None:
-        """Nobody waits for a request any longer."""
+    def handle(self, connection: Connection, request: Request) -> Cancel | None:
+        """Answer a request, now or later; return how to give it up, if later."""
 
 
 class Connection(asyncio.Protocol):
@@ -77,8 +75,12 @@ class Connection(asyncio.Protocol):
         self._current: Request | None = None
         """Being answered."""
         self._queue: deque[Request] = deque()
-        self._number: int | None = None
+        self._cancel: Cancel | None = None
+        self._fault: Fault | None = None
+        """What is said of the bytes that cannot be read, once those before them are answered."""
         self._head_bytes = 0
+        self._field_bytes = 0
+        """Of the target and the headers, as far as they were read."""
         self._body_bytes = 0
         self._in_body = False
         self._is_closing = False
@@ -121,9 +123,9 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         self._transport = None
         self._queue.clear()
-        if self._number is not None:
-            self._service.cancel(self._number)
-            self._number = None
+        if self._cancel is not None:
+            self._cancel()
+            self._cancel = None
         self._service.left(self)
 
     def pause_writing(self) -> None:
@@ -135,28 +137,33 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._coming = Request()
+        self._field_bytes = 0
         if self._current is None:
             self.deadline_s = monotonic() + self._limits.head_s
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
         assert self._coming is not None
+        self._count_fields(len(url))
         self._coming.path += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
+        self._count_fields(len(name) + len(value) + 4)
         if self._coming is not None and not self._in_body:
             self._coming.headers.setdefault(name.lower(), value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Look at the headers before there is a body."""
-        request = self._coming
+        request, parser = self._coming, self._parser
         assert request is not None
-        if self._parser.should_upgrade():
+        if parser.should_upgrade():
             raise Fault(400, "upgrades are not served")
-        request.method = self._parser.get_method()
-        request.path = request.path.split(b"?", 1)[0]
-        request.keeps_alive = self._parser.should_keep_alive()
+        request.method = parser.get_method()
+        request.path = _path(request.path)
+        request.keeps_alive = parser.should_keep_alive()
+        request.is_chunked = parser.get_http_version() != "1.0"
+        request.number = request_id(request.headers)
         self._in_body = True
         self._head_bytes = self._body_bytes = 0
         if self._current is None:
@@ -180,43 +187,67 @@ class Connection(asyncio.Protocol):
         request, self._coming = self._coming, None
         assert request is not None
         self._in_body = False
-        self._head_bytes = 0
-        if self._current is None:
+        self._head_bytes = self._field_bytes = 0
+        if self._current is None and not self._queue:
             self._begin(request)
-        elif len(self._queue) < self._limits.pipelined_max:
-            self._queue.append(request)
-        else:
-            raise Fault(429, f"over {self._limits.pipelined_max} requests wait on this connection")
+            return
+        self._queue.append(request)
+        if len(self._queue) == self._limits.pipelined_max and self._transport is not None:
+            # What was read with it waits as well; nothing more is read until it is answered.
+            self._transport.pause_reading()
 
     # What answers call.
 
     @property
-    def connection_header(self) -> bytes:
-        """What the answer's head says of the connection."""
-        request = self._current
-        return b"" if request is None or request.keeps_alive else b"Connection: close\r\n"
+    def is_chunked(self) -> bool:
+        """Whether the answer under way may come in chunks."""
+        return self._current is not None and self._current.is_chunked
+
+    @property
+    def request_number(self) -> bytes:
+        """What the answer under way says that its request is known by."""
+        return b"-" if self._current is None else self._current.number
 
     def write(self, data: bytes) -> None:
         """Send bytes of an answer."""
         if self._transport is not None:
             self._transport.write(data)
 
+    def begin_stream(self) -> bytes:
+        """Return the head of an answer that comes event by event."""
+        request = self._current
+        assert request is not None
+        fields = b"Content-Type: %b\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n" % EVENTS
+        if request.is_chunked:
+            fields += b"Transfer-Encoding: chunked\r\n"
+        else:
+            request.keeps_alive = False
+        return self._head(200, fields)
+
     def answer(self, status: int, body: bytes, headers: bytes = b"", kind: bytes = JSON) -> None:
         """Send a whole answer; the request is done with."""
-        head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n"
-        self.write(head % (status, REASONS[status], kind, len(body), headers, self.connection_header) + body)
+        request = self._current
+        fields = b"" if status == 204 else b"Content-Type: %b\r\nContent-Length: %d\r\n" % (kind, len(body))
+        told = self._head(status, fields + headers)
+        # RFC 9110, 9.3.2: to HEAD everything is said of a body but the body.
+        self.write(told if request is not None and request.method == b"HEAD" else told + body)
         self.done()
+
+    def allow(self) -> None:
+        """Answer a browser that asks what it may send."""
+        assert self._current is not None
+        self.answer(204, b"", preflight(self._current.headers))
 
     def done(self) -> None:
         """The answer's last byte was written."""
-        request, self._current, self._number = self._current, None, None
+        request, self._current, self._cancel = self._current, None, None
         if self._transport is None:
             return
         if request is None or not request.keeps_alive:
             self._close()
             return
         self.deadline_s = monotonic() + self._limits.idle_s
-        if self._queue:
+        if self._queue or self._fault is not None:
             # Not at once: the fleet may be in the middle of telling its events.
             asyncio.get_running_loop().call_soon(self._next)
 
@@ -232,26 +263,49 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
+    def _head(self, status: int, fields: bytes) -> bytes:
+        request = self._current
+        if request is not None:
+            self._service.answered(request, status)
+        if request is None or not request.keeps_alive:
+            fields += b"Connection: close\r\n"
+        elif not request.is_chunked:
+            # A client of HTTP/1.0 that asked for it closes unless it is told.
+            fields += b"Connection: keep-alive\r\n"
+        number = b"-" if request is None else request.number
+        is_shared = request is not None and b"origin" in request.headers
+        return head(status, fields, number=number, is_shared=is_shared)
+
     def _begin(self, request: Request) -> None:
         self._current = request
         self.deadline_s = float("inf")
-        number = self._service.handle(self, request)
+        cancel = self._service.handle(self, request)
         if self._current is request:
-            self._number = number
+            self._cancel = cancel
 
     def _next(self) -> None:
-        if self._current is None and self._queue and self._transport is not None:
+        if self._current is not None or self._transport is None:
+            return
+        if self._queue:
+            if len(self._queue) == self._limits.pipelined_max and self._fault is None:
+                self._transport.resume_reading()
             self._begin(self._queue.popleft())
+        elif self._fault is not None:
+            self._say_last(self._fault)
 
     def _refuse(self, fault: Fault) -> None:
-        """Answer what cannot be read on, and close."""
+        """Answer what cannot be read on, once what came before it is answered, and close."""
         self._is_closing = True
-        if self._current is None and self._transport is not None:
-            body = fault.body()
-            self._transport.write(
-                b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%bConnection: close\r\n\r\n%b"
-                % (fault.status, REASONS[fault.status], JSON, len(body), fault.headers(), body)
-            )
+        self._fault = fault
+        if self._current is None and not self._queue:
+            self._say_last(fault)
+
+    def _say_last(self, fault: Fault) -> None:
+        body = fault.body()
+        number = request_id({} if self._coming is None else self._coming.headers)
+        fields = b"Content-Type: %b\r\nContent-Length: %d\r\n%bConnection: close\r\n"
+        fields %= (JSON, len(body), fault.headers())
+        self.write(head(fault.status, fields, number=number, is_shared=False) + body)
         self._close()
 
     def _close(self) -> None:
@@ -259,5 +313,20 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def _count_fields(self, size: int) -> None:
+        self._field_bytes += size
+        if self._field_bytes > self._limits.header_bytes_max:
+            raise Fault(431, f"over {self._limits.header_bytes_max} bytes of headers")
+
     def _too_large(self) -> Fault:
         return Fault(413, f"a body of over {self._limits.body_bytes_max} bytes")
+
+
+def _path(target: bytes) -> bytes:
+    """Return a target's path: without query, without what stands before it for a proxy (RFC 9112, 3.2.2)."""
+    path = target.split(b"?", 1)[0]
+    if not path.startswith(b"/") and b"://" in path:
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    while b"//" in path:
+        path = path.replace(b"//", b"/")
+    return path.rstrip(b"/") or b"/"

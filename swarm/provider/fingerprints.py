@@ -6,6 +6,8 @@ around either. So a token is 4 bytes of content, and block i is bytes [4iB, 4(i+
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,11 @@ from swarm.streams import stream
 TOKEN_BYTES = 4
 PRINT_BYTES = 8
 
+KINDS_MAX = 16
+"""Kinds of marks that there may be."""
+
 _HALF = np.uint64(32)
+_MASK = 2**64 - 1
 
 
 class Fingerprints:
@@ -25,7 +31,7 @@ class Fingerprints:
     blocks are only compared with others that follow the same prefix.
     """
 
-    __slots__ = ("_block_bytes", "_factors", "_pads")
+    __slots__ = ("_block_bytes", "_factors", "_kinds", "_pads")
 
     def __init__(self, *, block_tokens: int) -> None:
         self._block_bytes = block_tokens * TOKEN_BYTES
@@ -33,9 +39,13 @@ class Fingerprints:
         words = -(-self._block_bytes // PRINT_BYTES)
         draws = stream(0, "fingerprints", str(block_tokens))
         self._factors: NDArray[np.uint64] = draws.integers(0, 2**64, words, dtype=np.uint64) | np.uint64(1)
+        self._kinds = [int(kind) | 1 for kind in draws.integers(0, 2**64, KINDS_MAX, dtype=np.uint64)]
 
-    def of(self, content: bytes) -> bytes:
-        """Return the fingerprints of the whole blocks in `content`."""
+    def of(self, content: bytes, marks: Sequence[tuple[int, int]] = ()) -> bytes:
+        """Return the fingerprints of the whole blocks in `content`.
+
+        A mark, a byte's place and a kind, changes the fingerprint of the block that it lies in.
+        """
         blocks = len(content) // self._block_bytes
         if not blocks:
             return b""
@@ -47,6 +57,10 @@ class Fingerprints:
             words = np.frombuffer(content, dtype=np.uint64, count=blocks * self._block_bytes // PRINT_BYTES)
             words = words.reshape(blocks, -1)
         prints: NDArray[np.uint64] = (words ^ (words >> _HALF)) @ self._factors
+        for at, kind in marks:
+            block, within = divmod(at, self._block_bytes)
+            if block < blocks:
+                prints[block] = (int(prints[block]) + self._kinds[kind] * (2 * within + 1)) & _MASK
         return prints.tobytes()
 
 

@@ -12,9 +12,12 @@ from typing import Protocol
 from swarm.context.tree import Node
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.fleet.fleet import Fleet
+from swarm.fleet.rank import Rank
+from swarm.fleet.sequence import Sequence
 from swarm.provider.alarm import alarm
-from swarm.provider.counters import Meter
 from swarm.provider.journal import FleetJournal
+from swarm.provider.metrics.engine import Engine
+from swarm.provider.metrics.page import Meter
 
 
 class Listener(Protocol):
@@ -41,13 +44,18 @@ class Listener(Protocol):
 class Flight:
     """A request under way."""
 
-    __slots__ = ("at_s", "listener", "request", "token_s")
+    __slots__ = ("at_s", "engine", "first_s", "listener", "request", "sequence", "token_s")
 
-    def __init__(self, request: FleetRequest, listener: Listener, at_s: float) -> None:
+    def __init__(self, request: FleetRequest, listener: Listener, at_s: float, engine: Engine) -> None:
         self.request = request
         self.listener = listener
         self.at_s = at_s
+        self.first_s = at_s
         self.token_s = at_s
+        self.engine = engine
+        """Of the rank that it came in by, once the fleet has taken it."""
+        self.sequence: Sequence | None = None
+        """Its state in the fleet, once that has taken it."""
 
 
 class Driver:
@@ -61,6 +69,7 @@ class Driver:
         self._flights: dict[int, Flight] = {}
         self._claims: dict[Node, list[int]] = {}
         """Where the requests under way on a node will end, in tokens."""
+        self._engines: dict[Rank, Engine] = dict(zip(fleet.ranks, meter.engines, strict=True))
         self._alarm = alarm(self._ring)
         self._alarm_s: float | None = None
         self._numbers_count = 0
@@ -77,13 +86,16 @@ class Driver:
         self._numbers_count += 1
         return self._numbers_count
 
-    def submit(self, request: FleetRequest, listener: Listener) -> None:
-        """Give the fleet a request; its events go to `listener`, a refusal before this returns."""
+    def submit(self, request: FleetRequest, listener: Listener, *, count: int = 1) -> None:
+        """Give the fleet a request; its events go to `listener`, a refusal before this returns.
+
+        `count` is how many replies its client wants to one prompt.
+        """
         if self.failure is not None:
             listener.failed(self.failure)
             return
         now_s = self._now_s()
-        self._flights[request.request_id] = Flight(request, listener, now_s)
+        flight = self._flights[request.request_id] = Flight(request, listener, now_s, self._meter.engines[0])
         node, length = request.prompt
         self._claims.setdefault(node, []).append(length + request.output_tokens)
         with self._breakdown():
@@ -91,6 +103,11 @@ class Driver:
             if self._journal is not None:
                 self._journal.submit(request, now_s)
             self._fleet.submit(request, now_s)
+            sequence = self._fleet.sequence_of(request.request_id)
+            if sequence is not None:
+                flight.sequence = sequence
+                flight.engine = self._engines[self._fleet.ranks[sequence.place]]
+                flight.engine.asked(request.output_tokens, count)
             self._hear(now_s)
             self._set_alarm()
 
@@ -101,12 +118,23 @@ class Driver:
         now_s = self._now_s()
         with self._breakdown():
             self._hear(now_s)
-            if request_id in self._flights:
+            flight = self._flights.get(request_id)
+            if flight is not None:
                 self._land(request_id)
-                self._meter.finished["abort"] += 1
+                flight.engine.finished["abort"] += 1
                 if self._journal is not None:
                     self._journal.cancel(request_id, now_s)
                 self._fleet.cancel(request_id, now_s)
+            self._set_alarm()
+
+    def clear_caches(self) -> None:
+        """Let every memory go of what no request is using."""
+        now_s = self._now_s()
+        with self._breakdown():
+            self._hear(now_s)
+            if self._journal is not None:
+                self._journal.clear(now_s)
+            self._fleet.clear_caches(now_s)
             self._set_alarm()
 
     def held_tokens(self, node: Node) -> int:
@@ -127,40 +155,51 @@ class Driver:
 
     def _hear(self, now_s: float) -> None:
         """Tell everybody what has happened up to now; tokens of one request at once."""
-        flights, gap = self._flights, self._meter.gap
+        flights = self._flights
         more: dict[int, int] = {}
-        for event in self._fleet.advance(now_s, tokens=True):
+        events = self._fleet.advance(now_s, tokens=True)
+        if not events:
+            return
+        for event in events:
             flight = flights.get(event.request_id)
             if flight is None:
                 continue
             if type(event) is Tokens:
                 at_s, request_id, total = event
                 more[request_id] = total
-                gap(at_s - flight.token_s)
+                flight.engine.gap(at_s, at_s - flight.token_s)
                 flight.token_s = at_s
             else:
                 more.pop(event.request_id, None)
                 self._tell(flight, event)
         for request_id, total in more.items():
             flights[request_id].listener.tokens(total)
+        self._meter.late(self._now_s() - events[0].at_s)
 
     def _tell(self, flight: Flight, event: Event) -> None:
         """Pass an event on that is not one more token."""
-        meter, listener = self._meter, flight.listener
+        listener, engine = flight.listener, flight.engine
         if self._journal is not None:
             self._journal.event(event)
         if isinstance(event, FirstToken):
-            flight.token_s = event.at_s
-            meter.first(event.cache, event.at_s - flight.at_s)
+            flight.token_s = flight.first_s = event.at_s
+            engine.first(event.cache, event.at_s, event.at_s - flight.at_s)
             listener.first(event)
             return
         self._land(event.request_id)
         if isinstance(event, Finished):
-            meter.e2e_s.add(event.at_s - flight.at_s)
-            meter.finished[listener.finish_reason] += 1
+            assert flight.sequence is not None
+            engine.ended(
+                tokens=event.output_tokens,
+                came_s=flight.at_s,
+                admitted_s=flight.sequence.admitted_s,
+                first_s=flight.first_s,
+                ended_s=event.at_s,
+            )
+            engine.finished[listener.finish_reason] += 1
             listener.finished(event)
         elif isinstance(event, Refused):
-            meter.finished["error"] += 1
+            self._meter.refused["400" if event.retry_after_s is None else "429"] += 1
             listener.refused(event)
 
     def _land(self, request_id: int) -> None:
@@ -196,5 +235,5 @@ class Driver:
             flights, self._flights = self._flights, {}
             self._claims.clear()
             for flight in flights.values():
-                self._meter.finished["error"] += 1
+                flight.engine.finished["error"] += 1
                 flight.listener.failed(self.failure)

@@ -1,8 +1,10 @@
 """A served fleet's inputs and outputs on file, and the proof that the one follows from the other.
 
 One JSON list a line: `["fleet", config]` first; `["node", name, parent, start]` before a node is used;
-`["submit", at_s, id, session, node, prompt tokens, output tokens]`; `["cancel", at_s, id]`; and what the
-fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are the fleet's, to the last bit.
+`["submit", at_s, id, session, node, prompt tokens, output tokens]`, with tokens and seconds behind it where
+some are to be kept for longer; `["cancel", at_s, id]`;
+`["clear", at_s]`; and what the fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are
+the fleet's, to the last bit.
 """
 
 from __future__ import annotations
@@ -42,13 +44,17 @@ class FleetJournal:
         """Note a request."""
         node, length = request.prompt
         self._note(node)
-        self._write(
-            ["submit", at_s, request.request_id, request.session, node.name, length, request.output_tokens]
-        )
+        keep = [request.keep_tokens, request.keep_s] if request.keep_s else []
+        who = [request.request_id, request.session]
+        self._write(["submit", at_s, *who, node.name, length, request.output_tokens, *keep])
 
     def cancel(self, request_id: int, at_s: float) -> None:
         """Note that a request was given up."""
         self._write(["cancel", at_s, request_id])
+
+    def clear(self, at_s: float) -> None:
+        """Note that the caches were cleared."""
+        self._write(["clear", at_s])
 
     def event(self, event: Event) -> None:
         """Note what the fleet said."""
@@ -103,13 +109,16 @@ def replay(path: Path) -> list[list[Any]]:
         match line:
             case ["node", name, parent, start]:
                 nodes[name] = Node(name, nodes[parent] if parent is not None else None, start)
-            case ["submit", at_s, request_id, session, node, length, output_tokens]:
+            case ["submit", at_s, request_id, session, node, length, output_tokens, *keep]:
                 events += fleet.advance(at_s)
                 prompt = Prompt(nodes[node], length)
-                fleet.submit(FleetRequest(request_id, session, "", prompt, output_tokens, True), at_s)
+                fleet.submit(FleetRequest(request_id, session, "", prompt, output_tokens, True, *keep), at_s)
             case ["cancel", at_s, request_id]:
                 events += fleet.advance(at_s)
                 fleet.cancel(request_id, at_s)
+            case ["clear", at_s]:
+                events += fleet.advance(at_s)
+                fleet.clear_caches(at_s)
     while (due_s := fleet.next_event_s()) is not None:
         events += fleet.advance(due_s)
     fleet.audit()

@@ -13,7 +13,7 @@ class ServerLimits:
     body_bytes_max: int
     connections_max: int
     pipelined_max: int
-    """Requests on one connection that wait for the one before them."""
+    """Requests on one connection that wait for the one before them; at that many, no more are read."""
     head_s: float
     """From a request's first byte to the end of its headers."""
     body_s: float
@@ -23,8 +23,10 @@ class ServerLimits:
     write_buffer_bytes_max: int
     """Unsent response bytes at which a client that does not read is given up."""
     output_tokens_max: int
-    output_tokens_default: int
-    """Reply length where the client names none."""
+    replies_max: int
+    """Prompts of one request, times the replies to each."""
+    kept_bytes_max: int
+    """Content of answers that later requests may continue, the oldest of which go first."""
     remembered_bytes_max: int
     """Fingerprints of content that no memory of the fleet holds any longer, kept to say why it does not."""
 
@@ -39,6 +41,7 @@ LIMITS = ServerLimits(
     idle_s=3_600.0,
     write_buffer_bytes_max=4 * 1024**2,
     output_tokens_max=262_144,
-    output_tokens_default=128,
+    replies_max=128,
+    kept_bytes_max=256 * 1024**2,
     remembered_bytes_max=256 * 1024**2,
 )

@@ -8,7 +8,6 @@ that the JSON that is left to parse is a page. What does not fit these patterns 
 from __future__ import annotations
 
 import re
-from array import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,13 +107,3 @@ def _four_digits(text: bytes) -> bytes | None:
     pairs = (digits * np.uint32(10) + (digits >> np.uint32(8))) & np.uint32(0x00FF00FF)
     ids = (pairs * np.uint32(100) + (pairs >> np.uint32(16))) & np.uint32(0xFFFF)
     return ids.astype(np.uint32, copy=False).tobytes()
-
-
-def ids_of(values: list[Any]) -> bytes:
-    """Return token ids as content.
-
-    Raises:
-        TypeError: One is no whole number.
-        OverflowError: One is out of range.
-    """
-    return array("I", values).tobytes()

@@ -1,11 +1,14 @@
-"""Answers that say no, in OpenAI's error shape."""
+"""Answers that say no, in the error shapes of OpenAI and of Anthropic."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import orjson
+
+Style = Literal["openai", "anthropic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,16 @@ class Fault(Exception):
     code: str | None = None
     retry_after_s: float | None = None
     allow: bytes | None = None
-    """The method that would be served."""
+    """The methods that would be served."""
 
-    def body(self) -> bytes:
+    def body(self, style: Style = "openai", number: bytes = b"") -> bytes:
         """Return the error as JSON."""
+        if style == "anthropic":
+            error = {
+                "type": ANTHROPIC_TYPES.get(self.status, "invalid_request_error"),
+                "message": self.message,
+            }
+            return orjson.dumps({"type": "error", "error": error, "request_id": number.decode() or None})
         return orjson.dumps(
             {
                 "error": {
@@ -53,8 +62,17 @@ TYPES = {
     500: "server_error",
     503: "server_overloaded",
 }
+ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "overloaded_error",
+}
 
 
-def invalid(message: str, param: str | None = None) -> Fault:
+def invalid(message: str, param: str | None = None, code: str | None = None) -> Fault:
     """Return the fault of a request that cannot be understood."""
-    return Fault(400, message, param)
+    return Fault(400, message, param, code)

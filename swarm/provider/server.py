@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable
+import traceback
 from hmac import compare_digest
 from pathlib import Path
 from time import monotonic
 
 from swarm.config.fleet import FleetConfig
-from swarm.context.tree import Prompt
 from swarm.fleet.build import build_fleet
-from swarm.fleet.events import FleetRequest
-from swarm.provider.bodies import Identity
-from swarm.provider.completion_request import READERS, Ask
-from swarm.provider.connection import Connection, Request
-from swarm.provider.counters import Meter
-from swarm.provider.exchange import Answer
-from swarm.provider.fingerprints import Fingerprints, tokens_of
+from swarm.provider.apis.api import Rules
+from swarm.provider.apis.models import Models
+from swarm.provider.apis.table import APIS
+from swarm.provider.connection import Cancel, Connection, Request
+from swarm.provider.desk import Desk
 from swarm.provider.fleet_loop import Driver
-from swarm.provider.generated_text import reply_of
 from swarm.provider.journal import FleetJournal
 from swarm.provider.limits import LIMITS, ServerLimits
-from swarm.provider.model_list import models
-from swarm.provider.refusal import Fault
-from swarm.provider.trie import ContentTrie
+from swarm.provider.metrics.page import Meter
+from swarm.provider.pages import Pages
+from swarm.provider.past import Past
+from swarm.provider.refusal import Fault, Style
 
 WATCH_S_MAX = 1.0
 """How often slow clients are looked for, at least."""
 WATCHES_A_TIMEOUT = 5
-BRANCHES_A_REQUEST = 3
-"""Branches looked at with every request: it adds at most one, so what nobody holds is soon forgotten."""
-SESSION_CHARACTERS_MAX = 256
-METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Provider:
@@ -56,24 +50,18 @@ class Provider:
         self._key = None if key is None else key.encode()
         self._journal = journal
         self._fleet = build_fleet(config)
-        self._prints = Fingerprints(block_tokens=config.block_tokens)
-        self._trie = ContentTrie(
-            block_tokens=config.block_tokens, remembered_bytes_max=limits.remembered_bytes_max
-        )
-        self._meter = Meter()
+        self._meter = Meter(self._fleet, config)
+        self._past = Past(limits.kept_bytes_max)
+        context_tokens = int(min(self._fleet.context_tokens, 2**62))
+        self._models = Models(config, context_tokens=context_tokens, created_unix_s=int(time.time()))
+        self._rules = Rules(limits, config.serving.chat_template_tokens, self._past)
         self._connections: dict[Connection, None] = {}
         self._driver: Driver | None = None
+        self._desk: Desk | None = None
+        self._pages: Pages | None = None
         self._server: asyncio.Server | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._watch_s = min(WATCH_S_MAX, min(limits.head_s, limits.body_s) / WATCHES_A_TIMEOUT)
-        self._started_unix_s = int(time.time())
-        self._pages: dict[bytes, Callable[[Connection], None]] = {
-            b"/health": self._tell_health,
-            b"/metrics": lambda connection: connection.answer(
-                200, self._meter.text(self._fleet, config.name), kind=METRICS_TYPE
-            ),
-            b"/v1/models": lambda connection: connection.answer(200, models(config, self._started_unix_s)),
-        }
 
     @property
     def port(self) -> int:
@@ -97,7 +85,19 @@ class Provider:
             server.close()
             raise
         self._server = server
-        self._driver = Driver(self._fleet, self._meter, journal)
+        driver = self._driver = Driver(self._fleet, self._meter, journal)
+        self._desk = Desk(
+            self._fleet, self._config, driver=driver, models=self._models, limits=self.limits, past=self._past
+        )
+        self._pages = Pages(
+            config=self._config,
+            driver=driver,
+            fleet=self._fleet,
+            meter=self._meter,
+            models=self._models,
+            past=self._past,
+            rules=self._rules,
+        )
         self._look()
 
     async def close(self) -> None:
@@ -128,81 +128,47 @@ class Provider:
         """Count a client out."""
         self._connections.pop(connection, None)
 
-    def handle(self, connection: Connection, request: Request) -> int | None:
-        """Answer a request, now or later; return the number to cancel it by, if later."""
+    def answered(self, request: Request, status: int) -> None:
+        """Count an answer."""
+        self._meter.answered(request.path, request.method, status)
+
+    def handle(self, connection: Connection, request: Request) -> Cancel | None:
+        """Answer a request, now or later; return how to give it up, if later."""
         try:
             return self._route(connection, request)
         except Fault as fault:
-            connection.answer(fault.status, fault.body(), fault.headers())
+            connection.answer(fault.status, fault.body(_style(request.path), request.number), fault.headers())
+        except Exception as error:  # noqa: BLE001 - whatever a request trips over is told, and ends it alone
+            traceback.print_exception(error, file=sys.stderr)
+            told = Fault(500, f"the emulator failed: {type(error).__name__}", code="emulator_failed")
+            connection.answer(500, told.body(_style(request.path), request.number))
+        return None
+
+    def _route(self, connection: Connection, request: Request) -> Cancel | None:
+        assert self._pages is not None and self._desk is not None
+        path, method = request.path, request.method
+        if method == b"OPTIONS":
+            connection.allow()
             return None
-
-    def cancel(self, number: int) -> None:
-        """Nobody waits for a request any longer."""
-        if self._driver is not None:
-            self._driver.cancel(number)
-
-    def _route(self, connection: Connection, request: Request) -> int | None:
-        path = request.path
-        reader, page = READERS.get(path), self._pages.get(path)
-        if reader is None and page is None:
-            raise Fault(404, f"no such path: {path[:100].decode(errors='replace')}")
         if self._key is not None and path.startswith(b"/v1/"):
             self._check_key(request)
-        allowed = b"GET" if reader is None else b"POST"
-        if request.method != allowed:
-            raise Fault(405, f"{allowed.decode()} is expected here", allow=allowed)
-        if page is not None:
-            page(connection)
+        api = APIS.get(path)
+        if api is None:
+            self._pages.answer(connection, request)
             return None
-        assert reader is not None
-        ask = reader(request.body(), self.limits)
-        request.parts.clear()
-        return self._submit(connection, ask, request.headers.get(b"x-session-id"))
-
-    def _submit(self, connection: Connection, ask: Ask, session: bytes | None) -> int:
-        driver = self._driver
-        assert driver is not None
-        number = driver.next_number()
-        reply = reply_of(number, ask.output_tokens, is_ids=ask.is_ids)
-        # The reply continues the prompt, so that a next prompt that repeats it finds what decoding made.
-        prints = self._prints.of(b"".join((*ask.content, reply.content)))
-        node = self._trie.place(b"ids" if ask.is_ids else b"text", prints)
-        identity = Identity(f"{ask.shape}-{number}", int(time.time()), ask.model or self._config.name)
-        prompt = Prompt(node, tokens_of(ask.content_bytes))
-        is_too_long = prompt.length + ask.output_tokens > self._config.max_model_len
-        answer = Answer(
-            number=number,
-            line=connection,
-            ask=ask,
-            reply=reply,
-            identity=identity,
-            refusal_code="context_length_exceeded" if is_too_long else None,
-        )
-        request = FleetRequest(
-            request_id=number,
-            session=_session(session, node.name),
-            agent="",
-            prompt=prompt,
-            output_tokens=ask.output_tokens,
-            echo=True,
-        )
-        driver.submit(request, answer)
-        self._trie.forget(driver.held_tokens, BRANCHES_A_REQUEST)
-        return number
-
-    def _tell_health(self, connection: Connection) -> None:
-        failure = None if self._driver is None else self._driver.failure
-        if failure is None:
-            connection.answer(200, b"{}")
-        else:
-            connection.answer(503, Fault(503, failure, code="fleet_broken").body())
+        if method != b"POST":
+            raise Fault(405, "POST is expected here", allow=b"POST, OPTIONS")
+        headers = request.headers
+        ask = api.read(request.body(self.limits.body_bytes_max), self._rules)
+        return self._desk.submit(connection, api, ask, headers.get(b"x-session-id"))
 
     def _check_key(self, request: Request) -> None:
         given = request.headers.get(b"authorization", b"")
         scheme, _, key = given.partition(b" ")
         assert self._key is not None
-        # The key is compared in any case, so that the time tells nothing.
-        if not compare_digest(key.strip(), self._key) or scheme.lower() != b"bearer":
+        # Anthropic's clients have a header of their own. All is compared, so that the time tells nothing.
+        is_bearer = compare_digest(key.strip(), self._key) and scheme.lower() == b"bearer"
+        if not (compare_digest(request.headers.get(b"x-api-key", b""), self._key) or is_bearer):
             raise Fault(401, "a valid key is expected: Authorization: Bearer KEY", code="invalid_api_key")
 
     def _look(self) -> None:
@@ -213,9 +179,5 @@ class Provider:
         self._watch = asyncio.get_running_loop().call_later(self._watch_s, self._look)
 
 
-def _session(header: bytes | None, root: str) -> str:
-    """Return what a router keeps together: what the client says, else where its content is in the tree.
-
-    Of `session/child` only the session: sub-agents go where their session does, as in a simulation.
-    """
-    return root if header is None else header.partition(b"/")[0][:SESSION_CHARACTERS_MAX].decode("latin-1")
+def _style(path: bytes) -> Style:
+    return "anthropic" if path.startswith(b"/v1/messages") else "openai"

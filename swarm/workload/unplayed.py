@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from swarm.config.experiment import Experiment
 from swarm.config.load import RecordedShape
 from swarm.config.workload import ReplayConfig
+from swarm.fleet.context_length import max_model_len
 from swarm.workload.script import SessionScript
 
 
@@ -43,7 +44,7 @@ def _too_long(experiment: Experiment, scripts: Sequence[SessionScript]) -> list[
     """Tell of requests that the emulated fleet refuses; what a real server takes is not known here."""
     if experiment.target.urls:
         return []
-    most = experiment.fleet.max_model_len
+    most = max_model_len(experiment.fleet)
     lengths = [
         turn.length + turn.output for script in scripts for each in script.agents for turn in each.turns
     ]

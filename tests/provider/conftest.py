@@ -117,11 +117,11 @@ def exchange(port: int, parts: list[bytes], *, ends: bool) -> bytes:
 @pytest.fixture(scope="module")
 def standing() -> Iterator[SimpleNamespace]:
     """A server in a thread of its own, for tests with many examples."""
-    limits = replace(LIMITS, output_tokens_default=4)
+    config = fleet(serving={"output_tokens": {"median": 4, "sigma": 0}})
     ready: Queue[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
 
     async def main() -> None:
-        provider = Provider(fleet(), host="127.0.0.1", port=0, limits=limits)
+        provider = Provider(config, host="127.0.0.1", port=0)
         await provider.start()
         stop = asyncio.Event()
         ready.put((provider.port, asyncio.get_running_loop(), stop))

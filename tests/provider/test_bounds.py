@@ -30,7 +30,8 @@ BODIES = {
     "negative ids": b'{"prompt":[-1]}',
     "huge ids": b'{"prompt":[4294967296]}',
     "fractions": b'{"prompt":[1.5]}',
-    "two prompts": b'{"prompt":["a","b"]}',
+    "more prompts than are answered": b'{"prompt":[' + b'"a",' * 128 + b'"a"]}',
+    "text beside ids": b'{"prompt":["a",[1]]}',
     "no tokens": b'{"prompt":"a","max_tokens":0}',
     "negative tokens": b'{"prompt":"a","max_tokens":-1}',
     "huge tokens": b'{"prompt":"a","max_tokens":1e300}',
@@ -40,7 +41,15 @@ BODIES = {
     "least past most": b'{"prompt":"a","max_tokens":1,"min_tokens":2}',
     "stream as text": b'{"prompt":"a","stream":"yes"}',
     "options as a list": b'{"prompt":"a","stream":true,"stream_options":[1]}',
-    "two replies": b'{"prompt":"a","n":2}',
+    "more replies than are given": b'{"prompt":"a","n":129}',
+    "more to choose from than given": b'{"prompt":"a","n":2,"best_of":3}',
+    "a hot temperature": b'{"prompt":"a","temperature":"hot"}',
+    "a share above 1": b'{"prompt":"a","top_p":1.5}',
+    "chances of too many": b'{"prompt":"a","logprobs":1000}',
+    "a stop word that is a number": b'{"prompt":"a","stop":5}',
+    "options of a stream that is none": b'{"prompt":"a","stream_options":{"include_usage":true}}',
+    "a text to insert before": b'{"prompt":"a","suffix":"b"}',
+    "a pattern to follow": b'{"prompt":"a","guided_regex":"a+"}',
     "model as a number": b'{"prompt":"a","model":5}',
     "deep nesting": b'{"prompt":' + b"[" * 100_000,
     "a long list of letters": b'{"prompt":[' + b"abcd," * 10_000 + b"abcd]}",
@@ -176,7 +185,7 @@ def test_pipelined_requests_are_answered_in_order(desk: SimpleNamespace) -> None
             return await served.raw(first * 3 + desk.request("/v1/completions", GOOD))
 
     answers = desk.run(main).split(b"HTTP/1.1 200 OK")
-    assert [b'"completions-%d"' % number in answers[number] for number in range(1, 5)] == [True] * 4
+    assert [b'"cmpl-%d"' % number in answers[number] for number in range(1, 5)] == [True] * 4
 
 
 def test_a_body_may_come_after_a_100(desk: SimpleNamespace) -> None:

@@ -21,9 +21,10 @@ TIGHT = {
         "kv_bytes_per_token": 1000.0,
         "kv_capacity_tokens": 900,
     },
-    "replicas": [{"count": 2, "max_sequences": 8, "max_batched_tokens": 64}],
+    "replicas": [{"count": 2, "max_sequences": 4, "max_batched_tokens": 64}],
     "tiers": [{"name": "hbm"}, {"name": "dram", "capacity_gib": 1e-3, "read_gib_per_s": 0.01, "ttl_s": 0.5}],
     "router": "prefix_aware",
+    "max_waiting": 1,
 }
 
 
