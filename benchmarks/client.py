@@ -43,8 +43,8 @@ from swarm.live.clock import RunClock
 from swarm.live.interpreter import Interpreter
 from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
-from swarm.live.targets.delta import Reading
 from swarm.live.targets.openai import OpenAITarget
+from swarm.live.targets.reading.delta import Reading
 from swarm.live.targets.turn import Turn, TurnResult
 from swarm.measure.latency import effective_ttft_s
 from swarm.measure.window import Windows

@@ -9,7 +9,7 @@ from swarm.fleet.phase import PEAKS_SLACK, Peaks
 from swarm.fleet.sequence import Sequence
 
 
-class Batch:
+class DecodeBatch:
     """Decoding sequences, by the step at which they finish."""
 
     __slots__ = (

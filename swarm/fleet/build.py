@@ -11,7 +11,7 @@ from swarm.fleet.agenda import Agenda
 from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
-from swarm.fleet.memories import Memories, Place, kv_lanes, tier_configs
+from swarm.fleet.memories import Memories, RankPlace, kv_lanes, tier_configs
 from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
@@ -78,7 +78,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
 
 def _traffic(
     config: FleetConfig,
-    places: Sequence[Place],
+    places: Sequence[RankPlace],
     memories: Memories,
     kv_bytes_per_token: float,
     agenda: Agenda,
@@ -101,7 +101,12 @@ def _traffic(
 
 
 def _rank(
-    config: FleetConfig, place: Place, cost: RankCost, hierarchy: Hierarchy, agenda: Agenda, traffic: Traffic
+    config: FleetConfig,
+    place: RankPlace,
+    cost: RankCost,
+    hierarchy: Hierarchy,
+    agenda: Agenda,
+    traffic: Traffic,
 ) -> Rank:
     group = place.group
     return Rank(
@@ -130,16 +135,16 @@ def _limits(config: FleetConfig, hbms: Sequence[Tier]) -> FleetLimits:
     )
 
 
-def _places(config: FleetConfig) -> list[Place]:
+def _places(config: FleetConfig) -> list[RankPlace]:
     roles = {group.role for group in config.replicas}
     if "decode" in roles and "prefill" not in roles:
         raise ConfigError(f"fleet.replicas: roles {sorted(roles)} asked; decode instances need prefill ones")
-    places: list[Place] = []
+    places: list[RankPlace] = []
     node = 0
     for group in config.replicas:
         for index in range(group.count):
             if index and index % group.per_node == 0:
                 node += 1
-            places.append(Place(len(places), node, group))
+            places.append(RankPlace(len(places), node, group))
         node += 1
     return places

@@ -16,7 +16,7 @@ from swarm.units import GIB
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankPlace:
     """One replica: where it is, and of what group."""
 
     replica: int
@@ -39,7 +39,7 @@ class Memories:
         """Every tier instance below HBM."""
         return list(self._tiers.values())
 
-    def hbm(self, place: Place, kv_capacity_tokens: int) -> Tier:
+    def hbm(self, place: RankPlace, kv_capacity_tokens: int) -> Tier:
         """Return a new HBM for one rank."""
         capacity_gib = self._hbm_config.capacity_gib
         blocks = kv_capacity_tokens // self._rules.block_tokens
@@ -52,7 +52,7 @@ class Memories:
             )
         return Tier(_spec(self._hbm_config, blocks))
 
-    def below(self, place: Place) -> list[Tier]:
+    def below(self, place: RankPlace) -> list[Tier]:
         """Return the tiers below HBM that a replica reaches."""
         tiers: list[Tier] = []
         for config in self._configs:
@@ -64,7 +64,7 @@ class Memories:
             tiers.append(self._tiers[key])
         return tiers
 
-    def reach(self, place: Place) -> Reach:
+    def reach(self, place: RankPlace) -> Reach:
         """Return a replica's lanes to its tiers."""
         reads: list[Lane | None] = [None]
         writes: list[Lane | None] = [None]
@@ -120,7 +120,7 @@ def tier_configs(config: FleetConfig) -> list[TierConfig]:
     return tiers
 
 
-def _instance(config: TierConfig, place: Place) -> int:
+def _instance(config: TierConfig, place: RankPlace) -> int:
     return {"replica": place.replica, "node": place.node, "cluster": 0}[config.scope]
 
 
@@ -141,7 +141,7 @@ def _spec(config: TierConfig, capacity_blocks: int | None) -> TierSpec:
     )
 
 
-def kv_lanes(config: FleetConfig, places: Sequence[Place]) -> dict[tuple[int, int], Lane]:
+def kv_lanes(config: FleetConfig, places: Sequence[RankPlace]) -> dict[tuple[int, int], Lane]:
     """Return the lanes between prefill and decode replicas: out of the one's link, into the other's."""
     rate = config.kv_link_gib_per_s * GIB
     links = {

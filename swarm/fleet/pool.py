@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from swarm.context.tree import Node
 from swarm.errors import AuditError
-from swarm.fleet.batch import Batch
+from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.sequence import Sequence
 from swarm.fleet.surroundings import Surroundings
 from swarm.kvcache.hierarchy import Hierarchy
@@ -23,7 +23,9 @@ AHEAD_PART = 1024
 class Pool:
     """The room that admitted sequences and their batch take of a rank's hierarchy."""
 
-    def __init__(self, *, place: int, hierarchy: Hierarchy, batch: Batch, surroundings: Surroundings) -> None:
+    def __init__(
+        self, *, place: int, hierarchy: Hierarchy, batch: DecodeBatch, surroundings: Surroundings
+    ) -> None:
         self.hierarchy = hierarchy
         self.rules = hierarchy.rules
         self.open: dict[int, Sequence] = {}

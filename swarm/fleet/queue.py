@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from swarm.fleet.batch import Batch
+from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.events import CacheUse
 from swarm.fleet.pool import Pool
 from swarm.fleet.sequence import Sequence
@@ -16,7 +16,7 @@ class Queue:
     """The sequences before a rank's pool."""
 
     def __init__(
-        self, *, place: int, pool: Pool, batch: Batch, surroundings: Surroundings, max_sequences: int
+        self, *, place: int, pool: Pool, batch: DecodeBatch, surroundings: Surroundings, max_sequences: int
     ) -> None:
         self.entering = 0
         """Requests on their way to the queue."""

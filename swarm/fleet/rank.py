@@ -7,7 +7,7 @@ from collections import OrderedDict
 from swarm.context.tree import Prompt
 from swarm.errors import AuditError
 from swarm.fleet.agenda import Agenda
-from swarm.fleet.batch import Batch
+from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.cost.base import Cost, Entry
 from swarm.fleet.departures import Departures
 from swarm.fleet.events import Event
@@ -42,7 +42,7 @@ class Rank:
         self.replica = replica
         self.cost = cost
         self.hierarchy = hierarchy
-        self.batch = Batch(hierarchy.rules.block_tokens)
+        self.batch = DecodeBatch(hierarchy.rules.block_tokens)
         self.pool = Pool(place=self.place, hierarchy=hierarchy, batch=self.batch, surroundings=surroundings)
         self.queue = Queue(
             place=self.place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from swarm.fleet.agenda import Agenda
-from swarm.fleet.batch import Batch
+from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.cost.base import Chunk, Cost
 from swarm.fleet.events import Event, Tokens
 from swarm.fleet.phase import DecodePhase
@@ -15,7 +15,7 @@ from swarm.fleet.sequence import Sequence
 class Step:
     """A step gives each member of the batch a token and computes its chunks; its end stands in the agenda."""
 
-    def __init__(self, *, place: int, agenda: Agenda, cost: Cost, batch: Batch) -> None:
+    def __init__(self, *, place: int, agenda: Agenda, cost: Cost, batch: DecodeBatch) -> None:
         self.is_running = False
         self.phase: DecodePhase | None = None
         self.chunks: list[tuple[Sequence, Chunk]] = []

@@ -12,7 +12,7 @@ import math
 from collections import deque
 
 from swarm.fleet.agenda import Agenda
-from swarm.fleet.batch import Batch
+from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.cost.base import Chunk
 from swarm.fleet.departures import Departures
 from swarm.fleet.pool import Pool
@@ -31,7 +31,7 @@ class Stepper:
         agenda: Agenda,
         queue: Queue,
         pool: Pool,
-        batch: Batch,
+        batch: DecodeBatch,
         step: Step,
         departures: Departures,
         max_batched_tokens: int,

@@ -49,20 +49,20 @@ class Service(Protocol):
 
     limits: ServerLimits
 
-    def joined(self, connection: Connection) -> bool:
+    def joined(self, connection: ClientConnection) -> bool:
         """A client connected; False if there are too many."""
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: ClientConnection) -> None:
         """A connection is closed."""
 
     def answered(self, request: Request, status: int) -> None:
         """An answer has begun."""
 
-    def handle(self, connection: Connection, request: Request) -> Cancel | None:
+    def handle(self, connection: ClientConnection, request: Request) -> Cancel | None:
         """Answer a request, now or later; return how to give it up, if later."""
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """Parses, bounds and answers; what an answer says is the service's."""
 
     def __init__(self, service: Service) -> None:

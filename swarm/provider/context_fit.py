@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from swarm.provider.ask import Ask
+from swarm.provider.api_request import ApiRequest
 from swarm.provider.refusal import Fault, Style, invalid
 
 CODE = "context_length_exceeded"
 
 
-def check_fits(ask: Ask, tokens: int, most: int, style: Style) -> None:
+def check_fits(ask: ApiRequest, tokens: int, most: int, style: Style) -> None:
     """Refuse a prompt of so many tokens that leaves no room for its reply; raises `Fault`."""
     length = ask.length
     wanted = max(1, length.least, length.asked or 0)
@@ -27,7 +27,7 @@ def _anthropic(tokens: int, wanted: int, most: int) -> Fault:
     )
 
 
-def _openai(ask: Ask, tokens: int, wanted: int, most: int) -> Fault:
+def _openai(ask: ApiRequest, tokens: int, wanted: int, most: int) -> Fault:
     limit = f"This model's maximum context length is {most} tokens."
     if tokens + 1 > most:
         return invalid(

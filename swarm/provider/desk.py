@@ -10,18 +10,18 @@ from swarm.config.fleet import FleetConfig
 from swarm.context.tree import Prompt
 from swarm.fleet.events import FleetRequest
 from swarm.fleet.fleet import Fleet
+from swarm.provider.api_request import ApiRequest
 from swarm.provider.apis.api import Api, Story
 from swarm.provider.apis.models import Models
 from swarm.provider.apis.response_events import answer_id, whole
-from swarm.provider.ask import Ask
-from swarm.provider.connection import Cancel, Connection
+from swarm.provider.connection import Cancel, ClientConnection
 from swarm.provider.content import Content
 from swarm.provider.context_fit import check_fits
-from swarm.provider.exchange import Answer, Exchange
+from swarm.provider.exchange import Exchange, FleetReply
 from swarm.provider.fingerprints import TOKEN_BYTES, Fingerprints
-from swarm.provider.fleet_loop import Driver
+from swarm.provider.fleet_loop import FleetLoop
+from swarm.provider.kept_answers import Kept, KeptAnswers
 from swarm.provider.limits import ServerLimits
-from swarm.provider.past import Kept, Past
 from swarm.provider.refusal import invalid
 from swarm.provider.replies.reply import Reply
 from swarm.provider.replies.speaker import Speaker
@@ -41,10 +41,10 @@ class Desk:
         fleet: Fleet,
         config: FleetConfig,
         *,
-        driver: Driver,
+        driver: FleetLoop,
         models: Models,
         limits: ServerLimits,
-        past: Past,
+        past: KeptAnswers,
     ) -> None:
         self._driver = driver
         self._models = models
@@ -57,7 +57,9 @@ class Desk:
             block_tokens=config.block_tokens, remembered_bytes_max=limits.remembered_bytes_max
         )
 
-    def submit(self, connection: Connection, api: Api, ask: Ask, session: bytes | None) -> Cancel:
+    def submit(
+        self, connection: ClientConnection, api: Api, ask: ApiRequest, session: bytes | None
+    ) -> Cancel:
         """Send a request to the fleet, its answer to a connection; raises `Fault`."""
         identity = self._models.identity(ask.model)
         asked, most = ask.length.asked, self._limits.output_tokens_max
@@ -79,7 +81,7 @@ class Desk:
         exchange = Exchange(api=api, story=story, line=connection, on_end=self._keep)
         for place, number in enumerate(numbers):
             request = self._request(ask, identity, place, number, replies[place], session)
-            driver.submit(request, Answer(exchange, place), count=ask.count)
+            driver.submit(request, FleetReply(exchange, place), count=ask.count)
             if exchange.is_over:
                 # One that is refused takes the others with it.
                 _give_up(driver, numbers[:place])
@@ -93,7 +95,7 @@ class Desk:
 
         return cancel
 
-    def _reply(self, ask: Ask, place: int, number: int) -> Reply:
+    def _reply(self, ask: ApiRequest, place: int, number: int) -> Reply:
         """Return the reply of a place: of the same seed and prompt the same, else one of its own."""
         prompt = ask.prompts[place // ask.count]
         name = f"reply {number}"
@@ -104,7 +106,7 @@ class Desk:
         return self._speaker.reply(ask, name, room, is_ids=prompt.is_ids)
 
     def _request(
-        self, ask: Ask, identity: str, place: int, number: int, reply: Reply, session: bytes | None
+        self, ask: ApiRequest, identity: str, place: int, number: int, reply: Reply, session: bytes | None
     ) -> FleetRequest:
         """Return a request with its place in the tree, where its reply continues it.
 
@@ -143,13 +145,13 @@ class Desk:
         self._past.keep(answer_id(story), Kept(kept, whole(story)))
 
 
-def _longest(ask: Ask) -> int:
+def _longest(ask: ApiRequest) -> int:
     """Return the last of the breakpoints with the longest TTL."""
     ttls_s = [ttl_s for _, ttl_s in ask.breakpoints]
     return len(ttls_s) - 1 - ttls_s[::-1].index(max(ttls_s))
 
 
-def _give_up(driver: Driver, numbers: list[int]) -> None:
+def _give_up(driver: FleetLoop, numbers: list[int]) -> None:
     for number in numbers:
         driver.cancel(number)
 

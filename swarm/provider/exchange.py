@@ -178,7 +178,7 @@ class Exchange:
             self._line.done()
 
 
-class Answer:
+class FleetReply:
     """One reply of an exchange, as the fleet tells of it."""
 
     __slots__ = ("_exchange", "_place", "_told", "finish_reason")

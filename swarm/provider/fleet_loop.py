@@ -58,7 +58,7 @@ class Flight:
         """Its state in the fleet, once that has taken it."""
 
 
-class Driver:
+class FleetLoop:
     """Calls a fleet at the times that it asks for. Time 0 is the driver's birth."""
 
     def __init__(self, fleet: Fleet, meter: Meter, journal: FleetJournal | None) -> None:

@@ -14,15 +14,15 @@ from swarm.provider.apis.api import Rules
 from swarm.provider.apis.messages import read_count
 from swarm.provider.apis.models import Models
 from swarm.provider.apis.tokenizer import detokenize, tokenize
-from swarm.provider.connection import Connection, Request
-from swarm.provider.fleet_loop import Driver
+from swarm.provider.connection import ClientConnection, Request
+from swarm.provider.fleet_loop import FleetLoop
+from swarm.provider.kept_answers import KeptAnswers
 from swarm.provider.metrics.page import Meter
-from swarm.provider.past import Past
 from swarm.provider.refusal import Fault
 
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 MODEL, RESPONSE = b"/v1/models/", b"/v1/responses/"
-Page = Callable[[Connection, Request], None]
+Page = Callable[[ClientConnection, Request], None]
 
 
 class Pages:
@@ -32,11 +32,11 @@ class Pages:
         self,
         *,
         config: FleetConfig,
-        driver: Driver,
+        driver: FleetLoop,
         fleet: Fleet,
         meter: Meter,
         models: Models,
-        past: Past,
+        past: KeptAnswers,
         rules: Rules,
     ) -> None:
         self._config = config
@@ -68,7 +68,7 @@ class Pages:
             },
         }
 
-    def answer(self, connection: Connection, request: Request) -> None:
+    def answer(self, connection: ClientConnection, request: Request) -> None:
         """Answer a request; raises `Fault`."""
         methods = self._pages.get(request.path) or self._named(request.path)
         if methods is None:
@@ -96,7 +96,7 @@ class Pages:
     def _body(self, request: Request) -> bytes:
         return request.body(self._rules.limits.body_bytes_max)
 
-    def _health(self, connection: Connection, request: Request) -> None:
+    def _health(self, connection: ClientConnection, request: Request) -> None:
         failure = self._driver.failure
         if failure is not None:
             connection.answer(503, Fault(503, failure, code="fleet_broken").body())
@@ -111,12 +111,12 @@ class Pages:
         )
         connection.answer(200, orjson.dumps({"warning": warning, "lateness_s_p99": late_s}))
 
-    def _reset(self, connection: Connection, request: Request) -> None:
+    def _reset(self, connection: ClientConnection, request: Request) -> None:
         """Let every memory go of what no request is using."""
         self._driver.clear_caches()
         connection.answer(200, b"")
 
-    def _forget(self, connection: Connection, name: str) -> None:
+    def _forget(self, connection: ClientConnection, name: str) -> None:
         self._past.forget(name)
         connection.answer(200, orjson.dumps({"id": name, "object": "response", "deleted": True}))
 

@@ -15,14 +15,14 @@ from swarm.fleet.build import build_fleet
 from swarm.provider.apis.api import Rules
 from swarm.provider.apis.models import Models
 from swarm.provider.apis.table import APIS
-from swarm.provider.connection import Cancel, Connection, Request
+from swarm.provider.connection import Cancel, ClientConnection, Request
 from swarm.provider.desk import Desk
-from swarm.provider.fleet_loop import Driver
+from swarm.provider.fleet_loop import FleetLoop
 from swarm.provider.journal import FleetJournal
+from swarm.provider.kept_answers import KeptAnswers
 from swarm.provider.limits import LIMITS, ServerLimits
 from swarm.provider.metrics.page import Meter
 from swarm.provider.pages import Pages
-from swarm.provider.past import Past
 from swarm.provider.refusal import Fault, Style
 
 WATCH_S_MAX = 1.0
@@ -51,12 +51,12 @@ class Provider:
         self._journal = journal
         self._fleet = build_fleet(config)
         self._meter = Meter(self._fleet, config)
-        self._past = Past(limits.kept_bytes_max)
+        self._past = KeptAnswers(limits.kept_bytes_max)
         context_tokens = int(min(self._fleet.context_tokens, 2**62))
         self._models = Models(config, context_tokens=context_tokens, created_unix_s=int(time.time()))
         self._rules = Rules(limits, config.serving.chat_template_tokens, self._past)
-        self._connections: dict[Connection, None] = {}
-        self._driver: Driver | None = None
+        self._connections: dict[ClientConnection, None] = {}
+        self._driver: FleetLoop | None = None
         self._desk: Desk | None = None
         self._pages: Pages | None = None
         self._server: asyncio.Server | None = None
@@ -78,14 +78,16 @@ class Provider:
             RunError: The journal cannot be written.
         """
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), self._host, self._port, backlog=4096)
+        server = await loop.create_server(
+            lambda: ClientConnection(self), self._host, self._port, backlog=4096
+        )
         try:
             journal = None if self._journal is None else FleetJournal(self._journal, self._config)
         except BaseException:
             server.close()
             raise
         self._server = server
-        driver = self._driver = Driver(self._fleet, self._meter, journal)
+        driver = self._driver = FleetLoop(self._fleet, self._meter, journal)
         self._desk = Desk(
             self._fleet, self._config, driver=driver, models=self._models, limits=self.limits, past=self._past
         )
@@ -117,14 +119,14 @@ class Provider:
 
     # What connections call.
 
-    def joined(self, connection: Connection) -> bool:
+    def joined(self, connection: ClientConnection) -> bool:
         """Count a client in, if there is room."""
         if len(self._connections) >= self.limits.connections_max:
             return False
         self._connections[connection] = None
         return True
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: ClientConnection) -> None:
         """Count a client out."""
         self._connections.pop(connection, None)
 
@@ -132,7 +134,7 @@ class Provider:
         """Count an answer."""
         self._meter.answered(request.path, request.method, status)
 
-    def handle(self, connection: Connection, request: Request) -> Cancel | None:
+    def handle(self, connection: ClientConnection, request: Request) -> Cancel | None:
         """Answer a request, now or later; return how to give it up, if later."""
         try:
             return self._route(connection, request)
@@ -144,7 +146,7 @@ class Provider:
             connection.answer(500, told.body(_style(request.path), request.number))
         return None
 
-    def _route(self, connection: Connection, request: Request) -> Cancel | None:
+    def _route(self, connection: ClientConnection, request: Request) -> Cancel | None:
         assert self._pages is not None and self._desk is not None
         path, method = request.path, request.method
         if method == b"OPTIONS":

@@ -106,7 +106,7 @@ def test_more_failures_are_worse_and_the_rest_is_told_as_such(tmp_path: Path) ->
         ({}, None),
         ({"seed": 2}, None),
         ({"load": {"agents": 3}}, "different things: load.agents (2, 3)"),
-        ({"fleet": {"max_model_len": 9}}, "fleet.max_model_len (1048576, 9)"),
+        ({"fleet": {"max_model_len": 9}}, "fleet.max_model_len (none, 9)"),
         ({"target": {"urls": ["http://a:1"]}}, "target.urls ([], ['http://a:1'])"),
         ({"workload": {"kind": "prompt_set"}}, "workload (synthetic, prompt_set)"),
     ],

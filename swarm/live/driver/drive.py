@@ -16,7 +16,7 @@ from swarm.live.driver.launcher import Launcher
 from swarm.live.driver.load_time import LoadTime
 from swarm.live.driver.placement import host_count
 from swarm.live.driver.plans import HostPlans
-from swarm.live.driver.progress import Progress
+from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
 from swarm.live.driver.swarm import Swarm
 from swarm.live.driver.target import with_target
@@ -35,7 +35,7 @@ def drive(
     *,
     begin: Callable[[], None],
     interrupts: Interrupts,
-    progress: Progress,
+    progress: RunProgress,
     recovered: Recovered | None,
     run_id: str | None = None,
 ) -> RunEnd:
@@ -69,7 +69,7 @@ def driver_of(
     *,
     clock: Clock,
     counters: Callable[[], ServerCounters | None],
-    progress: Progress,
+    progress: RunProgress,
     recovered: Recovered | None,
     run_id: str | None = None,
 ) -> Driver:

@@ -14,7 +14,7 @@ from swarm.live.driver.coordinator_contact import CoordinatorContact
 from swarm.live.driver.late_hosts import LateHosts
 from swarm.live.driver.launcher import Failed, Lost, Outcome
 from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
-from swarm.live.driver.progress import Progress
+from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
 from swarm.live.driver.swarm import Swarm
 from swarm.live.searching import Searching
@@ -52,7 +52,7 @@ class Driver:
         coordinator: CoordinatorContact,
         counters: Callable[[], ServerCounters | None],
         load: LoadTime,
-        progress: Progress,
+        progress: RunProgress,
         recovered: Recovered | None,
         searching: Searching | None,
         swarm: Swarm,

@@ -5,7 +5,7 @@ from typing import Protocol
 from swarm.live.coordinator import Snapshot
 
 
-class Progress(Protocol):
+class RunProgress(Protocol):
     """A terminal, metrics, or a test."""
 
     def show(self, snapshot: Snapshot) -> None:

@@ -12,7 +12,7 @@ from swarm.live.driver.coordinator_contact import CoordinatorContact
 from swarm.live.driver.launcher import Launcher
 from swarm.live.driver.plans import HostPlans
 from swarm.live.driver.processes import HostProcesses
-from swarm.live.driver.progress import Progress
+from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.roster import Roster
 from swarm.records.batch import Batch
 from swarm.records.journal import read_batches
@@ -30,7 +30,7 @@ class Swarm:
         coordinator: CoordinatorContact,
         epoch: int,
         journals: Path,
-        progress: Progress,
+        progress: RunProgress,
     ) -> None:
         """`epoch` is the first one of this run's hosts."""
         config = plans.experiment.hosts

@@ -10,7 +10,7 @@ from swarm.live.driver.launcher import Launcher
 from swarm.live.driver.placement import fleet_shares
 from swarm.live.targets.body import BYTES_PER_TOKEN
 from swarm.live.targets.control import resolve
-from swarm.live.targets.fidelity import measured
+from swarm.live.targets.token_length import measured
 
 
 def with_target(experiment: Experiment, launcher: Launcher) -> Experiment:

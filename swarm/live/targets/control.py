@@ -14,7 +14,7 @@ from swarm.errors import RunError
 from swarm.live.targets.counters import read_counters, read_occupancy
 from swarm.live.targets.openai import api_key, key_header
 from swarm.live.targets.redact import redactor
-from swarm.live.targets.tls import client_context
+from swarm.live.targets.transport.tls import client_context
 from swarm.measure.totals import ServerCounters
 
 TIMEOUT_S = 10.0

@@ -13,20 +13,20 @@ from swarm.config.base_url import base_url
 from swarm.config.target import FailureClass, TargetConfig
 from swarm.errors import ConfigError
 from swarm.live.clock import sleep_until
-from swarm.live.targets.answer import Answer, header
 from swarm.live.targets.body import BodyWriter, body_writer
-from swarm.live.targets.connection import Connection
 from swarm.live.targets.endpoints import ROUTINGS, UNHEALTHY, Endpoints
 from swarm.live.targets.failure import Failure
-from swarm.live.targets.pool import ConnectError, Origin, Pool
-from swarm.live.targets.readiness import readiness
+from swarm.live.targets.reading.answer import Answer, header
+from swarm.live.targets.reading.plain_shape import Learned
+from swarm.live.targets.reading.usage import hold_against
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.retry import retry_after_s
-from swarm.live.targets.shape import Learned
-from swarm.live.targets.tls import client_context
+from swarm.live.targets.transport.connection import Connection
+from swarm.live.targets.transport.pool import ConnectError, ConnectionPool, Origin
+from swarm.live.targets.transport.readiness import readiness
+from swarm.live.targets.transport.timeouts import Watch
+from swarm.live.targets.transport.tls import client_context
 from swarm.live.targets.turn import Turn, TurnCut, TurnResult
-from swarm.live.targets.usage import hold_against
-from swarm.live.targets.watch import Watch
 from swarm.load.retry import retry_chance, wait_s
 
 
@@ -35,7 +35,7 @@ class _Endpoint:
     """One base URL. Its head holds the key, so it is never shown."""
 
     url: str
-    pool: Pool
+    pool: ConnectionPool
     head: bytes
     learned: Learned
 
@@ -189,7 +189,7 @@ class OpenAITarget:
             *(b"%b: %b" % (name.encode(), header_value(value)) for name, value in config.headers.items()),
             *(b"%b: %b" % (name.encode(), value.encode()) for name, value in key_header(config).items()),
         ]
-        pool = Pool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
+        pool = ConnectionPool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
         return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n", Learned())
 
     def _asked_s(self, answer: Answer) -> float | None:

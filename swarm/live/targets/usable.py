@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarm.config.target import TargetConfig
 from swarm.live.targets.body import body_writer
 from swarm.live.targets.openai import api_key
-from swarm.live.targets.tls import client_context
+from swarm.live.targets.transport.tls import client_context
 
 
 def check_target(config: TargetConfig) -> None:

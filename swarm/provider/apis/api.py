@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from swarm.fleet.events import CacheUse
-from swarm.provider.ask import Ask
+from swarm.provider.api_request import ApiRequest
 from swarm.provider.content import Content
 from swarm.provider.limits import ServerLimits
 from swarm.provider.refusal import Style
@@ -38,7 +38,7 @@ class Past(Protocol):
 class Story:
     """Everything that an answer is written from; replies of one prompt are neighbours."""
 
-    ask: Ask
+    ask: ApiRequest
     replies: list[Reply]
     number: int
     """Of the request, by which its answer is called."""
@@ -88,7 +88,7 @@ class Stream(Protocol):
 class Api:
     """One path that makes replies."""
 
-    read: Callable[[bytes, Rules], Ask]
+    read: Callable[[bytes, Rules], ApiRequest]
     """Raises `Fault`."""
     stream: Callable[[Story], Stream]
     whole: Callable[[Story], bytes]

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
+from swarm.provider.api_request import ApiRequest, Choice, Format, Members, Tool, length_of, model_name
 from swarm.provider.apis.api import Api, Rules, Story
 from swarm.provider.apis.openai import Chunks, format_of, guided, head_of, settings_of, usage
-from swarm.provider.ask import Ask, Choice, Format, Members, Tool, length_of, model_name
 from swarm.provider.content import Body, Json, Writer
 from swarm.provider.refusal import invalid
 from swarm.provider.replies.chances import MOST, logprob, others, pieces
@@ -26,7 +26,7 @@ PARTS = ("text", "image_url", "input_audio", "audio_url", "video_url", "file", "
 LENGTHS = ("max_completion_tokens", "max_tokens")
 
 
-def read(data: bytes, rules: Rules) -> Ask:
+def read(data: bytes, rules: Rules) -> ApiRequest:
     """Return what a body asks for; raises `Fault`."""
     body = Body(data)
     members = Members(body.members)
@@ -39,7 +39,7 @@ def read(data: bytes, rules: Rules) -> Ask:
     if members.flag("continue_final_message") and not members.flag("add_generation_prompt"):
         writer.continues = writer.last == "assistant"
     form = _format(body, members)
-    return Ask(
+    return ApiRequest(
         prompts=(writer.content(),),
         length=length_of(members, LENGTHS, is_exact=True),
         model=model_name(members),

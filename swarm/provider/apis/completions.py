@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
+from swarm.provider.api_request import ApiRequest, Members, length_of, model_name
 from swarm.provider.apis.api import Api, Rules, Story
 from swarm.provider.apis.openai import Chunks, guided, head_of, settings_of, usage
-from swarm.provider.ask import Ask, Members, length_of, model_name
 from swarm.provider.content import Body, Content, Json, ids_content
 from swarm.provider.refusal import invalid
 from swarm.provider.replies.chances import MOST, logprob, others, pieces
@@ -16,7 +16,7 @@ from swarm.provider.replies.reply import Reply
 from swarm.provider.tokens import text_of_ids
 
 
-def read(data: bytes, rules: Rules) -> Ask:
+def read(data: bytes, rules: Rules) -> ApiRequest:
     """Return what a body asks for; raises `Fault`."""
     body = Body(data)
     members = Members(body.members)
@@ -27,7 +27,7 @@ def read(data: bytes, rules: Rules) -> Ask:
     suffix = members.text("suffix")
     if suffix:
         raise invalid("suffix: the emulated model does not insert", "suffix")
-    return Ask(
+    return ApiRequest(
         prompts=prompts,
         prompt_member="prompt",
         length=length_of(members, ("max_tokens",), is_exact=True),

@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
+from swarm.provider.api_request import ApiRequest, Choice, Format, Members, Tool, length_of, model_name
 from swarm.provider.apis.api import Api, Rules, Story
 from swarm.provider.apis.chat import named_choice
 from swarm.provider.apis.events import END, TEXT_MARK, event, framed, template
 from swarm.provider.apis.openai import format_of, told_apart
-from swarm.provider.ask import Ask, Choice, Format, Members, Tool, length_of, model_name
 from swarm.provider.content import Body, Json, Writer
 from swarm.provider.fingerprints import TOKEN_BYTES, tokens_of
 from swarm.provider.refusal import invalid
@@ -40,7 +40,7 @@ TTLS_S = {"5m": 300.0, "1h": 3600.0}
 BREAKPOINTS_MAX = 4
 
 
-def read(data: bytes, rules: Rules) -> Ask:
+def read(data: bytes, rules: Rules) -> ApiRequest:
     """Return what a body asks for; raises `Fault`."""
     body = Body(data)
     members = Members(body.members)
@@ -49,7 +49,7 @@ def read(data: bytes, rules: Rules) -> Ask:
     writer, choice = _prompt(body, members, rules)
     _check(members)
     # A bound is no wish: the model ends where it would, unless the client wants every token of it.
-    return Ask(
+    return ApiRequest(
         prompts=(writer.content(),),
         length=length_of(members, ("max_tokens",), is_exact=False),
         model=model_name(members),

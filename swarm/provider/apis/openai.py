@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from swarm.provider.api_request import Format, Members, check_sampling
 from swarm.provider.apis.api import Story
 from swarm.provider.apis.events import DONE, END, ID_MARK, TEXT_MARK, event, framed, template
-from swarm.provider.ask import Format, Members, check_sampling
 from swarm.provider.content import Body, Json
 from swarm.provider.fingerprints import TOKEN_BYTES
 from swarm.provider.limits import ServerLimits

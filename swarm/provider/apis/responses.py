@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from swarm.provider.api_request import (
+    ApiRequest,
+    Choice,
+    Format,
+    Members,
+    Tool,
+    check_sampling,
+    length_of,
+    model_name,
+)
 from swarm.provider.apis.api import Api, Rules
 from swarm.provider.apis.chat import PARTS, ROLES, named_choice
 from swarm.provider.apis.openai import format_of
 from swarm.provider.apis.response_events import ResponseEvents, whole
-from swarm.provider.ask import Ask, Choice, Format, Members, Tool, check_sampling, length_of, model_name
 from swarm.provider.content import Body, Json, Writer
 from swarm.provider.refusal import invalid
 from swarm.provider.replies.chances import MOST
@@ -35,7 +44,7 @@ LEFT_OUT = ("reasoning", "item_reference")
 """Items without content of their own."""
 
 
-def read(data: bytes, rules: Rules) -> Ask:
+def read(data: bytes, rules: Rules) -> ApiRequest:
     """Return what a body asks for; raises `Fault`."""
     body = Body(data)
     members = Members(body.members)
@@ -59,7 +68,7 @@ def read(data: bytes, rules: Rules) -> Ask:
     top = members.count("top_logprobs", 0, MOST)
     is_told = "message.output_text.logprobs" in members.list("include")
     kept = members.flag("store", unset=True)
-    return Ask(
+    return ApiRequest(
         prompts=(writer.content(),),
         prompt_member="input",
         length=length_of(members, ("max_output_tokens",), is_exact=True),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import orjson
 
+from swarm.provider.api_request import Members
 from swarm.provider.apis.api import Rules
 from swarm.provider.apis.chat import write_messages
-from swarm.provider.ask import Members
 from swarm.provider.content import Body, Content, Writer, ids_content
 from swarm.provider.refusal import invalid
 from swarm.provider.tokens import ids_of_text, pieces_of_ids, text_of_ids

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from swarm.config.serving import ServingConfig
-from swarm.provider.ask import Ask, Choice, Tool
+from swarm.provider.api_request import ApiRequest, Choice, Tool
 from swarm.provider.content import call_content
 from swarm.provider.fingerprints import TOKEN_BYTES, tokens_of
 from swarm.provider.refusal import invalid
@@ -39,7 +39,7 @@ class Speaker:
         words("", 1)
         ids("", 1)
 
-    def reply(self, ask: Ask, name: str, room: int, *, is_ids: bool) -> Reply:
+    def reply(self, ask: ApiRequest, name: str, room: int, *, is_ids: bool) -> Reply:
         """Return the reply of a name, of at most `room` tokens; raises `Fault`.
 
         Two replies of one name are the same.
@@ -52,12 +52,12 @@ class Speaker:
             return _formatted(ask, name, most)
         return self._prose(ask, name, most, is_ids=is_ids)
 
-    def _most(self, ask: Ask, name: str, room: int) -> int:
+    def _most(self, ask: ApiRequest, name: str, room: int) -> int:
         """Return how long the reply may be: what was asked for, or what is left."""
         asked = ask.length.asked
         return room if asked is None else min(asked, room)
 
-    def _prose(self, ask: Ask, name: str, most: int, *, is_ids: bool) -> Reply:
+    def _prose(self, ask: ApiRequest, name: str, most: int, *, is_ids: bool) -> Reply:
         length = ask.length
         tokens, finish = most, "length"
         if length.asked is None or not length.is_exact:
@@ -170,7 +170,7 @@ def _unfit(tool: Tool, fault: SchemaFault) -> Exception:
     return invalid(f"tools: {tool.name!r}: {fault}", "tools")
 
 
-def _formatted(ask: Ask, name: str, most: int) -> Reply:
+def _formatted(ask: ApiRequest, name: str, most: int) -> Reply:
     """Return a reply in the form that the client asks for."""
     form = ask.format
     assert form is not None

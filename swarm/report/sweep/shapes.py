@@ -21,7 +21,7 @@ NAMED_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class CurveShape:
     """One curve: where it is highest and where it falls most."""
 
     series: str
@@ -46,7 +46,7 @@ class Shape:
         return self.fall > CLIFF
 
 
-def shapes(rows: pd.DataFrame) -> list[Shape]:
+def shapes(rows: pd.DataFrame) -> list[CurveShape]:
     """Return the shape of each curve, in the order of the chart."""
     found = []
     for series, part in rows.groupby("series", sort=False):
@@ -56,7 +56,7 @@ def shapes(rows: pd.DataFrame) -> list[Shape]:
         step = max(range(1, len(ys)), key=lambda at: ys[at - 1] - ys[at], default=0)
         before = max(0, step - 1)
         found.append(
-            Shape(
+            CurveShape(
                 series=str(series),
                 peak_x=xs[top],
                 peak=ys[top],
@@ -128,7 +128,7 @@ def _of_column(rows: pd.DataFrame, x_title: str, y_title: str, figure: str) -> l
     return said + [say(shape, x_title, y_title, show) for shape in shown]
 
 
-def _of_all(rows: pd.DataFrame, every: list[Shape], x_title: str, show: Show) -> str:
+def _of_all(rows: pd.DataFrame, every: list[CurveShape], x_title: str, show: Show) -> str:
     last_x = list(dict.fromkeys(rows["x"]))[-1]
     apart = f"the {len(every)} curves {_apart(alike_at(rows, show), x_title)}"
     return f"{apart}; at {x_title} = {_name(last_x)}: {_order(every, show)}."
@@ -154,7 +154,7 @@ def _apart(alike: dict[Any, bool], x_title: str) -> str:
     return f"{within} {but} at {x_title} = {', '.join(map(_name, places))}"
 
 
-def _order(every: list[Shape], show: Show) -> str:
+def _order(every: list[CurveShape], show: Show) -> str:
     """Return the curves by their last values from the top; those that are written alike are equal."""
     ordered = sorted(every, key=lambda shape: -shape.last)[:NAMED_MAX]
     text, above = "", None
@@ -165,7 +165,7 @@ def _order(every: list[Shape], show: Show) -> str:
     return text
 
 
-def _of_curve(shape: Shape, x_title: str, y_title: str, show: Show) -> str:
+def _of_curve(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
     if show(shape.least) == show(shape.peak):
         return f"{shape.series}: {y_title} is {show(shape.peak)} everywhere."
     text = f"{shape.series}: {y_title} is highest, {show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
@@ -185,7 +185,7 @@ def _of_curve(shape: Shape, x_title: str, y_title: str, show: Show) -> str:
     return f"{text}; it has no cliff."
 
 
-def _of_cost(shape: Shape, x_title: str, y_title: str, show: Show) -> str:
+def _of_cost(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
     """Say how a figure that should stay low grows."""
     times = (
         f", {shape.peak / shape.least:.3g} times its least, {show(shape.least)}" if shape.least > 0 else ""

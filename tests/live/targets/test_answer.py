@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swarm.live.targets.delta import Reading
+from swarm.live.targets.reading.delta import Reading
 from swarm.live.targets.turn import TurnResult
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarm.config.target import LimitConfig
-from swarm.live.targets.seam import StreamTransport
+from swarm.live.targets.transport.httpx_transport import StreamTransport
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CASES = {

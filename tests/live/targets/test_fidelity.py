@@ -11,7 +11,7 @@ from swarm.config.target import TargetConfig
 from swarm.context.render import word_alphabet
 from swarm.context.tree import root
 from swarm.errors import ConfigError
-from swarm.live.targets.fidelity import fit, measured
+from swarm.live.targets.token_length import fit, measured
 from swarm.live.targets.tokenizer import single_tokens
 
 tokenizers = pytest.importorskip("tokenizers")

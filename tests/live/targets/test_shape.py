@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swarm.live.targets.shape import UNKNOWN, learn
+from swarm.live.targets.reading.plain_shape import UNKNOWN, learn
 
 TEXTS = st.lists(
     st.one_of(

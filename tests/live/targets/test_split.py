@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.config.target import LimitConfig, TimeoutConfig
-from swarm.live.targets.answer import Answer
-from swarm.live.targets.connection import Connection
-from swarm.live.targets.readiness import readiness
-from swarm.live.targets.shape import Learned
+from swarm.live.targets.reading.answer import Answer
+from swarm.live.targets.reading.plain_shape import Learned
+from swarm.live.targets.transport.connection import Connection
+from swarm.live.targets.transport.readiness import readiness
+from swarm.live.targets.transport.timeouts import Watch
 from swarm.live.targets.turn import TurnResult
-from swarm.live.targets.watch import Watch
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 

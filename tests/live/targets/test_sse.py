@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.live.targets.sse import EventDecoder, EventTooLarge
+from swarm.live.targets.reading.sse import EventDecoder, EventTooLarge
 
 
 def by_the_book(stream: str) -> list[bytes]:

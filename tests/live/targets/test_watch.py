@@ -2,7 +2,7 @@
 
 import asyncio
 
-from swarm.live.targets.watch import Watch
+from swarm.live.targets.transport.timeouts import Watch
 
 
 class Member:

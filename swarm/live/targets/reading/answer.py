@@ -7,14 +7,14 @@ from collections.abc import Callable
 from time import monotonic
 
 from swarm.config.target import Api, FailureClass, TimeoutConfig
-from swarm.live.targets.complaint import of_text
-from swarm.live.targets.connection import Connection, Headers
-from swarm.live.targets.delta import Reading
 from swarm.live.targets.failure import Failure, of_status
-from swarm.live.targets.finish import REFUSED
-from swarm.live.targets.reply import Reply
-from swarm.live.targets.shape import PLAIN, Learned, is_plain, learn
-from swarm.live.targets.sse import EventDecoder, EventTooLarge, starts_with_json
+from swarm.live.targets.reading.complaint import of_text
+from swarm.live.targets.reading.delta import Reading
+from swarm.live.targets.reading.finish import REFUSED
+from swarm.live.targets.reading.plain_shape import PLAIN, Learned, is_plain, learn
+from swarm.live.targets.reading.reply import ReplyText
+from swarm.live.targets.reading.sse import EventDecoder, EventTooLarge, starts_with_json
+from swarm.live.targets.transport.connection import Connection, Headers
 from swarm.live.targets.turn import TurnResult
 
 BODY_BYTES_MAX = 16 * 1024
@@ -86,7 +86,7 @@ class Answer:
         self._decoder = EventDecoder(event_bytes_max)
         self._ids = api == "token_ids"
         self._reading = Reading(result)
-        self._reply = Reply(ids=self._ids) if keep_reply else None
+        self._reply = ReplyText(ids=self._ids) if keep_reply else None
         self._is_stream = False
         self._body = b""
         self._over_s: float | None = None

@@ -12,11 +12,11 @@ import httptools
 from swarm.config.target import FailureClass, LimitConfig
 from swarm.context.render import Buffer
 from swarm.live.targets.failure import Failure
-from swarm.live.targets.outbox import Outbox
-from swarm.live.targets.readiness import Readiness
-from swarm.live.targets.stamp import ANCILLARY_BYTES, lag_s
-from swarm.live.targets.stamp import enable as enable_stamps
-from swarm.live.targets.tls import TlsLayer
+from swarm.live.targets.transport.readiness import Readiness
+from swarm.live.targets.transport.receive_times import ANCILLARY_BYTES, lag_s
+from swarm.live.targets.transport.receive_times import enable as enable_stamps
+from swarm.live.targets.transport.send_buffer import SendBuffer
+from swarm.live.targets.transport.tls import TlsLayer
 
 READ_BYTES = 64 * 1024
 INFORMATIONAL_MAX = 16
@@ -92,7 +92,7 @@ class Connection:
         self._on_closed = on_closed
         self._recvmsg = sock.recvmsg if enable_stamps(sock) else None
         self._sink: Sink | None = None
-        self._outbox = Outbox(sock)
+        self._outbox = SendBuffer(sock)
         self._body: list[bytes] = []
         # The parser takes its callbacks here, once: list.append spares a Python call per HTTP chunk.
         self.on_body = self._body.append

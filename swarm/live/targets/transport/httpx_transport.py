@@ -11,11 +11,11 @@ import httpx
 
 from swarm.config.target import FailureClass, LimitConfig
 from swarm.context.render import Buffer
-from swarm.live.targets.connection import Connection, Headers
 from swarm.live.targets.failure import Failure
-from swarm.live.targets.pool import ConnectError, Origin, Pool
-from swarm.live.targets.readiness import readiness
-from swarm.live.targets.tls import client_context
+from swarm.live.targets.transport.connection import Connection, Headers
+from swarm.live.targets.transport.pool import ConnectError, ConnectionPool, Origin
+from swarm.live.targets.transport.readiness import readiness
+from swarm.live.targets.transport.tls import client_context
 
 UNREAD_BYTES_MAX = 256 * 1024
 """Body bytes that wait for the caller before the server is made to wait too."""
@@ -114,7 +114,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
         self._limits = limits
         self._ca_file = ca_file
         self._readiness = readiness()
-        self._pools: dict[Origin, Pool] = {}
+        self._pools: dict[Origin, ConnectionPool] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -160,7 +160,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
             raise
         return body
 
-    def _pool(self, url: httpx.URL) -> Pool:
+    def _pool(self, url: httpx.URL) -> ConnectionPool:
         secure = url.scheme == "https"
         origin = Origin(secure, url.host, url.port or (443 if secure else 80))
         pool = self._pools.get(origin)
@@ -168,7 +168,9 @@ class StreamTransport(httpx.AsyncBaseTransport):
             if len(self._pools) >= ORIGINS_MAX:
                 raise httpx.PoolTimeout(f"over {ORIGINS_MAX} origins")
             context = client_context(self._ca_file) if secure else None
-            pool = Pool(origin=origin, context=context, readiness=self._readiness, limits=self._limits)
+            pool = ConnectionPool(
+                origin=origin, context=context, readiness=self._readiness, limits=self._limits
+            )
             self._pools[origin] = pool
         return pool
 

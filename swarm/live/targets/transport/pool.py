@@ -13,10 +13,10 @@ from time import monotonic
 from typing import Any
 
 from swarm.config.target import LimitConfig
-from swarm.live.targets.connection import Connection
 from swarm.live.targets.failure import Failure
-from swarm.live.targets.readiness import Readiness
-from swarm.live.targets.tls import TlsLayer
+from swarm.live.targets.transport.connection import Connection
+from swarm.live.targets.transport.readiness import Readiness
+from swarm.live.targets.transport.tls import TlsLayer
 
 ADDRESS_KEPT_S = 30.0
 """Name lookups are remembered this long: a burst of connections is one lookup."""
@@ -50,7 +50,7 @@ class Origin:
         )
 
 
-class Pool:
+class ConnectionPool:
     """The open connections to one origin, idle and in use."""
 
     def __init__(

@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from swarm.config.target import FailureClass
-from swarm.live.targets.complaint import complaint, loads, of_text, words
 from swarm.live.targets.failure import Failure
-from swarm.live.targets.finish import FINISHED
-from swarm.live.targets.sse import ErrorEvent, UnframedText
+from swarm.live.targets.reading.complaint import complaint, loads, of_text, words
+from swarm.live.targets.reading.finish import FINISHED
+from swarm.live.targets.reading.sse import ErrorEvent, UnframedText
+from swarm.live.targets.reading.usage import put, take_usage
 from swarm.live.targets.turn import TurnResult
-from swarm.live.targets.usage import put, take_usage
 
 BEARERS = {
     "content": "reply",

@@ -23,7 +23,7 @@ _NEVER = b"\r"
 """No event holds it: to the framing it is the end of a line."""
 
 
-class Shape:
+class PlainShape:
     """What stands around the text of an ordinary event."""
 
     __slots__ = (
@@ -62,7 +62,7 @@ class Shape:
         self.is_aside = is_aside
         """The text is no part of the reply."""
 
-    def of_stream(self, body: bytes) -> Shape:
+    def of_stream(self, body: bytes) -> PlainShape:
         """Return the shape with the id and the time of a read of another stream; this one if it differs."""
         if self._family is None:
             mine = _STREAM.fullmatch(b"data: " + self.head)
@@ -79,7 +79,7 @@ class Shape:
         created = body[at:stop]
         if not created.isdigit() or created[:1] == b"0" or not body.startswith(behind, stop):
             return self
-        shape = Shape(
+        shape = PlainShape(
             body[6 : stop + len(behind)], self._mark, self.tail, is_aside=self.is_aside, gap=self.gap
         )
         shape._finish = self._finish
@@ -125,7 +125,7 @@ class Shape:
         return texts, b"data: " + self._mark.join([self._frame, *rest])
 
 
-UNKNOWN = Shape(_NEVER, b"", _NEVER, is_aside=False, gap=b"")
+UNKNOWN = PlainShape(_NEVER, b"", _NEVER, is_aside=False, gap=b"")
 """The shape of no event."""
 
 
@@ -138,7 +138,7 @@ class Learned:
         self.shape = UNKNOWN
 
 
-def learn(event: bytes, member: str, *, is_aside: bool, has_ids: bool) -> Shape | None:
+def learn(event: bytes, member: str, *, is_aside: bool, has_ids: bool) -> PlainShape | None:
     """Return the shape of an event that says nothing but the text of a member, and maybe its token ids.
 
     None if it cannot be told from this one.
@@ -156,7 +156,7 @@ def learn(event: bytes, member: str, *, is_aside: bool, has_ids: bool) -> Shape 
                 if found is None or event.count(b'"token_ids"') > 1:
                     return None
                 gap, tail = tail[: found.start(1)], tail[found.end(1) :]
-            return Shape(head, mark, tail, is_aside=is_aside, gap=gap)
+            return PlainShape(head, mark, tail, is_aside=is_aside, gap=gap)
     return None
 
 

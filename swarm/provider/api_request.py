@@ -56,7 +56,7 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ApiRequest:
     """One request, understood."""
 
     prompts: tuple[Content, ...]

@@ -11,7 +11,7 @@ BUFFERS_PER_SEND = 512
 """Linux takes up to 1,024 buffers in one call."""
 
 
-class Outbox:
+class SendBuffer:
     """Sends buffers as fast as the kernel takes them."""
 
     __slots__ = ("_loop", "_sock", "_unsent", "_waits", "is_broken")

@@ -19,7 +19,7 @@ class Kept:
     body: bytes
 
 
-class Past:
+class KeptAnswers:
     """The latest answers within a bound on their content; each counts in full, also what it shares."""
 
     def __init__(self, bytes_max: int) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from swarm.live.targets.complaint import loads
-from swarm.live.targets.delta import Reading
+from swarm.live.targets.reading.complaint import loads
+from swarm.live.targets.reading.delta import Reading
 
 
-class Reply:
+class ReplyText:
     """Pieces of a reply: the insides of JSON strings, or of lists of ids."""
 
     __slots__ = ("_ids", "pieces")

@@ -1,0 +1,1 @@
+"""Replies read: event streams, deltas, usage, errors, how each ended. Does not know: sockets."""
