@@ -35,6 +35,7 @@ _MODEL = re.compile(
 _CONTEXT = re.compile(
     r"context (length|window|size)|maximum context|max_model_len|context of \d|too many tokens", re.I
 )
+_NO_FINISH = re.compile("without a finish_reason, but with")
 _STREAMING = re.compile(r"content-type '(application/json|text/plain)")
 
 
@@ -79,6 +80,11 @@ def remedy(kind: str, status: int | None, words: str, *, exact_output: bool) -> 
         return "check the path of target.urls, and target.api"
     if kind == "malformed" and _STREAMING.search(words):
         return "let the server answer with an event stream (stream: true)"
+    if kind == "truncated" and _NO_FINISH.search(words):
+        return (
+            "only a finish_reason tells a whole reply from a cut one: "
+            "let the server, and proxies before it, send one with the last delta"
+        )
     return _BY_CLASS.get(kind)
 
 

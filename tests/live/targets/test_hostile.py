@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from swarm.measure.failures import remedy
+
 WORDS = "worker disconnected"
 AT_ONCE_S = 1.0
 """The server goes silent after what it did; timeouts are 5 s."""
@@ -81,9 +83,17 @@ ERRORS: dict[str, bytes] = {
     "a bare message and code": data({"message": WORDS, "code": 500}),
     "a detail": data({"detail": WORDS}),
     "an error code": data({"error_code": 336003, "error_msg": WORDS}),
+    "a code and words": data({"code": 500, "msg": WORDS}),
+    "a status code and words": data({"statusCode": 500, "message": WORDS}),
+    "a status": data({"status": "error", "msg": WORDS}),
+    "no success": data({"success": False, "message": WORDS}),
+    "an exception": data({"exception": WORDS}),
+    "a type of a family": data({"type": "response.failed", "response": {"error": {"message": WORDS}}}),
+    "names in capitals": data({"Error": {"Message": WORDS}}),
     "a base response": data({"base_resp": {"status_code": 1004, "status_msg": WORDS}}),
     "an error beside choices": chunk(content="c", more={"error": {"message": WORDS}}),
     "an error in a choice": chunk(content="c", beside={"error": {"message": WORDS}}),
+    "an error in a choice of few members": data({"choices": [{"delta": {}, "error": {"message": WORDS}}]}),
     "an error in a delta": chunk(content="c", error={"message": WORDS}),
     "JSON without framing": f'{{"error":{{"message":"{WORDS}"}}}}'.encode(),
     "JSON without framing, in lines": f'{{\n "error": {{\n  "message": "{WORDS}"\n }}\n}}\n'.encode(),
@@ -182,6 +192,9 @@ def test_what_is_no_event_ends_the_request(
         (ROLE + TEXTS + FINISH + DONE, ("ok", 2)),
         (ROLE + TEXTS + FINISH + b"data: [DONE] \n\n", ("ok", 2)),
         (ROLE + TEXTS + FINISH + b"data:[DONE]\n\n", ("ok", 2)),
+        (ROLE + TEXTS + FINISH + b"data: [DONE]\n", ("ok", 2)),
+        (ROLE + TEXTS + FINISH + b"data: [DONE]", ("ok", 2)),
+        (ROLE + TEXTS + FINISH + b"data: [DONE] ", ("ok", 2)),
         (ROLE + TEXTS + FINISH + DONE + TEXTS + ERRORS["an error member"], ("ok", 2)),
         (TEXTS + chunk("stop", content="c") + DONE, ("ok", 3)),
         (TEXTS + chunk("", content="c") + FINISH + DONE, ("ok", 3)),
@@ -239,6 +252,34 @@ def test_bodies_that_are_not_as_long_as_they_say(
         )
 
 
+@pytest.mark.parametrize(
+    ("parts", "expected", "words"),
+    [
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"], "malformed", "unexpected status 101"),
+        ([b"HTTP/1.1 429 Slow\r\nContent-Type: text/plain\r\n\r\nslow down"], "http_429", "slow down"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\nSign in"], "malformed", "Sign in"),
+    ],
+)
+def test_a_response_that_says_what_it_is_and_goes_silent_is_that(
+    lab: SimpleNamespace, parts: list[bytes], expected: str, words: str
+) -> None:
+    timeouts = {"connect_s": 5, "first_token_s": 0.5, "between_tokens_s": 0.5, "total_s": 5}
+    result = lab.ask(hanging(parts), timeouts=timeouts)
+    assert (result.outcome, words in result.error) == (expected, True)
+
+
+def test_a_stream_that_is_done_without_a_finish_reason_says_which_of_them_is_missing(
+    lab: SimpleNamespace,
+) -> None:
+    result = lab.ask(hanging(chunked(TEXTS + USAGE + DONE)))
+    assert (result.outcome, result.error) == (
+        "truncated",
+        "the stream ended without a finish_reason, but with [DONE]",
+    )
+    advice = remedy("truncated", 200, result.error, exact_output=False)
+    assert "let the server, and proxies before it, send one" in str(advice)
+
+
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -269,6 +310,8 @@ BEARERS: dict[str, dict[str, Any]] = {
     "reasoning_content": {"reasoning_content": "x", "content": None},
     "reasoning": {"reasoning": "x", "content": ""},
     "thinking": {"thinking": "x"},
+    "reasoning_summary": {"reasoning_summary": "x"},
+    "tool_plan": {"tool_plan": "x"},
     "reasoning_details": {"content": "", "reasoning_details": [{"type": "reasoning.text", "text": "x"}]},
     "thinking_blocks": {"thinking_blocks": [{"type": "thinking", "thinking": "x"}]},
     "refusal": {"refusal": "x"},
@@ -319,7 +362,10 @@ CACHED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("place", ["alone", "on a text", "on the finish", "in a choice", "beside", "growing"])
+@pytest.mark.parametrize(
+    "place",
+    ["alone", "on a text", "on the finish", "in a choice", "in a choice of few members", "beside", "growing"],
+)
 @pytest.mark.parametrize("cached", CACHED)
 def test_usage_counts_wherever_it_rides(lab: SimpleNamespace, place: str, cached: dict[str, Any]) -> None:
     usage = {"prompt_tokens": 30, "completion_tokens": 4, **cached}
@@ -328,6 +374,8 @@ def test_usage_counts_wherever_it_rides(lab: SimpleNamespace, place: str, cached
         "on a text": TEXTS[: len(TEXTS) // 2] + chunk("stop", content="b", more={"usage": usage}),
         "on the finish": TEXTS + chunk("stop", more={"usage": usage}),
         "in a choice": TEXTS + chunk("stop", beside={"usage": usage}),
+        "in a choice of few members": TEXTS
+        + data({"choices": [{"delta": {}, "finish_reason": "stop", "usage": usage}]}),
         "beside": TEXTS + chunk("stop", more={"x_groq": {"usage": usage}}),
         "growing": chunk(content="a", more={"usage": {**usage, "completion_tokens": 2}})
         + chunk("stop", content="b", more={"usage": usage})

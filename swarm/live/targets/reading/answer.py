@@ -211,8 +211,9 @@ class Answer:
                 self._give_up()
             return
         status, first = self.result.http_status, self.result.first_byte_s
-        if status is not None and not self._is_stream and first is not None and now - first > BODY_S_MAX:
-            self._refuse()
+        if status is not None and not self._is_stream and first is not None:
+            if now - first > BODY_S_MAX or now - sent > min(timeouts.first_token_s, timeouts.total_s):
+                self._refuse()
         elif now - sent > timeouts.total_s:
             self._stop("timeout_total", f"not complete within {timeouts.total_s:g} s")
         elif last is None and now - sent > timeouts.first_token_s:
@@ -293,7 +294,8 @@ class Answer:
         if not reason:
             stray = self._decoder.stray
             words = f"; it said {stray.decode('utf-8', 'replace')}" if stray else ""
-            return Failure("truncated", f"the stream ended without a finish reason{words}")
+            end = ", but with [DONE]" if self._reading.done else ""
+            return Failure("truncated", f"the stream ended without a finish_reason{end}{words}")
         if result.output_counted or result.output_tokens or reason.lower() in REFUSED:
             return None
         return Failure("empty", f"the reply ended with finish_reason {reason!r} and has no token")

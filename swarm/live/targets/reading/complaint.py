@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
 
-_MEMBERS = ("error", "errors", "error_message", "error_msg", "err_msg", "detail")
-_WORDS = ("message", "msg", "detail", "error_msg", "error_message", "status_msg", "reason", "error")
-_KINDS = ("type", "code", "status", "param")
+_MEMBERS = ("error_message", "error_msg", "err_msg", "errmsg", "detail", "exception", "fault")
+_WORDS = (
+    "message",
+    "msg",
+    "detail",
+    "error_msg",
+    "error_message",
+    "err_msg",
+    "errmsg",
+    "status_msg",
+    "reason",
+    "error",
+    "exception",
+    "fault",
+    "faultstring",
+    "response",
+)
+_KINDS = ("type", "code", "status", "status_code", "statuscode", "param")
 _BAD_TYPES = ("error", "exception", "failed", "failure")
+_CODES = ("code", "status_code", "statuscode")
+_OUTCOMES = ("success", "ok")
+_NAME_PARTS = re.compile("[^a-z]+")
 
 
 def loads(data: bytes) -> Any:
@@ -32,11 +51,11 @@ def complaint(message: dict[str, Any], *, is_reply: bool) -> str | None:
 
     `is_reply` says that it has choices: then a message, a detail or a code of its own is no error.
     """
+    message = _lowered(message)
     for name in ("error", "errors"):
         if message.get(name):
             return words(message[name])
-    kind = message.get("type")
-    if message.get("object") == "error" or (isinstance(kind, str) and kind.lower() in _BAD_TYPES):
+    if any(_is_bad_name(message.get(name)) for name in ("object", "type")):
         return words(message)
     base = message.get("base_resp")
     if isinstance(base, dict) and base.get("status_code"):
@@ -45,9 +64,12 @@ def complaint(message: dict[str, Any], *, is_reply: bool) -> str | None:
         return None
     if any(message.get(name) for name in _MEMBERS) or _is_bad_code(message.get("error_code")):
         return words(message)
-    if isinstance(message.get("message"), str) and any(message.get(name) for name in _KINDS):
+    if any(message.get(name) is False for name in _OUTCOMES) or _is_bad_name(message.get("status")):
         return words(message)
-    return None
+    said = {name for name in _WORDS if isinstance(message.get(name), str)}
+    if "message" in said and any(message.get(name) for name in _KINDS):
+        return words(message)
+    return words(message) if said and any(_is_bad_code(message.get(name)) for name in _CODES) else None
 
 
 def words(error: object) -> str:
@@ -58,6 +80,7 @@ def words(error: object) -> str:
         return words(error[0])
     if not isinstance(error, dict):
         return f"{error}"
+    error = _lowered(error)
     said = next((error[name] for name in _WORDS if error.get(name)), None)
     if said is None:
         return _text(error)
@@ -74,6 +97,15 @@ def of_text(text: bytes) -> str | None:
     if isinstance(found, list) and found:
         found = found[0]
     return complaint(found, is_reply="choices" in found) if isinstance(found, dict) else None
+
+
+def _lowered(message: dict[str, Any]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in message.items()}
+
+
+def _is_bad_name(name: object) -> bool:
+    """Whether the last word of a type's name is one of failure, as in `response.failed`."""
+    return isinstance(name, str) and _NAME_PARTS.split(name.lower())[-1] in _BAD_TYPES
 
 
 def _is_bad_code(code: object) -> bool:

@@ -21,6 +21,10 @@ BEARERS = {
     "reasoning": "aside",
     "reasoning_text": "aside",
     "reasoning_details": "aside",
+    "reasoning_summary": "aside",
+    "cot_summary": "aside",
+    "tool_plan": "aside",
+    "think": "aside",
     "thinking": "aside",
     "thinking_content": "aside",
     "thinking_blocks": "aside",
@@ -153,11 +157,10 @@ class Reading:
         reason = choice.get("finish_reason")
         if reason:
             self._finish(reason)
-        if len(choice) > 3:
-            for name in ("token_ids", "usage", "error"):
-                value = choice.get(name)
-                if value:
-                    self._take_other(BEARERS[name], value)
+        for name in ("token_ids", "usage", "error"):
+            value = choice.get(name)
+            if value:
+                self._take_other(BEARERS[name], value)
 
     def _take_members(self, members: dict[str, Any]) -> None:
         for name, value in members.items():

@@ -134,6 +134,12 @@ class EventDecoder:
         if self._unframed or pending.startswith(_JSON_STARTS):
             self._look_for_json(self._unframed + b"".join(self._pending).removeprefix(_BOM), events)
             return events
+        if not self._name and _is_done(self._lines, pending):
+            # It is over, whether or not the rest of its framing comes.
+            self._lines, self._pending = [], [b""]
+            self._pending_bytes = 0
+            events.append(b"[DONE]")
+            return events
         self.is_clean = not (
             self._lines or self._pending[0] or self._skip_newline or self._name or self._comments
         )
@@ -195,6 +201,13 @@ def starts_with_json(text: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _is_done(lines: list[bytes], pending: bytes) -> bool:
+    """Whether an event whose end has not come is the [DONE] of a stream."""
+    if not lines:
+        return pending.startswith(b"data:") and pending[5:].strip() == b"[DONE]"
+    return not pending and len(lines) == 1 and lines[0].strip() == b"[DONE]"
 
 
 def _is_bad(name: bytes) -> bool:

@@ -213,7 +213,8 @@ class Connection:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            problem = f"not HTTP/1.1: {error}"[:300]
+            # What a callback raised says more than that one did.
+            problem = f"not HTTP/1.1: {error.__context__ or error}"[:300]
             self._must_close = True
         body = self._body
         if not body:
