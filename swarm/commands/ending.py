@@ -8,7 +8,7 @@ from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.fleet.cost.validation import validation_notes
-from swarm.measure.doubts import doubts_told
+from swarm.measure.doubts import counts_told, doubts_told
 from swarm.measure.failures import failures_told
 from swarm.measure.modelled import with_modelled
 from swarm.measure.notes import notes_of
@@ -45,6 +45,8 @@ def record(
     summary["notes"] = [*cut, *damaged, *left_out, *_unused(experiment, facts), *told]
     summary["notes"] += failures_told(summary["failure_reasons"])
     summary["notes"] += doubts_told(settled.totals.doubts)
+    if facts.mode == "live":
+        summary["notes"] += counts_told(rows)
     if facts.tiers is not None:
         notes = validation_notes(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+COUNTS_RATIO_MAX = 4.0
+"""A server's tokens are not this many times shorter or longer than planned ones, over a whole run."""
+
 DOUBTS = {
     "beyond": "the server's count was negative, broken or beyond 2^53",
     "cached": "the server's count of cached tokens exceeded its prompt",
@@ -22,3 +28,21 @@ def doubts_told(doubts: Iterable[tuple[str, int]]) -> list[str]:
         for name, count in counts.items()
         if count
     ]
+
+
+def counts_told(rows: pa.Table) -> list[str]:
+    """Return notes where the counts of all finished requests together are far from what was planned.
+
+    Hit rates hold counted tokens against planned ones, so that they say nothing then. Replies may be shorter.
+    """
+    rows = rows.filter(pc.equal(rows.column("outcome"), "ok"))
+    found = []
+    for name, least in (("prompt", 1 / COUNTS_RATIO_MAX), ("output", 0.0)):
+        counted = pc.sum(rows.column(f"{name}_tokens")).as_py() or 0
+        planned = pc.sum(rows.column(f"planned_{name}_tokens")).as_py() or 0
+        if planned and not least <= counted / planned <= COUNTS_RATIO_MAX:
+            found.append(
+                f"the server counted {counted:,} {name} tokens where {planned:,} were planned: "
+                "rates of tokens and hits that rest on its counts are not to be relied on"
+            )
+    return found
