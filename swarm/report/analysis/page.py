@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from html import escape
 from itertools import islice
@@ -19,6 +20,7 @@ from swarm.reuse.curves import TtlResult
 from swarm.reuse.survey import Surveyed
 from swarm.units import US_PER_S
 
+LINE = re.compile(r"(.*?)(?::(\d+))?", re.DOTALL)
 BROKEN_SHOWN_MAX = 100
 """Rows of what was left out: a file and a reason each."""
 
@@ -163,7 +165,10 @@ def _broken(broken: list[dict[str, str]]) -> str:
         return ""
     places: dict[tuple[str, str], list[str]] = {}
     for item in broken:
-        places.setdefault((item["path"], item["reason"]), []).append(item["place"])
+        # Of a session on a line of its own, the path ends in the line's number.
+        file, line = LINE.fullmatch(item["path"]).groups()  # type: ignore[union-attr]
+        first = item["place"] if line is None else f"line {line}: {item['place']}"
+        places.setdefault((file, item["reason"]), []).append(first)
     rows = [
         (path, f"{len(found):,}", found[0], reason)
         for (path, reason), found in islice(places.items(), BROKEN_SHOWN_MAX)
