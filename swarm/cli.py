@@ -29,6 +29,13 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Override the experimen
 Out = Annotated[
     Path | None, typer.Option("--out", parser=local_path, help="The run folder: absent or empty.")
 ]
+Traces = Annotated[list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")]
+TracesFormat = Annotated[
+    str, typer.Option("--format", help="auto: by their content; a format's NAME, or NAME:KEY=VALUE,...")
+]
+OnBroken = Annotated[
+    str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
+]
 
 
 def show_version(wanted: bool) -> None:
@@ -162,26 +169,19 @@ def calibrate(
 
 @app.command()
 def analyze(
-    traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")
-    ],
+    traces: Traces,
     ttl: Annotated[str, typer.Option("--ttl", help="Cache lifetimes in seconds.")] = "60,300,3600,inf",
     capacity: Annotated[
         str, typer.Option("--capacity", help="Cache sizes in tokens.")
     ] = "500000,1e6,2e6,5e6,1e7,2e7,5e7",
-    format: Annotated[
-        str,
-        typer.Option("--format", help="auto: by their content; a format's NAME, or NAME:KEY=VALUE,..."),
-    ] = "auto",
+    format: TracesFormat = "auto",
     block_size: Annotated[
         int | None, typer.Option("--block-size", min=1, help="Tokens of a block, where files do not say.")
     ] = None,
     rows: Annotated[
         str | None, typer.Option("--rows", help="What a session's rows hold: cumulative or delta.")
     ] = None,
-    on_broken: Annotated[
-        str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
-    ] = "fail",
+    on_broken: OnBroken = "fail",
     prices: Annotated[
         Path | None, typer.Option("--prices", parser=local_path, help="A price list (YAML).")
     ] = None,
@@ -232,19 +232,12 @@ def analyze(
 
 @app.command()
 def fit(
-    traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")
-    ],
+    traces: Traces,
     out: Annotated[
         Path, typer.Option("--out", parser=local_path, metavar="PROFILE.yaml", help="The profile's file.")
     ],
-    format: Annotated[
-        str,
-        typer.Option("--format", help="auto: by their content; a format's NAME, or NAME:KEY=VALUE,..."),
-    ] = "auto",
-    on_broken: Annotated[
-        str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
-    ] = "fail",
+    format: TracesFormat = "auto",
+    on_broken: OnBroken = "fail",
     report: Annotated[
         Path | None,
         typer.Option(
@@ -273,9 +266,7 @@ def convert(
         str, typer.Option("--from", help="Format: weka, mooncake, ... or NAME:KEY=VALUE,...")
     ],
     to_format: Annotated[str, typer.Option("--to", help="Format to write, as for --from.")],
-    on_broken: Annotated[
-        str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
-    ] = "fail",
+    on_broken: OnBroken = "fail",
 ) -> None:
     """Write recorded sessions in another format, and say what it cannot hold."""
     from swarm.commands.convert import convert as convert_traces

@@ -1,1 +1,4 @@
-"""One file a command: what `swarm X` does from start to end. Decisions are in the rooms below."""
+"""One file a command: what `swarm X` does from start to end.
+
+Knows: every room below, the terminal, exit codes. Does not know: how arguments are spelt. Decides nothing.
+"""

@@ -110,7 +110,7 @@ def kv_bytes(given: float | None, model: str | None, precision: str) -> float | 
 
     if precision not in KV_BYTES:
         raise UsageError(f"--kv-precision {precision}: must be one of {', '.join(KV_BYTES)}")
-    return float(kv_values_per_token(find_model(model)) * KV_BYTES[precision])
+    return float(kv_values_per_token(find_model(model, "--model")) * KV_BYTES[precision])
 
 
 def stated(format: str, block_size: int | None, rows: str | None) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
-from swarm.workload.formats import fail
 from swarm.workload.formats.agent_logs.logged import Tally
 from swarm.workload.formats.files import OnBroken, shown_name
 
@@ -21,6 +20,10 @@ def handler(policy: str) -> tuple[OnBroken, list[TraceError]]:
     def skip(error: TraceError) -> None:
         broken.append(error)
         print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
+
+    def fail(error: TraceError) -> None:
+        reason = f"{error.reason}; --on-broken skip leaves such parts out"
+        raise TraceError(error.path, error.place, reason) from error
 
     policies = {"fail": fail, "skip": skip}
     if policy not in policies:

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from swarm.commands.broken_traces import tell_others, tell_provenance
-from swarm.errors import TraceError, UsageError
+from swarm.commands.broken_traces import handler, tell_others, tell_provenance
+from swarm.errors import UsageError
 from swarm.report.live.progress import Progress
-from swarm.workload.formats import fail, open_format
+from swarm.workload.formats import open_format
 from swarm.workload.formats.files import shown_name, sizes
 from swarm.workload.formats.output import claim
 from swarm.workload.profile.fitted import fit, write_profile
@@ -44,13 +44,7 @@ def fit_profile(
 
 def read(paths: Sequence[Path], *, format: str, on_broken: str) -> list[RecordedSession]:
     """Return the sessions of traces; a broken part is named, and ends the reading unless skipped."""
-
-    def skip(error: TraceError) -> None:
-        print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
-
-    if on_broken not in ("fail", "skip"):
-        raise UsageError(f"--on-broken {on_broken}: must be fail or skip")
-    handle = skip if on_broken == "skip" else fail
+    handle, _ = handler(on_broken)
     opened = open_format(format)
     units = opened.units(opened.files(paths, tell_others), tell_others)
     sessions: list[RecordedSession] = []

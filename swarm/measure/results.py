@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -18,7 +18,7 @@ from swarm.measure.reconcile import with_ideal
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
-from swarm.records.batch import AgentStep, Batch, Gauges, Place
+from swarm.records.batch import AgentStep, Batch, Place
 from swarm.records.rows import merged
 from swarm.records.takeover import split
 
@@ -60,21 +60,16 @@ def results_of(
     attendance = attendance_of(batches, report_every_s=experiment.hosts.report_every_s, ended_s=ended_s)
     steps: list[AgentStep] = [step for _, step in attendance.steps]
     told = [step for batch in batches for step in batch.agents]
-    itl, loop_lag = Sketch(), Sketch()
-    last: dict[tuple[int, int], Gauges] = {}
-    for batch in batches:
-        itl.merge(Sketch.from_bytes(batch.itl))
-        loop_lag.merge(Sketch.from_bytes(batch.loop_lag))
-        last[batch.host, batch.epoch] = batch.gauges
-    sent = sum(gauges.sent for gauges in last.values()) + attendance.unseen
+    last = list({(batch.host, batch.epoch): batch.gauges for batch in batches}.values())
+    sent = sum(gauges.sent for gauges in last) + attendance.unseen
     measured_from_s = min(experiment.load.warmup_s, ended_s)
     delivered = delivery_of(steps, rows, experiment, from_s=measured_from_s, ended_s=ended_s)
     agents = delivered.agents
     totals = RunTotals(
         measured_from_s=measured_from_s,
         measured_to_s=delivered.to_s,
-        sessions_started=sum(gauges.sessions_started for gauges in last.values()),
-        sessions_finished=sum(gauges.sessions_finished for gauges in last.values()),
+        sessions_started=sum(gauges.sessions_started for gauges in last),
+        sessions_finished=sum(gauges.sessions_finished for gauges in last),
         orchestrators_started=agents.orchestrators,
         subagents_started=agents.subagents,
         peak_live=agents.peak_live,
@@ -82,8 +77,8 @@ def results_of(
         sent=sent,
         in_flight=0,
         unaccounted=sent - rows.num_rows,
-        itl=itl,
-        loop_lag=loop_lag,
+        itl=_merged(batch.itl for batch in batches),
+        loop_lag=_merged(batch.loop_lag for batch in batches),
         hosts=host_loads(batches, clock_offsets_s),
         sessions_asked_mean=sessions_asked_mean,
         sessions_live_mean=delivered.sessions_live_mean,
@@ -100,12 +95,24 @@ def results_of(
         herd=herd_of(rows, experiment, from_s=measured_from_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
-    windows = windows_of(experiment)
+    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places))
+
+
+def _merged(parts: Iterable[bytes]) -> Sketch:
+    """Return the sketch of all that the packed sketches hold."""
+    merged = Sketch()
+    for part in parts:
+        merged.merge(Sketch.from_bytes(part))
+    return merged
+
+
+def _filled(windows: Windows, rows: pa.Table, attendance: Attendance) -> Windows:
+    """Return the windows with all requests and all agents' starts and ends."""
     windows.add(rows)
     for host, step in attendance.steps:
         note = windows.agent_started if step.change > 0 else windows.agent_ended
         note(step.at_s, host=host, is_subagent=not step.is_orchestrator)
-    return Results(rows, totals, windows, tuple(places))
+    return windows
 
 
 def _unattended_share(

@@ -52,18 +52,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         "invalid_reasons": reasons,
         "duration_s": duration_s,
         "measured": {"from_s": totals.measured_from_s, "to_s": totals.measured_to_s},
-        "load": {
-            "sessions_asked_mean": totals.sessions_asked_mean,
-            "sessions_live_mean": totals.sessions_live_mean,
-            "ran_out_s": totals.ran_out_s,
-            "unattended_share": totals.unattended_share,
-        },
-        "sessions": {"started": totals.sessions_started, "finished": totals.sessions_finished},
-        "agents": {
-            "orchestrators": totals.orchestrators_started,
-            "subagents": totals.subagents_started,
-            "peak_concurrent": totals.peak_live,
-        },
+        **_population(totals),
         "requests": {**counts, "attempts": int(floats(table, "attempts").sum())},
         "tokens": tokens,
         **{name: percentiles(sketch) for name, sketch in sketches.items() if name != "itl_s"},
@@ -97,6 +86,24 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
         ),
         "capacity": totals.capacity,
         "fleet": totals.fleet,
+    }
+
+
+def _population(totals: RunTotals) -> dict[str, Any]:
+    """Return who was there: the load asked for and delivered, its sessions and agents."""
+    return {
+        "load": {
+            "sessions_asked_mean": totals.sessions_asked_mean,
+            "sessions_live_mean": totals.sessions_live_mean,
+            "ran_out_s": totals.ran_out_s,
+            "unattended_share": totals.unattended_share,
+        },
+        "sessions": {"started": totals.sessions_started, "finished": totals.sessions_finished},
+        "agents": {
+            "orchestrators": totals.orchestrators_started,
+            "subagents": totals.subagents_started,
+            "peak_concurrent": totals.peak_live,
+        },
     }
 
 

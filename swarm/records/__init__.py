@@ -1,1 +1,4 @@
-"""What a run leaves: rows, batches, journals, takeover, the run folder. Does not know: statistics, hosts."""
+"""What a run leaves, and how it is read back.
+
+Knows: rows, batches, journals, takeover, the run folder. Does not know: statistics, hosts, verdicts.
+"""

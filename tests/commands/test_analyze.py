@@ -169,6 +169,26 @@ def test_a_broken_file_is_named_and_fatal_or_skipped_as_asked(
     result = CliRunner().invoke(app, arguments)
     text = f"{result.stderr}{result.exception}"
     assert (result.exit_code, "b.json: requests[0]: in: must be an integer" in text) == (code, True)
+    assert ("; --on-broken skip leaves such parts out" in text) is (policy == "fail")
+
+
+def test_a_report_names_a_reason_once_for_all_parts_of_a_file(two_turns: Path, tmp_path: Path) -> None:
+    good = json.loads(next(two_turns.glob("*.json")).read_text())
+    bad = '{"id": "b", "block_size": 100, "requests": [{"type": "s", "in": -1}]}'
+    lines = tmp_path / "many.jsonl"
+    lines.write_text("\n".join([json.dumps(good), *[bad] * 40]))
+    out = tmp_path / "report"
+    options = ("--format", "weka", "--out", str(out), "--on-broken", "skip")
+    result = CliRunner().invoke(app, ["analyze", str(lines), *options])
+    page = (out / "report.html").read_text()
+    assert result.exit_code == 0
+    assert "Left out: 40 broken parts" in page
+    assert page.count(f"<td>{lines}</td><td>40</td><td>line 2: requests[0]: in</td>") == 1
+
+
+def test_a_model_that_is_not_there_is_named_as_it_was_asked_for(two_turns: Path) -> None:
+    fault = CliRunner().invoke(app, ["analyze", str(two_turns), "--model", "GPT-9"]).exception
+    assert str(fault).startswith("--model: 'GPT-9' is in no catalogue")
 
 
 def test_without_a_file_the_answer_is_a_table(two_turns: Path) -> None:

@@ -30,7 +30,21 @@ SYNTHETIC = {"kind": "synthetic"}
             {"workload": {**SYNTHETIC, "turns": {"median": "x", "sigma": 1}}},
             "workload.turns.median: found 'x'; a number is expected",
         ),
-        ({"workload": {**SYNTHETIC, "turn": 1}}, "workload.turn: unknown key"),
+        ({"workload": {**SYNTHETIC, "turn": 1}}, "workload.turn: unknown key; did you mean 'turns'?"),
+        ({"laod": {}}, "laod: unknown key; did you mean 'load'?"),
+        ({"load": {"agent": 1}}, "load.agent: unknown key; did you mean 'agents'?"),
+        (
+            {"load": {"shape": {"kind": "ramp", "over_s": 1, "x": 1}}},
+            "load.shape.x: unknown key; known here: kind, over_s",
+        ),
+        (
+            {"slo": [{"metric": "ttft_s", "at_most": 1, "qantile": 0.5}]},
+            "slo.0.qantile: unknown key; did you mean 'quantile'?",
+        ),
+        (
+            {"fleet": {"replicas": [{"cuont": 1}]}},
+            "fleet.replicas.0.cuont: unknown key; did you mean 'count'?",
+        ),
         ({"description": ["a"]}, "description: found a list of 1; a text is expected"),
         ({"seed": "x" * 500}, "seed: found '" + "x" * 119 + "…; a whole number is expected"),
     ],

@@ -32,6 +32,7 @@ def stopped(tmp_path_factory):
 
 
 def test_hosts_that_were_stopped_say_so(stopped) -> None:
+    assert len(stopped[0]) == 2
     for takeover in stopped[0]:
         assert not takeover.is_lost
         assert not takeover.live
@@ -46,6 +47,7 @@ def test_an_agent_that_goes_on_is_not_alive_twice(stopped) -> None:
     _, run = stopped
     steps = [step for batch in run.batches() for step in batch.agents]
     live: dict[str, int] = {}
+    assert {batch.epoch for batch in run.batches() if batch.agents} == {0, 1}
     for step in sorted(steps, key=lambda step: (step.at_s, -step.change)):
         live[step.agent] = live.get(step.agent, 0) + step.change
         assert 0 <= live[step.agent] <= 1, step

@@ -54,6 +54,13 @@ def test_notes_stand_at_the_top_of_one_run_and_of_a_comparison(run_folder: RunFo
         assert 0 < text.index("stopped by &lt;SIGINT&gt;") < text.index("Effective TTFT")
 
 
+def test_runs_that_are_not_alike_are_told_before_any_figure(run_folder: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder.open(shutil.copytree(run_folder.path, tmp_path / "other"))
+    change(other, mode="simulate" if run_folder.summary()["mode"] == "live" else "live")
+    text = write_report([run_folder, other], tmp_path / "page").read_text()
+    assert 0 < text.index("(other) are not alike") < text.index("<h2")
+
+
 def test_failures_are_told_in_the_servers_words_with_the_remedy(run_folder: RunFolder) -> None:
     reason = {
         "class": "http_4xx",

@@ -11,7 +11,7 @@ from swarm.records.columns import LOST
 from swarm.sim.run import simulate
 
 
-def experiment(seed: int = 1, **load: object) -> Experiment:
+def experiment(seed: int = 1, kv_capacity_tokens: int = 4_000_000, **load: object) -> Experiment:
     return Experiment.model_validate(
         {
             "name": "t",
@@ -23,7 +23,13 @@ def experiment(seed: int = 1, **load: object) -> Experiment:
                 "subagents": {"chance_per_turn": 0.2},
             },
             "load": {"agents": 12, "duration_s": 300, "warmup_s": 30, **load},
-            "fleet": {"cost": {"kind": "simple", "prefill_tokens_per_s": 500_000}},
+            "fleet": {
+                "cost": {
+                    "kind": "simple",
+                    "prefill_tokens_per_s": 500_000,
+                    "kv_capacity_tokens": kv_capacity_tokens,
+                }
+            },
         }
     )
 
@@ -60,15 +66,17 @@ def test_no_turn_is_intended_before_the_one_before_it_ended(seed: int) -> None:
     for row in sorted(rows, key=lambda r: (r["agent"], r["turn"])):
         assert row["intended_s"] >= last_completed.get(row["agent"], 0.0), f"SEED={seed}"
         last_completed[row["agent"]] = row["completed_s"]
+    assert len(last_completed) < len(rows), f"SEED={seed}"
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_lost_hits_add_up_to_ideal_minus_cached(seed: int) -> None:
-    settled = simulate(experiment(seed), ())
-    for row in settled.rows.to_pylist():
-        if row["outcome"] == "ok":
-            lost = sum(value for name, value in row.items() if name.startswith("lost_tokens_"))
-            assert row["ideal_tokens"] - row["cached_tokens"] == lost, f"SEED={seed}"
+    # A tenth of what the agents would hold, so that much is lost.
+    settled = simulate(experiment(seed, kv_capacity_tokens=400_000), ())
+    rows = [row for row in settled.rows.to_pylist() if row["outcome"] == "ok"]
+    lost = [sum(value for name, value in row.items() if name.startswith("lost_tokens_")) for row in rows]
+    assert any(lost), f"SEED={seed}"
+    assert lost == [row["ideal_tokens"] - row["cached_tokens"] for row in rows], f"SEED={seed}"
 
 
 def test_a_finished_session_is_replaced_and_no_slot_idles() -> None:

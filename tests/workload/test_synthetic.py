@@ -108,10 +108,15 @@ def test_no_work_turn_passes_the_high_watermark() -> None:
 
 def test_a_compaction_sends_the_whole_context() -> None:
     rows = infers(steps(SyntheticConfig(high_watermark=60_000), sessions=5))
-    for (path, before), (same, compact) in itertools.pairwise(rows):
-        if compact.kind == "compact" and same == path and before.kind == "work":
-            assert compact.prompt.node is before.prompt.node
-            assert compact.prompt.length > before.prompt.length
+    compactions = [
+        (before.prompt, compact.prompt)
+        for (path, before), (same, compact) in itertools.pairwise(rows)
+        if compact.kind == "compact" and same == path and before.kind == "work"
+    ]
+    assert len(compactions) > 5
+    for before, compact in compactions:
+        assert compact.node is before.node
+        assert compact.length > before.length
 
 
 def test_experts_are_asked_again_with_the_context_they_ended_with() -> None:

@@ -33,9 +33,9 @@ def constants() -> RooflineConstants:
     return validate(RooflineConstants, read_mapping(path), str(path))
 
 
-def find_model(asked: str) -> ModelEntry:
-    """Return a model by its name, or from a user's own file."""
-    return _find(ModelEntry, asked, models(), "fleet.cost.model")
+def find_model(asked: str, key: str = "fleet.cost.model") -> ModelEntry:
+    """Return a model by its name, or from a user's own file; `key` is where it was asked for."""
+    return _find(ModelEntry, asked, models(), key)
 
 
 def find_gpu(asked: str) -> GpuEntry:

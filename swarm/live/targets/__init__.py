@@ -1,1 +1,4 @@
-"""What requests go to: wire formats, streams and the transport that carries them."""
+"""What requests go to: wire formats, streams and the transport that carries them.
+
+Knows: HTTP, servers' answers, failures by class. Does not know: agents, loads, rows.
+"""

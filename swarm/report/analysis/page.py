@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from swarm.report.document import page, place, section, table
 from swarm.reuse.curves import TtlResult
 from swarm.reuse.survey import Surveyed
 from swarm.units import US_PER_S
+
+LINE = re.compile(r"(.*?)(?::(\d+))?", re.DOTALL)
+BROKEN_SHOWN_MAX = 100
+"""Rows of what was left out: a file and a reason each."""
 
 
 def write_analysis(
@@ -157,8 +163,19 @@ def _recorded(analysis: dict[str, Any]) -> str:
 def _broken(broken: list[dict[str, str]]) -> str:
     if not broken:
         return ""
-    rows = [(item["path"], item["place"], item["reason"]) for item in broken[:100]]
-    return section(f"Left out: {len(broken)} broken parts", table(("file", "place", "reason"), rows))
+    places: dict[tuple[str, str], list[str]] = {}
+    for item in broken:
+        # Of a session on a line of its own, the path ends in the line's number.
+        file, line = LINE.fullmatch(item["path"]).groups()  # type: ignore[union-attr]
+        first = item["place"] if line is None else f"line {line}: {item['place']}"
+        places.setdefault((file, item["reason"]), []).append(first)
+    rows = [
+        (path, f"{len(found):,}", found[0], reason)
+        for (path, reason), found in islice(places.items(), BROKEN_SHOWN_MAX)
+    ]
+    return section(
+        f"Left out: {len(broken):,} broken parts", table(("file", "parts", "the first", "reason"), rows)
+    )
 
 
 def _sizing(sizing: dict[str, Any]) -> str:

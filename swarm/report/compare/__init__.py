@@ -1,1 +1,1 @@
-"""Two runs held against each other."""
+"""Runs held against each other. Knows: rows, intervals, likeness. Does not know: where runs come from."""

@@ -1,1 +1,1 @@
-"""How well a profile fits what it was learned from."""
+"""How well a profile fits its recordings. Knows: both sets of sessions. Does not know: how it was fitted."""

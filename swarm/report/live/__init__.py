@@ -1,1 +1,1 @@
-"""What is shown while something goes on."""
+"""What the terminal shows while a run goes on. Knows: progress. Does not know: results."""

@@ -1,1 +1,1 @@
-"""A run made readable: its charts, page and tables."""
+"""One run made readable: its charts, page and tables. Knows: a run folder. Does not know: other runs."""

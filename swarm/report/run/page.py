@@ -248,11 +248,11 @@ def _write_pictures(out: Path, charts: Mapping[str, Any], kinds: Sequence[str]) 
             write_picture(chart, folder / f"{name}.{kind}", "svg" if kind == "svg" else "png")
 
 
-def _caveats(found: Sequence[str]) -> str:
+def _caveats(both: str, found: Sequence[str]) -> str:
     if not found:
         return ""
     items = "".join(f"<li>{escape(caveat)}</li>" for caveat in found)
-    return f"<div class=bad><b>These runs are not alike:</b><ul>{items}</ul></div>"
+    return f"<div class=bad><b>{escape(both)} are not alike:</b><ul>{items}</ul></div>"
 
 
 def _comparison(folders: Sequence[RunFolder]) -> list[str]:
@@ -264,6 +264,8 @@ def _comparison(folders: Sequence[RunFolder]) -> list[str]:
     parts = ["<h1>Runs compared</h1>"]
     for summary in summaries:
         parts.append(_warnings(summary) and f"{_head(summary)}{_warnings(summary)}")
+    for name, other in zip(names[1:], folders[1:], strict=True):
+        parts.append(_caveats(f"{names[0]} and {name}", caveats(folders[0], other)))
     for title, figures in GROUPS.items():
         rows = [(figure.label, *(figure.text(summary) for summary in summaries)) for figure in figures]
         parts.append(section(title, table(("", *names), rows)))
@@ -271,6 +273,5 @@ def _comparison(folders: Sequence[RunFolder]) -> list[str]:
         rows = [difference_row(each) for each in compare(folders[0], other, others=len(folders) - 1)]
         head = ("", names[0], name, "difference", INTERVAL, "")
         note = "Intervals are robust against requests of one session, and of one time, being alike."
-        parts.append(_caveats(caveats(folders[0], other)))
         parts.append(section(f"{name} against {names[0]}", table(head, rows), note))
     return parts

@@ -1,6 +1,7 @@
 """Trace formats, one file each: bytes in, recorded sessions out, and back.
 
 `auto` is every format at once: what a file holds decides which reads it.
+Knows: files, their fields, what each format can hold. Does not know: caches, clocks, how sessions are played.
 """
 
 from __future__ import annotations

@@ -150,11 +150,7 @@ def request_of(
     had, made = read or 0, written or 0
     plain = inputs or 0
     if not is_exclusive:
-        plain -= had + made
-        if plain < 0:
-            # A part cannot be more than the whole: the input is counted beside it.
-            plain = inputs or 0
-            tally.inferred["inputs counted beside the cached ones, as those are more"] += 1
+        plain = _beside_cached(plain, had + made, tally)
     total = plain + had + made
     if first_s is not None and not start_s <= first_s <= (end_s or first_s):
         first_s = None
@@ -178,6 +174,14 @@ def request_of(
         is_told=read is not None,
         is_counted=inputs is not None,
     )
+
+
+def _beside_cached(inputs: int, cached: int, tally: Tally) -> int:
+    """Return the input that was not cached: inputs hold it, unless they are fewer than what was cached."""
+    if inputs >= cached:
+        return inputs - cached
+    tally.inferred["inputs counted beside the cached ones, as those are more"] += 1
+    return inputs
 
 
 def guarded(

@@ -1,1 +1,1 @@
-"""Formats that name a prompt by the ids of its blocks."""
+"""Formats that name a prompt by the ids of its blocks. Know: ids, sizes of blocks. Do not know: words."""
