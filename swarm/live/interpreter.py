@@ -132,7 +132,7 @@ class Interpreter:
         except Stopped:
             pass
         except ProgramError as fault:
-            self._ledger.fault(str(fault))
+            self._ledger.program_fault(str(fault))
             self.fail()
         except asyncio.CancelledError:
             for child in children.values():
