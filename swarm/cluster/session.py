@@ -13,6 +13,9 @@ from typing import Any
 import ray
 from ray._private import services
 
+from swarm.cluster.environment import check_environment
+from swarm.errors import UsageError
+
 
 @contextmanager
 def ray_session(*, name: str) -> Iterator[None]:
@@ -21,20 +24,26 @@ def ray_session(*, name: str) -> Iterator[None]:
     if started:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+        check_environment(os.environ)
         address = os.environ.get("RAY_ADDRESS") or "local"
-        with _signals_are_ours():
-            ray.init(
-                address=address,
-                namespace=f"swarm-{name}",
-                include_dashboard=False if address == "local" else None,
-                log_to_driver=True,
-                logging_level=logging.ERROR,
-            )
+        try:
+            with _signals_are_ours():
+                ray.init(
+                    address=address,
+                    namespace=f"swarm-{name}",
+                    include_dashboard=False if address == "local" else None,
+                    log_to_driver=True,
+                    logging_level=logging.ERROR,
+                )
+        except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as fault:
+            words = (str(fault).strip().splitlines() or [type(fault).__name__])[-1].strip()
+            verb = "started" if address == "local" else f"joined at RAY_ADDRESS={address}"
+            raise UsageError(f"Ray cannot be {verb}: {words}") from fault
     try:
         yield
     finally:
         if started:
-            ray.shutdown()
+            _shut_down()
 
 
 @contextmanager
@@ -68,8 +77,21 @@ def _signals_are_ours() -> Iterator[None]:
         _hear(ours)
 
 
+def _shut_down() -> None:
+    """Leave Ray, with SIGTERM handled as before: Ray resets it in C, unseen by Python; meanwhile it waits."""
+    if threading.current_thread() is not threading.main_thread():
+        ray.shutdown()
+        return
+    ours = signal.getsignal(signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        ray.shutdown()
+    finally:
+        _hear(ours)
+
+
 def _hear(handler: Any) -> None:
     """Take SIGTERM again, by a handler of ours where there is one."""
-    if handler is not signal.SIG_DFL:
+    if handler not in (None, signal.SIG_DFL):
         signal.signal(signal.SIGTERM, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,25 +96,29 @@ def _carry_out(
     run_id: str,
     recovered: Recovered | None,
 ) -> int:
-    end = _driven(experiment, folder, interrupts, begin, run_id=run_id, recovered=recovered)
-    settled = results_of(
-        read_batches(sorted(folder.journals.glob("*.journal"))),
-        experiment,
-        ended_s=end.at_s,
-        faults=end.faults,
-        counters=end.counters,
-        sessions_asked_mean=end.sessions_asked_mean,
-        clock_offsets_s=end.clock_offsets_s,
-        capacity=end.capacity,
-    )
-    facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
-    try:
-        return finish(folder, experiment, facts, settled, signal_number=interrupts.received)
-    except OSError as fault:
-        raise RunError(
-            f"{folder.path}: the results cannot be written: {fault.strerror}; the journals are there: "
-            f"make room, then swarm run --resume {folder.path}"
-        ) from None
+    # Ray is left when the results are there: its end lets a SIGTERM through that ends the process at once.
+    with ExitStack() as ray:
+        end = _driven(experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered)
+        settled = results_of(
+            read_batches(sorted(folder.journals.glob("*.journal"))),
+            experiment,
+            ended_s=end.at_s,
+            faults=end.faults,
+            counters=end.counters,
+            sessions_asked_mean=end.sessions_asked_mean,
+            clock_offsets_s=end.clock_offsets_s,
+            capacity=end.capacity,
+        )
+        facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
+        try:
+            code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
+        except OSError as fault:
+            raise RunError(
+                f"{folder.path}: the results cannot be written: {fault.strerror}; the journals are there: "
+                f"make room, then swarm run --resume {folder.path}"
+            ) from None
+    # A signal may have come while they were written: they are whole, and the caller is told of it.
+    return code if interrupts.received is None else 128 + interrupts.received
 
 
 def _driven(
@@ -122,10 +127,11 @@ def _driven(
     interrupts: Interrupts,
     begin: Callable[[], None],
     *,
+    ray: ExitStack,
     run_id: str,
     recovered: Recovered | None,
 ) -> RunEnd:
-    """Return how the load ended; of a run that is only added up, how it had."""
+    """Return how the load ended; of a run that is only added up, how it had. `ray` leaves Ray."""
     limit_s = experiment.load.duration_s
     if recovered is not None and limit_s is not None and recovered.stopped_s >= limit_s:
         # The load was over: all that is left to do is to add up.
@@ -141,20 +147,20 @@ def _driven(
         begin()
         folder.write_left_out(left_out(experiment, scripts))
 
-    with ray_session(name=run_id):
-        interrupts.heed()
-        with Live(experiment) as live:
-            return drive(
-                experiment,
-                scripts,
-                folder.journals.resolve(),
-                RayLauncher(run_id),
-                begin=begin_with_scripts,
-                interrupts=interrupts,
-                progress=Watched(live, Metrics(run_id)),
-                recovered=recovered,
-                run_id=run_id,
-            )
+    ray.enter_context(ray_session(name=run_id))
+    interrupts.heed()
+    with Live(experiment) as live:
+        return drive(
+            experiment,
+            scripts,
+            folder.journals.resolve(),
+            RayLauncher(run_id),
+            begin=begin_with_scripts,
+            interrupts=interrupts,
+            progress=Watched(live, Metrics(run_id)),
+            recovered=recovered,
+            run_id=run_id,
+        )
 
 
 @dataclass(frozen=True, slots=True)

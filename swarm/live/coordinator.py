@@ -50,6 +50,8 @@ class Snapshot:
     """The last batch of each host that the driver has started, as (epoch, sequence)."""
     refusal: str | None
     """Why the last batch was not taken: the journal refused it; None when it was."""
+    program_failed: bool
+    """A program has broken a rule on some host."""
 
 
 class Coordinator:
@@ -69,6 +71,7 @@ class Coordinator:
         self._doubled_count = 0
         self._hosts_aside = 0
         self._refusal: str | None = None
+        self._program_failed = False
         self._folder = Path(plan.journal)
         for path in sorted(self._folder.glob(JOURNALS)):
             for frame in read_journal(path):
@@ -144,6 +147,7 @@ class Coordinator:
                 if host < HOSTS_ASIDE
             },
             refusal=self._refusal,
+            program_failed=self._program_failed,
         )
 
     def _add(self, batch: Batch) -> None:
@@ -152,6 +156,7 @@ class Coordinator:
         for step in batch.agents:
             self._live[step.is_orchestrator] += step.change
         self._batches_count += 1
+        self._program_failed |= batch.program_failed
 
     def _restore(self, batch: Batch) -> None:
         self._windows.add(split(batch)[0])

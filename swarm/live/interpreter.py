@@ -35,8 +35,8 @@ class Ledger(Protocol):
     def sent(self, request: OpenRequest) -> int:
         """A request is given to the target; return its ideal hit in tokens."""
 
-    def fault(self, words: str) -> None:
-        """Something went wrong, and the run is not to be believed."""
+    def program_fault(self, words: str) -> None:
+        """A program broke a rule: the run is not to be believed, and need not go on."""
 
     def missed(self) -> None:
         """A request was sent from a lost host, as far as its plan tells, and nothing is known of it."""
@@ -132,7 +132,7 @@ class Interpreter:
         except Stopped:
             pass
         except ProgramError as fault:
-            self._ledger.fault(str(fault))
+            self._ledger.program_fault(str(fault))
             self.fail()
         except asyncio.CancelledError:
             for child in children.values():

@@ -63,6 +63,7 @@ class HostLedger:
         self._follows = follows
         self._sessions_ended: list[tuple[str, float]] = []
         self._faults: list[str] = []
+        self._program_failed = False
         self._told: dict[str, int] = {}
         """Of each class of failures, how many examples were told."""
         self._examples: list[FailureExample] = []
@@ -121,6 +122,12 @@ class HostLedger:
         """Note what went wrong; the run's validity is judged by it."""
         if len(self._faults) < FAULTS_MAX:
             self._faults.append(words)
+
+    def program_fault(self, words: str) -> None:
+        """Note that a program broke a rule; of several agents' the first one tells enough."""
+        if not self._program_failed:
+            self._program_failed = True
+            self.fault(words)
 
     def put_off(self, seconds: float) -> None:
         """Note that the start of a session was put off because this host is behind."""
@@ -202,6 +209,7 @@ class HostLedger:
             examples=tuple(examples),
             doubts=tuple(doubts.items()),
             begun_s=self._begun_s,
+            program_failed=self._program_failed,
         )
         self._sequence += 1
         self._keep(batch)

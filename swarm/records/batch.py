@@ -95,6 +95,8 @@ class Batch:
     """Why counts of the server were treated as unknown since the last batch, and in how many requests."""
     begun_s: float = 0.0
     """When this epoch of the host began to run agents; 0 where a journal does not say."""
+    program_failed: bool = False
+    """A program has broken a rule on the host by now, which no other host can mend."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -119,6 +121,7 @@ class Batch:
                 "examples": [(each.error_class, each.status, each.words) for each in self.examples],
                 "doubts": self.doubts,
                 "begun_s": self.begun_s,
+                "program_failed": self.program_failed,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -147,4 +150,5 @@ class Batch:
             examples=tuple(FailureExample(*each) for each in head.get("examples", ())),
             doubts=tuple((name, count) for name, count in head.get("doubts", ())),
             begun_s=head.get("begun_s", 0.0),
+            program_failed=head.get("program_failed", False),
         )

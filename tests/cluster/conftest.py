@@ -212,6 +212,18 @@ class Run:
         path = self.out / "journal" / f"host-{host:05d}-{epoch}.journal"
         self.wait_until(lambda: path.exists() and sum(1 for _ in read_journal(path)) >= count)
 
+    def batches(self) -> list[Any]:
+        """Return what its journals hold by now."""
+        from swarm.records.journal import read_batches
+
+        return read_batches(sorted((self.out / "journal").glob("*.journal")))
+
+    def has_ray(self, name: str = "raylet") -> bool:
+        """Return whether a process of the Ray that it started lives."""
+        pids = children_of(self.process.pid, "")
+        below = [child for pid in pids for child in children_of(pid, name)]
+        return bool(below or children_of(self.process.pid, name))
+
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit code and what was printed."""
         text, _ = self.process.communicate(timeout=WAIT_S_MAX)

@@ -63,3 +63,31 @@ def test_sigterm_to_the_group_of_a_run_leaves_it_its_ray(local_run, tmp_path: Pa
     assert code == 143, text
     assert time.monotonic() - told_s < DRAIN_S + ENDING_S_MAX
     assert orjson.loads((run.out / "summary.json").read_bytes())["requests"]["unaccounted"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["last batch", "rows"])
+def test_sigterm_after_the_load_leaves_the_results_whole(local_run, tmp_path: Path, moment: str) -> None:
+    run = local_run(tmp_path / "run", hosts__count=1, load__duration_s=4, load__drain_s=DRAIN_S)
+    run.wait_until(lambda: any(batch.is_last for batch in run.batches()))
+    if moment == "rows":
+        run.wait_until((run.out / "requests.parquet").exists)
+    os.kill(run.process.pid, signal.SIGTERM)
+    code, text = run.end()
+    assert code == 143, text
+    assert orjson.loads((run.out / "summary.json").read_bytes())["requests"]["unaccounted"] == 0
+    assert (run.out / "report.html").stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", ["gcs_server", "raylet", "ray::RemoteCoordinator"])
+def test_sigterm_while_ray_starts_ends_a_run_and_leaves_nothing(
+    local_run, tmp_path: Path, process: str
+) -> None:
+    run = local_run(tmp_path / "made" / "run", hosts__count=1)
+    run.wait_until(lambda: run.has_ray(process))
+    os.kill(run.process.pid, signal.SIGTERM)
+    code, text = run.end()
+    assert code == 143, text
+    assert text.splitlines()[-1] == "swarm: ended by SIGTERM before the run had begun"
+    assert not (tmp_path / "made").exists()

@@ -81,7 +81,7 @@ class LiveBook:
     def missed(self) -> None:
         raise AssertionError("nothing was lost")
 
-    def fault(self, words: str) -> None:
+    def program_fault(self, words: str) -> None:
         self._played.faults.append(words)
 
     def ended(self, effect: Infer, row: Any, gaps_s: Any) -> None:

@@ -56,6 +56,8 @@ class Script:
     """When the coordinator is out of reach."""
     refuses: tuple[float, float] = (math.inf, math.inf)
     """When the coordinator's disk is full."""
+    program_fails_s: float = math.inf
+    """When a host reports that a program broke a rule."""
     cpus: int = 4
 
 
@@ -261,6 +263,7 @@ class ScriptedCoordinator:
             windows=Windows(window_s=1.0, origin_s=0.0).to_bytes(),
             heard=dict(self._heard),
             refusal="disk: full" if is_full else None,
+            program_failed=launcher.run_s >= launcher.script.program_fails_s,
         )
 
 

@@ -124,10 +124,13 @@ def test_a_program_that_differs_after_its_host_was_killed_is_told_by_name(tmp_pa
 
 
 @pytest.mark.parametrize("duration_s", [60.0, None])
-def test_a_program_that_breaks_a_rule_ends_its_hosts_run(tmp_path: Path, duration_s: float | None) -> None:
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_a_program_that_breaks_a_rule_ends_the_run(
+    tmp_path: Path, hosts: int, duration_s: float | None
+) -> None:
     # A module is imported once in a process: each case has its own name.
-    name = "faulty" if duration_s is None else "faulty_for_a_time"
-    config = config_of(tmp_path, name, FAULTY, load__duration_s=duration_s, hosts__count=1)
+    name = f"faulty_{hosts}" if duration_s is None else f"faulty_for_a_time_{hosts}"
+    config = config_of(tmp_path, name, FAULTY, load__duration_s=duration_s, hosts__count=hosts)
     began_s = time.monotonic()
     (fault,) = driven(config, tmp_path / "run").results().totals.faults
     assert time.monotonic() - began_s < 40

@@ -157,6 +157,9 @@ class Driver:
             self._progress.note(f"reports cannot be stored: {snapshot.refusal}")
             self._swarm.excuse()
         self._progress.show(snapshot)
+        if snapshot.program_failed and not self._load.has_ended:
+            self._progress.note("a program has broken a rule: the run is stopped")
+            self._stop()
         if self._searching is not None and not self._load.is_stopped:
             self._searching.step(self._load.now_s, snapshot.open_requests)
             if self._searching.is_done:

@@ -29,7 +29,7 @@ REPLACED = [("retire", 0), ("kill", 0), ("fetch", 0), ("start", 1), ("run", 1)]
 
 def played(folder: Path, lives: dict[tuple[int, int], Life] | None = None, **changes: Any) -> Play:
     """Return a run of two hosts over 200 s, with lives of its hosts, and changes to experiment or script."""
-    script = {name: changes.pop(name) for name in ("away", "refuses") if name in changes}
+    script = {name: changes.pop(name) for name in ("away", "refuses", "program_fails_s") if name in changes}
     recovered = changes.pop("recovered", None)
     defaults = {
         "target": {"urls": ["http://127.0.0.1:9"], "model": "m"},
@@ -217,6 +217,14 @@ def test_a_host_whose_code_fails_is_not_replaced(tmp_path: Path) -> None:
     end = play.drive()
     assert end.faults == ("host 0 failed: ValueError: a defect",)
     assert play.asked(0, *CARE) == [("start", 0), ("run", 0)]
+
+
+def test_a_program_that_broke_a_rule_on_one_host_ends_the_load_on_all(tmp_path: Path) -> None:
+    play = played(tmp_path, program_fails_s=30.0)
+    end = play.drive()
+    assert end.at_s == pytest.approx(30.0, abs=2 * POLL_S)
+    assert [play.asked(host, "stop") for host in (0, 1)] == [[("stop", 0)], [("stop", 0)]]
+    assert play.seen.notes[-1] == "a program has broken a rule: the run is stopped"
 
 
 def test_a_host_that_is_lost_after_the_load_is_salvaged_and_not_replaced(tmp_path: Path) -> None:
