@@ -47,6 +47,8 @@ class CompiledWheel(BuildHookInterface):
             return
         self._copy = Path(tempfile.mkdtemp(prefix="swarm-compiled-"))
         shutil.copytree(Path(self.root) / "swarm", self._copy / "swarm")
+        # The door for Python names every room, for type checkers; the modules to compile need few of them.
+        (self._copy / "swarm" / "__init__.py").write_text("")
         (self._copy / "setup.py").write_text(SETUP.format(modules=self.config["modules"]))
         self.app.display_info("swarm: compiling, about half a minute")
         done = subprocess.run(
