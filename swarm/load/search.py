@@ -101,6 +101,8 @@ class Search:
             return ("undecided", why) if is_last else (None, why)
         if any(each.high < each.required for each in check.evidence):
             return "failed", ""
+        if check.failures:
+            return "failed", check.failures
         if all(each.low >= each.required for each in check.evidence):
             self._passes += 1
             if self._passes >= self._passes_needed or is_last:

@@ -90,6 +90,7 @@ def search_program(search: Search, experiment: Experiment, *, slots: int) -> Sea
     load = experiment.load
     assert load.search is not None
     is_cold = load.search.cache == "cold"
+    provider = experiment.fleet.provider
     playing = 0
     while not search.is_done:
         if is_cold and search.levels:
@@ -114,5 +115,7 @@ def search_program(search: Search, experiment: Experiment, *, slots: int) -> Sea
                     to_s=watch.to_s,
                     confidence=search.confidence,
                     occupancy=seen.occupancy,
+                    failed_share_max=experiment.audit.failed_share,
+                    expects_429=provider is not None and provider.has_limits,
                 )
             )

@@ -57,6 +57,8 @@ class LevelCheck:
     """Requests that were told to come back later, or failed for it."""
     cache_loss_share: float
     """Computed prompt tokens that a larger, or longer-lived, cache would have held."""
+    failures: str = ""
+    """Why the level has failed whatever its objectives say: too many requests failed; empty where not."""
 
 
 def share_interval(
@@ -94,8 +96,14 @@ def check_level(
     to_s: float,
     confidence: float,
     occupancy: Sequence[float],
+    failed_share_max: float,
+    expects_429: bool,
 ) -> LevelCheck:
-    """Return what the requests that ended in [from_s, to_s) say."""
+    """Return what the requests that ended in [from_s, to_s) say.
+
+    A level has failed where the share of failed requests is beyond `failed_share_max` with the confidence;
+    refusals of a plan that the experiment states (`expects_429`) count for objectives alone.
+    """
     ended_s = floats(rows, "completed_s")
     keep = (ended_s >= from_s) & (ended_s < to_s) & ~flags(rows, "outcome", "interrupted")
     ended = Selection(rows, keep)
@@ -120,7 +128,24 @@ def check_level(
         occupancy_drift=_drift(np.array(occupancy[:half]), np.array(occupancy[half:])),
         rate_limited_share=_rate_limited(ended),
         cache_loss_share=_cache_losses(ended),
+        failures=_failures(ended, from_s, to_s, confidence, failed_share_max, expects_429),
     )
+
+
+def _failures(
+    ended: Selection, from_s: float, to_s: float, confidence: float, most: float, expects_429: bool
+) -> str:
+    """Return why a level has failed for its failed requests, or nothing."""
+    finished = flags(ended, "outcome", "ok")
+    if expects_429:
+        finished |= flags(ended, "error_class", "http_429")
+    if finished.all():
+        return ""
+    trials = Trials(finished, floats(ended, "completed_s"), 1.0 - most)
+    share, _, high = share_interval(trials, from_s, to_s, confidence)
+    if high >= trials.required:
+        return ""
+    return f"{1.0 - share:.1%} of requests failed, more than audit.failed_share: {most:g}"
 
 
 def _hits(ended: Selection, from_s: float, to_s: float) -> tuple[float | None, float]:

@@ -11,7 +11,7 @@ AGENT = Agent("s000000", "s000000", None, "orchestrator", dict)  # type: ignore[
 EFFECT = Infer(root("s000000#0").extend(64), 1, False)
 
 
-def ended_row(at_s: float, ttft_s: float) -> RequestRow:
+def ended_row(at_s: float, ttft_s: float, *, error_class: str | None = None) -> RequestRow:
     """Return a request whose one token came at a time."""
     return request_row(
         AGENT,
@@ -32,7 +32,7 @@ def ended_row(at_s: float, ttft_s: float) -> RequestRow:
         admission_wait_s=0.0,
         retry_wait_s=0.0,
         attempts=1,
-        ended="ok",
+        ended=error_class or "ok",
         itl_mean_s=None,
         itl_max_s=None,
         merged_reads=0,
