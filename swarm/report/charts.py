@@ -15,6 +15,9 @@ import vl_convert
 from swarm.report import palette
 from swarm.report.theme import CLOCK, CLOCK_TICKS, CONFIG
 
+# Frames are thinned to what a screen shows before they come here; a session of 6,000 requests is drawn whole.
+alt.data_transformers.disable_max_rows()
+
 PNG_SCALE = 2
 VEGA_LITE = "6.4"
 

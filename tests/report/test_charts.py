@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 import pytest
 
-from swarm.report.charts import time_axis, write_picture
+from swarm.report.charts import spec_of, time_axis, write_picture
 from swarm.report.compare.comparison import SHOWN
 from swarm.report.theme import TOKENS
 
@@ -55,3 +55,10 @@ def test_amounts_below_one_are_plain(tmp_path: Path) -> None:
 )
 def test_a_difference_that_rounds_to_nothing_has_no_sign(unit: str, value: float, text: str) -> None:
     assert SHOWN[unit](value) == text
+
+
+def test_a_long_session_is_drawn_whole() -> None:
+    frame = pd.DataFrame({"at_s": range(7000)})
+    spec = spec_of(alt.Chart(frame).mark_point().encode(x="at_s:Q"))
+    (rows,) = spec["datasets"].values()
+    assert len(rows) == 7000
