@@ -13,7 +13,7 @@ from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
-from swarm.report.numbers import UNKNOWN, count, share
+from swarm.report.numbers import UNKNOWN, count, plain, share
 from swarm.report.run.charts import read_frames, run_charts
 from swarm.report.run.figures import (
     GROUPS,
@@ -217,7 +217,7 @@ def _money(summary: Summary) -> str:
     for title in ("cost", "rate_limited"):
         for key, value in (summary.get(title) or {}).items():
             if isinstance(value, int | float | str) and not isinstance(value, bool):
-                text = value if isinstance(value, str) else f"{value:.4g}"
+                text = value if isinstance(value, str) else plain(value)
                 rows.append((f"{title.replace('_', ' ')}: {key.replace('_', ' ')}", text))
     return section("Cost and rate limits", table(("", ""), rows)) if rows else ""
 

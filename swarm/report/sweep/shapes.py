@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from swarm.report.numbers import plain, seconds, share
+from swarm.report.numbers import plain, seconds, share, three
 from swarm.report.sweep.points import ZONES, is_cost
 
 Show = Callable[[float | None], str]
@@ -188,7 +188,7 @@ def _of_curve(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
 def _of_cost(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
     """Say how a figure that should stay low grows."""
     times = (
-        f", {shape.peak / shape.least:.3g} times its least, {show(shape.least)}" if shape.least > 0 else ""
+        f", {three(shape.peak / shape.least)} times its least, {show(shape.least)}" if shape.least > 0 else ""
     )
     highest = f"{show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
     return f"{shape.series}: {y_title} is highest, {highest}{times}."
