@@ -130,7 +130,8 @@ def _of_column(rows: pd.DataFrame, x_title: str, y_title: str, figure: str) -> l
 
 def _of_all(rows: pd.DataFrame, every: list[CurveShape], x_title: str, show: Show) -> str:
     last_x = list(dict.fromkeys(rows["x"]))[-1]
-    apart = f"the {len(every)} curves {_apart(alike_at(rows, show), x_title)}"
+    many = f"the highest and the lowest of the {len(every)} curves" if len(every) > 2 else "the 2 curves"
+    apart = f"{many} {_apart(alike_at(rows, show), x_title)}"
     return f"{apart}; at {x_title} = {_name(last_x)}: {_order(every, show)}."
 
 
@@ -182,6 +183,8 @@ def _of_curve(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
         )
     if shape.last < (1 - ALIKE) * shape.peak:
         return f"{text}, and falls without a cliff to {show(shape.last)}."
+    if shape.last == shape.peak and shape.fall < ALIKE:
+        return f"{text}, the last that was tried: it may go on rising."
     return f"{text}; it has no cliff."
 
 
