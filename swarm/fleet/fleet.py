@@ -167,12 +167,13 @@ class Fleet:
         return self._sequences.get(request_id)
 
     def held_tokens(self, node: Node) -> int:
-        """Return up to where any memory holds the blocks that a node owns; 0 where none does."""
+        """Return up to where any memory holds, or is being written, a node's blocks; 0 where none does."""
         end = 0
         for tier in self._tiers:
-            runs = tier.runs.by_node.get(node)
-            if runs:
-                end = max(end, runs[-1][1])
+            for held in (tier.runs, tier.coming):
+                runs = held.by_node.get(node)
+                if runs:
+                    end = max(end, runs[-1][1])
         return end * self._losses.block_tokens
 
     def gone(self, node: Node, start: int, end: int, now_s: float) -> list[Gone]:

@@ -1,14 +1,15 @@
 """What the trie has forgotten: a table of which content was there once, and when it was last used.
 
 A block is kept as the hash of all content up to its end, so that the deepest one found tells that everything
-before it was there, too. Of a forgotten stretch its end is kept, and blocks in steps of a 32nd of their
-place: content that leaves a stretch in its midst is told too short by less than a 32nd of its length. The
-table keeps what it got last; what it has lost counts as never seen. Other content is taken for something
-that was there with a chance of 2^-28 a block that is looked up, at most.
+before it was there, too. Of a forgotten stretch its first block and its last are kept, and blocks in steps
+of a 32nd of their place: content that leaves a stretch in its midst is told too short by less than a 32nd
+of its length. The table keeps what it got last; what it has lost counts as never seen. New content is taken
+for something that was there with a chance of 2^-16 at most.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from hashlib import blake2b
 from typing import Protocol, TypeAlias
 
@@ -20,17 +21,25 @@ from swarm.kvcache.loss import Gone
 from swarm.provider.fingerprints import PRINT_BYTES
 
 WAYS = 8
-"""Places of the table where a block may be."""
-ENTRY_BYTES = 10
-"""A hash of 31 bits, seconds, and the number of a tier."""
+"""Places of the table where a block may be: a line of the processor's cache."""
+ENTRY_BYTES = 8
+"""From the top: 20 bits of a hash, the number of a tier, the time of the last use."""
+TAG_SHIFT = 44
+TIER_SHIFT = 32
+TIERS_MAX = 1 << (TAG_SHIFT - TIER_SHIFT)
+TICKS_PER_S = 1000
+TICKS_MAX = (1 << TIER_SHIFT) - 1
+"""After 49 days all uses are of one time."""
 FINE_BITS = 6
 """Of the first 2^FINE_BITS blocks each is kept, of each octave after them 2^(FINE_BITS - 1)."""
 
 _FACTOR = 0x9E3779B97F4A7C15
 _SALT = 0xD6E8FEB86659FD93
 _MASK = 2**64 - 1
+_TAG_SHIFT, _TICKS_MAX, _SALT64, _HALF = map(np.uint64, (TAG_SHIFT, TICKS_MAX, _SALT, 32))
 
 Prints: TypeAlias = bytes | bytearray | memoryview
+Words: TypeAlias = NDArray[np.uint64]
 
 
 class History(Protocol):
@@ -46,13 +55,14 @@ class History(Protocol):
 class Forgotten:
     """A bounded table of blocks; its memory is taken once something is forgotten."""
 
-    __slots__ = ("_buckets", "_dropped_by", "_history", "_powers", "_tags", "_used_s", "is_empty")
+    __slots__ = ("_buckets", "_history", "_powers", "_table", "is_empty")
 
     def __init__(self, history: History, *, bytes_max: int) -> None:
         self._history = history
         self._buckets = bytes_max // (WAYS * ENTRY_BYTES)
-        self.is_empty = True
         self._powers = np.ones(1, dtype=np.uint64)
+        self._table = np.zeros((0, WAYS), dtype=np.uint64)
+        self.is_empty = True
 
     def note(self, node: Node, before: int, start: int, prints: Prints) -> None:
         """Keep that a node's blocks from `start` on were there; `before` is their past, `prints` they are."""
@@ -60,23 +70,19 @@ class Forgotten:
         if not gone or not self._buckets:
             return
         if self.is_empty:
-            self._open()
-        end = gone[-1].end
-        ends = _kept(start, end)
-        if not ends or ends[-1] != end:
-            ends.append(end)
-        which = np.searchsorted([each.end for each in gone], ends)
-        used_s = np.array([each.used_s for each in gone], dtype=np.float32)[which]
-        dropped_by = np.array([each.dropped_by + 1 for each in gone], dtype=np.uint16)[which]
+            self._table = np.zeros((self._buckets, WAYS), dtype=np.uint64)
+            self.is_empty = False
+        ends = _kept(start, gone[-1].end)
+        if not ends or ends[0] != start + 1:
+            ends.insert(0, start + 1)
+        if ends[-1] != gone[-1].end:
+            ends.append(gone[-1].end)
         buckets, tags = self._places(before, start, prints, ends)
-        while buckets.size:
-            ways = self._ways(buckets, tags)
-            self._tags[buckets, ways] = tags
-            self._used_s[buckets, ways] = used_s
-            self._dropped_by[buckets, ways] = dropped_by
-            # Two of one bucket got one way: another round for the first of them.
-            left = self._tags[buckets, ways] != tags
-            buckets, tags, used_s, dropped_by = buckets[left], tags[left], used_s[left], dropped_by[left]
+        low = 0
+        for each in gone:
+            high = bisect_right(ends, each.end)
+            self._write(buckets[low:high], tags[low:high], each)
+            low = high
 
     def recall(self, node: Node, before: int, start: int, prints: Prints) -> bool:
         """Tell the fleet how much was there once of a node's blocks from `start` on, which are new to it.
@@ -84,6 +90,12 @@ class Forgotten:
         Returns whether more may have been there behind them.
         """
         last = start + len(prints) // PRINT_BYTES
+        step = _step(start + 1)
+        next_kept = start // step * step + step
+        # Every stretch keeps its first block and the next of those that all keep.
+        quick = {start + 1, min(next_kept, last)}
+        if not any(self._is_known(before, start, prints, end) for end in quick):
+            return next_kept > last
         gone = self._found(before, start, prints, _kept(start, last))
         deepest = gone[-1].end if gone else start
         step = _step(deepest + 1)
@@ -101,61 +113,67 @@ class Forgotten:
         powers = self._powers_to(start + count)[start:]
         return (before + int(np.frombuffer(prints, dtype=np.uint64, count=count) @ powers)) & _MASK
 
+    def _is_known(self, before: int, start: int, prints: Prints, end: int) -> bool:
+        """Return whether the block with this end is in the table: as `_places` has it, of one."""
+        past = self.past(before, start, memoryview(prints)[: (end - start) * PRINT_BYTES])
+        key = (past + end * _SALT) & _MASK
+        key = (key ^ key >> 32) * _SALT & _MASK
+        tag = key >> TAG_SHIFT | 1
+        return any(word >> TAG_SHIFT == tag for word in self._table[key % self._buckets].tolist())
+
     def _found(self, before: int, start: int, prints: Prints, ends: list[int]) -> list[Gone]:
         """Return those of the blocks with these ends that are in the table."""
         if not ends:
             return []
         buckets, tags = self._places(before, start, prints, ends)
-        known = self._tags[buckets] == tags[:, None]
-        rows, ways = np.nonzero(known)
-        if not rows.size:
-            return []
-        at = buckets[rows]
-        used_s, dropped_by = self._used_s[at, ways].tolist(), self._dropped_by[at, ways].tolist()
+        rows = self._table[buckets]
+        known = rows >> _TAG_SHIFT == tags[:, None]
+        places = known.any(axis=1).nonzero()[0]
+        words = rows[places, known.argmax(axis=1)[places]].tolist()
         return [
-            Gone(ends[row], used, tier - 1)
-            for row, used, tier in zip(rows.tolist(), used_s, dropped_by, strict=True)
+            Gone(ends[place], (word & TICKS_MAX) / TICKS_PER_S, (word >> TIER_SHIFT) % TIERS_MAX - 1)
+            for place, word in zip(places.tolist(), words, strict=True)
         ]
 
-    def _ways(self, buckets: NDArray[np.int64], tags: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """Return the place in its bucket for each tag: where it is, else a free one, else the oldest."""
-        rows = self._tags[buckets]
-        ages = np.where(rows == 0, -np.inf, self._used_s[buckets])
-        known = rows == tags[:, None]
-        return np.where(known.any(axis=1), known.argmax(axis=1), ages.argmin(axis=1))
+    def _write(self, buckets: NDArray[np.intp], tags: Words, gone: Gone) -> None:
+        """Write blocks, each where it is already, else over the oldest of its bucket."""
+        tier = gone.dropped_by + 1 if gone.dropped_by + 1 < TIERS_MAX else 0
+        ticks = min(int(gone.used_s * TICKS_PER_S), TICKS_MAX)
+        words = (tags << _TAG_SHIFT) | np.uint64(tier << TIER_SHIFT | ticks)
+        while words.size:
+            rows = self._table[buckets]
+            # A place that has it goes before all others, and a free one before those in use.
+            ages = np.where(
+                rows >> _TAG_SHIFT == tags[:, None], np.uint64(0), (rows & _TICKS_MAX) + (rows > 0)
+            )
+            ways = ages.argmin(axis=1)
+            self._table[buckets, ways] = words
+            # Two of one bucket got one way: another round for the first of them.
+            left = self._table[buckets, ways] != words
+            if not left.any():
+                return
+            buckets, tags, words = buckets[left], tags[left], words[left]
 
     def _places(
         self, before: int, start: int, prints: Prints, ends: list[int]
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    ) -> tuple[NDArray[np.intp], Words]:
         """Return the buckets and tags of the blocks with these ends."""
         count = ends[-1] - start
         powers = self._powers_to(ends[-1])[start:]
         sums = np.cumsum(np.frombuffer(prints, dtype=np.uint64, count=count) * powers)
-        places = np.array(ends, dtype=np.uint64)
+        places = np.array(ends)
         # A block of zeros adds nothing to a sum, but is one more block.
-        keys = sums[np.array(ends) - (start + 1)] + np.uint64(before) + places * np.uint64(_SALT)
-        keys ^= keys >> np.uint64(32)
-        keys *= np.uint64(_SALT)
-        keys ^= keys >> np.uint64(32)
-        keys *= np.uint64(_SALT)
-        keys ^= keys >> np.uint64(32)
-        buckets = (keys >> np.uint64(32)) % np.uint64(self._buckets)
-        return buckets.astype(np.int64), keys.astype(np.uint32) | np.uint32(1)
+        keys = sums[places - (start + 1)] + places.astype(np.uint64) * _SALT64 + np.uint64(before)
+        keys = (keys ^ keys >> _HALF) * _SALT64
+        return (keys % np.uint64(self._buckets)).astype(np.intp), keys >> _TAG_SHIFT | np.uint64(1)
 
-    def _powers_to(self, count: int) -> NDArray[np.uint64]:
+    def _powers_to(self, count: int) -> Words:
         """Return the first `count` powers of the factor, modulo 2^64."""
         if count > len(self._powers):
             factors = np.full(2 * count, _FACTOR, dtype=np.uint64)
             factors[0] = 1
             self._powers = np.multiply.accumulate(factors)
         return self._powers[:count]
-
-    def _open(self) -> None:
-        shape = self._buckets, WAYS
-        self._tags = np.zeros(shape, dtype=np.uint32)
-        self._used_s = np.zeros(shape, dtype=np.float32)
-        self._dropped_by = np.zeros(shape, dtype=np.uint16)
-        self.is_empty = False
 
 
 def beginning(kind: bytes) -> int:

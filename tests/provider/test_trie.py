@@ -23,7 +23,7 @@ class Computed:
         self.recalled: dict[Node, set[int]] = {}
 
     def gone(self, node: Node, start: int, end: int) -> list[Gone]:
-        return [Gone(end, 0.0, -1)]
+        return [Gone(end, 1.0, -1)]
 
     def recall(self, node: Node, start: int, gone: list[Gone]) -> None:
         self.recalled[node] = self.recalled.get(node, set()) | set(range(start, gone[-1].end))
