@@ -20,6 +20,8 @@ from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
 WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 """What else can be wrong with a path, of which Python makes no class of its own."""
+FULL_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""A disk that cannot store, whatever is written."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Overrides = Annotated[
@@ -338,6 +340,10 @@ def main() -> None:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(1)
     except OSError as fault:
+        if fault.errno in FULL_DISKS:
+            place = f"{fault.filename}: " if fault.filename is not None else ""
+            print(f"swarm: {place}cannot be written: {fault.strerror}; make room", file=sys.stderr)
+            sys.exit(1)
         is_path = isinstance(fault, WRONG_PATHS) or fault.errno in WRONG_NAMES
         if not is_path or fault.filename is None:
             raise

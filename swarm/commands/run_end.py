@@ -23,9 +23,15 @@ def keep_end(folder: RunFolder, run_id: str, end: RunEnd) -> tuple[str, ...]:
     """
     known = unstored.noted(folder.journals).get("unstored")
     faults: tuple[str, ...] = () if known is None else (str(known),)
-    if end.unstored and unstored.store(end.unstored, unstored.places(folder.path, run_id)) is None:
-        faults += (_told(folder, end),)
-        unstored.note(folder.journals, unstored=faults[-1])
+    if end.unstored:
+        path = unstored.store(end.unstored, unstored.places(folder.path, run_id))
+        if path is None:
+            faults += (_told(folder, end),)
+            unstored.note(folder.journals, unstored=faults[-1])
+            print(f"{folder.path}: {faults[-1]}", file=sys.stderr)
+        else:
+            count = unstored.rows_of(end.unstored)
+            print(f"{folder.path}: {count:,} requests are kept in {path}; nothing is lost", file=sys.stderr)
     unstored.note(folder.journals, end=asdict(replace(end, unstored=())))
     return faults
 

@@ -124,8 +124,7 @@ class Coordinator:
         self._unstored.append(batch)
         self._unstored_bytes += len(batch.rows)
         self._store()
-        if batch.is_refused and self._refusal is None:
-            self._refusal = f"the journal of host {batch.host} refuses writes"
+        self._refusal = self._refusal or batch.refusal or None
         self._windows.merge_bytes(batch.windows, together=True)
         if len(self._windows.cells) > WINDOWS_KEPT_MAX:
             self._windows.forget(2 * WINDOWS_SHOWN)

@@ -57,7 +57,7 @@ class HostLedger:
         self._ideal = Ideal(block_tokens=block_tokens)
         self._rows = RowTable()
         self._journal: Journal | None = None
-        self._is_refused = False
+        self._refusal = ""
         self._lag = lag
         self._takeover = takeover
         self._follows = follows
@@ -136,7 +136,7 @@ class HostLedger:
     @property
     def is_refused(self) -> bool:
         """Whether this host's disk refuses its journal: nothing more may be sent that could not be told."""
-        return self._is_refused
+        return bool(self._refusal)
 
     def ended(self, effect: Infer, row: RequestRow, gaps_s: Sequence[float]) -> None:
         """Note how a request ended, with the gaps between its deltas."""
@@ -213,7 +213,7 @@ class HostLedger:
             doubts=tuple(doubts.items()),
             begun_s=self._begun_s,
             program_failed=self._program_failed,
-            is_refused=self._is_refused,
+            refusal=self._refusal,
         )
         self._sequence += 1
         return self._kept(batch)
@@ -226,8 +226,7 @@ class HostLedger:
             self._journal.append(batch.frame())
         except OSError as fault:
             self._refuse(self._journal.path, fault)
-            told, self._faults = self._faults, []
-            return replace(batch, faults=(*batch.faults, *told), is_refused=True)
+            return replace(batch, refusal=self._refusal)
         return batch
 
     def _open(self, path: Path) -> None:
@@ -239,8 +238,8 @@ class HostLedger:
 
     def _refuse(self, path: Path, fault: OSError) -> None:
         """Note that the disk does not take the journal, with what that ends."""
-        self._journal, self._is_refused = None, True
-        self.fault(
+        self._journal = None
+        self._refusal = (
             f"host {self._host}: its journal {path} refuses writes: {fault.strerror}; it started no turn "
             f"after {self._clock.now_s():.1f} s"
         )

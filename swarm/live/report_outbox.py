@@ -85,7 +85,7 @@ class ReportQueue:
                 self._drop()
 
     def _is_stored(self, batch: Batch) -> bool:
-        return self._is_journaled and not batch.is_refused
+        return self._is_journaled and not batch.refusal
 
     def _drop(self) -> None:
         self._bytes -= len(self._waiting.popleft().rows)

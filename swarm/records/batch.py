@@ -97,8 +97,9 @@ class Batch:
     """When this epoch of the host began to run agents; 0 where a journal does not say."""
     program_failed: bool = False
     """A program has broken a rule on the host by now, which no other host can mend."""
-    is_refused: bool = False
-    """The host's own journal refuses writes by now: only the coordinator's may have this batch."""
+    refusal: str = ""
+    """Why the host's own journal refuses writes by now, and since when: only the coordinator's may have this
+    batch. Empty while it does not."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -124,7 +125,7 @@ class Batch:
                 "doubts": self.doubts,
                 "begun_s": self.begun_s,
                 "program_failed": self.program_failed,
-                "is_refused": self.is_refused,
+                "refusal": self.refusal,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -154,5 +155,5 @@ class Batch:
             doubts=tuple((name, count) for name, count in head.get("doubts", ())),
             begun_s=head.get("begun_s", 0.0),
             program_failed=head.get("program_failed", False),
-            is_refused=head.get("is_refused", False),
+            refusal=head.get("refusal", ""),
         )

@@ -68,12 +68,14 @@ class Journal:
         frame = head + message
         try:
             written = self._file.write(frame)
+            if written != len(frame):
+                # What is left is refused with the reason.
+                written += self._file.write(frame[written:])
+            if written != len(frame):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self._cut()
             raise
-        if written != len(frame):
-            self._cut()
-            raise OSError(errno.ENOSPC, "a frame was written in part: the disk is full or a limit is reached")
         self._end += len(frame)
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ def test_a_replaced_host_is_told_to_stop() -> None:
 
 def test_what_no_journal_has_and_nobody_acknowledged_is_unstored() -> None:
     outbox = ReportQueue(Receiver(0, ReportError), is_journaled=True)
-    refused = [replace(batch(sequence), is_refused=True) for sequence in (1, 2)]
+    refused = [replace(batch(sequence), refusal="full") for sequence in (1, 2)]
     send(outbox, batch(0), *refused)
     assert outbox.unstored == tuple(refused)
 
