@@ -59,9 +59,9 @@ def run_live(experiment: Experiment, out: str | None) -> int:
                 code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, recovered=None)
         finally:
             folder.discard_unbegun()
-    if url is not None:
-        _send(folder, url)
-    return code
+        if url is not None:
+            _send(folder, url)
+    return interrupts.code(code)
 
 
 def resume_live(path: Path) -> int:
@@ -86,9 +86,9 @@ def resume_live(path: Path) -> int:
             run_id=data["run_id"],
             recovered=recover(folder.journals),
         )
-    if data.get("out") is not None:
-        _send(folder, data["out"])
-    return code
+        if data.get("out") is not None:
+            _send(folder, data["out"])
+    return interrupts.code(code)
 
 
 def _carry_out(
@@ -123,8 +123,7 @@ def _carry_out(
                 f"{folder.path}: the results cannot be written: {fault.strerror or fault}; of them there is: "
                 f"{there}; the journals are there: make room, then swarm run --resume {folder.path}"
             ) from None
-    # A signal may have come while they were written: they are whole, and the caller is told of it.
-    return code if interrupts.received is None else 128 + interrupts.received
+    return code
 
 
 def _driven(
@@ -143,7 +142,8 @@ def _driven(
         if ended is not None:
             return ended
     local = _with_local_traces(experiment)
-    scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
+    with interrupts.at_once():
+        scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
     interrupts.heed()
 
     def begin_with_scripts() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarm.config.experiment import Experiment
+from swarm.errors import Interrupted
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.directed_slots import Order
@@ -83,8 +84,10 @@ class Driver:
         self._start_hosts()
         self._swarm.wait_until_ready(interrupts.heed)
         self._coordinator.wait_until_ready(interrupts.heed)
-        offsets_s = self._swarm.clock_offsets()
-        counted = self._counters()
+        interrupts.heed()
+        with interrupts.at_once():
+            offsets_s = self._swarm.clock_offsets()
+            counted = self._counters()
         interrupts.heed()
         begin()
         recovered = self._recovered
@@ -96,10 +99,15 @@ class Driver:
             if interrupts.received is not None:
                 self._stop()
         ended_s = self._load.ended_s
+        try:
+            with interrupts.at_once():
+                counted = difference(counted, self._counters())
+        except Interrupted:
+            counted = None
         return RunEnd(
             at_s=ended_s,
             faults=tuple(self._faults),
-            counters=difference(counted, self._counters()),
+            counters=counted,
             sessions_asked_mean=asked_sessions_mean(
                 self._pacing, from_s=self._experiment.load.warmup_s, to_s=ended_s
             ),
