@@ -64,7 +64,7 @@ EXPERIMENT: dict[str, Any] = {
         "high_watermark": 4000,
     },
     "load": {"agents": 12, "ramp_s": 0.5, "warmup_s": WARMUP_S, "duration_s": DURATION_S, "drain_s": 2},
-    "hosts": {"count": 3, "report_every_s": 0.5, "silent_max_s": 20},
+    "hosts": {"count": 2, "report_every_s": 0.5, "silent_max_s": 20},
     "target": {
         "model": "counted",
         "bytes_per_token": 4.0,
@@ -345,13 +345,14 @@ class Found:
     """Requests that the server got."""
     sent: int = 0
     """Requests that the run says it sent."""
-    acknowledged: int = 0
-    """Replies that the server wrote to their end, and that rows tell of as finished."""
+    finished: int = 0
+    """Replies that rows tell of as finished."""
     missing: int = 0
     """Requests that the server got, and that no row tells of."""
     unaccounted: int = 0
     """Requests that the run says it knows nothing of."""
     doubled: int = 0
+    wall_s: float = 0.0
     codes: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
@@ -362,9 +363,9 @@ class Found:
 
     def line(self) -> str:
         return (
-            f"{self.kind} in {self.phase}: served {self.served}, sent {self.sent}, "
-            f"finished {self.acknowledged}, missing {self.missing} of {self.unaccounted} unaccounted, lost {self.lost}, "
-            f"doubled {self.doubled}, exit codes {self.codes} {' '.join(self.trouble)}"
+            f"{self.kind} in {self.phase}: served {self.served}, sent {self.sent}, finished {self.finished}; "
+            f"missing {self.missing}, unaccounted {self.unaccounted}, lost {self.lost}, "
+            f"doubled {self.doubled}; exit codes {self.codes}, {self.wall_s:.0f} s {' '.join(self.trouble)}"
         )
 
 
@@ -383,6 +384,7 @@ class FaultyRun:
 
     def carry_out(self) -> Found:
         """Run, break, go on where that is needed, and compare."""
+        began_s = time.monotonic()
         try:
             self._start(str(self._experiment()), "--out", str(self._out))
             self._wait_for_phase()
@@ -402,6 +404,7 @@ class FaultyRun:
             self._disk.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             self._nodes.fill()
+            self.found.wall_s = time.monotonic() - began_s
         return self.found
 
     def _experiment(self) -> Path:
@@ -511,7 +514,7 @@ class FaultyRun:
         finished = [row for row in rows if row["outcome"] == "ok"]
         serials = Counter(row["prompt_tokens"] for row in finished)
         turns = Counter((row["agent"], row["turn"]) for row in rows if row["outcome"] != "interrupted")
-        found.acknowledged = len(serials)
+        found.finished = len(serials)
         found.doubled = sum(count - 1 for each in (serials, turns) for count in each.values())
         # A request without a finish is known by its row alone: its reply, if it had one, has no number there.
         others = sum(row["attempts"] - (row["error_class"] == "refused") for row in rows) - len(finished)

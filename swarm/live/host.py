@@ -292,7 +292,7 @@ class Host:
         while not quiet.is_set():
             await asyncio.wait((waits,), timeout=every_s)
             if not quiet.is_set():
-                outbox.put(self._ledger.take())
+                outbox.put(self._ledger.take(waiting=len(outbox)))
             if self._ledger.is_refused:
                 self.stop()
             made.set()

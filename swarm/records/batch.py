@@ -101,6 +101,9 @@ class Batch:
     """Why the host's own journal refuses writes by now, and since when: only the coordinator's may have this
     batch. Empty while it does not."""
 
+    waiting: int = 0
+    """How many earlier batches nobody had acknowledged when this one was made."""
+
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
         head = orjson.dumps(
@@ -126,6 +129,7 @@ class Batch:
                 "begun_s": self.begun_s,
                 "program_failed": self.program_failed,
                 "refusal": self.refusal,
+                "waiting": self.waiting,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -156,4 +160,5 @@ class Batch:
             begun_s=head.get("begun_s", 0.0),
             program_failed=head.get("program_failed", False),
             refusal=head.get("refusal", ""),
+            waiting=head.get("waiting", 0),
         )
