@@ -40,13 +40,14 @@ SERIAL_FROM = 2000
 AWAY_S = 0.8
 """How long a server is away, or answers nothing but errors."""
 WAIT_S_MAX = 240.0
+STARTS_MAX = 6
 RAY = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # A node's death is seen within two seconds.
-    "RAY_health_check_initial_delay_ms": "1000",
+    # A node's death is seen within seconds, and a busy machine's is not taken for one.
+    "RAY_health_check_initial_delay_ms": "2000",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "4",
 }
 EXPERIMENT: dict[str, Any] = {
@@ -268,7 +269,7 @@ class Nodes:
         os.mkdir(os.path.join(self._folder, "ray"))
         os.environ.update(RAY, RAY_TMPDIR=self._folder)
         head = {"num_cpus": 2, "include_dashboard": False, "temp_dir": self._folder}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.fill()
 
     @property
@@ -278,7 +279,7 @@ class Nodes:
     def fill(self) -> None:
         """Let there be three nodes again."""
         while len(self._alive()) < 3:
-            self._cluster.add_node(num_cpus=2)
+            _patiently(lambda: self._cluster.add_node(num_cpus=2))
 
     def _alive(self) -> list[Any]:
         return [node for node in self._cluster.list_all_nodes() if node.remaining_processes_alive()]
@@ -320,6 +321,18 @@ def _journals_of(pid: int) -> Iterator[Path]:
                 path = Path(os.readlink(entry))
                 if path.name.startswith("host-") and path.suffix == ".journal":
                     yield path
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    """Start a part of Ray; where the machine is busy it takes more than Ray's half a minute."""
+    for left in reversed(range(STARTS_MAX)):
+        try:
+            return start()
+        except Exception:
+            if not left:
+                raise
+            time.sleep(5.0)
+    raise AssertionError("unreachable")
 
 
 def _kill(pid: int) -> None:

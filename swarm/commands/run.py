@@ -150,8 +150,11 @@ def _driven(
         begin()
         folder.write_left_out(left_out(experiment, scripts))
 
-    ray.enter_context(ray_session(name=run_id))
-    interrupts.heed()
+    try:
+        ray.enter_context(ray_session(name=run_id))
+    finally:
+        # Where Ray did not start after a signal, it is the signal that ended the run.
+        interrupts.heed()
     with Live(experiment) as live:
         return drive(
             experiment,
