@@ -16,10 +16,13 @@ import typer
 
 from swarm.commands.places import local_path, path_or_url
 from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
+from swarm.interrupts import end_on_signals, ignore_signals
 
 WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 """What else can be wrong with a path, of which Python makes no class of its own."""
+FULL_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""A disk that cannot store, whatever is written."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Overrides = Annotated[
@@ -323,11 +326,15 @@ def main() -> None:
     """Run the command line: 2 for a wrong command or file, 1 for a failed run, 128 and more for a signal."""
     # Nothing here multiplies matrices worth a second thread: numpy's would only spin at the start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    end_on_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path is printed as the bytes it has, which need not be text.
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            ignore_signals()
     except (ConfigError, UsageError) as fault:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(2)
@@ -338,6 +345,10 @@ def main() -> None:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(1)
     except OSError as fault:
+        if fault.errno in FULL_DISKS:
+            place = f"{fault.filename}: " if fault.filename is not None else ""
+            print(f"swarm: {place}cannot be written: {fault.strerror}; make room", file=sys.stderr)
+            sys.exit(1)
         is_path = isinstance(fault, WRONG_PATHS) or fault.errno in WRONG_NAMES
         if not is_path or fault.filename is None:
             raise

@@ -69,6 +69,10 @@ class RemoteCoordinator:
         """Return the run's state as last reported."""
         return self._coordinator.snapshot()
 
+    def unstored(self) -> tuple[Batch, ...]:
+        """Return the batches that were taken and that the journal refuses."""
+        return self._coordinator.unstored()
+
 
 @ray.remote(num_cpus=0, concurrency_groups={"control": 4})
 class RemoteHost:
@@ -101,11 +105,12 @@ class RemoteHost:
         node = ray.get_runtime_context().get_node_id()
         return Whereabouts(node, os.getpid(), str(Path(self._plan.journal or "") / name))
 
-    async def run(self, start_unix_s: float) -> None:
-        """Play the host's share of the sessions to the end."""
+    async def run(self, start_unix_s: float) -> tuple[Batch, ...]:
+        """Play the host's share of the sessions to the end; return the batches that nobody has stored."""
         self._begin(start_unix_s)
-        await self._host.run(self._report)
+        unstored = await self._host.run(self._report)
         await self._host.close()
+        return unstored
 
     async def run_agent(self, agent: Agent, start_unix_s: float, at_s: float) -> Ended:
         """Run one agent from its due time to its end."""

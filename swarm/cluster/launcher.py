@@ -141,6 +141,11 @@ class CoordinatorCalls:
         call: Call = self._actor.snapshot.remote()
         return call
 
+    def unstored(self) -> Call:
+        """Ask for the batches that its journal refuses."""
+        call: Call = self._actor.unstored.remote()
+        return call
+
     def retire(self, host: int, epoch: int) -> Call:
         """Let it take no more batches of a host."""
         call: Call = self._actor.retire.remote(host, epoch)

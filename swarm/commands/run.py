@@ -13,6 +13,7 @@ from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
 from swarm.commands.ending import finish
+from swarm.commands.run_end import end_of, keep_end
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
@@ -25,6 +26,7 @@ from swarm.live.driver.recovered import Recovered, recover
 from swarm.live.targets.usable import check_target
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
+from swarm.records import unstored
 from swarm.records.journal import read_batches
 from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RUN, RunFolder
@@ -49,6 +51,7 @@ def run_live(experiment: Experiment, out: str | None) -> int:
 
         def begin() -> None:
             origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
+            unstored.set_aside(folder.journals)
             folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
 
         try:
@@ -56,9 +59,9 @@ def run_live(experiment: Experiment, out: str | None) -> int:
                 code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, recovered=None)
         finally:
             folder.discard_unbegun()
-    if url is not None:
-        _send(folder, url)
-    return code
+        if url is not None:
+            _send(folder, url)
+    return interrupts.code(code)
 
 
 def resume_live(path: Path) -> int:
@@ -74,6 +77,7 @@ def resume_live(path: Path) -> int:
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
     check_target(experiment.target)
     with Interrupts() as interrupts, sole_writer(folder.journals):
+        unstored.bring_in(unstored.places(folder.path, data["run_id"]))
         code = _carry_out(
             experiment,
             folder,
@@ -82,9 +86,9 @@ def resume_live(path: Path) -> int:
             run_id=data["run_id"],
             recovered=recover(folder.journals),
         )
-    if data.get("out") is not None:
-        _send(folder, data["out"])
-    return code
+        if data.get("out") is not None:
+            _send(folder, data["out"])
+    return interrupts.code(code)
 
 
 def _carry_out(
@@ -99,11 +103,12 @@ def _carry_out(
     # Ray is left when the results are there: its end lets a SIGTERM through that ends the process at once.
     with ExitStack() as ray:
         end = _driven(experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered)
+        faults = (*end.faults, *keep_end(folder, run_id, end))
         settled = results_of(
-            read_batches(sorted(folder.journals.glob("*.journal"))),
+            read_batches(sorted(folder.journals.glob("*.journal")), unstored=end.unstored),
             experiment,
             ended_s=end.at_s,
-            faults=end.faults,
+            faults=faults,
             counters=end.counters,
             sessions_asked_mean=end.sessions_asked_mean,
             clock_offsets_s=end.clock_offsets_s,
@@ -113,12 +118,12 @@ def _carry_out(
         try:
             code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
         except OSError as fault:
+            there = ", ".join(folder.made()) or "none of them"
             raise RunError(
-                f"{folder.path}: the results cannot be written: {fault.strerror}; the journals are there: "
-                f"make room, then swarm run --resume {folder.path}"
+                f"{folder.path}: the results cannot be written: {fault.strerror or fault}; of them there is: "
+                f"{there}; the journals are there: make room, then swarm run --resume {folder.path}"
             ) from None
-    # A signal may have come while they were written: they are whole, and the caller is told of it.
-    return code if interrupts.received is None else 128 + interrupts.received
+    return code
 
 
 def _driven(
@@ -132,23 +137,24 @@ def _driven(
     recovered: Recovered | None,
 ) -> RunEnd:
     """Return how the load ended; of a run that is only added up, how it had. `ray` leaves Ray."""
-    limit_s = experiment.load.duration_s
-    if recovered is not None and limit_s is not None and recovered.stopped_s >= limit_s:
-        # The load was over: all that is left to do is to add up.
-        return RunEnd(limit_s, (), None, None, {})
-    if recovered is not None and experiment.load.search is not None:
-        print(f"{folder.path}: a search is not gone on with; what it left is added up", file=sys.stderr)
-        return RunEnd(recovered.stopped_s, (), None, None, {})
+    if recovered is not None:
+        ended = end_of(folder, experiment, recovered)
+        if ended is not None:
+            return ended
     local = _with_local_traces(experiment)
-    scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
+    with interrupts.at_once():
+        scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
     interrupts.heed()
 
     def begin_with_scripts() -> None:
         begin()
         folder.write_left_out(left_out(experiment, scripts))
 
-    ray.enter_context(ray_session(name=run_id))
-    interrupts.heed()
+    try:
+        ray.enter_context(ray_session(name=run_id))
+    finally:
+        # Where Ray did not start after a signal, it is the signal that ended the run.
+        interrupts.heed()
     with Live(experiment) as live:
         return drive(
             experiment,

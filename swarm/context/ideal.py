@@ -59,6 +59,11 @@ class Ideal:
                 return 0
             node = node.parent
 
+    def known(self, node: Node) -> int:
+        """Return up to where a node's own content is known, in tokens; 0 where none of it is."""
+        entry = self._known.get(id(node))
+        return 0 if entry is None else entry[0]
+
     def output(self, prompt: Prompt, output_tokens: int) -> None:
         """Credit a reply that continues the prompt's own node, less the last token: it is never computed."""
         self.send(prompt.node, prompt.length + output_tokens - 1)

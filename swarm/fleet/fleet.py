@@ -18,7 +18,7 @@ from swarm.fleet.sequence import Sequence
 from swarm.fleet.traffic import Traffic
 from swarm.hit_names import TIER_COUNTS
 from swarm.kvcache.audit import audit
-from swarm.kvcache.loss import Losses
+from swarm.kvcache.loss import Gone, Losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +167,22 @@ class Fleet:
         return self._sequences.get(request_id)
 
     def held_tokens(self, node: Node) -> int:
-        """Return up to where any memory holds the blocks that a node owns; 0 where none does."""
+        """Return up to where any memory holds, or is being written, a node's blocks; 0 where none does."""
         end = 0
         for tier in self._tiers:
-            runs = tier.runs.by_node.get(node)
-            if runs:
-                end = max(end, runs[-1][1])
+            for held in (tier.runs, tier.coming):
+                runs = held.by_node.get(node)
+                if runs:
+                    end = max(end, runs[-1][1])
         return end * self._losses.block_tokens
+
+    def gone(self, node: Node, start: int, end: int, now_s: float) -> list[Gone]:
+        """Return what is known of a node's blocks [start, end), which no memory holds any longer."""
+        return self._losses.gone(node, start, end, now_s)
+
+    def recall(self, node: Node, start: int, gone: list[Gone]) -> None:
+        """A node's blocks from `start` on, which are new to it, were there once under another one."""
+        self._losses.recall(node, start, gone)
 
     def counters(self) -> dict[str, Any]:
         """Return what was counted since the start: preemptions, and for each tier all its instances' sums.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from swarm.context.ideal import Ideal
@@ -24,6 +24,16 @@ LastUses: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, float]]]"
 
 Drops: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, int, Tier]]]"
 """For each node the blocks [start, end) whose writes a tier dropped, and that were not computed since."""
+
+
+class Gone(NamedTuple):
+    """Blocks of a node that were computed once, from where the stretch before ends up to `end`."""
+
+    end: int
+    used_s: float
+    """When they were last used."""
+    dropped_by: int
+    """The number of the tier that dropped their last write; -1 where none did."""
 
 
 class Losses:
@@ -80,6 +90,36 @@ class Losses:
                 while ends and ends[-1][0] <= high:
                     ends.pop()
                 ends.append((high, now_s))
+
+    def gone(self, node: Node, start: int, end: int, now_s: float) -> list[Gone]:
+        """Return what is known of a node's blocks [start, end), which no tier holds any longer.
+
+        What was not computed is left out. In a fleet without TTLs they count as used now.
+        """
+        end = min(end, self._published.known(node) // self.block_tokens)
+        last_uses = [] if self._last_uses is None else self._last_uses.get(node, [])
+        drops = self._drops.get(node, [])
+        bounds = {end, *(top for top, _ in last_uses), *(at for drop in drops for at in drop[:2])}
+        found = []
+        for at in sorted(at for at in bounds if start < at <= end):
+            used_s = max((used_s for top, used_s in last_uses if top >= at), default=now_s)
+            tiers = [self._tiers.index(tier) for low, high, tier in drops if low < at <= high]
+            found.append(Gone(at, used_s, tiers[0] if tiers else -1))
+        return found
+
+    def recall(self, node: Node, start: int, gone: Sequence[Gone]) -> None:
+        """A node's blocks from `start` on, which are new to it, were there once under another one."""
+        end = gone[-1].end * self.block_tokens
+        self.ideal.send(node, end)
+        self._published.send(node, end)
+        if self._last_uses is not None:
+            last_uses = self._last_uses.setdefault(node, [])
+            last_uses[:0] = [(each.end, each.used_s) for each in reversed(gone)]
+        for each in gone:
+            if each.dropped_by >= 0:
+                self._drops.setdefault(node, []).append((start, each.end, self._tiers[each.dropped_by]))
+                self._has_drops = True
+            start = each.end
 
     def move(self, pieces: Sequence[Piece]) -> None:
         """These are on their way to a tier."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ JOURNALS = "coordinator-*.journal"
 WINDOWS_SHOWN = 15
 WINDOWS_KEPT_MAX = 120
 """Windows held before the old ones are dropped: they are for the eye, the run folder is made from rows."""
+KEPT_BYTES_MAX = 1 << 28
+"""Of batches that the journal refuses, in memory until it takes them or the driver does."""
 HOSTS_ASIDE = 1_000_000
 """Numbers from here on are for actors that a host starts for its sub-agents."""
 
@@ -49,7 +52,7 @@ class Snapshot:
     heard: dict[int, tuple[int, int]]
     """The last batch of each host that the driver has started, as (epoch, sequence)."""
     refusal: str | None
-    """Why the last batch was not taken: the journal refused it; None when it was."""
+    """Why a batch could not be stored, on this disk or on a host's; None where all were."""
     program_failed: bool
     """A program has broken a rule on some host."""
 
@@ -58,6 +61,7 @@ class Coordinator:
     """Adds up; its work grows with hosts and windows, not with requests.
 
     One that died is made again from its journal: what it acknowledged is there; hosts send the rest again.
+    Where the journal refuses writes the load is over: what still comes is kept in memory for the driver.
     """
 
     def __init__(self, plan: CoordinatorPlan) -> None:
@@ -76,7 +80,10 @@ class Coordinator:
         for path in sorted(self._folder.glob(JOURNALS)):
             for frame in read_journal(path):
                 self._restore(Batch.of_frame(frame))
-        self._journal = Journal(self._folder / f"coordinator-{plan.epoch}.journal")
+        self._unstored: deque[Batch] = deque()
+        self._unstored_bytes = 0
+        self._path = self._folder / f"coordinator-{plan.epoch}.journal"
+        self._journal = self._open()
 
     def new_host(self) -> int:
         """Return a number that no host of the run has."""
@@ -102,7 +109,8 @@ class Coordinator:
         """Take a batch, unless it was taken before; return the last sequence taken.
 
         Batches of one host and epoch arrive in order: a sequence at or below the last one is a repeat.
-        A batch that the journal refuses is not taken, and the host will send it again.
+        A batch that the journal refuses is kept until it takes it; past KEPT_BYTES_MAX it is not taken, and
+        the host will send it again.
         """
         name = (batch.host, batch.epoch)
         if batch.epoch <= self._retired.get(batch.host, -1):
@@ -111,17 +119,22 @@ class Coordinator:
         if batch.sequence <= last:
             self._doubled_count += 1
             return last
-        try:
-            self._journal.append(batch.frame())
-        except OSError as fault:
-            self._refusal = f"{self._journal.path}: {fault.strerror}"
+        if self._unstored_bytes + len(batch.rows) > KEPT_BYTES_MAX:
             return last
-        self._refusal = None
+        self._unstored.append(batch)
+        self._unstored_bytes += len(batch.rows)
+        self._store()
+        self._refusal = self._refusal or batch.refusal or None
         self._windows.merge_bytes(batch.windows, together=True)
         if len(self._windows.cells) > WINDOWS_KEPT_MAX:
             self._windows.forget(2 * WINDOWS_SHOWN)
         self._add(batch)
         return batch.sequence
+
+    def unstored(self) -> tuple[Batch, ...]:
+        """Return the batches that were taken and that the journal refuses."""
+        self._store()
+        return tuple(self._unstored)
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as last reported."""
@@ -149,6 +162,23 @@ class Coordinator:
             refusal=self._refusal,
             program_failed=self._program_failed,
         )
+
+    def _open(self) -> Journal | None:
+        try:
+            return Journal(self._path)
+        except OSError as fault:
+            self._refusal = f"{self._path} refuses writes: {fault.strerror}"
+            return None
+
+    def _store(self) -> None:
+        """Write what is kept to the journal, in order, as far as it takes it."""
+        while self._unstored and self._journal is not None:
+            try:
+                self._journal.append(self._unstored[0].frame())
+            except OSError as fault:
+                self._refusal = self._refusal or f"{self._path} refuses writes: {fault.strerror}"
+                return
+            self._unstored_bytes -= len(self._unstored.popleft().rows)
 
     def _add(self, batch: Batch) -> None:
         self._seen[batch.host, batch.epoch] = batch.sequence

@@ -23,6 +23,7 @@ from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
 from swarm.load.shapes import Span
 from swarm.measure.results import windows_of
+from swarm.records.batch import Batch
 from swarm.records.rows import warm_up
 from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Ended
@@ -120,8 +121,11 @@ class Host:
         assert self._interpreter is not None
         self._interpreter.spawn = spawn
 
-    async def run(self, report: Report) -> None:
-        """Play this host's slots until the load ends or the run is stopped, reporting on the way."""
+    async def run(self, report: Report) -> tuple[Batch, ...]:
+        """Play this host's slots until the load ends or the run is stopped, reporting on the way.
+
+        Return the batches that nobody has stored.
+        """
         slots = slots_of(
             self._plan.host,
             self._plan.hosts,
@@ -134,7 +138,7 @@ class Host:
             self._directed = DirectedSlots(slots, self._play_directed, self._close)
             self._follow()
             tasks = [asyncio.ensure_future(self._directed.until(self._stop_requested))]
-        await self._until_done(tasks, report)
+        return await self._until_done(tasks, report)
 
     def direct(self, order: Order) -> None:
         """Open and close slots of a search, now or when the host begins to run; from any thread."""
@@ -246,16 +250,22 @@ class Host:
         self._ledger.put_off(late_s)
         return late_s
 
-    async def _until_done(self, tasks: Sequence[asyncio.Future[Any]], report: Report) -> None:
-        """Report every interval; stop at the load's end or on request, drain, and report the rest."""
+    async def _until_done(self, tasks: Sequence[asyncio.Future[Any]], report: Report) -> tuple[Batch, ...]:
+        """Report every interval; stop at the load's end or on request, drain, and report the rest.
+
+        Return the batches that nobody has stored.
+        """
         load, interpreter, ledger = self._plan.experiment.load, self._interpreter, self._ledger
         assert interpreter is not None
         assert ledger is not None
         done = asyncio.ensure_future(asyncio.gather(*tasks, return_exceptions=True))
         quiet = asyncio.Event()
-        outbox = ReportQueue(report, is_journaled=ledger.is_journaled)
-        reporter = asyncio.ensure_future(self._report_on(outbox, quiet))
+        outbox = ReportQueue(report, is_journaled=self._plan.journal is not None)
+        made = asyncio.Event()
+        reporters = asyncio.gather(self._write_on(outbox, made, quiet), self._send_on(outbox, made, quiet))
         stop = asyncio.ensure_future(self._stop_requested.wait())
+        if ledger.is_refused:
+            self.stop()
         left_s = None if load.duration_s is None else max(0.0, load.duration_s - self._clock.now_s())
         await asyncio.wait((done, stop), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         interpreter.stop()
@@ -266,23 +276,37 @@ class Host:
         await done
         stop.cancel()
         quiet.set()
-        await reporter
+        await reporters
         outbox.put(ledger.take(is_last=True))
         await outbox.send(ENDING_S_MAX)
         for task in tasks:
             if not task.cancelled():
                 task.result()
+        return outbox.unstored
 
-    async def _report_on(self, outbox: ReportQueue, quiet: asyncio.Event) -> None:
+    async def _write_on(self, outbox: ReportQueue, made: asyncio.Event, quiet: asyncio.Event) -> None:
+        """Make a batch every interval, whether those before were sent or not; stop if none can be kept."""
         assert self._ledger is not None
         every_s = self._plan.experiment.hosts.report_every_s
         waits = asyncio.ensure_future(quiet.wait())
         while not quiet.is_set():
             await asyncio.wait((waits,), timeout=every_s)
+            if not quiet.is_set():
+                outbox.put(self._ledger.take(waiting=len(outbox)))
+            if self._ledger.is_refused:
+                self.stop()
+            made.set()
+
+    async def _send_on(self, outbox: ReportQueue, made: asyncio.Event, quiet: asyncio.Event) -> None:
+        """Send batches as they are made; stop if the host is given up, or can keep no more."""
+        assert self._ledger is not None
+        while not quiet.is_set():
+            await made.wait()
+            made.clear()
             if quiet.is_set():
                 return
-            outbox.put(self._ledger.take())
             await outbox.send(REPORT_S_MAX)
-            if outbox.is_refused:
+            if outbox.refusal:
                 self._ledger.fault(f"host {self._plan.host}: {outbox.refusal}: no more turns are started")
+            if outbox.refusal or outbox.is_retired:
                 self.stop()

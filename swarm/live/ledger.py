@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,7 @@ class HostLedger:
         self._ideal = Ideal(block_tokens=block_tokens)
         self._rows = RowTable()
         self._journal: Journal | None = None
-        if journal is not None:
-            self._journal = _open_journal(Path(journal) / f"host-{host:05d}-{epoch}.journal")
+        self._refusal = ""
         self._lag = lag
         self._takeover = takeover
         self._follows = follows
@@ -70,8 +70,8 @@ class HostLedger:
         self._doubts: dict[str, int] = {}
         self._unreported: dict[tuple[str, int], OpenRequest] = {}
         """Requests sent since the last batch and still open."""
-        if journal is not None and self._journal is None:
-            self.fault(f"host {host}: its journal cannot be opened in {journal}")
+        if journal is not None:
+            self._open(Path(journal) / f"host-{host:05d}-{epoch}.journal")
         self._gaps_s = array("d")
         """Between deltas of measured requests since the last batch."""
         self._places_known: set[str] = set()
@@ -134,9 +134,9 @@ class HostLedger:
         self._put_off_s += seconds
 
     @property
-    def is_journaled(self) -> bool:
-        """Whether batches are on this host's own disk."""
-        return self._journal is not None
+    def is_refused(self) -> bool:
+        """Whether this host's disk refuses its journal: nothing more may be sent that could not be told."""
+        return bool(self._refusal)
 
     def ended(self, effect: Infer, row: RequestRow, gaps_s: Sequence[float]) -> None:
         """Note how a request ended, with the gaps between its deltas."""
@@ -162,8 +162,12 @@ class HostLedger:
             self._told[kind] = told + 1
             self._examples.append(FailureExample(kind, result.http_status, result.error))
 
-    def take(self, *, is_last: bool = False) -> Batch:
-        """Return everything since the last call as the next batch, written to the journal first."""
+    def take(self, *, is_last: bool = False, waiting: int = 0) -> Batch:
+        """Return everything since the last call as the next batch, written to the journal first.
+
+        One that the journal refuses says so, and the host is to start no more turns. `waiting`: how many
+        earlier ones nobody has acknowledged.
+        """
         itl = Sketch()
         itl.add_many(np.frombuffer(self._gaps_s))
         self._gaps_s = array("d")
@@ -210,20 +214,37 @@ class HostLedger:
             doubts=tuple(doubts.items()),
             begun_s=self._begun_s,
             program_failed=self._program_failed,
+            refusal=self._refusal,
+            waiting=waiting,
         )
         self._sequence += 1
-        self._keep(batch)
-        return batch
+        return self._kept(batch)
 
-    def _keep(self, batch: Batch) -> None:
-        """Write the batch to the journal; where that fails, the coordinator alone has them from then on."""
+    def _kept(self, batch: Batch) -> Batch:
+        """Write the batch to the journal; where that fails, return it as one that is in no journal."""
         if self._journal is None:
-            return
+            return batch
         try:
             self._journal.append(batch.frame())
         except OSError as fault:
-            self._journal = None
-            self.fault(f"host {self._host}: its journal refuses writes: {fault.strerror}")
+            self._refuse(self._journal.path, fault)
+            return replace(batch, refusal=self._refusal)
+        return batch
+
+    def _open(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._journal = Journal(path)
+        except OSError as fault:
+            self._refuse(path, fault)
+
+    def _refuse(self, path: Path, fault: OSError) -> None:
+        """Note that the disk does not take the journal, with what that ends."""
+        self._journal = None
+        self._refusal = (
+            f"host {self._host}: its journal {path} refuses writes: {fault.strerror}; it started no turn "
+            f"after {self._clock.now_s():.1f} s"
+        )
 
     def _provisional(self, request: OpenRequest) -> RequestRow:
         """Return what the request's row will be if its host is lost."""
@@ -244,11 +265,3 @@ class HostLedger:
             self._places_known.add(each.name)
             parent = None if each.parent is None else each.parent.name
             self._places.append(Place(each.name, parent, each.start))
-
-
-def _open_journal(path: Path) -> Journal | None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Journal(path)
-    except OSError:
-        return None

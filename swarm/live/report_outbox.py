@@ -29,25 +29,31 @@ class ReportError(Exception):
 class ReportQueue:
     """Sends batches in order, again and again until they are acknowledged.
 
-    Where the host keeps a journal, a batch that finds no room is on disk, and is collected from there when
-    the run ends. Without one the host has to stop: what it measured is not thrown away.
+    One that is in the host's journal and finds no room here is dropped: it is collected from there when the
+    run ends. One that is in none is kept, and the host has to stop: what it measured is not thrown away.
     """
 
     def __init__(self, report: Report, *, is_journaled: bool) -> None:
+        """`is_journaled`: the host keeps a journal, which has every batch that does not say otherwise."""
         self._report = report
         self._is_journaled = is_journaled
         self._waiting: deque[Batch] = deque()
         self._bytes = 0
         self.refusal = ""
+        """Why the host has to stop; empty while it need not."""
+        self.is_retired = False
+        """The driver has given the host up: nothing that it says counts any more."""
 
     def __len__(self) -> int:
         """Return how many batches wait for an acknowledgement."""
         return len(self._waiting)
 
     @property
-    def is_refused(self) -> bool:
-        """Whether the host has to stop."""
-        return bool(self.refusal)
+    def unstored(self) -> tuple[Batch, ...]:
+        """The batches that are neither acknowledged nor in the host's journal."""
+        if self.is_retired:
+            return ()
+        return tuple(batch for batch in self._waiting if not self._is_stored(batch))
 
     def put(self, batch: Batch) -> None:
         """Keep a batch until it is acknowledged."""
@@ -55,7 +61,7 @@ class ReportQueue:
         self._bytes += len(batch.rows)
         if len(self._waiting) <= KEPT_MAX and self._bytes <= KEPT_BYTES_MAX:
             return
-        if self._is_journaled:
+        if self._is_stored(self._waiting[0]):
             self._drop()
         else:
             self.refusal = f"{len(self._waiting)} reports were not acknowledged"
@@ -71,12 +77,15 @@ class ReportQueue:
             except (TimeoutError, ReportError):
                 return
             if acknowledged == RETIRED:
-                self.refusal = "another host has taken over its sessions"
+                self.is_retired = True
                 return
             if acknowledged < batch.sequence:
                 return
             while self._waiting and self._waiting[0].sequence <= acknowledged:
                 self._drop()
+
+    def _is_stored(self, batch: Batch) -> bool:
+        return self._is_journaled and not batch.refusal
 
     def _drop(self) -> None:
         self._bytes -= len(self._waiting.popleft().rows)

@@ -96,6 +96,16 @@ class _Watch:
             return 0
         return math.ceil((recent[-1].gauges.sent - first_sent) / span_s * within_s)
 
+    def silence_s(self, report_every_s: float) -> float:
+        """Return how long it may have gone on after its last batch: until the next one would have come.
+
+        It comes as late as those before it were made, and waits as long as they did to be taken.
+        """
+        recent = self.batches[-RECENT_BATCHES:]
+        gaps_s = (after.gauges.at_s - before.gauges.at_s for before, after in pairwise(recent))
+        every_s = max(report_every_s, min(STILL_S, max(gaps_s, default=0.0)))
+        return every_s * (1 + max(batch.waiting for batch in recent))
+
     def missed(self) -> int:
         """Return how many requests of the host before it this one knows of that nobody else has told."""
         told = sum(int(from_message(batch.rows).num_rows) - batch.open_rows for batch in self.batches)
@@ -158,7 +168,7 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
             away(agent, watch.host, heard_s, again_s)
             runner.carried.append((again_s, replace(agent, at_s=again_s, change=1)))
             went_on_s.append(again_s)
-        until_s = min(ended_s, heard_s + report_every_s)
+        until_s = min(ended_s, heard_s + watch.silence_s(report_every_s))
         unseen = watch.unseen(within_s=until_s - heard_s)
         back_s = max(went_on_s, default=None)
         if following is not None:

@@ -15,6 +15,7 @@ from swarm.measure.attendance import Attendance, attendance_of
 from swarm.measure.delivery import Delivery, delivery_of, herd_of
 from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
+from swarm.measure.refused_journals import refused_journals
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
@@ -56,6 +57,8 @@ def results_of(
     """
     rows = merged(rows_of_hosts(batches))
     faults += tuple(fault for batch in batches for fault in batch.faults)
+    remarks, unknown = refused_journals(batches)
+    faults += unknown
     places: list[Place] = [place for batch in batches for place in batch.places]
     attendance = attendance_of(batches, report_every_s=experiment.hosts.report_every_s, ended_s=ended_s)
     steps: list[AgentStep] = [step for _, step in attendance.steps]
@@ -85,6 +88,7 @@ def results_of(
         counters=counters,
         capacity=capacity,
         faults=faults,
+        remarks=remarks,
         examples=tuple(example for batch in batches for example in batch.examples),
         doubts=tuple(doubt for batch in batches for doubt in batch.doubts),
         session_s=completions_s(told, measured_from_s, orchestrators=True),

@@ -137,5 +137,7 @@ class RunTotals:
     """When the last session had ended, where that was before the load's end."""
     herd: Herd | None = None
     """Sessions of the start that the warm-up did not wait for."""
+    remarks: tuple[str, ...] = ()
+    """What else a reader must know of the run, in words."""
     refusals: tuple[tuple[str, int], ...] = ()
     """Why the emulated fleet refused requests, in its words, and how many; the first few reasons."""

@@ -20,6 +20,7 @@ from swarm.provider.context_fit import check_fits
 from swarm.provider.exchange import Exchange, FleetReply
 from swarm.provider.fingerprints import TOKEN_BYTES, Fingerprints
 from swarm.provider.fleet_loop import FleetLoop
+from swarm.provider.forgotten import Forgotten
 from swarm.provider.kept_answers import Kept, KeptAnswers
 from swarm.provider.limits import ServerLimits
 from swarm.provider.refusal import invalid
@@ -54,7 +55,9 @@ class Desk:
         self._speaker = Speaker(config.serving)
         self._prints = Fingerprints(block_tokens=config.block_tokens)
         self._trie = ContentTrie(
-            block_tokens=config.block_tokens, remembered_bytes_max=limits.remembered_bytes_max
+            block_tokens=config.block_tokens,
+            remembered_bytes_max=limits.remembered_bytes_max,
+            forgotten=Forgotten(driver, bytes_max=limits.forgotten_bytes_max),
         )
 
     def submit(

@@ -14,6 +14,7 @@ from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refuse
 from swarm.fleet.fleet import Fleet
 from swarm.fleet.rank import Rank
 from swarm.fleet.sequence import Sequence
+from swarm.kvcache.loss import Gone
 from swarm.provider.alarm import alarm
 from swarm.provider.journal import FleetJournal
 from swarm.provider.metrics.engine import Engine
@@ -142,6 +143,16 @@ class FleetLoop:
         claims = self._claims.get(node)
         held = self._fleet.held_tokens(node)
         return held if claims is None else max(held, *claims)
+
+    def gone(self, node: Node, start: int, end: int) -> list[Gone]:
+        """Return what is known of a node's blocks [start, end), which no memory holds any longer."""
+        return self._fleet.gone(node, start, end, self._now_s())
+
+    def recall(self, node: Node, start: int, gone: list[Gone]) -> None:
+        """A node's blocks from `start` on, which are new to it, were there once under another one."""
+        if self._journal is not None:
+            self._journal.recall(node, start, gone)
+        self._fleet.recall(node, start, gone)
 
     def close(self) -> None:
         """Stop the clock."""

@@ -3,7 +3,8 @@
 One JSON list a line: `["fleet", config]` first; `["node", name, parent, start]` before a node is used;
 `["submit", at_s, id, session, node, prompt tokens, output tokens]`, with tokens and seconds behind it where
 some are to be kept for longer; `["cancel", at_s, id]`;
-`["clear", at_s]`; and what the fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are
+`["clear", at_s]`; `["recall", node, start, [[end, used_s, dropped_by], ...]]` for content that was there once
+under another node; and what the fleet said: `["first" | "finished" | "refused", at_s, id, ...]`. Times are
 the fleet's, to the last bit.
 """
 
@@ -21,6 +22,7 @@ from swarm.context.tree import Node, Prompt
 from swarm.errors import RunError
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.kvcache.loss import Gone
 
 KINDS: dict[type, str] = {FirstToken: "first", Finished: "finished", Refused: "refused"}
 FILE_BYTES_MAX = 8 * 1024**3
@@ -47,6 +49,11 @@ class FleetJournal:
         keep = [request.keep_tokens, request.keep_s] if request.keep_s else []
         who = [request.request_id, request.session]
         self._write(["submit", at_s, *who, node.name, length, request.output_tokens, *keep])
+
+    def recall(self, node: Node, start: int, gone: list[Gone]) -> None:
+        """Note that a node's first blocks were there once."""
+        self._note(node)
+        self._write(["recall", node.name, start, [list(each) for each in gone]])
 
     def cancel(self, request_id: int, at_s: float) -> None:
         """Note that a request was given up."""
@@ -113,6 +120,8 @@ def replay(path: Path) -> list[list[Any]]:
                 events += fleet.advance(at_s)
                 prompt = Prompt(nodes[node], length)
                 fleet.submit(FleetRequest(request_id, session, "", prompt, output_tokens, True, *keep), at_s)
+            case ["recall", node, start, gone]:
+                fleet.recall(nodes[node], start, [Gone(*each) for each in gone])
             case ["cancel", at_s, request_id]:
                 events += fleet.advance(at_s)
                 fleet.cancel(request_id, at_s)

@@ -29,6 +29,8 @@ class ServerLimits:
     """Content of answers that later requests may continue, the oldest of which go first."""
     remembered_bytes_max: int
     """Fingerprints of content that no memory of the fleet holds any longer, kept to say why it does not."""
+    forgotten_bytes_max: int
+    """A table that says what was there once beyond that, 8 bytes a kept block."""
 
 
 LIMITS = ServerLimits(
@@ -44,4 +46,5 @@ LIMITS = ServerLimits(
     replies_max=128,
     kept_bytes_max=256 * 1024**2,
     remembered_bytes_max=256 * 1024**2,
+    forgotten_bytes_max=32 * 1024**2,
 )

@@ -5,7 +5,8 @@ tree. What has been sent once is found again, whoever sends it; what is new exte
 continues, or branches off where it differs. So a conversation stays one node, however many turns it has.
 
 What no memory holds any longer is remembered up to a bound, oldest first out: when it is sent again, the
-fleet must know that it was there before to say why it is not any more.
+fleet must know that it was there before to say why it is not any more. Beyond that bound a table keeps that
+it was there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 
 from swarm.context.tree import Node
 from swarm.provider.fingerprints import PRINT_BYTES
+from swarm.provider.forgotten import Forgotten, beginning
 
 BRANCH_BYTES = 8192
 """What a remembered branch counts beside its fingerprints: 2 KiB of memory, and some ten objects that the
@@ -26,11 +28,13 @@ class Branch:
 
     __slots__ = (
         "branches",
+        "goes_on",
         "is_cut",
         "is_doubted",
         "key",
         "node",
         "parent",
+        "past",
         "prints",
         "remembered_bytes",
         "start",
@@ -49,6 +53,10 @@ class Branch:
         """What followed was forgotten: nothing may follow on this node, as it could be something else."""
         self.remembered_bytes = 0
         """What it is counted as while some of it is held by nobody and remembered; else 0."""
+        self.goes_on = False
+        """It is all of it content that was forgotten, and what followed may be forgotten, too."""
+        self.past: int | None = None
+        """What stands for all content before it, where that was needed."""
         self.branches: dict[bytes, Branch] = {}
         """By the place and fingerprint of their first block."""
 
@@ -61,8 +69,9 @@ class Branch:
 class ContentTrie:
     """All content that somebody may still hold, and of the rest as much as there is room to remember."""
 
-    def __init__(self, *, block_tokens: int, remembered_bytes_max: int) -> None:
+    def __init__(self, *, block_tokens: int, remembered_bytes_max: int, forgotten: Forgotten) -> None:
         self._block_tokens = block_tokens
+        self._forgotten = forgotten
         self._remembered_bytes_max = remembered_bytes_max
         self._roots: dict[bytes, Branch] = {}
         self._names_count = 0
@@ -105,6 +114,8 @@ class ContentTrie:
             if common == len(own) and not branch.is_cut:
                 own += rest[common:]
                 self.blocks_count += (len(prints) - end) // PRINT_BYTES
+                if branch.goes_on:
+                    self._look_up(branch, end // PRINT_BYTES)
                 return branch.node
             below = branch.branches[key] = self._branch(branch, key, end // PRINT_BYTES, prints[end:])
             return below.node
@@ -181,7 +192,37 @@ class ContentTrie:
         node = Node(f"c{self._names_count}", above, start * self._block_tokens)
         branch = Branch(node, parent, key, start, prints)
         self._turn.append(branch)
+        if not self._forgotten.is_empty:
+            self._look_up(branch, start)
         return branch
+
+    def _look_up(self, branch: Branch, start: int) -> None:
+        """Tell what is known of a branch's blocks from `start` on, which are new to it."""
+        past, split = self._past(branch), (start - branch.start) * PRINT_BYTES
+        past = self._forgotten.past(past, branch.start, branch.prints[:split])
+        branch.goes_on = self._forgotten.recall(branch.node, past, start, branch.prints[split:])
+
+    def _past(self, branch: Branch) -> int:
+        """Return what stands for all content before a branch."""
+        path = [branch]
+        while path[-1].past is None and path[-1].parent is not None:
+            path.append(path[-1].parent)
+        above = path.pop()
+        if above.past is None:
+            above.past = beginning(above.key[:-PRINT_BYTES])
+        past = above.past
+        while path:
+            below = path.pop()
+            prints = above.prints[: (below.start - above.start) * PRINT_BYTES]
+            past = below.past = self._forgotten.past(past, above.start, prints)
+            above = below
+        return past
+
+    def _note(self, branch: Branch, blocks: int) -> None:
+        """Keep that what follows the first blocks of a branch was there."""
+        past, split = self._past(branch), blocks * PRINT_BYTES
+        past = self._forgotten.past(past, branch.start, branch.prints[:split])
+        self._forgotten.note(branch.node, past, branch.start + blocks, branch.prints[split:])
 
     def _short(self) -> Node:
         """Return a node for content shorter than a block, which no cache can hold."""
@@ -189,6 +230,7 @@ class ContentTrie:
         return Node(f"c{self._names_count}")
 
     def _drop(self, branch: Branch) -> None:
+        self._note(branch, 0)
         self.blocks_count -= len(branch.prints) // PRINT_BYTES
         holder = self._roots if branch.parent is None else branch.parent.branches
         del holder[branch.key]
@@ -196,6 +238,7 @@ class ContentTrie:
     def _cut(self, branch: Branch, blocks: int) -> None:
         if blocks * PRINT_BYTES >= len(branch.prints):
             return
+        self._note(branch, blocks)
         self.blocks_count -= len(branch.prints) // PRINT_BYTES - blocks
         del branch.prints[blocks * PRINT_BYTES :]
         branch.is_cut = True

@@ -97,6 +97,12 @@ class Batch:
     """When this epoch of the host began to run agents; 0 where a journal does not say."""
     program_failed: bool = False
     """A program has broken a rule on the host by now, which no other host can mend."""
+    refusal: str = ""
+    """Why the host's own journal refuses writes by now, and since when: only the coordinator's may have this
+    batch. Empty while it does not."""
+
+    waiting: int = 0
+    """How many earlier batches nobody had acknowledged when this one was made."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -122,6 +128,8 @@ class Batch:
                 "doubts": self.doubts,
                 "begun_s": self.begun_s,
                 "program_failed": self.program_failed,
+                "refusal": self.refusal,
+                "waiting": self.waiting,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -151,4 +159,6 @@ class Batch:
             doubts=tuple((name, count) for name, count in head.get("doubts", ())),
             begun_s=head.get("begun_s", 0.0),
             program_failed=head.get("program_failed", False),
+            refusal=head.get("refusal", ""),
+            waiting=head.get("waiting", 0),
         )

@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,12 +68,14 @@ class Journal:
         frame = head + message
         try:
             written = self._file.write(frame)
+            if written != len(frame):
+                # What is left is refused with the reason.
+                written += self._file.write(frame[written:])
+            if written != len(frame):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self._cut()
             raise
-        if written != len(frame):
-            self._cut()
-            raise OSError(errno.ENOSPC, "a frame was written in part: the disk is full or a limit is reached")
         self._end += len(frame)
 
     def close(self) -> None:
@@ -190,20 +193,19 @@ def _is_zero(file: BinaryIO, start: int, end: int) -> bool:
     return True
 
 
-def read_batches(journals: Iterable[Path]) -> list[Batch]:
-    """Return the batches of all journals, each once, by host, epoch and sequence.
+def read_batches(journals: Iterable[Path], *, unstored: Iterable[Batch] = ()) -> list[Batch]:
+    """Return the batches of all journals, and those that none could store, each once and in order.
 
-    What a host still wrote after another had taken over its sessions does not count: the next epoch's
-    batches say where each earlier one ends.
+    The order is by host, epoch and sequence. What a host still wrote after another had taken over its
+    sessions does not count: the next epoch's batches say where each earlier one ends.
     """
+    stored = (Batch.of_frame(frame) for path in journals for frame in read_journal(path))
     batches: dict[tuple[int, int, int], Batch] = {}
     ends: dict[tuple[int, int], int] = {}
-    for path in journals:
-        for frame in read_journal(path):
-            batch = Batch.of_frame(frame)
-            batches.setdefault((batch.host, batch.epoch, batch.sequence), batch)
-            for epoch, last in enumerate(batch.follows):
-                ends[batch.host, epoch] = last
+    for batch in chain(stored, unstored):
+        batches.setdefault((batch.host, batch.epoch, batch.sequence), batch)
+        for epoch, last in enumerate(batch.follows):
+            ends[batch.host, epoch] = last
     return [
         batches[host, epoch, sequence]
         for host, epoch, sequence in sorted(batches)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 import pyarrow as pa
@@ -14,6 +16,7 @@ import yaml
 
 from swarm.config.experiment import Experiment
 from swarm.errors import UsageError
+from swarm.records.unstored import ASIDE
 from swarm.records.writer_lock import LOCK
 
 RUN, REQUESTS, WINDOWS, SUMMARY, REPORT = (
@@ -60,7 +63,8 @@ class RunFolder:
         for journal in self.path.glob("journal/*.journal"):
             if journal.stat().st_size == 0:
                 journal.unlink()
-        (self.path / "journal" / LOCK).unlink(missing_ok=True)
+        for name in (LOCK, ASIDE):
+            (self.path / "journal" / name).unlink(missing_ok=True)
         for folder in (self.path / "journal", *self._made):
             if folder.is_dir() and any(folder.iterdir()):
                 return
@@ -78,6 +82,10 @@ class RunFolder:
         if not (path / SUMMARY).is_file():
             raise UsageError(f"{path}: not a run folder: it has no {SUMMARY}")
         return cls(path)
+
+    def made(self) -> list[str]:
+        """Return the names of the results that are there."""
+        return [name for name in (REQUESTS, WINDOWS, SUMMARY, REPORT) if (self.path / name).is_file()]
 
     @property
     def charts(self) -> Path:
@@ -142,16 +150,26 @@ class RunFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         """Write beside the name and move: a reader sees the old file or the new one, never half."""
-        beside = self.path / f".{name}.part"
-        beside.write_bytes(data)
-        os.replace(beside, self.path / name)
+        with self._beside(name) as file:
+            file.write(data)
 
     def _write_table(self, name: str, table: pa.Table) -> None:
-        beside = self.path / f".{name}.part"
         # Opened here: the library takes a name such as `run:1` for a URL.
-        with beside.open("wb") as file:
+        with self._beside(name) as file:
             pa.parquet.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-        os.replace(beside, self.path / name)
+
+    @contextmanager
+    def _beside(self, name: str) -> Iterator[BinaryIO]:
+        """Open a file that takes the name once it is whole; of one that cannot be written nothing is left."""
+        beside = self.path / f".{name}.part"
+        try:
+            with beside.open("wb") as file:
+                yield file
+            os.replace(beside, self.path / name)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
 
 
 def _read_table(path: Path, columns: list[str] | None) -> pa.Table:

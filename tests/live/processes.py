@@ -176,6 +176,9 @@ class LocalCoordinator:
     def snapshot(self) -> Call:
         return self._returned(self._coordinator.snapshot())
 
+    def unstored(self) -> Call:
+        return self._returned(self._coordinator.unstored())
+
     def retire(self, host: int, epoch: int) -> Call:
         return self._returned(self._coordinator.retire(host, epoch))
 
@@ -206,12 +209,12 @@ class _Told:
         try:
             start_unix_s = await self._start_unix_s
             self._host.begin(start_unix_s)
-            await self._host.run(self._report)
+            unstored = await self._host.run(self._report)
             await self._host.close()
         except Exception as fault:
             self._connection.send(("failed", str(fault)))
             raise
-        self._connection.send(("ended", None))
+        self._connection.send(("ended", unstored))
 
     async def _report(self, batch: Batch) -> int:
         try:

@@ -231,6 +231,9 @@ class ScriptedCoordinator:
     def snapshot(self) -> Call:
         return self._answer(self._snapshot())
 
+    def unstored(self) -> Call:
+        return self._answer(())
+
     def retire(self, host: int, epoch: int) -> Call:
         self._launcher.log.append(("retire", host, epoch))
         return self._answer(0)

@@ -1,5 +1,6 @@
 """What the coordinator takes, refuses and remembers over its own death."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,27 @@ def test_a_replaced_host_is_refused(tmp_path: Path, batches: list[Batch]) -> Non
     assert coordinator.retire(0, 0) == 0
     assert coordinator.receive(batches[1]) == RETIRED
     assert coordinator.receive(replace(batches[0], epoch=1, follows=(0,))) == 0
+
+
+def test_what_the_journal_refuses_is_kept_until_it_takes_it(
+    tmp_path: Path, batches: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator = made(tmp_path)
+    append = Journal.append
+
+    def full(journal: Journal, message: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    coordinator.receive(batches[0])
+    monkeypatch.setattr(Journal, "append", full)
+    assert coordinator.receive(batches[1]) == 1
+    assert coordinator.unstored() == (batches[1],)
+    refusal = coordinator.snapshot().refusal
+    assert refusal == f"{tmp_path / 'coordinator-0.journal'} refuses writes: No space left on device"
+    monkeypatch.setattr(Journal, "append", append)
+    coordinator.receive(batches[2])
+    assert coordinator.unstored() == ()
+    assert [batch.sequence for batch in read_batches(tmp_path.glob("*.journal"))] == [0, 1, 2]
 
 
 def test_what_a_host_wrote_after_it_was_replaced_does_not_count(tmp_path: Path, batches: list[Batch]) -> None:

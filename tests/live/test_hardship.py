@@ -1,20 +1,28 @@
 """A target that goes away and returns, and a store that refuses: nothing is lost unseen."""
 
 import asyncio
+import errno
+import os
 import time
 from pathlib import Path
 
+import pytest
 from swarms import aimed, experiment, provider
 
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
 from swarm.live.host import Host, HostPlan
+from swarm.live.report_outbox import Report, ReportError
 from swarm.measure.results import Results, results_of
 from swarm.records.batch import Batch
-from swarm.records.journal import read_batches
+from swarm.records.journal import Journal, read_batches
 
 
-def play(config, folder: Path, meanwhile, report=None) -> Results:
-    """Run one host of the experiment in this process, with something that happens meanwhile."""
+def play(config, folder: Path, meanwhile, report=None, unstored: list[Batch] | None = None) -> Results:
+    """Run one host of the experiment in this process, with something that happens meanwhile.
+
+    The batches that nobody has stored are added to `unstored`.
+    """
+    left: list[Batch] = [] if unstored is None else unstored
     coordinator = Coordinator(CoordinatorPlan(config, str(folder), epoch=0))
 
     async def receive(batch: Batch) -> int:
@@ -24,12 +32,13 @@ def play(config, folder: Path, meanwhile, report=None) -> Results:
         plan = HostPlan(config, host=0, hosts=1, epoch=0, journal=str(folder), follows=(), takeover=None)
         host = Host(plan, ())
         host.begin(time.time())
-        await asyncio.gather(host.run(report(coordinator) if report else receive), meanwhile())
+        run = host.run(report(coordinator) if report else receive)
+        left.extend((await asyncio.gather(run, meanwhile()))[0])
         await host.close()
 
     asyncio.run(go())
     return results_of(
-        read_batches(sorted(folder.glob("*.journal"))),
+        read_batches(sorted(folder.glob("*.journal")), unstored=left),
         config,
         ended_s=config.load.duration_s,
         faults=(),
@@ -104,3 +113,39 @@ def test_a_coordinator_whose_store_refuses_gets_every_batch_later_once(tmp_path:
     assert [batch.sequence for batch in batches] == list(range(len(batches)))
     assert len(batches) == len(read_batches([tmp_path / "host-00000-0.journal"]))
     assert settled.totals.sent == settled.rows.num_rows > 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_refuses_ends_the_load_at_once_and_every_request_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    config = experiment(load__duration_s=30.0, load__sessions_max=None, load__drain_s=2.0)
+    until_s = time.monotonic() + 0.7
+    append = Journal.append
+    told: list[Batch] = []
+
+    def refusing(journal: Journal, message: bytes) -> None:
+        if time.monotonic() > until_s:
+            raise OSError(number, os.strerror(number))
+        append(journal, message)
+
+    def unreachable(coordinator: Coordinator) -> Report:
+        async def report(batch: Batch) -> int:
+            if batch.refusal:
+                raise ReportError("it is gone")
+            return coordinator.receive(batch)
+
+        return report
+
+    async def nothing() -> None:
+        return
+
+    monkeypatch.setattr(Journal, "append", refusing)
+    with provider(config) as port:
+        settled = play(aimed(config, port), tmp_path, nothing, unreachable, unstored=told)
+    last_sent_s = max(row["sent_s"] for row in settled.rows.to_pylist() if row["sent_s"] is not None)
+    refused_s = next(batch.gauges.at_s for batch in told if batch.refusal)
+    assert last_sent_s <= refused_s + 0.1
+    assert settled.totals.sent == settled.rows.num_rows > 0
+    (note,) = settled.totals.remarks
+    assert os.strerror(number) in note and note.endswith("all that it sent is known")

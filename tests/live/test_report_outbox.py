@@ -1,6 +1,7 @@
 """Batches on their way: in order, again until acknowledged, within bounds."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -83,7 +84,14 @@ def test_what_is_not_acknowledged_is_sent_again(answer: int | type[Exception]) -
 def test_a_replaced_host_is_told_to_stop() -> None:
     outbox = ReportQueue(Receiver(RETIRED), is_journaled=True)
     send(outbox, batch(0))
-    assert outbox.is_refused
+    assert outbox.is_retired
+
+
+def test_what_no_journal_has_and_nobody_acknowledged_is_unstored() -> None:
+    outbox = ReportQueue(Receiver(0, ReportError), is_journaled=True)
+    refused = [replace(batch(sequence), refusal="full") for sequence in (1, 2)]
+    send(outbox, batch(0), *refused)
+    assert outbox.unstored == tuple(refused)
 
 
 def test_with_a_journal_the_outbox_is_bounded_and_the_host_goes_on() -> None:
@@ -91,7 +99,7 @@ def test_with_a_journal_the_outbox_is_bounded_and_the_host_goes_on() -> None:
     for sequence in range(KEPT_MAX + 50):
         outbox.put(batch(sequence))
     assert len(outbox) == KEPT_MAX
-    assert not outbox.is_refused
+    assert not outbox.refusal
 
 
 def test_without_a_journal_a_full_outbox_stops_the_host_and_keeps_all() -> None:
@@ -99,7 +107,7 @@ def test_without_a_journal_a_full_outbox_stops_the_host_and_keeps_all() -> None:
     for sequence in range(KEPT_MAX + 1):
         outbox.put(batch(sequence))
     assert len(outbox) == KEPT_MAX + 1
-    assert outbox.is_refused
+    assert outbox.refusal
 
 
 def test_the_bytes_are_bounded_too() -> None:

@@ -81,6 +81,7 @@ def stopped(batches: list[Batch], *names: str) -> list[Batch]:
 # Host 0 runs s0 from the start to the end. Host 1 runs s1 and is what each case is about.
 STEADY = stopped(started(watch(0, 0, 1, 40, ends=True), "s0"), "s0")
 LOST_AT_10 = started(watch(1, 0, 1, 10, ends=False), "s1")
+LATE_UNTIL_10 = started(watch(1, 0, 1, 10, ends=False, waiting=2), "s1")
 TAKEN_OVER_AT_15 = stopped(watch(1, 1, 16, 40, ends=True, begun_s=15.0), "s1")
 
 
@@ -120,13 +121,24 @@ def settled(*hosts: list[Batch]) -> Results:
         (LOST_AT_10, 1 + 10 / 40, 30 / 80, 2),
         # Half a second before the load's end: it can have sent one.
         (started([*watch(1, 0, 1, 39, ends=False), batch(1, 0, 39.5)], "s1"), 1 + 39.5 / 40, 0.5 / 80, 1),
+        # Its reports waited for two others to be taken: three seconds of it are not known.
+        (LATE_UNTIL_10, 1 + 10 / 40, 30 / 80, 6),
         # Lost in the drain: nothing new was sent, and nobody missed it.
         (started(watch(1, 0, 1, 40, ends=False), "s1"), 2.0, 0.0, 0),
         (stood_still(5, 33), 1 + (40 - 27.9) / 40, 27.9 / 80, 0),
         # A second is no stop: reports may take as long.
         (stood_still(5, 6), 2.0, 0.0, 0),
     ],
-    ids=["steady", "replaced", "not replaced", "near the end", "in the drain", "stood still", "slow"],
+    ids=[
+        "steady",
+        "replaced",
+        "not replaced",
+        "near the end",
+        "late reports",
+        "in the drain",
+        "stood still",
+        "slow",
+    ],
 )
 def test_agents_are_alive_while_somebody_runs_them(
     host: list[Batch], live_mean: float, share: float, unaccounted: int

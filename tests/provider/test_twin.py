@@ -12,8 +12,8 @@ from swarm.context.render import text_alphabet
 from swarm.context.tree import Prompt, root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import FirstToken, FleetRequest
-
-CAPACITIES = [150, 400, 1000]
+from swarm.provider.limits import LIMITS
+from swarm.provider.trie import BRANCH_BYTES
 
 
 def asks(seed: int) -> list[tuple[Prompt, int]]:
@@ -35,20 +35,27 @@ def asks(seed: int) -> list[tuple[Prompt, int]]:
     return found
 
 
-@pytest.mark.parametrize("capacity", CAPACITIES)
-def test_one_at_a_time_hits_are_the_same_by_request(desk: SimpleNamespace, capacity: int) -> None:
+@pytest.mark.parametrize(
+    ("capacity", "remembered"),
+    [(150, LIMITS.remembered_bytes_max), (150, 0), (400, 3 * BRANCH_BYTES), (1000, 0)],
+)
+def test_one_at_a_time_hits_and_losses_are_the_same_by_request(
+    desk: SimpleNamespace, capacity: int, remembered: int
+) -> None:
     config = desk.fleet(cost={"kv_capacity_tokens": capacity})
     requests = asks(capacity)
 
     async def live() -> list[Any]:
         alphabet = text_alphabet(4.0)
         found = []
-        async with desk.serving(config) as served:
+        async with desk.serving(config, remembered_bytes_max=remembered) as served:
             for prompt, tokens in requests:
                 text = b"".join(alphabet.render(prompt)).decode()
                 body = {"prompt": text, "max_tokens": tokens}
                 usage = (await served.client.post("/v1/completions", json=body)).json()["usage"]
-                found.append((usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]))
+                details = usage["prompt_tokens_details"]
+                lost_to = tuple(details["lost_tokens_by_cause"])
+                found.append((usage["prompt_tokens"], details["cached_tokens"], lost_to))
         return found
 
     fleet = build_fleet(config)
@@ -58,7 +65,7 @@ def test_one_at_a_time_hits_are_the_same_by_request(desk: SimpleNamespace, capac
         while (due_s := fleet.next_event_s()) is not None:
             events = fleet.advance(due_s)
             uses = [event.cache for event in events if isinstance(event, FirstToken)]
-            simulated += [(use.prompt_tokens, use.cached_tokens) for use in uses]
+            simulated += [(use.prompt_tokens, use.cached_tokens, use.lost_to) for use in uses]
     assert desk.run(live) == simulated
-    hits = sum(cached for _, cached in simulated)
-    assert 0 < hits < sum(length for length, _ in simulated)
+    hits = sum(cached for _, cached, _ in simulated)
+    assert 0 < hits < sum(length for length, *_ in simulated)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from swarm.measure.latency import tpot_s, ttft_s
 from swarm.measure.results import results_of
 from swarm.provider import Provider
 from swarm.provider.journal import recorded, replay
+from swarm.provider.limits import LIMITS
 from swarm.records.batch import Batch
 from swarm.records.columns import LOST
 from swarm.sim.run import simulate
@@ -80,11 +82,13 @@ def experiment(
     )
 
 
-def live(config: Experiment, journal: Path) -> pa.Table:
+def live(config: Experiment, journal: Path, **limits: int) -> pa.Table:
     """Run one host against one provider, both on this thread's loop."""
 
     async def main() -> pa.Table:
-        provider = Provider(config.fleet, host="127.0.0.1", port=0, journal=journal)
+        provider = Provider(
+            config.fleet, host="127.0.0.1", port=0, journal=journal, limits=replace(LIMITS, **limits)
+        )
         await provider.start()
         urls = (f"http://127.0.0.1:{provider.port}",)
         resolved = config.model_copy(update={"target": config.target.model_copy(update={"urls": urls})})
@@ -199,16 +203,20 @@ def losses(rows: pa.Table) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("config", "cause"),
+    ("config", "cause", "remembered"),
     [
-        (asked_again(), "capacity"),
-        (asked_again(tiers=[{"name": "hbm", "ttl_s": 0.5}]), "ttl"),
-        (asked_again(replicas=[{"count": 2}], router="round_robin"), "routing"),
-        (slower(1.0), "capacity"),
+        (asked_again(), "capacity", LIMITS.remembered_bytes_max),
+        (asked_again(tiers=[{"name": "hbm", "ttl_s": 0.5}]), "ttl", LIMITS.remembered_bytes_max),
+        (asked_again(replicas=[{"count": 2}], router="round_robin"), "routing", 0),
+        (slower(1.0), "capacity", 0),
     ],
-    ids=["capacity", "ttl", "routing", "agents"],
+    ids=["capacity", "ttl", "routing, forgotten", "agents, forgotten"],
 )
-def test_what_is_lost_has_the_same_causes_on_the_wire(tmp_path: Path, config: Experiment, cause: str) -> None:
-    found, expected = losses(live(config, tmp_path / "j")), losses(simulate(config, ()).rows)
-    assert found == pytest.approx(expected, abs=LOSS_POINTS)
+def test_what_is_lost_has_the_same_causes_on_the_wire(
+    tmp_path: Path, config: Experiment, cause: str, remembered: int
+) -> None:
+    journal = tmp_path / "j"
+    rows, expected = live(config, journal, remembered_bytes_max=remembered), losses(simulate(config, ()).rows)
+    assert losses(rows) == pytest.approx(expected, abs=LOSS_POINTS)
+    assert recorded(journal) == replay(journal)
     assert expected[f"lost_tokens_{cause}"] > 0.05

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from swarm.config.experiment import Experiment
+from swarm.config.target import TargetConfig
 from swarm.interrupts import Interrupts
 from swarm.live.clock import Clock, SystemClock
 from swarm.live.coordinator import CoordinatorPlan
@@ -26,6 +27,9 @@ from swarm.load.pacing import pacing_of
 from swarm.measure.totals import ServerCounters
 from swarm.workload.source import Material, open_source
 
+SIGNALLED_S_MAX = 1.0
+"""How long the results wait for the target's counters once a signal has come: jobs are killed 3 s after."""
+
 
 def drive(
     experiment: Experiment,
@@ -44,21 +48,32 @@ def drive(
     Raises Interrupted where a signal comes before that, RunError where the run cannot be carried out.
     """
     try:
-        aimed = with_target(experiment, launcher)
-        driver = driver_of(
-            aimed,
-            material,
-            journals,
-            launcher,
-            clock=SystemClock(),
-            counters=lambda: asyncio.run(server_counters(aimed.target)),
-            progress=progress,
-            recovered=recovered,
-            run_id=run_id,
-        )
+        interrupts.heed()
+        with interrupts.at_once():
+            aimed = with_target(experiment, launcher)
+            driver = driver_of(
+                aimed,
+                material,
+                journals,
+                launcher,
+                clock=SystemClock(),
+                counters=lambda: asyncio.run(_counted(aimed.target, interrupts)),
+                progress=progress,
+                recovered=recovered,
+                run_id=run_id,
+            )
         return driver.drive(interrupts, begin)
     finally:
         launcher.close()
+
+
+async def _counted(target: TargetConfig, interrupts: Interrupts) -> ServerCounters | None:
+    """Return what the target has counted; None where that takes long and a signal waits for the results."""
+    within_s = None if interrupts.received is None else SIGNALLED_S_MAX
+    try:
+        return await asyncio.wait_for(server_counters(target), within_s)
+    except TimeoutError:
+        return None
 
 
 def driver_of(

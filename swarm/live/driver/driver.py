@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarm.config.experiment import Experiment
+from swarm.errors import Interrupted
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.directed_slots import Order
 from swarm.live.driver.coordinator_contact import CoordinatorContact
 from swarm.live.driver.late_hosts import LateHosts
-from swarm.live.driver.launcher import Failed, Lost, Outcome
+from swarm.live.driver.launcher import Failed, Lost, Outcome, Returned
 from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
@@ -22,6 +23,7 @@ from swarm.live.targets.counters import difference
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
 from swarm.measure.totals import ServerCounters
+from swarm.records.batch import Batch
 
 START_DELAY_S = 0.5
 """Between the last host's readiness and the run's time 0, so that all clocks are set before it."""
@@ -39,6 +41,8 @@ class RunEnd:
     clock_offsets_s: dict[int, float]
     capacity: dict[str, Any] | None = None
     """What a search has found."""
+    unstored: tuple[Batch, ...] = ()
+    """Reports that no disk took: they are here and nowhere else."""
 
 
 class Driver:
@@ -69,6 +73,8 @@ class Driver:
         self._swarm = swarm
         self._late = LateHosts()
         self._faults: list[str] = []
+        self._refusal: str | None = None
+        self._unstored: list[Batch] = []
 
     def drive(self, interrupts: Interrupts, begin: Callable[[], None]) -> RunEnd:
         """Start all hosts at one time, right after `begin` was called, and wait for the last of them.
@@ -77,8 +83,11 @@ class Driver:
         """
         self._start_hosts()
         self._swarm.wait_until_ready(interrupts.heed)
-        offsets_s = self._swarm.clock_offsets()
-        counted = self._counters()
+        self._coordinator.wait_until_ready(interrupts.heed)
+        interrupts.heed()
+        with interrupts.at_once():
+            offsets_s = self._swarm.clock_offsets()
+            counted = self._counters()
         interrupts.heed()
         begin()
         recovered = self._recovered
@@ -90,15 +99,21 @@ class Driver:
             if interrupts.received is not None:
                 self._stop()
         ended_s = self._load.ended_s
+        try:
+            with interrupts.at_once():
+                counted = difference(counted, self._counters())
+        except Interrupted:
+            counted = None
         return RunEnd(
             at_s=ended_s,
             faults=tuple(self._faults),
-            counters=difference(counted, self._counters()),
+            counters=counted,
             sessions_asked_mean=asked_sessions_mean(
                 self._pacing, from_s=self._experiment.load.warmup_s, to_s=ended_s
             ),
             clock_offsets_s=offsets_s,
             capacity=None if self._searching is None else self._searching.answer(),
+            unstored=tuple(self._unstored) + (self._coordinator.unstored() if self._refusal else ()),
         )
 
     def _start_hosts(self) -> None:
@@ -153,10 +168,10 @@ class Driver:
     def _take(self, snapshot: Snapshot) -> None:
         """Take in the run's state as last reported."""
         self._swarm.hear(snapshot.heard)
-        if snapshot.refusal is not None:
-            self._progress.note(f"reports cannot be stored: {snapshot.refusal}")
-            self._swarm.excuse()
         self._progress.show(snapshot)
+        if snapshot.refusal is not None:
+            self._refuse(snapshot.refusal)
+            self._swarm.excuse()
         if snapshot.program_failed and not self._load.has_ended:
             self._progress.note("a program has broken a rule: the run is stopped")
             self._stop()
@@ -170,6 +185,9 @@ class Driver:
             self._lose(host, outcome.why)
             return
         self._swarm.note_end(host)
+        if isinstance(outcome, Returned) and outcome.value:
+            self._unstored += outcome.value
+            self._refuse(f"host {host} ended with reports that nobody took")
         if isinstance(outcome, Failed):
             self._faults.append(f"host {host} failed: {outcome.why}")
 
@@ -183,6 +201,17 @@ class Driver:
             return
         self._begin(host)
         self._progress.note(f"host {host}: its sessions go on in epoch {self._swarm.epoch(host)}")
+
+    def _refuse(self, words: str) -> None:
+        """End the load: what would be sent from now on could be lost unseen."""
+        if self._refusal is not None:
+            return
+        self._refusal = words
+        self._progress.note(f"reports cannot be stored: {words}: no more turns are started")
+        if not self._load.has_ended:
+            at_s = self._load.now_s
+            self._faults.append(f"reports could not be stored: {words}: the load was ended at {at_s:.1f} s")
+        self._stop()
 
     def _stop(self) -> None:
         if not self._load.is_stopped:

@@ -48,7 +48,7 @@ class HostProcess(Protocol):
         """Ask for the wall clock of its machine in Unix seconds; answered once the host is ready."""
 
     def run(self, start_unix_s: float) -> Call:
-        """Let it play its share of the sessions; the call comes back when it has ended."""
+        """Let it play its share of the sessions; at its end it returns the batches that nobody has stored."""
 
     def direct(self, order: Order) -> None:
         """Let it open and close the slots of a search."""
@@ -68,6 +68,9 @@ class CoordinatorProcess(Protocol):
 
     def snapshot(self) -> Call:
         """Ask for the run's state as last reported."""
+
+    def unstored(self) -> Call:
+        """Ask for the batches that it has taken and that its journal refuses."""
 
     def retire(self, host: int, epoch: int) -> Call:
         """Let it take no more batches of a host's epochs up to this one."""

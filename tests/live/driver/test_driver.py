@@ -268,11 +268,25 @@ def test_a_coordinator_that_stays_away_ends_the_load(tmp_path: Path) -> None:
     assert play.asked(0, *CARE, "stop") == [("start", 0), ("run", 0), ("stop", 0)]
 
 
-def test_hosts_are_not_to_blame_for_a_full_disk_of_the_coordinator(tmp_path: Path) -> None:
+def test_a_full_disk_of_the_coordinator_ends_the_load_at_once(tmp_path: Path) -> None:
     play = played(tmp_path, refuses=(30.0, 90.0))
-    assert play.drive().faults == ()
-    assert "reports cannot be stored: disk: full" in play.seen.notes
+    end = play.drive()
+    assert end.at_s == pytest.approx(30.0, abs=2 * POLL_S)
+    assert end.faults == (f"reports could not be stored: disk: full: the load was ended at {end.at_s:.1f} s",)
+    assert play.asked(0, *CARE, "stop") == [("start", 0), ("run", 0), ("stop", 0)]
+
+
+def test_hosts_are_not_to_blame_for_a_disk_that_is_full_while_they_drain(tmp_path: Path) -> None:
+    play = played(tmp_path, refuses=(DURATION_S, DURATION_S + 90.0))
+    end = play.drive()
+    assert (end.at_s, end.faults) == (DURATION_S, ())
     assert [each[1:3] for each in starts(play)] == [(0, 0), (1, 0)]
+
+
+def test_a_disk_that_is_full_from_the_start_ends_a_run_before_it_begins(tmp_path: Path) -> None:
+    play = played(tmp_path, refuses=(-math.inf, math.inf))
+    with pytest.raises(RunError, match="reports cannot be stored: disk: full; nothing was sent"):
+        play.drive()
 
 
 def ramped(folder: Path, lives: dict[tuple[int, int], Life] | None = None, **changes: Any) -> Play:
