@@ -51,7 +51,7 @@ def drive(
             journals,
             launcher,
             clock=SystemClock(),
-            counters=lambda: asyncio.run(server_counters(aimed.target)),
+            counters=lambda: asyncio.run(server_counters(aimed.target, progress.note)),
             progress=progress,
             recovered=recovered,
             run_id=run_id,

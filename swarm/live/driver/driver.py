@@ -93,13 +93,24 @@ class Driver:
         return RunEnd(
             at_s=ended_s,
             faults=tuple(self._faults),
-            counters=difference(counted, self._counters()),
+            counters=self._counted_since(counted),
             sessions_asked_mean=asked_sessions_mean(
                 self._pacing, from_s=self._experiment.load.warmup_s, to_s=ended_s
             ),
             clock_offsets_s=offsets_s,
             capacity=None if self._searching is None else self._searching.answer(),
         )
+
+    def _counted_since(self, before: ServerCounters | None) -> ServerCounters | None:
+        """Return what the target has counted since then; None, with a word, where its counters began anew."""
+        after = self._counters()
+        counted = difference(before, after)
+        if counted is None and before is not None and after is not None:
+            self._progress.note(
+                "the target's own counters are left aside: they went back during the run, so a server has "
+                "begun anew"
+            )
+        return counted
 
     def _start_hosts(self) -> None:
         """Start the hosts that are needed from the start, and queue the others."""
