@@ -21,7 +21,7 @@ async def exchange(
         OutOfBounds: The body is longer than `bytes_max`, or packed; or the whole took over `timeout_s`.
         httpx.HTTPError, httpx.InvalidURL: There is no response.
     """
-    body = b""
+    body = bytearray()
     try:
         # The client's own timeouts are of single reads: a server that drips passes them all.
         async with asyncio.timeout(timeout_s):
@@ -31,16 +31,13 @@ async def exchange(
                 if response.is_success and coding.lower() != "identity":
                     raise OutOfBounds(f"content-encoding {coding[:40]!r} was not asked for")
                 kept_max = bytes_max if response.is_success else REFUSED_BYTES_MAX
-                parts, size = [], 0
                 async for part in response.aiter_raw():
-                    parts.append(part)
-                    size += len(part)
-                    if size > kept_max:
+                    body += part
+                    if len(body) > kept_max:
                         break
-                body = b"".join(parts)
-                if size > kept_max and response.is_success:
+                if len(body) > kept_max and response.is_success:
                     raise OutOfBounds(f"over {bytes_max:,} bytes, the most that is read")
     except TimeoutError:
         raise OutOfBounds(f"not complete within {timeout_s:g} s") from None
     headers = [(name, value) for name, value in response.headers.raw if name.lower() == b"location"]
-    return httpx.Response(response.status_code, headers=headers, content=body[:kept_max])
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body[:kept_max]))
