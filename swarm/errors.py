@@ -37,6 +37,10 @@ class RunError(SwarmError):
     """A run that could not be carried out (exit code 1)."""
 
 
+class OutOfBounds(RunError):
+    """What a server says of itself is too long, too slow, or no number that can be."""
+
+
 class ProgramError(RunError):
     """A user's program that breaks the rules, with its name, its agent and what to do."""
 

@@ -66,8 +66,13 @@ class LimitConfig(Strict):
     """Bounds on what one server can make the client hold."""
 
     header_bytes_max: int = Field(default=64 * 1024, ge=256, description="the head of one response")
-    event_bytes_max: int = Field(default=4 * 1024**2, ge=256, description="one event of a stream")
-    response_bytes_max: int = Field(default=256 * 1024**2, ge=256, description="one whole response")
+    event_bytes_max: int = Field(default=1024**2, ge=256, description="one event of a stream")
+    reply_bytes_least: int = Field(default=1024**2, ge=0, description="of a reply, however short")
+    reply_bytes_per_token: int = Field(default=4096, ge=1)
+    """A reply to T tokens may have `reply_bytes_least + T x reply_bytes_per_token` bytes on the wire:
+    an event of one token has 300 as a rule, and 3,000 with the chances of 20 others."""
+    response_bytes_max: int = Field(default=256 * 1024**2, ge=256)
+    """Of any response, however much was asked for."""
     connections_max: int = Field(default=16_384, ge=1, description="open connections of one host")
     idle_connections_max: int = Field(default=8_192, ge=0, description="kept open between requests")
 

@@ -57,7 +57,7 @@ def drive(
                 journals,
                 launcher,
                 clock=SystemClock(),
-                counters=lambda: asyncio.run(_counted(aimed.target, interrupts)),
+                counters=lambda: asyncio.run(_counted(aimed.target, interrupts, progress.note)),
                 progress=progress,
                 recovered=recovered,
                 run_id=run_id,
@@ -67,11 +67,13 @@ def drive(
         launcher.close()
 
 
-async def _counted(target: TargetConfig, interrupts: Interrupts) -> ServerCounters | None:
+async def _counted(
+    target: TargetConfig, interrupts: Interrupts, note: Callable[[str], None]
+) -> ServerCounters | None:
     """Return what the target has counted; None where that takes long and a signal waits for the results."""
     within_s = None if interrupts.received is None else SIGNALLED_S_MAX
     try:
-        return await asyncio.wait_for(server_counters(target), within_s)
+        return await asyncio.wait_for(server_counters(target, note), within_s)
     except TimeoutError:
         return None
 

@@ -101,7 +101,7 @@ class Driver:
         ended_s = self._load.ended_s
         try:
             with interrupts.at_once():
-                counted = difference(counted, self._counters())
+                counted = self._counted_since(counted)
         except Interrupted:
             counted = None
         return RunEnd(
@@ -115,6 +115,17 @@ class Driver:
             capacity=None if self._searching is None else self._searching.answer(),
             unstored=tuple(self._unstored) + (self._coordinator.unstored() if self._refusal else ()),
         )
+
+    def _counted_since(self, before: ServerCounters | None) -> ServerCounters | None:
+        """Return what the target has counted since then; None, with a word, where its counters began anew."""
+        after = self._counters()
+        counted = difference(before, after)
+        if counted is None and before is not None and after is not None:
+            self._progress.note(
+                "the target's own counters are left aside: they went back during the run, so a server has "
+                "begun anew"
+            )
+        return counted
 
     def _start_hosts(self) -> None:
         """Start the hosts that are needed from the start, and queue the others."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
 from time import monotonic
 from typing import Any, Self
 
@@ -10,18 +12,24 @@ import httpx
 
 from swarm.config.base_url import base_url
 from swarm.config.target import TargetConfig
-from swarm.errors import RunError
-from swarm.live.targets.counters import read_counters, read_occupancy
+from swarm.errors import OutOfBounds, RunError
+from swarm.live.targets.counters import TEXT_BYTES_MAX, mean_usage, of_page, summed, usages
 from swarm.live.targets.openai import api_key, key_header
 from swarm.live.targets.redact import redactor
+from swarm.live.targets.transport.bounded import exchange
 from swarm.live.targets.transport.tls import client_context
 from swarm.measure.totals import ServerCounters
 
 TIMEOUT_S = 10.0
+"""Of one question, from its connection to the answer's last byte."""
 PROBE_EVERY_S = 0.1
 MODEL_CHARS_MAX = 1024
-BODY_BYTES_MAX = 16 * 1024
+MODELS_BYTES_MAX = 2 * 1024**2
+"""Of a list of models; decoded it takes up to thirty times as much."""
+HEALTH_BYTES_MAX = 16 * 1024
+QUOTED_BYTES_MAX = 16 * 1024
 """Of a body that is quoted in an error."""
+LOCATION_CHARS_MAX = 1024
 RESETS = ("/reset_prefix_cache", "/flush_cache")
 """Where servers empty their prefix caches: vLLM in its development mode, SGLang."""
 
@@ -39,9 +47,10 @@ class ControlPlane:
         self._metrics_urls = config.metrics_urls
         self._client = httpx.AsyncClient(
             headers={**config.headers, **key_header(config)},
+            # Certificates take 30 ms to load; where no URL is encrypted nobody looks at them.
             verify=client_context(config.ca_file)
-            if any(url.startswith("https") for url in config.urls)
-            else True,
+            if any(url.startswith("https:") for url in (*config.urls, *config.metrics_urls))
+            else False,
             timeout=TIMEOUT_S,
             # Turns know no proxies, so questions about their servers must not go through one.
             trust_env=False,
@@ -59,7 +68,7 @@ class ControlPlane:
         for url in self._urls:
             while True:
                 try:
-                    await self._get(url, "/health")
+                    await self._get(url, "/health", HEALTH_BYTES_MAX)
                     break
                 except RunError as error:
                     if monotonic() >= until:
@@ -69,13 +78,13 @@ class ControlPlane:
     async def models(self) -> list[dict[str, Any]]:
         """Return what the first server lists under /v1/models."""
         url = "".join(self._models)
-        response = await self._get(*self._models)
+        response = await self._get(*self._models, MODELS_BYTES_MAX)
         try:
-            found = response.json()["data"]
+            found = json.loads(response.content)["data"]
         except (ValueError, KeyError, TypeError, RecursionError):
             found = None
         if not isinstance(found, list) or not all(
-            isinstance(model, dict) and "id" in model for model in found
+            isinstance(model, dict) and isinstance(model.get("id"), str) for model in found
         ):
             raise RunError(
                 f"{url}: expected a list of models under 'data', got "
@@ -85,17 +94,29 @@ class ControlPlane:
 
     async def metrics(self) -> list[str]:
         """Return the text of GET /metrics of every server: of `metrics_urls` where the target names some."""
-        if self._metrics_urls:
-            return [(await self._get(url, "")).text for url in self._metrics_urls]
-        return [(await self._get(url, "/metrics")).text for url in self._urls]
+        return [page async for page in self.pages()]
+
+    async def pages(self) -> AsyncIterator[str]:
+        """Yield the texts of `metrics`, so that one at a time is held."""
+        places = [(url, "") for url in self._metrics_urls] or [(url, "/metrics") for url in self._urls]
+        for url, path in places:
+            yield (await self._get(url, path, TEXT_BYTES_MAX)).content.decode("utf-8", "replace")
+
+    async def counters(self) -> ServerCounters | None:
+        """Return the sums over all servers' counters; None where one has none that is known.
+
+        Raises:
+            RunError: One of them cannot be read, or is no count.
+        """
+        return summed([of_page(page) async for page in self.pages()])
 
     async def forget(self) -> bool:
         """Let every server empty its prefix cache; False where one of them cannot."""
         for url in self._urls:
             for path in RESETS:
                 try:
-                    response = await self._client.post(url + path)
-                except httpx.HTTPError:
+                    response = await self._ask("POST", url + path, HEALTH_BYTES_MAX)
+                except (httpx.HTTPError, OutOfBounds):
                     return False
                 if response.is_success:
                     break
@@ -103,23 +124,28 @@ class ControlPlane:
                 return False
         return True
 
-    async def _get(self, url: str, path: str) -> httpx.Response:
+    async def _get(self, url: str, path: str, bytes_max: int) -> httpx.Response:
         try:
-            response = await self._client.get(url + path)
+            response = await self._ask("GET", url + path, bytes_max)
+        except OutOfBounds as error:
+            raise OutOfBounds(f"GET {url}{path}: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             words = self._redactor.shown(f"{type(error).__name__}: {error}")
             raise RunError(f"GET {url}{path}: {words}; is the server running?") from None
         if not response.is_success:
             place = response.headers.get("location")
-            to = "" if place is None else f" to Location: {place}"
+            to = "" if place is None else f" to Location: {place[:LOCATION_CHARS_MAX]}"
             words = self._redactor.shown(f"HTTP {response.status_code}{to}: {_text(response)}")
             raise RunError(f"GET {url}{path}: {words}")
         return response
 
+    async def _ask(self, method: str, url: str, bytes_max: int) -> httpx.Response:
+        return await exchange(self._client, method, url, bytes_max=bytes_max, timeout_s=TIMEOUT_S)
+
 
 def _text(response: httpx.Response) -> str:
     """Return the beginning of a body; its charset may be one that nobody knows, or a lie."""
-    return response.content[:BODY_BYTES_MAX].decode("utf-8", "replace")
+    return response.content[:QUOTED_BYTES_MAX].decode("utf-8", "replace")
 
 
 async def resolve(config: TargetConfig) -> TargetConfig:
@@ -130,7 +156,7 @@ async def resolve(config: TargetConfig) -> TargetConfig:
         models = await control.models()
     if not models:
         raise RunError(f"{config.urls[0]}/v1/models lists no model: set target.model")
-    model = f"{models[0]['id']}"
+    model: str = models[0]["id"]
     if len(model) > MODEL_CHARS_MAX or not model.isprintable():
         raise RunError(
             f"{config.urls[0]}/v1/models names its model by {len(model):,} characters that cannot all be "
@@ -139,20 +165,26 @@ async def resolve(config: TargetConfig) -> TargetConfig:
     return config.model_copy(update={"model": model})
 
 
-async def server_counters(config: TargetConfig) -> ServerCounters | None:
-    """Return what the target's own counters say now; None where they cannot be read."""
+async def server_counters(config: TargetConfig, note: Callable[[str], None]) -> ServerCounters | None:
+    """Return what the target's own counters say now; None where they cannot be read.
+
+    `note` is told why where a server publishes something that cannot be used; many publish nothing.
+    """
     async with ControlPlane(config) as control:
         try:
-            return read_counters(await control.metrics())
+            return await control.counters()
+        except OutOfBounds as error:
+            note(f"the target's own counters are left aside: {error}")
         except RunError:
-            return None
+            pass
+        return None
 
 
 async def occupancy(config: TargetConfig) -> float | None:
     """Return the share of the servers' KV memory that requests are using; None where it cannot be read."""
     async with ControlPlane(config) as control:
         try:
-            return read_occupancy(await control.metrics())
+            return mean_usage([usages(page) async for page in control.pages()])
         except RunError:
             return None
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from swarm.errors import OutOfBounds
 from swarm.measure.totals import ServerCounters
 
-_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{.*\})?\s+(\S+)")
 TOKENS_MAX = 2.0**53
 """A counter beyond it counts no tokens."""
-TEXT_BYTES_MAX = 32 * 1024 * 1024
+TEXT_BYTES_MAX = 8 * 1024 * 1024
+"""Of one server's page; an engine's has some 50 KB."""
+SHOWN_MAX = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,23 @@ FAMILIES = (
 )
 
 
+_NAMES = sorted({name for each in FAMILIES for name in (*each.hits, *each.queries, *each.outputs)})
+# Names that nobody knows are not kept: a page may hold a hundred thousand.
+_SAMPLE = re.compile(
+    rf"^({'|'.join(_NAMES)})(?:_total)?(?:\{{.*\}})?[ \t]+(\S{{1,{SHOWN_MAX}}})", re.MULTILINE
+)
+
+
 def read_counters(texts: Sequence[str]) -> ServerCounters | None:
     """Return the sums over several servers' metrics; None where one of them has no known counters."""
-    found = [_read(text) for text in texts]
-    if not found or any(each is None for each in found):
-        return None
+    return summed([of_page(text) for text in texts])
+
+
+def summed(found: Sequence[ServerCounters | None]) -> ServerCounters | None:
+    """Return the sums over several servers; None where those of one are unknown."""
     known = [each for each in found if each is not None]
+    if not found or len(known) < len(found):
+        return None
     families = sorted({each.family for each in known})
     return ServerCounters(
         family="+".join(families),
@@ -69,14 +82,27 @@ GAUGES = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token
 """Names under which engines tell the share of their KV memory that requests are using."""
 
 
-def read_occupancy(texts: Sequence[str]) -> float | None:
+def usages(text: str) -> tuple[float, int]:
+    """Return the sum and the count of the shares of KV memory in use that a page tells, of its engines."""
+    total, count = 0.0, 0
+    for found in _USAGE.finditer(text):
+        value = _number(found[1])
+        if 0.0 <= value <= SHARE_MAX:
+            total, count = total + value, count + 1
+    return total, count
+
+
+def mean_usage(found: Iterable[tuple[float, int]]) -> float | None:
     """Return the mean share of KV memory in use, over engines; None where no server tells it."""
-    values = [_number(value) for text in texts for value in _USAGE.findall(text[:TEXT_BYTES_MAX])]
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else None
+    sums = [sum(parts) for parts in zip(*found, strict=True)]
+    return sums[0] / sums[1] if sums and sums[1] else None
 
 
-_USAGE = re.compile(rf"^(?:{'|'.join(GAUGES)})(?:\{{.*\}})?\s+([0-9.eE+-]+)\s*$", re.MULTILINE)
+SHARE_MAX = 100.0
+"""Some engines tell percents."""
+_USAGE = re.compile(
+    rf"^(?:{'|'.join(GAUGES)})(?:\{{.*\}})?[ \t]+([0-9.eE+-]{{1,{SHOWN_MAX}}})[ \t\r]*$", re.MULTILINE
+)
 
 
 def difference(before: ServerCounters | None, after: ServerCounters | None) -> ServerCounters | None:
@@ -99,15 +125,19 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _read(text: str) -> ServerCounters | None:
+def of_page(text: str) -> ServerCounters | None:
+    """Return what one server has counted; None where no family of counters is there.
+
+    Raises:
+        OutOfBounds: A counter of a known name is no count of tokens.
+    """
     sums: dict[str, float] = {}
-    for line in text[:TEXT_BYTES_MAX].splitlines():
-        sample = _SAMPLE.match(line)
-        if sample is not None:
-            name = sample[1].removesuffix("_total")
-            value = _number(sample[2])
-            if 0 <= value <= TOKENS_MAX:
-                sums[name] = sums.get(name, 0.0) + value
+    for name, shown in (found.groups() for found in _SAMPLE.finditer(text)):
+        value = _number(shown)
+        total = sums.get(name, 0.0) + value
+        if not (value >= 0 and total <= TOKENS_MAX):
+            raise OutOfBounds(f"{name}: found {shown}; a count of tokens is expected")
+        sums[name] = total
     for family in FAMILIES:
         if family.queries[0] in sums and family.hits[0] in sums:
             hits, queries, outputs = (

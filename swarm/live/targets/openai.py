@@ -62,6 +62,7 @@ class OpenAITarget:
         timeouts = config.timeouts
         self._watch = Watch(min(timeouts.first_token_s, timeouts.between_tokens_s, timeouts.total_s))
         self._linger = self._watch.soon
+        self._is_length_sent = "max_tokens" not in config.omit
         self._session_header = config.session_header.encode()
         self._parent_header = b"\r\n" + config.parent_header.encode() + b": "
 
@@ -150,7 +151,9 @@ class OpenAITarget:
         )
         body = self._writer.write(turn.prompt, turn.output_tokens)
         size = sum(map(len, body))
-        connection.start([self._head(turn, endpoint, size), *body], answer)
+        connection.start(
+            [self._head(turn, endpoint, size), *body], answer, bytes_max=self._bytes_max(turn.output_tokens)
+        )
         result.sent_s = connection.sent_s
         del body
         self._watch.add(answer)
@@ -163,6 +166,16 @@ class OpenAITarget:
             self._watch.remove(answer)
             hold_against(result, turn.prompt.length, turn.output_tokens)
         return answer
+
+    def _bytes_max(self, output_tokens: int) -> int:
+        """Return the most that a reply may have; a server that is not told a length decides it itself."""
+        limits = self._config.limits
+        if not self._is_length_sent:
+            return limits.response_bytes_max
+        return min(
+            limits.response_bytes_max,
+            limits.reply_bytes_least + output_tokens * limits.reply_bytes_per_token,
+        )
 
     def _head(self, turn: Turn, endpoint: _Endpoint, size: int) -> bytes:
         parent = b"" if turn.parent is None else self._parent_header + header_value(turn.parent)

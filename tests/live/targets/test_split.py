@@ -72,7 +72,7 @@ def told(parts: list[bytes]) -> tuple[Any, ...]:
             connection=connection, result=TurnResult(), timeouts=TimeoutConfig(), event_bytes_max=1 << 20,
             api="chat", keep_reply=True, learned=Learned(), linger=watch.soon,
         )  # fmt: skip
-        connection.start([b"x"], answer)
+        connection.start([b"x"], answer, bytes_max=1 << 20)
         theirs.recv(1)
         for part in parts:
             if connection.closed:

@@ -47,6 +47,7 @@ class Connection:
 
     __slots__ = (
         "_body",
+        "_bytes_max",
         "_complete",
         "_first_byte_s",
         "_head_only",
@@ -105,6 +106,7 @@ class Connection:
         self._informational = 0
         self._quiet_bytes = 0
         self._read_bytes = 0
+        self._bytes_max = limits.response_bytes_max
         self._first_byte_s = 0.0
         self._paused = False
         self.closed = False
@@ -113,10 +115,11 @@ class Connection:
         self._parser = httptools.HttpResponseParser(self)
         readiness.add(sock.fileno(), self._readable)
 
-    def start(self, buffers: list[Buffer], sink: Sink, *, head_only: bool = False) -> None:
-        """Send a request, given whole; its response goes to `sink`."""
+    def start(self, buffers: list[Buffer], sink: Sink, *, bytes_max: int, head_only: bool = False) -> None:
+        """Send a request, given whole; its response goes to `sink`, and has at most `bytes_max` bytes."""
         assert self._sink is None and not self.closed, "one request at a time"
         self._sink = sink
+        self._bytes_max = bytes_max
         self._headers = []
         self._headers_done = self._complete = self._until_close = False
         self._head_only = self._must_close = head_only
@@ -234,8 +237,8 @@ class Connection:
             self._broken("malformed", problem, stale=self.turns > 1 and not self._headers_done)
         elif self._quiet_bytes > self._limits.header_bytes_max:
             self._broken("too_large", f"over {self._limits.header_bytes_max} bytes of headers or trailers")
-        elif self._read_bytes > self._limits.response_bytes_max:
-            self._broken("too_large", f"a response of over {self._limits.response_bytes_max} bytes")
+        elif self._read_bytes > self._bytes_max:
+            self._broken("too_large", f"a response of over {self._bytes_max} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header from the parser; trailers are dropped."""

@@ -148,7 +148,12 @@ class StreamTransport(httpx.AsyncBaseTransport):
     ) -> _Body | None:
         """Return the response with its head there, or None if the connection had gone stale."""
         body = _Body(request, connection)
-        connection.start(list(buffers), body, head_only=request.method == "HEAD")
+        connection.start(
+            list(buffers),
+            body,
+            bytes_max=self._limits.response_bytes_max,
+            head_only=request.method == "HEAD",
+        )
         try:
             await body.until_head()
         except httpx.TransportError:
