@@ -67,6 +67,9 @@ class Host:
         self._ledger: HostLedger | None = None
         self._interpreter: Interpreter | None = None
         self._stop_requested = asyncio.Event()
+        self._drain_over = asyncio.Event()
+        self._was_told = False
+        """Somebody outside has said `stop`."""
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop that the host runs on; orders may come from other threads."""
         self._session_in: dict[int, str] = {}
@@ -105,7 +108,7 @@ class Host:
             resumption=resumption,
             gate=self._gate(clock),
         )
-        self._interpreter.fail = self.stop
+        self._interpreter.fail = self._stop_turns
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lag.start()
@@ -149,13 +152,25 @@ class Host:
         return Ended(agent.path, False, self._clock.now_s(), None) if task.cancelled() else task.result()
 
     def stop(self) -> None:
-        """Start no more turns; what is in flight may end within the drain time; from any thread."""
-        self._in_loop(self._stop_requested.set)
+        """Start no more turns; what is in flight may end within the drain time; from any thread.
+
+        Said a second time, the drain is over.
+        """
+        self._in_loop(self._told_to_stop)
 
     async def close(self) -> None:
         """Close every connection."""
         self._lag.stop()
         await self._target.close()
+
+    def _told_to_stop(self) -> None:
+        if self._was_told:
+            self._drain_over.set()
+        self._was_told = True
+        self._stop_requested.set()
+
+    def _stop_turns(self) -> None:
+        self._in_loop(self._stop_requested.set)
 
     def _in_loop(self, act: Callable[[], None]) -> None:
         """Do something in the loop that the host runs on, or at once where it does not run yet."""
@@ -260,11 +275,13 @@ class Host:
         await asyncio.wait((done, stop), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         interpreter.stop()
         self._stop_requested.set()
-        await asyncio.wait((done,), timeout=load.drain_s)
+        over = asyncio.ensure_future(self._drain_over.wait())
+        await asyncio.wait((done, over), timeout=load.drain_s, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
         await done
         stop.cancel()
+        over.cancel()
         quiet.set()
         await reporter
         outbox.put(ledger.take(is_last=True))
@@ -285,4 +302,4 @@ class Host:
             await outbox.send(REPORT_S_MAX)
             if outbox.is_refused:
                 self._ledger.fault(f"host {self._plan.host}: {outbox.refusal}: no more turns are started")
-                self.stop()
+                self._stop_turns()

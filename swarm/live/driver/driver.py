@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,8 +57,9 @@ class Driver:
         recovered: Recovered | None,
         searching: Searching | None,
         swarm: Swarm,
+        stop_drain_s: float | None,
     ) -> None:
-        """`counters` reads what the target has counted."""
+        """`counters` reads what the target has counted; `stop_drain_s` bounds the drain after a signal."""
         self._experiment = experiment
         self._pacing = pacing
         self._coordinator = coordinator
@@ -67,6 +69,7 @@ class Driver:
         self._recovered = recovered
         self._searching = searching
         self._swarm = swarm
+        self._stop_drain_s = math.inf if stop_drain_s is None else stop_drain_s
         self._late = LateHosts()
         self._faults: list[str] = []
 
@@ -88,7 +91,7 @@ class Driver:
             self._start_due()
             self._look()
             if interrupts.received is not None:
-                self._stop()
+                self._heed()
         ended_s = self._load.ended_s
         return RunEnd(
             at_s=ended_s,
@@ -183,6 +186,13 @@ class Driver:
             return
         self._begin(host)
         self._progress.note(f"host {host}: its sessions go on in epoch {self._swarm.epoch(host)}")
+
+    def _heed(self) -> None:
+        """Do as a signal asks: end the load, and the drain when the time that a signal leaves it is over."""
+        self._stop()
+        if self._load.since_stop_s >= self._stop_drain_s:
+            self._stop_drain_s = math.inf
+            self._swarm.processes.stop()
 
     def _stop(self) -> None:
         if not self._load.is_stopped:
