@@ -20,6 +20,7 @@ import orjson
 import pandas as pd
 
 from swarm.commands.analyze import CAPACITIES, TTLS_S, Question, analyzed
+from swarm.commands.places import default_folder
 from swarm.commands.simulate import simulate_into
 from swarm.config import read
 from swarm.config.experiment import Experiment
@@ -127,9 +128,7 @@ def simulate(
         ConfigError, UsageError: The experiment or `out` cannot be used.
     """
     config = _one_run(read_experiment(experiment, changes, seed=seed))
-    folder = RunFolder.create(
-        unused(Path("results") / simulated_run_id(config)) if out is None else Path(out)
-    )
+    folder = RunFolder.create(unused(default_folder(simulated_run_id(config))) if out is None else Path(out))
     try:
         simulate_into(config, folder, {"command": None, "commit": commit(), "versions": versions()})
     finally:
@@ -163,7 +162,7 @@ def run(
     if out is not None and is_url(out):
         raise UsageError(f"out={str(out)!r}: a folder is expected; `swarm run --out URL` copies one to a URL")
     name = f"{config.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    folder = unused(Path("results") / name) if out is None else Path(out)
+    folder = unused(default_folder(name)) if out is None else Path(out)
     run_live(config, str(folder))
     return Run(folder)
 

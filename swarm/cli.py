@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.commands.places import local_path, path_or_url
+from swarm.commands.places import local_path, out_path, out_path_or_url
 from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
 from swarm.interrupts import end_on_signals, ignore_signals
 
@@ -29,9 +29,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the experiment.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Override the experiment's seed.", min=0)]
-Out = Annotated[
-    Path | None, typer.Option("--out", parser=local_path, help="The run folder: absent or empty.")
-]
+Out = Annotated[Path | None, typer.Option("--out", parser=out_path, help="The run folder: absent or empty.")]
 Traces = Annotated[list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")]
 TracesFormat = Annotated[
     str, typer.Option("--format", help="auto: by their content; a format's NAME, or NAME:KEY=VALUE,...")
@@ -73,7 +71,7 @@ def run(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", parser=path_or_url, help="The run folder, absent or empty; or a URL to copy it to."
+            "--out", parser=out_path_or_url, help="The run folder, absent or empty; or a URL to copy it to."
         ),
     ] = None,
     resume: Annotated[
@@ -155,7 +153,7 @@ def serve(
 def calibrate(
     target: Annotated[str, typer.Option("--target", help="Base URL of the server to probe.")],
     out: Annotated[
-        Path, typer.Option("--out", parser=local_path, metavar="FILE", help="The fleet's YAML file to write.")
+        Path, typer.Option("--out", parser=out_path, metavar="FILE", help="The fleet's YAML file to write.")
     ],
     api: Annotated[
         str, typer.Option("--api", help="What to send: chat, completions or token_ids.")
@@ -203,12 +201,12 @@ def analyze(
     json: Annotated[
         Path | None,
         typer.Option(
-            "--json", parser=local_path, metavar="FILE", help="Write the result here; - is standard output."
+            "--json", parser=out_path, metavar="FILE", help="Write the result here; - is standard output."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", parser=local_path, metavar="DIR", help="Write a report here: absent or empty."),
+        typer.Option("--out", parser=out_path, metavar="DIR", help="Write a report here: absent or empty."),
     ] = None,
 ) -> None:
     """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory."""
@@ -237,14 +235,14 @@ def analyze(
 def fit(
     traces: Traces,
     out: Annotated[
-        Path, typer.Option("--out", parser=local_path, metavar="PROFILE.yaml", help="The profile's file.")
+        Path, typer.Option("--out", parser=out_path, metavar="PROFILE.yaml", help="The profile's file.")
     ],
     format: TracesFormat = "auto",
     on_broken: OnBroken = "fail",
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", parser=local_path, metavar="DIR", help="Write how well it fits: absent or empty."
+            "--report", parser=out_path, metavar="DIR", help="Write how well it fits: absent or empty."
         ),
     ] = None,
     name: Annotated[
@@ -263,7 +261,7 @@ def fit(
 def convert(
     source: Annotated[Path, typer.Argument(parser=local_path, help="A trace file, or a folder of them.")],
     dest: Annotated[
-        Path, typer.Argument(parser=local_path, help="A new file, or a new folder where a session is a file.")
+        Path, typer.Argument(parser=out_path, help="A new file, or a new folder where a session is a file.")
     ],
     from_format: Annotated[
         str, typer.Option("--from", help="Format: weka, mooncake, ... or NAME:KEY=VALUE,...")
@@ -283,7 +281,7 @@ def convert(
 def generate(
     profile: Annotated[Path, typer.Argument(parser=local_path, help="The profile's YAML file.")],
     out: Annotated[
-        Path, typer.Option("--out", parser=local_path, metavar="DIR", help="Where to write: absent or empty.")
+        Path, typer.Option("--out", parser=out_path, metavar="DIR", help="Where to write: absent or empty.")
     ],
     sessions: Annotated[int, typer.Option("--sessions", help="How many sessions.")] = 120,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
@@ -311,7 +309,7 @@ def validate(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; the first is the base.")],
-    out: Annotated[Path | None, typer.Option("--out", parser=local_path, help="Where the page goes.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", parser=out_path, help="Where the page goes.")] = None,
     fail_on_regression: Annotated[
         bool, typer.Option("--fail-on-regression", help="Exit with 99 if a run is worse beyond noise.")
     ] = False,

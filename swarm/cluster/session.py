@@ -37,7 +37,7 @@ def ray_session(*, name: str) -> Iterator[None]:
                 )
         except Exception as fault:
             # Ray raises bare ones, such as where it starts too slowly.
-            words = (str(fault).strip().splitlines() or [type(fault).__name__])[-1].strip()
+            words = said(fault)
             verb = "started" if address == "local" else f"joined at RAY_ADDRESS={address}"
             raise UsageError(f"Ray cannot be {verb}: {words}") from fault
     try:
@@ -45,6 +45,14 @@ def ray_session(*, name: str) -> Iterator[None]:
     finally:
         if started:
             _shut_down()
+
+
+def said(fault: Exception) -> str:
+    """Return what an error of Ray says in a line: its last, or where versions differ, which ones."""
+    lines = [line.strip() for line in str(fault).strip().splitlines()]
+    if lines and lines[0].startswith("Version mismatch"):
+        return f"{' '.join(lines)}; the same versions are needed on every node and here"
+    return lines[-1] if lines else type(fault).__name__
 
 
 @contextmanager

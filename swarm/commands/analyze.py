@@ -77,7 +77,7 @@ def analyze(
         out.mkdir(parents=True, exist_ok=True)
         (out / "analysis.json").write_bytes(content)
         write_analysis(out, surveyed=surveyed, analysis=analysis, results=results)
-        print(out, flush=True)
+        print(out.absolute(), flush=True)
     if json_path is None and out is None:
         from swarm.report.analysis.terminal import show_analysis
 
@@ -228,4 +228,4 @@ def _write(path: Path, content: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    print(path, flush=True)
+    print(path.absolute(), flush=True)

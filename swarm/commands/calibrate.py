@@ -32,7 +32,7 @@ def run_calibrate(url: str, out: Path, *, key_env: str | None, api: str) -> int:
     print(f"  per 1k token {found.decode_per_context_token_s * 1e9:12.2f} us")
     print(f"block          {found.block_tokens or 'not visible':>12}")
     print(f"error, median  {found.prefill_error:12.1%} of TTFT, {found.decode_error:.1%} of TPOT")
-    print(out)
+    print(out.absolute())
     return 0
 
 

@@ -27,7 +27,7 @@ def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_br
     tell_provenance(opened.tallies)
     for line in losses.lines():
         print(f"swarm: lost: {line}", file=sys.stderr)
-    print(dest, flush=True)
+    print(dest.absolute(), flush=True)
     return 0
 
 

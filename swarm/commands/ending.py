@@ -91,12 +91,12 @@ def finish(
     *,
     signal_number: int | None,
 ) -> int:
-    """Write the run folder, the report last; print the summary and, as the last line, the folder's path."""
+    """Write the run folder, the report last; print the summary and, last, the folder's absolute path."""
     # The charts' library takes longer to import than a small run to simulate; only a report needs it.
     from swarm.report.run.drawing import draw
 
     summary = record(folder, experiment, facts, settled, signal_number=signal_number)
     show_summary(summary)
     draw(folder)
-    print(folder.path, file=sys.stdout, flush=True)
+    print(folder.path.absolute(), file=sys.stdout, flush=True)
     return exit_code(summary, signal_number)

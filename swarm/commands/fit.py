@@ -37,8 +37,8 @@ def fit_profile(
 
         sampled = generate(profile, sessions=len(sessions), seed=REPORT_SEED)
         write_fit_report(report, profile=profile, recorded=sessions, sampled=sampled, seed=REPORT_SEED)
-        print(report, flush=True)
-    print(out, flush=True)
+        print(report.absolute(), flush=True)
+    print(out.absolute(), flush=True)
     return 0
 
 

@@ -31,5 +31,5 @@ def generate_traces(path: Path, *, sessions: int, seed: int, out: Path, format: 
         raise UsageError(f"--out {out}: cannot be written: {fault.strerror}") from None
     for line in losses.lines():
         print(f"swarm: {format} cannot hold: {line}", file=sys.stderr)
-    print(out, flush=True)
+    print(out.absolute(), flush=True)
     return 0

@@ -1,11 +1,20 @@
-"""Paths of the command line: `~` expanded, and URLs refused where a command writes to this machine alone."""
+"""Paths of the command line: `~` expanded, URLs refused where a command writes to this machine alone.
+
+In a Ray job results go to a place that outlives the job.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from swarm.cluster.job import is_job
 from swarm.errors import UsageError
 from swarm.urls import is_url
+
+RESULTS = "results"
+STAGING = "swarm-results"
+"""Below the home folder: where the folder of a job's run lies until it is sent to a URL."""
 
 
 def local_path(text: str | Path) -> Path:
@@ -25,6 +34,37 @@ def local_path(text: str | Path) -> Path:
         raise UsageError(f"{place}: no such user's home folder") from None
 
 
-def path_or_url(text: str | Path) -> str:
-    """Return a path with `~` expanded, or a URL as it is."""
-    return str(text) if is_url(text) else str(local_path(text))
+def out_path(text: str | Path) -> Path:
+    """Return a path on this machine to write to; raises UsageError where what is written there is lost."""
+    path = local_path(text)
+    _check_lasts(path)
+    return path
+
+
+def out_path_or_url(text: str | Path) -> str:
+    """Return a path to write to, as `out_path` does, or a URL as it is."""
+    return str(text) if is_url(text) else str(out_path(text))
+
+
+def default_folder(name: str) -> Path:
+    """Return where results of this name go that nobody named a place for; raises UsageError in a job."""
+    if is_job(os.environ):
+        raise UsageError(f"--out is expected: {_GOES}")
+    return Path(RESULTS) / name
+
+
+def staging_folder(name: str) -> Path:
+    """Return where a run folder lies before it is sent to a URL, and stays if that fails."""
+    return Path.home() / STAGING / name if is_job(os.environ) else Path(RESULTS) / name
+
+
+_GOES = (
+    "this is a Ray job, whose working folder is deleted after it; name a place that lasts: an absolute path "
+    "on the node where the job runs (its head), or a URL (s3://..., gs://..., file:///...)"
+)
+
+
+def _check_lasts(path: Path) -> None:
+    # `-` is standard output for some, and in the job's log.
+    if is_job(os.environ) and not path.is_absolute() and str(path) != "-":
+        raise UsageError(f"--out {path}: {_GOES}")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from swarm.commands.places import default_folder
 from swarm.errors import UsageError
 from swarm.records.run_folder import RunFolder
 from swarm.report.compare.alikeness import caveats, is_one_mode, unusable
@@ -30,7 +31,7 @@ def report(paths: Sequence[Path], *, out: Path | None, fails_on_regression: bool
         raise UsageError(f"--out {out}: a folder is expected, found a file")
     where = out
     if where is None:
-        where = folders[0].path if len(folders) == 1 else Path("results") / _name(folders)
+        where = folders[0].path if len(folders) == 1 else default_folder(_name(folders))
     base = folders[0]
     if fails_on_regression:
         for other in folders[1:]:
@@ -46,7 +47,7 @@ def report(paths: Sequence[Path], *, out: Path | None, fails_on_regression: bool
         found = compare(base, other, others=len(folders) - 1)
         show_differences(found, caveats(base, other), before=base.path.name, after=other.path.name)
         worse += regressions(found)
-    print(write_report(folders, where), file=sys.stdout, flush=True)
+    print(write_report(folders, where).absolute(), file=sys.stdout, flush=True)
     if not fails_on_regression:
         return EXIT_DONE
     if unusable(folders):

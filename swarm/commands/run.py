@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from swarm.cluster.job import is_job, stop_drain_s
 from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
 from swarm.commands.ending import finish
 from swarm.commands.run_end import end_of, keep_end
+from swarm.commands.places import default_folder, staging_folder
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
@@ -47,12 +50,15 @@ def run_live(experiment: Experiment, out: str | None) -> int:
         url, out = url_of(out), None
         check_writable(url)
     with Interrupts() as interrupts:
-        folder = RunFolder.create(Path(out) if out is not None else Path("results") / run_id)
+        folder = RunFolder.create(_place_of(run_id, out, url))
 
         def begin() -> None:
             origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
             unstored.set_aside(folder.journals)
             folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
+            if is_job(os.environ):
+                # A job that is killed can be gone on with where this is.
+                print(f"swarm: run folder: {folder.path.absolute()}", file=sys.stderr, flush=True)
 
         try:
             with sole_writer(folder.journals):
@@ -89,6 +95,13 @@ def resume_live(path: Path) -> int:
         if data.get("out") is not None:
             _send(folder, data["out"])
     return interrupts.code(code)
+
+
+def _place_of(run_id: str, out: str | None, url: str | None) -> Path:
+    """Return where the run folder is made, to be sent to a URL or not."""
+    if url is not None:
+        return staging_folder(run_id)
+    return default_folder(run_id) if out is None else Path(out)
 
 
 def _carry_out(
@@ -166,6 +179,7 @@ def _driven(
             progress=Watched(live, Metrics(run_id)),
             recovered=recovered,
             run_id=run_id,
+            stop_drain_s=stop_drain_s(os.environ),
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.commands.ending import finish, record
+from swarm.commands.places import default_folder
 from swarm.config.experiment import Experiment
 from swarm.interrupts import Interrupts
 from swarm.measure.measured_run import MeasuredRun
@@ -23,7 +24,7 @@ def run_simulated(experiment: Experiment, out: Path | None) -> int:
     A signal ends it where it is: the folder then holds the run up to there.
     """
     run_id = simulated_run_id(experiment)
-    folder = RunFolder.create(out if out is not None else unused(Path("results") / run_id))
+    folder = RunFolder.create(out if out is not None else unused(default_folder(run_id)))
     with Interrupts() as interrupts:
         watching = Watching(experiment, interrupts, sys.stderr)
         origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=command())

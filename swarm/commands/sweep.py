@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.cluster.tasks import in_tasks
+from swarm.commands.places import default_folder
 from swarm.commands.simulate import simulate_into
 from swarm.config.experiment import Experiment
 from swarm.config.read import Point
@@ -35,7 +36,7 @@ def run_sweep(
 
     A folder that holds points of this very sweep is gone on with: what is there is not run again.
     """
-    folder = out if out is not None else Path("results") / simulated_run_id(experiment)
+    folder = out if out is not None else default_folder(simulated_run_id(experiment))
     folders = [folder / POINTS / name_of(number, point) for number, point in enumerate(points)]
     _claim(folder)
     missing = [(p.experiment, at) for p, at in zip(points, folders, strict=True) if not _is_done(at, p)]
@@ -56,7 +57,7 @@ def run_sweep(
             _tell(f"not drawn: {note}")
     for note in kinds([result.summary for result in results]):
         _tell(f"note: {note}")
-    print(folder, flush=True)
+    print(folder.absolute(), flush=True)
     is_sound = all(result.summary is not None and result.summary["valid"] for result in results)
     return 0 if is_sound else 1
 

@@ -68,6 +68,9 @@ class Host:
         self._ledger: HostLedger | None = None
         self._interpreter: Interpreter | None = None
         self._stop_requested = asyncio.Event()
+        self._drain_over = asyncio.Event()
+        self._was_told = False
+        """Somebody outside has said `stop`."""
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop that the host runs on; orders may come from other threads."""
         self._session_in: dict[int, str] = {}
@@ -106,7 +109,7 @@ class Host:
             resumption=resumption,
             gate=self._gate(clock),
         )
-        self._interpreter.fail = self.stop
+        self._interpreter.fail = self._stop_turns
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lag.start()
@@ -153,13 +156,25 @@ class Host:
         return Ended(agent.path, False, self._clock.now_s(), None) if task.cancelled() else task.result()
 
     def stop(self) -> None:
-        """Start no more turns; what is in flight may end within the drain time; from any thread."""
-        self._in_loop(self._stop_requested.set)
+        """Start no more turns; what is in flight may end within the drain time; from any thread.
+
+        Said a second time, the drain is over.
+        """
+        self._in_loop(self._told_to_stop)
 
     async def close(self) -> None:
         """Close every connection."""
         self._lag.stop()
         await self._target.close()
+
+    def _told_to_stop(self) -> None:
+        if self._was_told:
+            self._drain_over.set()
+        self._was_told = True
+        self._stop_requested.set()
+
+    def _stop_turns(self) -> None:
+        self._in_loop(self._stop_requested.set)
 
     def _in_loop(self, act: Callable[[], None]) -> None:
         """Do something in the loop that the host runs on, or at once where it does not run yet."""
@@ -265,16 +280,18 @@ class Host:
         reporters = asyncio.gather(self._write_on(outbox, made, quiet), self._send_on(outbox, made, quiet))
         stop = asyncio.ensure_future(self._stop_requested.wait())
         if ledger.is_refused:
-            self.stop()
+            self._stop_turns()
         left_s = None if load.duration_s is None else max(0.0, load.duration_s - self._clock.now_s())
         await asyncio.wait((done, stop), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         interpreter.stop()
         self._stop_requested.set()
-        await asyncio.wait((done,), timeout=load.drain_s)
+        over = asyncio.ensure_future(self._drain_over.wait())
+        await asyncio.wait((done, over), timeout=load.drain_s, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
         await done
         stop.cancel()
+        over.cancel()
         quiet.set()
         await reporters
         outbox.put(ledger.take(is_last=True))
@@ -294,7 +311,7 @@ class Host:
             if not quiet.is_set():
                 outbox.put(self._ledger.take(waiting=len(outbox)))
             if self._ledger.is_refused:
-                self.stop()
+                self._stop_turns()
             made.set()
 
     async def _send_on(self, outbox: ReportQueue, made: asyncio.Event, quiet: asyncio.Event) -> None:
@@ -309,4 +326,4 @@ class Host:
             if outbox.refusal:
                 self._ledger.fault(f"host {self._plan.host}: {outbox.refusal}: no more turns are started")
             if outbox.refusal or outbox.is_retired:
-                self.stop()
+                self._stop_turns()

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from swarm import cli
-from swarm.commands.places import local_path, path_or_url
+from swarm.cluster.job import JOB, STOP_WAIT, stop_drain_s
+from swarm.commands.places import local_path, out_path_or_url, staging_folder
 from swarm.errors import UsageError
 from swarm.records.run_folder import RunFolder
 
@@ -41,8 +42,8 @@ def test_a_name_that_looks_like_a_url_is_a_folder(
 def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert local_path("~/runs/1") == tmp_path / "runs" / "1"
-    assert path_or_url("~/runs/1") == str(tmp_path / "runs" / "1")
-    assert path_or_url("s3://bucket/runs") == "s3://bucket/runs"
+    assert out_path_or_url("~/runs/1") == str(tmp_path / "runs" / "1")
+    assert out_path_or_url("s3://bucket/runs") == "s3://bucket/runs"
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,48 @@ def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_what_is_no_place_here_is_refused(place: str) -> None:
     with pytest.raises(UsageError):
         local_path(place)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--out", "runs/1"]])
+@pytest.mark.parametrize("command", ["run", "simulate"])
+def test_a_job_must_say_where_results_last(
+    experiment: Path, command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(experiment.parent)
+    monkeypatch.setenv(JOB, "{}")
+    before = sorted(experiment.parent.rglob("*"))
+    done = CliRunner().invoke(cli.app, [command, str(experiment), *arguments])
+    assert isinstance(done.exception, UsageError)
+    assert "this is a Ray job" in str(done.exception)
+    assert sorted(experiment.parent.rglob("*")) == before
+
+
+def test_a_job_that_sends_its_folder_keeps_it_outside_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert staging_folder("r-1") == Path("results/r-1")
+    monkeypatch.setenv(JOB, "{}")
+    assert staging_folder("r-1") == tmp_path / "swarm-results" / "r-1"
+
+
+def test_a_job_may_write_to_an_absolute_path_or_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(JOB, "{}")
+    assert [out_path_or_url(place) for place in (tmp_path, "s3://b/1")] == [str(tmp_path), "s3://b/1"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, None),
+        ({JOB: "{}"}, 0.75),
+        ({JOB: "{}", STOP_WAIT: "30"}, 27.75),
+        ({JOB: "{}", STOP_WAIT: "1"}, 0.0),
+    ],
+)
+def test_a_stopped_job_drains_within_what_ray_leaves_it(
+    environment: dict[str, str], seconds: float | None
+) -> None:
+    assert stop_drain_s(environment) == seconds

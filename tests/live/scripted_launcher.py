@@ -292,6 +292,7 @@ class Play:
     script: Script
     journals: Path
     recovered: Recovered | None = None
+    stop_drain_s: float | None = None
 
     def __post_init__(self) -> None:
         self.launcher = ScriptedLauncher(self.experiment, self.script)
@@ -310,6 +311,7 @@ class Play:
             counters=lambda: None,
             progress=self.seen,
             recovered=self.recovered,
+            stop_drain_s=self.stop_drain_s,
         )
         return driver.drive(self.interrupts, lambda: self.began_s.append(self.launcher.monotonic_s()))
 

@@ -115,6 +115,7 @@ def driven(
     interrupts: Interrupts | None = None,
     on_batch: Callable[[ProcessLauncher, Batch], None] = lambda launcher, batch: None,
     recovered: Recovered | None = None,
+    stop_drain_s: float | None = None,
 ) -> Driven:
     """Drive a run over local processes; `on_batch` sees each report as it comes."""
     journals.mkdir(parents=True, exist_ok=True)
@@ -128,5 +129,6 @@ def driven(
         interrupts=interrupts or Interrupts(),
         progress=progress,
         recovered=recovered,
+        stop_drain_s=stop_drain_s,
     )
     return Driven(config, journals, end, progress.notes, launcher.plans)

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from swarms import driven, experiment
+from swarms import FLEET, driven, experiment
 
 from swarm.interrupts import Interrupts
 from swarm.live.driver.recovered import recover
@@ -66,3 +66,19 @@ def test_windows_never_hold_more_sessions_than_were_asked_for(stopped) -> None:
     live = [row["live_orchestrators_mean"] for row in whole]
     assert live
     assert max(live) <= run.config.load.agents
+
+
+def test_a_signal_that_leaves_no_time_ends_requests_in_flight(tmp_path) -> None:
+    slow = {"cost": {**FLEET["cost"], "decode_base_s": 0.25}}
+    config = experiment(fleet=slow, load__duration_s=60.0, load__sessions_max=None, load__drain_s=50.0)
+    interrupts = Interrupts()
+
+    def stop_with_requests_open(_, batch) -> None:
+        if batch.gauges.open_requests > 2:
+            interrupts.received = signal.SIGTERM
+
+    run = driven(config, tmp_path, interrupts=interrupts, on_batch=stop_with_requests_open, stop_drain_s=0.0)
+    results = run.results()
+    assert run.end.at_s < 40.0, "the run ended by itself"
+    assert "interrupted" in results.rows.column("outcome").to_pylist()
+    assert results.totals.unaccounted == 0

@@ -42,8 +42,11 @@ def drive(
     progress: RunProgress,
     recovered: Recovered | None,
     run_id: str | None = None,
+    stop_drain_s: float | None = None,
 ) -> RunEnd:
     """Carry out a run, journaled in a folder; `begin` is called when its hosts are about to play.
+
+    `stop_drain_s` is what a signal leaves requests in flight; None: all of the load's drain.
 
     Raises Interrupted where a signal comes before that, RunError where the run cannot be carried out.
     """
@@ -61,6 +64,7 @@ def drive(
                 progress=progress,
                 recovered=recovered,
                 run_id=run_id,
+                stop_drain_s=stop_drain_s,
             )
         return driver.drive(interrupts, begin)
     finally:
@@ -89,6 +93,7 @@ def driver_of(
     progress: RunProgress,
     recovered: Recovered | None,
     run_id: str | None = None,
+    stop_drain_s: float | None = None,
 ) -> Driver:
     """Return the driver of a run whose target is resolved; its coordinator is started."""
     epoch = 0 if recovered is None else recovered.epoch
@@ -125,4 +130,5 @@ def driver_of(
         recovered=recovered,
         searching=searching,
         swarm=swarm,
+        stop_drain_s=stop_drain_s,
     )

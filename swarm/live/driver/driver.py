@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,9 @@ class Driver:
         recovered: Recovered | None,
         searching: Searching | None,
         swarm: Swarm,
+        stop_drain_s: float | None,
     ) -> None:
-        """`counters` reads what the target has counted."""
+        """`counters` reads what the target has counted; `stop_drain_s` bounds the drain after a signal."""
         self._experiment = experiment
         self._pacing = pacing
         self._coordinator = coordinator
@@ -71,6 +73,7 @@ class Driver:
         self._recovered = recovered
         self._searching = searching
         self._swarm = swarm
+        self._stop_drain_s = math.inf if stop_drain_s is None else stop_drain_s
         self._late = LateHosts()
         self._faults: list[str] = []
         self._refusal: str | None = None
@@ -97,7 +100,7 @@ class Driver:
             self._start_due()
             self._look()
             if interrupts.received is not None:
-                self._stop()
+                self._heed()
         ended_s = self._load.ended_s
         try:
             with interrupts.at_once():
@@ -223,6 +226,12 @@ class Driver:
             at_s = self._load.now_s
             self._faults.append(f"reports could not be stored: {words}: the load was ended at {at_s:.1f} s")
         self._stop()
+    def _heed(self) -> None:
+        """Do as a signal asks: end the load, and the drain when the time that a signal leaves it is over."""
+        self._stop()
+        if self._load.since_stop_s >= self._stop_drain_s:
+            self._stop_drain_s = math.inf
+            self._swarm.processes.stop()
 
     def _stop(self) -> None:
         if not self._load.is_stopped:

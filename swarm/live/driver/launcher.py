@@ -54,7 +54,7 @@ class HostProcess(Protocol):
         """Let it open and close the slots of a search."""
 
     def stop(self) -> None:
-        """Let it start no more turns."""
+        """Let it start no more turns; said a second time, let it wait for none that is in flight."""
 
     def kill(self) -> None:
         """End the process."""

@@ -38,6 +38,11 @@ class LoadTime:
         return self._stopped_s is not None
 
     @property
+    def since_stop_s(self) -> float:
+        """Seconds since the load was ended; 0 where it was not."""
+        return 0.0 if self._stopped_s is None else self.now_s - self._stopped_s
+
+    @property
     def has_ended(self) -> bool:
         """Whether the load was ended, or its duration is over."""
         limit_s = self._load.duration_s

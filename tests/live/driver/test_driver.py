@@ -387,3 +387,14 @@ def test_what_was_reported_is_shown_at_every_look(tmp_path: Path) -> None:
     play = played(tmp_path)
     play.drive()
     assert play.seen.shown == pytest.approx(DURATION_S / POLL_S, abs=3)
+
+
+@pytest.mark.parametrize(("drain_s", "told"), [(None, 1), (2.0, 2), (0.0, 2)])
+def test_hosts_are_told_again_when_a_signal_leaves_them_no_more_time(
+    tmp_path: Path, drain_s: float | None, told: int
+) -> None:
+    play = played(tmp_path, {(1, 0): Life(hangs=True)}, load__drain_s=20.0)
+    play.stop_drain_s = drain_s
+    play.signal(30.0)
+    play.drive()
+    assert len(play.asked(1, "stop")) == told
