@@ -49,6 +49,7 @@ def results_of(
     sessions_asked_mean: float | None,
     clock_offsets_s: dict[int, float],
     capacity: dict[str, Any] | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> Results:
     """Add up; requests that were open when their host was lost are interrupted.
 
@@ -93,6 +94,7 @@ def results_of(
         unattended_share=_unattended_share(attendance, delivered, measured_from_s, ended_s),
         ran_out_s=delivered.ran_out_s,
         herd=herd_of(rows, experiment, from_s=measured_from_s),
+        warnings=warnings,
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places))

@@ -139,3 +139,5 @@ class RunTotals:
     """Sessions of the start that the warm-up did not wait for."""
     refusals: tuple[tuple[str, int], ...] = ()
     """Why the emulated fleet refused requests, in its words, and how many; the first few reasons."""
+    warnings: tuple[str, ...] = ()
+    """Where nodes were expected not to carry what was placed on them, in words."""

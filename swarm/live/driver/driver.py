@@ -16,6 +16,7 @@ from swarm.live.driver.launcher import Failed, Lost, Outcome
 from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
+from swarm.live.driver.shares import Shares, shortfalls
 from swarm.live.driver.swarm import Swarm
 from swarm.live.searching import Searching
 from swarm.live.targets.counters import difference
@@ -39,6 +40,8 @@ class RunEnd:
     clock_offsets_s: dict[int, float]
     capacity: dict[str, Any] | None = None
     """What a search has found."""
+    warnings: tuple[str, ...] = ()
+    """Where nodes were expected not to carry their hosts, in words."""
 
 
 class Driver:
@@ -55,6 +58,7 @@ class Driver:
         progress: RunProgress,
         recovered: Recovered | None,
         searching: Searching | None,
+        shares: Shares,
         swarm: Swarm,
     ) -> None:
         """`counters` reads what the target has counted."""
@@ -66,7 +70,9 @@ class Driver:
         self._progress = progress
         self._recovered = recovered
         self._searching = searching
+        self._shares = shares
         self._swarm = swarm
+        self._warnings: tuple[str, ...] = ()
         self._late = LateHosts()
         self._faults: list[str] = []
 
@@ -77,6 +83,7 @@ class Driver:
         """
         self._start_hosts()
         self._swarm.wait_until_ready(interrupts.heed)
+        self._look_around()
         offsets_s = self._swarm.clock_offsets()
         counted = self._counters()
         interrupts.heed()
@@ -99,6 +106,7 @@ class Driver:
             ),
             clock_offsets_s=offsets_s,
             capacity=None if self._searching is None else self._searching.answer(),
+            warnings=self._warnings,
         )
 
     def _start_hosts(self) -> None:
@@ -111,6 +119,12 @@ class Driver:
                 self._late.put(host, at_s)
             else:
                 self._swarm.start(host)
+
+    def _look_around(self) -> None:
+        """Warn where a node will not carry what is placed on it."""
+        self._warnings = tuple(shortfalls(self._shares, self._swarm.rooms()))
+        for words in self._warnings:
+            self._progress.note(f"warning: {words}")
 
     def _start_due(self) -> None:
         """Start the hosts that the ramp will need soon, on the nodes that are there by then."""
