@@ -2,7 +2,7 @@
 
 Starts as many hosts as a run does, through the same launcher and all at once, on a Ray of its own. Wall time
 is until the last of them is ready; CPU is user and system time of each host's process at that moment, from
-its very start, and of Ray's own processes meanwhile. PSS is memory with shared pages split among those who
+its very start, beside that of an actor which does nothing. PSS is memory with shared pages split among those who
 share them.
 """
 
@@ -15,6 +15,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import ray
 
 from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.session import ray_session
@@ -83,20 +85,36 @@ def start(count: int) -> str:
         pacing = pacing_of(EXPERIMENT.load, None, EXPERIMENT.seed, ())
         plans = HostPlans(EXPERIMENT, pacing, hosts_count=count, journals=Path(folder), run_id="start")
         hosts = HostProcesses(EXPERIMENT.hosts, launcher)
-        before, began_s = processes(), time.monotonic()
+        began_s = time.monotonic()
         for host in range(count):
             hosts.start(plans.first(host, 0))
         hosts.wait_until_ready(SystemClock(), lambda: None, lambda text: None)
-        wall_s, after = time.monotonic() - began_s, processes()
-        own = [used for used in after.values() if used.name.startswith("ray::RemoteHost")]
-        others = sum(used.cpu_s for used in after.values() if used not in own) - sum(
-            used.cpu_s for used in before.values()
-        )
+        wall_s = time.monotonic() - began_s
+        own = [used for used in processes().values() if used.name.startswith("ray::RemoteHost")]
         launcher.close()
-    return (
-        f"{count:4} hosts: ready after {wall_s:5.1f} s   CPU of a host {statistics.mean(u.cpu_s for u in own):.2f} s, "
-        f"of Ray beside it {others / count:.2f} s   PSS {statistics.mean(u.pss_bytes for u in own) / 2**20:.0f} MiB"
+    cpu_s, pss_bytes = (
+        statistics.mean(getattr(used, name) for used in own) for name in ("cpu_s", "pss_bytes")
     )
+    return (
+        f"{count:4} hosts: ready after {wall_s:5.1f} s, {wall_s / count:.2f} s each   "
+        f"CPU of a host {cpu_s:.2f} s   PSS {pss_bytes / 2**20:.0f} MiB"
+    )
+
+
+def bare() -> str:
+    """Start one actor that does nothing; return its CPU: what of a host's is Ray's own."""
+    with ray_session(name="bare"):
+        actor = ray.remote(num_cpus=0)(Nothing).remote()
+        ray.get(actor.answer.remote())
+        (own,) = [used for used in processes().values() if used.name.startswith("ray::Nothing")]
+    return f"an empty actor: CPU {own.cpu_s:.2f} s   PSS {own.pss_bytes / 2**20:.0f} MiB"
+
+
+class Nothing:
+    """An actor without work."""
+
+    def answer(self) -> None:
+        """Be there."""
 
 
 def main() -> None:
@@ -107,6 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    print(bare(), flush=True)
     for count in arguments.hosts:
         print(start(count), flush=True)
 
