@@ -2,8 +2,8 @@
 
 Starts as many hosts as a run does, through the same launcher and all at once, on a Ray of its own. Wall time
 is until the last of them is ready; CPU is user and system time of each host's process at that moment, from
-its very start, beside that of an actor which does nothing. PSS is memory with shared pages split among those who
-share them.
+its very start, beside that of an actor which does nothing. PSS is memory with shared pages split among those
+who share them.
 """
 
 from __future__ import annotations
