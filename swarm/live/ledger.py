@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
+from swarm.cpu_wait import cpu_wait_s
 from swarm.live.clock import RunClock
-from swarm.live.loop_lag import LoopLag, cpu_wait_s
+from swarm.live.loop_lag import LoopLag
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.measure.sketch import Sketch

@@ -1,0 +1,385 @@
+"""Runs on several nodes that are really apart: benchmarks/nodes.py [CASE]... [--nodes 3] [--agents 60]
+
+Every node is a network namespace with its own address, raylet, /tmp and cable (`node_net.py`). A run is a job
+submitted to the head from one more machine; agents ask the counting server (`counting.py`) on another. It
+shares no code with the client, so that its counts say whether requests were lost or sent twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import yaml
+from node_net import Net, Node, missing, standing_in
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+PORTS = ("--dashboard-agent-grpc-port=7001", "--dashboard-agent-listen-port=7002",
+         "--runtime-env-agent-port=7003", "--metrics-export-port=7004")  # fmt: skip
+"""The same on every node. A raylet that lets its agent choose gives it up after 15 s, busy machine or not."""
+RAY_PORT, DASHBOARD_PORT, SERVER_PORT = 6379, 8265, 8100
+READY_S_MAX = 240.0
+JOB_S_MAX = 500.0
+SETTINGS = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9",
+    # A node's death is seen after some seconds, instead of half a minute.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "5",
+}
+EXPERIMENT: dict[str, Any] = {
+    "name": "nodes",
+    "workload": {
+        "kind": "synthetic",
+        "replies": "planned",
+        "tool_tokens": 300,
+        "system_tokens": 100,
+        "first_context": {"median": 200, "sigma": 0.3},
+        "turns": {"median": 400, "sigma": 0.1},
+        "tool_think_s": {"median": 2.0, "sigma": 0.3, "least": 0.5, "most": 8},
+        "human_wait": {"body": {"median": 2.0, "sigma": 0.3}, "tail_share": 0.0},
+        "tool_result": {"median": 40, "sigma": 0.4},
+        "output": {"median": 20, "sigma": 0.4, "least": 4, "most": 60},
+        "high_watermark": 4000,
+        "subagents": {"chance_per_turn": 0.0},
+    },
+    "load": {"ramp_s": 3, "drain_s": 5},
+    "hosts": {"silent_max_s": 20},
+    "target": {"model": "counting", "bytes_per_token": 4, "overhead_tokens": 0},
+    # The machine is shared: how late it is, is not what this is about.
+    "audit": {"loop_lag_p99_s": 60, "send_lag_p99_s": 60, "cpu_wait_share": 1, "unaccounted_share": 1},
+    "charts": [],
+}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every process: this tree's code, and this Python's programs first."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, **SETTINGS, "PATH": path, "PYTHONPATH": str(ROOT), "RAY_TMPDIR": ""}
+
+
+@dataclass
+class Cluster:
+    """A head, nodes, the server, and a laptop that submits jobs."""
+
+    net: Net
+    logs: Path
+    head: Node
+    server: Node
+    laptop: Node
+    nodes: list[Node] = field(default_factory=list)
+
+    def start_head(self, disk: Path | None = None) -> None:
+        """Start the head with its job server, and wait for it."""
+        command = [
+            f"{BIN}/ray", "start", "--head", "--block", "--num-cpus=1", "--include-dashboard=true",
+            f"--node-ip-address={self.head.address}", f"--port={RAY_PORT}",
+            f"--dashboard-host={self.head.address}", f"--dashboard-port={DASHBOARD_PORT}",
+            "--object-store-memory=100000000", "--temp-dir=/tmp/ray", *PORTS,
+        ]  # fmt: skip
+        self.head.start(command, environment(), self.logs / "head.log", disk)
+        self.wait_until(lambda: self.asked(self.head, DASHBOARD_PORT, "/api/version") is not None, "the head")
+
+    def join(self, node: Node, *, clock_s: float = 0.0) -> None:
+        """Start a node's raylet, with its wall clock ahead by so much."""
+        command = [
+            f"{BIN}/ray", "start", "--block", "--num-cpus=1", f"--node-ip-address={node.address}",
+            f"--address={self.head.address}:{RAY_PORT}", "--object-store-memory=100000000", *PORTS,
+        ]  # fmt: skip
+        settings = environment()
+        if clock_s:
+            command = ["faketime", "-f", f"{clock_s:+}", *command]
+            settings["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+        node.start(command, settings, self.logs / f"{node.name}.log")
+
+    def wait_for_nodes(self, count: int) -> None:
+        """Return when so many nodes live."""
+        self.wait_until(lambda: self.living() >= count, f"{count} nodes")
+
+    def living(self) -> int:
+        """Return how many nodes the head takes to be alive."""
+        said = self.asked(self.head, DASHBOARD_PORT, "/api/v0/nodes?detail=0") or {}
+        listed = said.get("data", {}).get("result", {}).get("result", [])
+        return sum(each["state"] == "ALIVE" for each in listed)
+
+    def start_server(self) -> None:
+        """Start the counting server anew."""
+        self.server.kill()
+        command = [sys.executable, str(ROOT / "benchmarks/counting.py"), "--host", "0.0.0.0"]
+        self.server.start(command, environment(), self.logs / "server.log")
+        self.wait_until(lambda: self.counts() is not None, "the counting server")
+
+    def counts(self) -> dict[str, Any] | None:
+        """Return what the server has counted; None while it does not answer."""
+        return self.asked(self.server, SERVER_PORT, "/counts")
+
+    @staticmethod
+    def asked(node: Node, port: int, path: str) -> Any:
+        """GET a page of a node; None where that fails."""
+        try:
+            with urllib.request.urlopen(f"http://{node.address}:{port}{path}", timeout=5) as said:
+                return json.loads(said.read())
+        except (OSError, ValueError):
+            return None
+
+    def wait_until(self, holds: Callable[[], bool], what: str, within_s: float = READY_S_MAX) -> None:
+        until_s = time.monotonic() + within_s
+        while not holds():
+            if time.monotonic() > until_s:
+                raise SystemExit(f"{what}: not there within {within_s:.0f} s; logs are in {self.logs}")
+            time.sleep(0.5)
+
+
+@contextmanager
+def cluster(count: int, logs: Path) -> Iterator[Cluster]:
+    """A cluster whose machines are there; nothing runs on them yet."""
+    net = Net()
+    try:
+        made = Cluster(net, logs, net.add("head"), net.add("server"), net.add("laptop"))
+        made.nodes = [net.add(f"node{k}") for k in range(count)]
+        with standing_in(made.laptop):
+            yield made
+    finally:
+        net.close()
+
+
+class Job:
+    """One `swarm run` as a job of the head, submitted from the laptop."""
+
+    def __init__(self, on: Cluster, name: str, arguments: list[str], files: dict[str, str]) -> None:
+        self._on = on
+        self.name = name
+        self._folder = on.logs / name
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (self._folder / file).write_text(text)
+        self.log = on.logs / f"{name}.log"
+        address = f"http://{on.head.address}:{DASHBOARD_PORT}"
+        command = [
+            f"{BIN}/ray", "job", "submit", "--address", address, "--working-dir", str(self._folder), "--",
+            "swarm", "run", *arguments,
+        ]  # fmt: skip
+        with self.log.open("wb") as file:
+            self._process = subprocess.Popen(
+                command,
+                env=environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for_first_request(self) -> None:
+        """Return when the server has been asked, or the job is over."""
+        self._on.wait_until(
+            lambda: self._process.poll() is not None or bool((self._on.counts() or {}).get("came")),
+            f"a request of {self.name}",
+            JOB_S_MAX,
+        )
+
+    def end(self) -> int:
+        """Wait for the end; return the exit code of the command."""
+        return self._process.wait(JOB_S_MAX)
+
+    def kill(self) -> None:
+        """End the command."""
+        self._process.kill()
+        self._process.wait()
+
+
+@dataclass(frozen=True)
+class Case:
+    """What happens on the cluster while a run goes on."""
+
+    about: str
+    prepare: Callable[[Cluster], None] = lambda cluster: None
+    """Before its raylets are started."""
+    meanwhile: Callable[[Cluster], None] = lambda cluster: None
+    """From the first request on."""
+    clocks_s: tuple[float, ...] = ()
+    """By how much the wall clocks of the first nodes are ahead."""
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+def lose_one(on: Cluster) -> None:
+    time.sleep(10)
+    on.nodes[0].kill()
+
+
+def lose_and_join(on: Cluster) -> None:
+    time.sleep(8)
+    on.join(on.nodes[-1])
+    on.wait_for_nodes(len(on.nodes) + 1)
+    on.nodes[0].kill()
+
+
+def part_for(seconds: float, *, from_head_alone: bool) -> Callable[[Cluster], None]:
+    """Return what parts the first node from all others, or from the head alone, for a time."""
+
+    def part(on: Cluster) -> None:
+        time.sleep(8)
+        on.nodes[0].part(*((on.head.address,) if from_head_alone else ()))
+        time.sleep(seconds)
+        on.nodes[0].heal()
+
+    return part
+
+
+def rough(on: Cluster) -> None:
+    """Make the cables of two nodes bad: 50 Mbit/s, and one packet in fifty lost."""
+    for node in on.nodes[:2]:
+        node.shape(50)
+        node.lose(0.02)
+
+
+def far(on: Cluster) -> None:
+    """Put a node 20 ms away, either way: its cable is another one."""
+    on.nodes[0] = on.net.add("far", delay_s=0.02)
+
+
+CASES = {
+    "steady": Case("nothing happens"),
+    "lost": Case("a node is lost", meanwhile=lose_one),
+    "joined": Case("a node joins, another is lost", meanwhile=lose_and_join),
+    "parted": Case("a node is parted for 3 s", meanwhile=part_for(3, from_head_alone=False)),
+    "parted-long": Case("a node is parted for 25 s", meanwhile=part_for(25, from_head_alone=False)),
+    "split": Case("a node is parted from the head alone, 25 s", meanwhile=part_for(25, from_head_alone=True)),
+    "rough": Case("two cables of 50 Mbit/s lose 2 % of the packets", prepare=rough),
+    "far": Case("a node is 20 ms away", prepare=far),
+    "clock-50": Case("a node's clock is 50 ms ahead", clocks_s=(0.05,)),
+    "clock-150": Case("a node's clock is 150 ms ahead", clocks_s=(0.15,)),
+    "head": Case("the head is lost; the run is gone on with"),
+}
+
+
+def experiment(on: Cluster, agents: int, hosts: int, duration_s: float, changes: dict[str, Any]) -> str:
+    """Return the experiment's file."""
+    data = json.loads(json.dumps(EXPERIMENT))
+    data["load"] |= {"agents": agents, "duration_s": duration_s}
+    data["hosts"] |= {"count": hosts}
+    data["target"]["urls"] = [f"http://{on.server.address}:{SERVER_PORT}"]
+    for key, value in changes.items():
+        data[key] |= value
+    return yaml.safe_dump(data)
+
+
+def played(name: str, arguments: argparse.Namespace, logs: Path) -> dict[str, Any]:
+    """Carry a case out on a cluster of its own; return its row of the table."""
+    case = CASES[name]
+    with cluster(arguments.nodes, logs) as on:
+        case.prepare(on)
+        disk = logs / "head-disk"
+        disk.mkdir(exist_ok=True)
+        on.start_head(disk)
+        late = 1 if name == "joined" else 0
+        clocks = dict(enumerate(case.clocks_s))
+        for place, node in enumerate(on.nodes[: len(on.nodes) - late]):
+            on.join(node, clock_s=clocks.get(place, 0.0))
+            # One after the other: a raylet whose agent starts too slowly ends itself.
+            on.wait_for_nodes(place + 2)
+        on.start_server()
+        hosts = arguments.hosts or arguments.nodes + 1
+        text = experiment(on, arguments.agents, hosts, arguments.duration_s, case.changes)
+        job = Job(on, name, ["experiment.yaml", "--out", f"/tmp/{name}"], {"experiment.yaml": text})
+        job.wait_for_first_request()
+        case.meanwhile(on)
+        if name == "head":
+            job = restart_head(on, job, disk)
+        code = job.end()
+        counts = on.counts() or {}
+        out = disk / name
+        if not (out / "summary.json").is_file():
+            print(job.log.read_text()[-3000:], file=sys.stderr)
+            raise SystemExit(f"{name}: no summary (exit code {code}); logs are in {logs}")
+        return {"case": case.about, "nodes": arguments.nodes + 1, **figures(out, counts)}
+
+
+def restart_head(on: Cluster, job: Job, disk: Path) -> Job:
+    """Lose the head and every raylet with it, start them again, and go on with the run."""
+    time.sleep(12)
+    on.head.kill()
+    job.kill()
+    lost_s = time.monotonic()
+    for node in on.nodes:
+        node.kill()
+    on.start_head(disk)
+    for place, node in enumerate(on.nodes):
+        on.join(node)
+        on.wait_for_nodes(place + 2)
+    print(f"    the cluster was there again after {time.monotonic() - lost_s:.0f} s", flush=True)
+    return Job(on, "resumed", ["--resume", "/tmp/head"], {})
+
+
+def figures(out: Path, counts: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run says of itself beside what the server has counted."""
+    summary = json.loads((out / "summary.json").read_text())
+    rows = pyarrow.parquet.read_table(out / "requests.parquet").to_pylist()
+    requests = summary["requests"]
+    turns = {(row["agent"], row["turn"]) for row in rows if row["sent_s"] is not None}
+    known = Counter(agent for agent, _ in turns)
+    answered = Counter((row["agent"], row["turn"]) for row in rows if row["outcome"] == "ok")
+    unseen = sum(max(0, count - known[agent]) for agent, count in counts["different"].items())
+    never_came = sum(max(0, count - counts["different"].get(agent, 0)) for agent, count in known.items())
+    absences = summary["hosts"]["absences"]
+    return {
+        "agents": summary["agents"]["peak_concurrent"],
+        "requests/s": round(summary["throughput"]["requests_per_s"] or 0.0, 1),
+        "came": counts["came"],
+        "finished": requests["finished"],
+        "twice at the server": counts["doubled"],
+        "at the server, in no row": unseen,
+        "in a row, never came": never_came,
+        "rows doubled": sum(count - 1 for count in answered.values()),
+        "unaccounted": requests["unaccounted"],
+        "interrupted": requests["interrupted"],
+        "failed": requests["failed"],
+        "hosts lost": sum(each["is_lost"] for each in absences),
+        "s to go on": [round(each["to_s"] - each["from_s"], 1) for each in absences if each["to_s"]],
+        "valid": summary["valid"],
+        "why": summary["invalid_reasons"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one of {', '.join(CASES)}; all")
+    parser.add_argument("--nodes", type=int, default=3, help="beside the head")
+    parser.add_argument("--agents", type=int, default=60)
+    parser.add_argument("--hosts", type=int, help="default: one for each node, the head's included")
+    parser.add_argument("--duration-s", type=float, default=60.0)
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.cases if name not in CASES]
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: no such case; there are {', '.join(CASES)}")
+    if lacks := missing():
+        raise SystemExit(f"this machine cannot be several: it lacks {', '.join(lacks)}")
+    if shutil.which("faketime") is None:
+        print("faketime is not installed: clocks are not shifted", file=sys.stderr)
+    print(f"Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    for name in arguments.cases or list(CASES):
+        logs = Path(tempfile.mkdtemp(prefix=f"swn-{name}-"))
+        row = played(name, arguments, logs)
+        print(f"{name}: {json.dumps(row)}   ({logs})", flush=True)
+
+
+if __name__ == "__main__":
+    main()
