@@ -109,6 +109,7 @@ def _carry_out(
             clock_offsets_s=end.clock_offsets_s,
             capacity=end.capacity,
             warnings=end.warnings,
+            busy=end.busy,
         )
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:

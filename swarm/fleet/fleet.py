@@ -198,9 +198,7 @@ class Fleet:
         return FleetBusy(
             prefill_s=sum(rank.step.prefill_s for rank in self._entrances),
             prefill_ranks=len(self._entrances),
-            pipes_s={
-                pipe.name: pipe.counted_bytes / pipe.bytes_per_s for pipe in self.traffic.network.pipes
-            },
+            pipes_s={pipe.name: pipe.counted_bytes / pipe.bytes_per_s for pipe in self.traffic.network.pipes},
         )
 
     def audit(self) -> None:

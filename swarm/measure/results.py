@@ -15,6 +15,7 @@ from swarm.measure.attendance import Attendance, attendance_of
 from swarm.measure.delivery import Delivery, delivery_of, herd_of
 from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
+from swarm.measure.saturation import ServerBusy, of_clients, of_servers
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
@@ -50,6 +51,7 @@ def results_of(
     clock_offsets_s: dict[int, float],
     capacity: dict[str, Any] | None = None,
     warnings: tuple[str, ...] = (),
+    busy: tuple[ServerBusy | None, ServerBusy | None] = (None, None),
 ) -> Results:
     """Add up; requests that were open when their host was lost are interrupted.
 
@@ -95,6 +97,15 @@ def results_of(
         ran_out_s=delivered.ran_out_s,
         herd=herd_of(rows, experiment, from_s=measured_from_s),
         warnings=warnings,
+        saturation=(
+            *of_clients(
+                batches,
+                from_s=measured_from_s,
+                to_s=ended_s,
+                gbit_per_s=experiment.hosts.network_gbit_per_s,
+            ),
+            *of_servers(*busy),
+        ),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places))

@@ -317,6 +317,7 @@ class Play:
             self.launcher,
             clock=self.launcher,
             counters=lambda: None,
+            ask_busy=lambda at_s: None,
             progress=self.seen,
             recovered=self.recovered,
         )

@@ -19,11 +19,12 @@ from swarm.live.driver.placement import host_count, hosts_needed
 from swarm.live.driver.plans import HostPlans
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
+from swarm.live.driver.server_watch import Ask, ServerWatch
 from swarm.live.driver.shares import Shares
 from swarm.live.driver.swarm import Swarm
 from swarm.live.driver.target import with_target
 from swarm.live.searching import Searching
-from swarm.live.targets.control import server_counters
+from swarm.live.targets.control import server_busy, server_counters
 from swarm.load.expected_work import ExpectedWork, expected_work
 from swarm.load.pacing import pacing_of
 from swarm.measure.totals import ServerCounters
@@ -55,6 +56,7 @@ def drive(
             launcher,
             clock=SystemClock(),
             counters=lambda: asyncio.run(server_counters(aimed.target)),
+            ask_busy=lambda at_s: asyncio.run(server_busy(aimed.target, at_s)),
             progress=progress,
             recovered=recovered,
             run_id=run_id,
@@ -73,6 +75,7 @@ def driver_of(
     *,
     clock: Clock,
     counters: Callable[[], ServerCounters | None],
+    ask_busy: Ask,
     progress: RunProgress,
     recovered: Recovered | None,
     run_id: str | None = None,
@@ -116,6 +119,7 @@ def driver_of(
         progress=progress,
         recovered=recovered,
         searching=searching,
+        servers=ServerWatch(ask_busy, from_s=experiment.load.warmup_s),
         shares=shares,
         swarm=swarm,
     )

@@ -16,12 +16,14 @@ from swarm.live.driver.launcher import Failed, Lost, Outcome
 from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
+from swarm.live.driver.server_watch import ServerWatch
 from swarm.live.driver.shares import Shares, shortfalls
 from swarm.live.driver.swarm import Swarm
 from swarm.live.searching import Searching
 from swarm.live.targets.counters import difference
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
+from swarm.measure.saturation import ServerBusy
 from swarm.measure.totals import ServerCounters
 
 START_DELAY_S = 0.5
@@ -42,6 +44,8 @@ class RunEnd:
     """What a search has found."""
     warnings: tuple[str, ...] = ()
     """Where nodes were expected not to carry their hosts, in words."""
+    busy: tuple[ServerBusy | None, ServerBusy | None] = (None, None)
+    """What the target's servers had counted when the measured phase began, and when it ended."""
 
 
 class Driver:
@@ -58,6 +62,7 @@ class Driver:
         progress: RunProgress,
         recovered: Recovered | None,
         searching: Searching | None,
+        servers: ServerWatch,
         shares: Shares,
         swarm: Swarm,
     ) -> None:
@@ -70,6 +75,7 @@ class Driver:
         self._progress = progress
         self._recovered = recovered
         self._searching = searching
+        self._servers = servers
         self._shares = shares
         self._swarm = swarm
         self._warnings: tuple[str, ...] = ()
@@ -96,6 +102,8 @@ class Driver:
             self._look()
             if interrupts.received is not None:
                 self._stop()
+            else:
+                self._servers.look(self._load.now_s, has_ended=self._load.has_ended)
         ended_s = self._load.ended_s
         return RunEnd(
             at_s=ended_s,
@@ -107,6 +115,7 @@ class Driver:
             clock_offsets_s=offsets_s,
             capacity=None if self._searching is None else self._searching.answer(),
             warnings=self._warnings,
+            busy=(self._servers.before, self._servers.after),
         )
 
     def _start_hosts(self) -> None:

@@ -227,7 +227,6 @@ class Meter:
             *self._lateness_s.lines(late, first),
         ]
 
-
     def _busy(self) -> list[str]:
         """Return how long this process and the fleet's parts have worked: what was full shows here."""
         busy, waited_s = self._fleet.busy(), cpu_wait_s()
