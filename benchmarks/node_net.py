@@ -1,7 +1,7 @@
 """Machines of one machine: network namespaces on a bridge, each with its own address, cable and disk.
 
-Needs root, `ip`, `tc` and `iptables`; a long cable needs /dev/net/tun. Everything is named `swn*`, and gone
-with `Net.close`. Run as a program it is the cable itself: two TAP devices, and frames held back between them.
+Needs root, `ip`, `tc` and `iptables`; a long cable needs /dev/net/tun. Everything is named `swn-PID-*`,
+and gone with `Net.close`. Run as a program it is the cable itself: two TAP devices, and frames held back between them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NETWORK = "10.77.0"
-SWITCH = "swn-switch"
+PREFIX = f"swn-{os.getpid()}"
+SWITCH = f"{PREFIX}-switch"
 BRIDGE = "swn-br"
 CLONE_NEWNET = 0x40000000
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
@@ -34,10 +35,10 @@ def missing() -> list[str]:
     lacks = [name for name in ("ip", "tc", "iptables", "unshare") if shutil.which(name) is None]
     if os.geteuid() != 0:
         lacks.append("root")
-    elif subprocess.run(["ip", "netns", "add", "swn-probe"], capture_output=True).returncode:
+    elif subprocess.run(["ip", "netns", "add", f"{PREFIX}-probe"], capture_output=True).returncode:
         lacks.append("the right to make network namespaces (CAP_NET_ADMIN, CAP_SYS_ADMIN)")
     else:
-        do("ip", "netns", "del", "swn-probe")
+        do("ip", "netns", "del", f"{PREFIX}-probe")
     return lacks
 
 
@@ -54,7 +55,7 @@ class Node:
 
     def __init__(self, name: str, number: int) -> None:
         self.name = name
-        self.namespace = f"swn-{name}"
+        self.namespace = f"{PREFIX}-{name}"
         self.address = f"{NETWORK}.{number}"
         self.port = f"swn-p{number}"
         """Its end of the cable at the switch."""

@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +88,8 @@ class Cluster:
     server: Node
     laptop: Node
     nodes: list[Node] = field(default_factory=list)
+    clocks_s: dict[str, float] = field(default_factory=dict)
+    """By how much the nodes' clocks are ahead, where they are."""
 
     def start_head(self, disk: Path | None = None) -> None:
         """Start the head with its job server, and wait for it."""
@@ -97,7 +99,7 @@ class Cluster:
             f"--dashboard-host={self.head.address}", f"--dashboard-port={DASHBOARD_PORT}",
             "--object-store-memory=100000000", "--temp-dir=/tmp/ray",
         ]  # fmt: skip
-        self._start(self.head, command, environment(), disk, lambda: self.living() >= 1)
+        self._start(self.head, command, environment(), disk, lambda: self.head.address in self.living())
 
     def join(self, node: Node, *, clock_s: float = 0.0) -> None:
         """Start a node's raylet, with its wall clock ahead by so much."""
@@ -109,8 +111,7 @@ class Cluster:
         if clock_s:
             command = ["faketime", "-f", f"{clock_s:+}", *command]
             settings["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
-        count = self.living() + 1
-        self._start(node, command, settings, None, lambda: self.living() >= count)
+        self._start(node, command, settings, None, lambda: node.address in self.living())
 
     def _start(
         self,
@@ -129,11 +130,23 @@ class Cluster:
             node.kill()
         raise SystemExit(f"{node.name}: Ray did not start there; logs are in {self.logs}")
 
-    def living(self) -> int:
-        """Return how many nodes the head takes to be alive."""
+    def living(self) -> set[str]:
+        """Return the addresses of the nodes that the head takes to be alive."""
         said = self.asked(self.head, DASHBOARD_PORT, "/api/v0/nodes?detail=0") or {}
         listed = said.get("data", {}).get("result", {}).get("result", [])
-        return sum(each["state"] == "ALIVE" for each in listed)
+        return {each["node_ip"] for each in listed if each["state"] == "ALIVE"}
+
+    def mend(self, clocks_s: Sequence[float]) -> None:
+        """Make all nodes whole again, the first of them with their clocks ahead by so much."""
+        for place, node in enumerate(self.nodes):
+            node.heal()
+            clock_s = clocks_s[place] if place < len(clocks_s) else 0.0
+            lives = node.processes and node.processes[0].poll() is None and node.address in self.living()
+            if not lives or clock_s != self.clocks_s.get(node.name, 0.0):
+                node.kill()
+                self.wait_until(lambda: node.address not in self.living(), f"{node.name} to be gone")  # noqa: B023
+                self.join(node, clock_s=clock_s)
+                self.clocks_s[node.name] = clock_s
 
     def start_server(self) -> None:
         """Start the counting server anew."""
@@ -146,12 +159,21 @@ class Cluster:
         """Return what the server has counted; None while it does not answer."""
         return self.asked(self.server, SERVER_PORT, "/counts")
 
+    @classmethod
+    def asked(cls, node: Node, port: int, path: str) -> Any:
+        """GET a page of a node and read its JSON; None where that fails."""
+        text = cls.page(node, port, path)
+        try:
+            return None if text is None else json.loads(text)
+        except ValueError:
+            return None
+
     @staticmethod
-    def asked(node: Node, port: int, path: str) -> Any:
+    def page(node: Node, port: int, path: str) -> str | None:
         """GET a page of a node; None where that fails."""
         try:
             with urllib.request.urlopen(f"http://{node.address}:{port}{path}", timeout=5) as said:
-                return json.loads(said.read())
+                return str(said.read().decode())
         except (OSError, ValueError):
             return None
 
@@ -185,6 +207,7 @@ class Job:
         self._folder = on.logs / name
         self._folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
+            (self._folder / file).parent.mkdir(parents=True, exist_ok=True)
             (self._folder / file).write_text(text)
         self.log = on.logs / f"{name}.log"
         address = f"http://{on.head.address}:{DASHBOARD_PORT}"
@@ -239,8 +262,10 @@ def lose_one(on: Cluster) -> None:
 
 def lose_and_join(on: Cluster) -> None:
     time.sleep(8)
-    on.join(on.nodes[-1])
+    new = on.net.add("new")
+    on.join(new)
     on.nodes[0].kill()
+    on.nodes.append(new)
 
 
 def part_for(seconds: float, *, from_head_alone: bool) -> Callable[[Cluster], None]:
@@ -264,7 +289,9 @@ def rough(on: Cluster) -> None:
 
 def far(on: Cluster) -> None:
     """Put a node 20 ms away, either way: its cable is another one."""
-    on.nodes[0] = on.net.add("far", delay_s=0.02)
+    far = on.net.add("far", delay_s=0.02)
+    on.join(far)
+    on.nodes.append(far)
 
 
 CASES = {
@@ -293,33 +320,25 @@ def experiment(on: Cluster, agents: int, hosts: int, duration_s: float, changes:
     return yaml.safe_dump(data)
 
 
-def played(name: str, arguments: argparse.Namespace, logs: Path) -> dict[str, Any]:
-    """Carry a case out on a cluster of its own; return its row of the table."""
+def played(name: str, on: Cluster, arguments: argparse.Namespace, disk: Path) -> dict[str, Any]:
+    """Carry a case out; return its row of the table."""
     case = CASES[name]
-    with cluster(arguments.nodes, logs) as on:
-        case.prepare(on)
-        disk = logs / "head-disk"
-        disk.mkdir(exist_ok=True)
-        on.start_head(disk)
-        late = 1 if name == "joined" else 0
-        clocks = dict(enumerate(case.clocks_s))
-        for place, node in enumerate(on.nodes[: len(on.nodes) - late]):
-            on.join(node, clock_s=clocks.get(place, 0.0))
-        on.start_server()
-        hosts = arguments.hosts or arguments.nodes + 1
-        text = experiment(on, arguments.agents, hosts, arguments.duration_s, case.changes)
-        job = Job(on, name, ["experiment.yaml", "--out", f"/tmp/{name}"], {"experiment.yaml": text})
-        job.wait_for_first_request()
-        case.meanwhile(on)
-        if name == "head":
-            job = restart_head(on, job, disk)
-        code = job.end()
-        counts = on.counts() or {}
-        out = disk / name
-        if not (out / "summary.json").is_file():
-            print(job.log.read_text()[-3000:], file=sys.stderr)
-            raise SystemExit(f"{name}: no summary (exit code {code}); logs are in {logs}")
-        return {"case": case.about, "nodes": arguments.nodes + 1, **figures(out, counts)}
+    on.mend(case.clocks_s)
+    case.prepare(on)
+    on.start_server()
+    hosts = arguments.hosts or len(on.nodes) + 1
+    text = experiment(on, arguments.agents, hosts, arguments.duration_s, case.changes)
+    job = Job(on, name, ["experiment.yaml", "--out", f"/tmp/{name}"], {"experiment.yaml": text})
+    job.wait_for_first_request()
+    case.meanwhile(on)
+    if name == "head":
+        job = restart_head(on, job, disk)
+    code = job.end()
+    counts, out = on.counts() or {}, disk / name
+    if not (out / "summary.json").is_file():
+        print(job.log.read_text()[-3000:], file=sys.stderr)
+        raise SystemExit(f"{name}: no summary (exit code {code}); logs are in {on.logs}")
+    return {"case": case.about, "nodes": len(on.nodes) + 1, **figures(out, counts)}
 
 
 def restart_head(on: Cluster, job: Job, disk: Path) -> Job:
@@ -385,10 +404,14 @@ def main() -> None:
     if shutil.which("faketime") is None:
         print("faketime is not installed: clocks are not shifted", file=sys.stderr)
     print(f"Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    for name in arguments.cases or list(CASES):
-        logs = Path(tempfile.mkdtemp(prefix=f"swn-{name}-"))
-        row = played(name, arguments, logs)
-        print(f"{name}: {json.dumps(row)}   ({logs})", flush=True)
+    logs = Path(tempfile.mkdtemp(prefix="swn-"))
+    disk = logs / "head-disk"
+    disk.mkdir()
+    with cluster(arguments.nodes, logs) as on:
+        on.start_head(disk)
+        for name in arguments.cases or list(CASES):
+            row = played(name, on, arguments, disk)
+            print(f"{name}: {json.dumps(row)}   (load {os.getloadavg()[0]:.0f}, {logs})", flush=True)
 
 
 if __name__ == "__main__":
