@@ -382,6 +382,28 @@ async def long_prompt(mock: Mock, api: str) -> str:
     return f"{best[0] / 200 * 1e3:6.3f} ms CPU/turn  {best[1] / 200 * 1e3:6.3f} ms wall/turn"
 
 
+async def fresh_prompts(mock: Mock, tokens: int, new_share: float) -> str:
+    """Prompts of one length for one output token each, as prefill is measured: a share of each is new."""
+    mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
+    best = math.inf
+    new = round(tokens * new_share)
+    for _ in range(3):
+        async with Floor(mock.url, "chat", False) as floor:
+            for count in (100, 400):
+                base = root("shared").extend(tokens - new)
+
+                def program(base: Prompt = base, count: int = count) -> Generator[Effect, Any, None]:
+                    for turn in range(count):
+                        yield Infer(base.branch(f"{count}/{turn}").extend(new), 1, echo=False)
+
+                before = cpu_s()
+                await floor.interpreter.run(Agent("s", "s", None, "worker", program), floor.clock.now_s())
+                used = cpu_s() - before
+            assert not floor.target.failed
+        best = min(best, used / 400)
+    return f"{best * 1e6:7.1f} us/request  {best / tokens * 1e9:6.2f} ns a token of the prompt"
+
+
 async def floor_burst(mock: Mock, streams: int, tokens: int, requests: int) -> str:
     """The floor's cost of the same burst."""
     mock.configure(itl_us=0, ttft_us=0, burst=0, stamp=0)
@@ -451,6 +473,9 @@ CASES: dict[str, Callable[[Mock], Coroutine[Any, Any, str]]] = {
     "burst-256-64": lambda mock: burst(mock, 64, 256, 3_000),
     "ids-128k": lambda mock: long_prompt(mock, "token_ids"),
     "chat-128k": lambda mock: long_prompt(mock, "chat"),
+    "prompts-32k": lambda mock: fresh_prompts(mock, 32_000, 0.1),
+    "prompts-32k-new": lambda mock: fresh_prompts(mock, 32_000, 1.0),
+    "prompts-1k": lambda mock: fresh_prompts(mock, 1_000, 0.1),
     "floor-16-64": lambda mock: floor_burst(mock, 64, 16, 20_000),
     "floor-64-64": lambda mock: floor_burst(mock, 64, 64, 10_000),
     "floor-paced-512": lambda mock: floor_paced(mock, 512, 10),

@@ -18,6 +18,7 @@ from swarm.live.coordinator import Coordinator, CoordinatorPlan, Snapshot
 from swarm.live.directed_slots import Order
 from swarm.live.host import Host, HostPlan
 from swarm.live.report_outbox import ReportError
+from swarm.live.room import Room, raise_file_limit, room_here
 from swarm.live.spread_agents import ProcessLost, SpreadAgents
 from swarm.records.batch import Batch
 from swarm.records.takeover import Takeover
@@ -32,6 +33,7 @@ class RemoteProvider:
         """Listen on `host`, or this node's address, and a port (0: a free one); return the base URL."""
         from swarm.provider import Provider  # hosts do without the server's code
 
+        raise_file_limit()
         address = host or ray.util.get_node_ip_address()
         self._provider = Provider(config, host=address, port=port)
         await self._provider.start()
@@ -82,6 +84,7 @@ class RemoteHost:
     """
 
     def __init__(self, plan: HostPlan, coordinator: Any, run_id: str, spreads: bool, *pieces: bytes) -> None:
+        raise_file_limit()
         if plan.journal is not None:
             plan = replace(plan, journal=journal_folder(plan.journal, run_id))
         self._plan = plan
@@ -97,6 +100,11 @@ class RemoteHost:
     async def clock(self) -> float:
         """Return this machine's wall clock in Unix seconds; answers once the host is made."""
         return time.time()
+
+    @ray.method(concurrency_group="control")
+    async def room(self) -> Room:
+        """Return what this node has to give."""
+        return room_here(ray.util.get_node_ip_address())
 
     @ray.method(concurrency_group="control")
     async def whereabouts(self) -> Whereabouts:

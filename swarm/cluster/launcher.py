@@ -41,6 +41,11 @@ class RayLauncher:
         """Return the CPUs of the cluster's nodes."""
         return int(ray.cluster_resources().get("CPU", 1))
 
+    def here(self) -> str:
+        """Return the address of the driver's node."""
+        address: str = ray.util.get_node_ip_address()
+        return address
+
     def start_fronts(self, shares: Sequence[FleetConfig]) -> tuple[str, ...]:
         """Serve each share of the emulated fleet; several are spread over the nodes. Return the URLs."""
         where = self._here if len(shares) == 1 else "SPREAD"
@@ -105,6 +110,11 @@ class HostCalls:
     def clock(self) -> Call:
         """Ask for the wall clock of its machine."""
         call: Call = self._actor.clock.remote()
+        return call
+
+    def room(self) -> Call:
+        """Ask for the room on its node."""
+        call: Call = self._actor.room.remote()
         return call
 
     def run(self, start_unix_s: float) -> Call:

@@ -15,8 +15,8 @@ from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
 from swarm.commands.ending import finish
-from swarm.commands.run_end import end_of, keep_end
 from swarm.commands.places import default_folder, staging_folder
+from swarm.commands.run_end import end_of, keep_end
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
@@ -126,6 +126,8 @@ def _carry_out(
             sessions_asked_mean=end.sessions_asked_mean,
             clock_offsets_s=end.clock_offsets_s,
             capacity=end.capacity,
+            warnings=end.warnings,
+            busy=end.busy,
         )
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:

@@ -31,6 +31,9 @@ class HostsConfig(Strict):
     silent_max_s: float = Field(
         30.0, gt=0, description="a host that reports nothing for this long is ended and replaced"
     )
+    network_gbit_per_s: float | None = Field(
+        None, gt=0, description="what a node's network carries either way; null: not said"
+    )
     provider_fronts: int = Field(
         1, ge=1, le=1024, description="processes that the emulated fleet is cut into, over the nodes"
     )

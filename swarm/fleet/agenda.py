@@ -14,7 +14,7 @@ class Agenda:
     At one time the network goes first, then the ranks by place.
     """
 
-    __slots__ = ("due_s", "events", "network_s", "sequences")
+    __slots__ = ("busy_from_s", "busy_until_s", "due_s", "events", "network_s", "sequences")
 
     def __init__(self) -> None:
         self.network_s = math.inf
@@ -25,6 +25,9 @@ class Agenda:
         """In time order, until the caller takes them."""
         self.sequences: dict[int, Sequence] = {}
         """By request, all that have not ended."""
+        self.busy_from_s = 0.0
+        self.busy_until_s = math.inf
+        """Between these times it is counted how busy the fleet's parts are."""
 
     def add_rank(self) -> int:
         """Return the place of one more rank."""

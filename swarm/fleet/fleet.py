@@ -10,6 +10,7 @@ from typing import Any
 from swarm.context.tree import Node
 from swarm.errors import AuditError
 from swarm.fleet.agenda import Agenda
+from swarm.fleet.busy import FleetBusy
 from swarm.fleet.events import Event, FleetRequest, Refused
 from swarm.fleet.plans import Plans
 from swarm.fleet.rank import Rank
@@ -196,6 +197,18 @@ class Fleet:
             for name in TIER_COUNTS:
                 sums[name] = sums.get(name, 0) + getattr(tier.counters, name)
         return {"preemptions": sum(rank.preemptions for rank in self.ranks), "tiers": tiers}
+
+    def count_busy(self, from_s: float, until_s: float) -> None:
+        """Let `busy` tell of the time between these two alone, which are not over."""
+        self._agenda.busy_from_s, self._agenda.busy_until_s = from_s, until_s
+
+    def busy(self) -> FleetBusy:
+        """Return how long the fleet's parts have worked; a step counts when it has ended."""
+        return FleetBusy(
+            prefill_s=sum(rank.step.prefill_s for rank in self._entrances),
+            prefill_ranks=len(self._entrances),
+            pipes_s={pipe.name: pipe.counted_bytes / pipe.bytes_per_s for pipe in self.traffic.network.pipes},
+        )
 
     def audit(self) -> None:
         """Check that what has come in is what has gone out and what is here, down to the blocks.

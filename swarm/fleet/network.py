@@ -19,7 +19,7 @@ Arrived = Callable[[float], None]
 class Pipe:
     """Something with a bandwidth: a tier's read or write side, a link."""
 
-    __slots__ = ("bytes_per_s", "lanes", "name", "under_way")
+    __slots__ = ("bytes_per_s", "counted_bytes", "lanes", "name", "under_way")
 
     def __init__(self, name: str, bytes_per_s: float) -> None:
         self.name = name
@@ -27,6 +27,8 @@ class Pipe:
         self.lanes: list[Lane] = []
         self.under_way = 0
         """Transfers that cross it now."""
+        self.counted_bytes = 0.0
+        """Of transfers that were started while it was counted."""
 
     def __repr__(self) -> str:
         return f"Pipe({self.name!r}, {self.bytes_per_s})"
@@ -98,6 +100,7 @@ class Network:
     """Every lane of a fleet, on one clock."""
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
+        self.pipes = tuple(dict.fromkeys(pipe for lane in lanes for pipe in lane.pipes))
         self._groups: list[Group] = []
         self._first: Group | None = None
         self._first_s = math.inf

@@ -24,7 +24,10 @@ class Step:
         self.started_s = 0.0
         self.ended_s = 0.0
         """When the last one ended."""
+        self.prefill_s = 0.0
+        """Time of steps that computed chunks, while it is counted."""
         self._place = place
+        self._agenda = agenda
         self._due_s = agenda.due_s
         self._cost = cost
         self._batch = batch
@@ -94,6 +97,10 @@ class Step:
         """Give the batch the tokens of the step or phase that ends now."""
         self.is_running = False
         self.ended_s = now_s
+        if self.chunks:
+            agenda = self._agenda
+            seconds = min(now_s, agenda.busy_until_s) - max(self.started_s, agenda.busy_from_s)
+            self.prefill_s += max(0.0, seconds)
         batch, phase = self._batch, self.phase
         if not batch.members:
             return

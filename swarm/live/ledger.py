@@ -13,8 +13,10 @@ import pyarrow as pa
 
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
+from swarm.cpu_wait import cpu_wait_s
 from swarm.live.clock import RunClock
-from swarm.live.loop_lag import LoopLag, cpu_wait_s
+from swarm.live.loop_lag import LoopLag
+from swarm.live.network_bytes import network_bytes
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.measure.sketch import Sketch
@@ -185,6 +187,7 @@ class HostLedger:
         faults, self._faults = self._faults, []
         examples, self._examples = self._examples, []
         doubts, self._doubts = self._doubts, {}
+        sent_bytes, received_bytes = network_bytes()
         batch = Batch(
             host=self._host,
             epoch=self._epoch,
@@ -206,6 +209,8 @@ class HostLedger:
                 cpu_s=time.process_time(),
                 cpu_wait_s=cpu_wait_s(),
                 put_off_s=self._put_off_s,
+                sent_bytes=sent_bytes,
+                received_bytes=received_bytes,
             ),
             sessions_ended=tuple(ended),
             follows=self._follows,

@@ -11,7 +11,7 @@ from swarm.measure.validity import HOSTS_NAMED, falls_short
 
 def notes_of(facts: RunFacts, totals: RunTotals) -> list[str]:
     """Return the notes on the load of a run."""
-    return [*totals.remarks, *_herd(totals), *_ran_out(facts, totals), *_absences(totals)]
+    return [*totals.remarks, *totals.warnings, *_herd(totals), *_ran_out(facts, totals), *_absences(totals)]
 
 
 def _herd(totals: RunTotals) -> list[str]:

@@ -16,6 +16,7 @@ from swarm.measure.delivery import Delivery, delivery_of, herd_of
 from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.refused_journals import refused_journals
+from swarm.measure.saturation import ServerBusy, of_clients, of_servers
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
@@ -50,6 +51,8 @@ def results_of(
     sessions_asked_mean: float | None,
     clock_offsets_s: dict[int, float],
     capacity: dict[str, Any] | None = None,
+    warnings: tuple[str, ...] = (),
+    busy: tuple[ServerBusy | None, ServerBusy | None] = (None, None),
 ) -> Results:
     """Add up; requests that were open when their host was lost are interrupted.
 
@@ -97,6 +100,16 @@ def results_of(
         unattended_share=_unattended_share(attendance, delivered, measured_from_s, ended_s),
         ran_out_s=delivered.ran_out_s,
         herd=herd_of(rows, experiment, from_s=measured_from_s),
+        warnings=warnings,
+        saturation=(
+            *of_clients(
+                batches,
+                from_s=measured_from_s,
+                to_s=ended_s,
+                gbit_per_s=experiment.hosts.network_gbit_per_s,
+            ),
+            *of_servers(*busy),
+        ),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places))

@@ -16,6 +16,7 @@ from swarm.measure.failures import failure_reasons
 from swarm.measure.hits import reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
+from swarm.measure.saturation import saturation_summary
 from swarm.measure.sketch import Sketch
 from swarm.measure.slo import all_met, judge, known_misses, within_all
 from swarm.measure.spending import cost_of, rate_limited
@@ -85,6 +86,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             agent_s=None if totals.live_agents_mean is None else totals.live_agents_mean * duration_s,
         ),
         "capacity": totals.capacity,
+        "saturation": saturation_summary(totals.saturation),
         "fleet": totals.fleet,
     }
 

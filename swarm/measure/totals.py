@@ -12,6 +12,7 @@ from swarm.config.slo import ObjectiveConfig
 from swarm.measure.attendance import Absence
 from swarm.measure.delivery import Herd
 from swarm.measure.hosts import HostLoad
+from swarm.measure.saturation import Resource
 from swarm.measure.sketch import Sketch
 from swarm.records.batch import FailureExample
 
@@ -141,3 +142,7 @@ class RunTotals:
     """What else a reader must know of the run, in words."""
     refusals: tuple[tuple[str, int], ...] = ()
     """Why the emulated fleet refused requests, in its words, and how many; the first few reasons."""
+    warnings: tuple[str, ...] = ()
+    """Where nodes were expected not to carry what was placed on them, in words."""
+    saturation: tuple[Resource, ...] = ()
+    """How busy what requests need was over the measured phase."""

@@ -45,6 +45,9 @@ class Gauges:
     """Time that the event loop's thread was ready and had no core; None where it is not known."""
     put_off_s: float
     """By how much sessions started late because the host was behind, summed over them."""
+    sent_bytes: int | None = None
+    """By all network devices of the host's node but its loopback; None where it is not known."""
+    received_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

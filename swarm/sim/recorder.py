@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from swarm.config.experiment import Experiment
+from swarm.fleet.busy import FleetBusy
 from swarm.fleet.events import Finished, Refused
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
 from swarm.measure.delivery import delivery_of, herd_of
 from swarm.measure.results import Results, windows_of
+from swarm.measure.saturation import of_fleet
 from swarm.measure.totals import RunTotals
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep
@@ -96,15 +99,20 @@ class Recorder:
         capacity: dict[str, Any] | None,
         fleet: dict[str, Any] | None,
         faults: tuple[str, ...],
+        busy: FleetBusy | None = None,
     ) -> Results:
         """Add everything up; requests still open are interrupted.
 
-        `capacity` is a search's answer, `fleet` what the fleet counted, `faults` why not to believe the run.
+        `capacity` is a search's answer, `fleet` what the fleet counted, `faults` why not to believe the run;
+        `busy` how busy the fleet was from the warm-up on.
         """
         for _, request in sorted(kernel.in_flight.items()):
             self._rows.append(interrupted_row(request, kernel.now_s, measured_from_s=self._measured_from_s))
         rows = self._rows.ordered()
         totals = self._totals(rows, ended_s, capacity, fleet, faults)
+        if busy is not None:
+            seconds = ended_s - totals.measured_from_s
+            totals = replace(totals, saturation=of_fleet(busy, seconds))
         return Results(rows, totals, self._windows(rows), ())
 
     def _totals(

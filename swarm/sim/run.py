@@ -45,6 +45,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
     pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
     load, gate = experiment.load, experiment.load.admission
     fleet = build_fleet(experiment.fleet)
+    fleet.count_busy(load.warmup_s, math.inf if load.duration_s is None else load.duration_s)
     recorder = Recorder(experiment, pacing)
     kernel = Kernel(
         fleet,
@@ -79,7 +80,9 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
             faults = (str(fault),)
             ended_s = kernel.now_s
         fleet.audit()
-        return recorder.results(kernel, ended_s, capacity=None, fleet=fleet.counters(), faults=faults)
+        return recorder.results(
+            kernel, ended_s, capacity=None, fleet=fleet.counters(), faults=faults, busy=fleet.busy()
+        )
 
 
 @contextmanager

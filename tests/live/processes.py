@@ -23,11 +23,13 @@ from swarm.live.directed_slots import Order
 from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned
 from swarm.live.host import Host, HostPlan
 from swarm.live.report_outbox import ReportError
+from swarm.live.room import room_here
 from swarm.records.batch import Batch
 from swarm.workload.source import Material
 
 SPAWN = multiprocessing.get_context("spawn")
 JOIN_S_MAX = 10.0
+NODE = "this machine"
 
 
 class ProcessLauncher:
@@ -44,6 +46,9 @@ class ProcessLauncher:
 
     def cpus_count(self) -> int:
         return 2
+
+    def here(self) -> str:
+        return NODE
 
     def start_fronts(self, shares: Sequence[FleetConfig]) -> tuple[str, ...]:
         return tuple(
@@ -116,6 +121,11 @@ class LocalHost:
     def clock(self) -> Call:
         self.send("clock", None)
         return self._call("clock")
+
+    def room(self) -> Call:
+        call = object()
+        self._outcomes[call] = Returned(room_here(NODE))
+        return call
 
     def run(self, start_unix_s: float) -> Call:
         self.send("run", start_unix_s)

@@ -19,11 +19,14 @@ from swarm.live.driver.driver import RunEnd
 from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned
 from swarm.live.driver.recovered import Recovered
 from swarm.live.host import HostPlan
+from swarm.live.room import Room
 from swarm.measure.window import Windows
 from swarm.workload.source import Material
 
 UNIX_S = 1_700_000_000.0
 """The wall clock when a script begins."""
+NODE = "10.0.0.1"
+ROOM = Room(node=NODE, cores=4.0, files_max=1 << 20, memory_free_bytes=1 << 40)
 DRAIN_S = 0.25
 """From a stop, or the load's end, to a host's own end."""
 
@@ -59,6 +62,8 @@ class Script:
     program_fails_s: float = math.inf
     """When a host reports that a program broke a rule."""
     cpus: int = 4
+    room: Room = ROOM
+    """Of every host."""
 
 
 @dataclass(eq=False)
@@ -99,6 +104,9 @@ class ScriptedLauncher:
 
     def cpus_count(self) -> int:
         return self.script.cpus
+
+    def here(self) -> str:
+        return NODE
 
     def start_fronts(self, shares: Sequence[FleetConfig]) -> tuple[str, ...]:
         raise AssertionError("the script's target has a URL")
@@ -166,6 +174,10 @@ class ScriptedHost:
         at_s = max(asked_s, self._ready_s)
         told_s = self._launcher.unix_s() + (at_s - asked_s) + self.life.clock_offset_s
         return self._call(lambda: (at_s, Returned(told_s)))
+
+    def room(self) -> Call:
+        room = self._launcher.script.room
+        return self._call(lambda: (self._launcher.monotonic_s(), Returned(room)))
 
     def run(self, start_unix_s: float) -> Call:
         launcher = self._launcher
@@ -309,6 +321,7 @@ class Play:
             self.launcher,
             clock=self.launcher,
             counters=lambda: None,
+            ask_busy=lambda at_s: None,
             progress=self.seen,
             recovered=self.recovered,
             stop_drain_s=self.stop_drain_s,

@@ -13,16 +13,20 @@ from swarm.live.clock import Clock, SystemClock
 from swarm.live.coordinator import CoordinatorPlan
 from swarm.live.driver.coordinator_contact import CoordinatorContact
 from swarm.live.driver.driver import Driver, RunEnd
+from swarm.live.driver.host_cost import coordinator_cores, cost_of, front_cores
 from swarm.live.driver.launcher import Launcher
 from swarm.live.driver.load_time import LoadTime
-from swarm.live.driver.placement import host_count
+from swarm.live.driver.placement import host_count, hosts_needed
 from swarm.live.driver.plans import HostPlans
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
+from swarm.live.driver.server_watch import Ask, ServerWatch
+from swarm.live.driver.shares import Shares
 from swarm.live.driver.swarm import Swarm
 from swarm.live.driver.target import with_target
 from swarm.live.searching import Searching
-from swarm.live.targets.control import server_counters
+from swarm.live.targets.control import server_busy, server_counters
+from swarm.load.expected_work import ExpectedWork, expected_work
 from swarm.load.pacing import pacing_of
 from swarm.measure.totals import ServerCounters
 from swarm.workload.source import Material, open_source
@@ -61,10 +65,12 @@ def drive(
                 launcher,
                 clock=SystemClock(),
                 counters=lambda: asyncio.run(_counted(aimed.target, interrupts, progress.note)),
+                ask_busy=lambda at_s: asyncio.run(server_busy(aimed.target, at_s)),
                 progress=progress,
                 recovered=recovered,
                 run_id=run_id,
                 stop_drain_s=stop_drain_s,
+                serves_here=not experiment.target.urls and experiment.hosts.provider_fronts == 1,
             )
         return driver.drive(interrupts, begin)
     finally:
@@ -90,20 +96,26 @@ def driver_of(
     *,
     clock: Clock,
     counters: Callable[[], ServerCounters | None],
+    ask_busy: Ask,
     progress: RunProgress,
     recovered: Recovered | None,
     run_id: str | None = None,
     stop_drain_s: float | None = None,
+    serves_here: bool = False,
 ) -> Driver:
-    """Return the driver of a run whose target is resolved; its coordinator is started."""
+    """Return the driver of a run whose target is resolved; its coordinator is started.
+
+    `serves_here`: the target is the emulated fleet, on the driver's own node.
+    """
     epoch = 0 if recovered is None else recovered.epoch
     coordinator = CoordinatorContact(CoordinatorPlan(experiment, str(journals), epoch), launcher, clock)
     source = open_source(experiment.workload, experiment.seed, material)
     pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
-    hosts_count = host_count(experiment, pacing.slots, launcher.cpus_count())
+    work = expected_work(source, pacing.slots)
+    shares = shares_of(experiment, work, pacing.slots, launcher, serves_here=serves_here)
     launcher.ship(material)
     swarm = Swarm(
-        HostPlans(experiment, pacing, hosts_count=hosts_count, journals=journals, run_id=run_id),
+        HostPlans(experiment, pacing, hosts_count=shares.hosts_count, journals=journals, run_id=run_id),
         launcher,
         clock=clock,
         coordinator=coordinator,
@@ -129,6 +141,20 @@ def driver_of(
         progress=progress,
         recovered=recovered,
         searching=searching,
+        servers=ServerWatch(ask_busy, from_s=experiment.load.warmup_s),
+        shares=shares,
         swarm=swarm,
         stop_drain_s=stop_drain_s,
     )
+
+
+def shares_of(
+    experiment: Experiment, work: ExpectedWork, slots: int, launcher: Launcher, *, serves_here: bool
+) -> Shares:
+    """Return what the hosts are to carry, and what else the driver's node is."""
+    hosts, cost = experiment.hosts, cost_of(work, slots)
+    count = host_count(experiment, slots, launcher.cpus_count(), cost)
+    here = coordinator_cores(work, slots, count, hosts.report_every_s)
+    if serves_here:
+        here += front_cores(work, slots)
+    return Shares(cost, count, hosts_needed(experiment, cost), {launcher.here(): here})

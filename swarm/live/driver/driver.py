@@ -18,11 +18,14 @@ from swarm.live.driver.launcher import Failed, Lost, Outcome, Returned
 from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
+from swarm.live.driver.server_watch import ServerWatch
+from swarm.live.driver.shares import Shares, shortfalls
 from swarm.live.driver.swarm import Swarm
 from swarm.live.searching import Searching
 from swarm.live.targets.counters import difference
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
+from swarm.measure.saturation import ServerBusy
 from swarm.measure.totals import ServerCounters
 from swarm.records.batch import Batch
 
@@ -44,6 +47,10 @@ class RunEnd:
     """What a search has found."""
     unstored: tuple[Batch, ...] = ()
     """Reports that no disk took: they are here and nowhere else."""
+    warnings: tuple[str, ...] = ()
+    """Where nodes were expected not to carry their hosts, in words."""
+    busy: tuple[ServerBusy | None, ServerBusy | None] = (None, None)
+    """What the target's servers had counted when the measured phase began, and when it ended."""
 
 
 class Driver:
@@ -60,6 +67,8 @@ class Driver:
         progress: RunProgress,
         recovered: Recovered | None,
         searching: Searching | None,
+        servers: ServerWatch,
+        shares: Shares,
         swarm: Swarm,
         stop_drain_s: float | None,
     ) -> None:
@@ -72,8 +81,11 @@ class Driver:
         self._progress = progress
         self._recovered = recovered
         self._searching = searching
+        self._servers = servers
+        self._shares = shares
         self._swarm = swarm
         self._stop_drain_s = math.inf if stop_drain_s is None else stop_drain_s
+        self._warnings: tuple[str, ...] = ()
         self._late = LateHosts()
         self._faults: list[str] = []
         self._refusal: str | None = None
@@ -86,6 +98,7 @@ class Driver:
         """
         self._start_hosts()
         self._swarm.wait_until_ready(interrupts.heed)
+        self._look_around()
         self._coordinator.wait_until_ready(interrupts.heed)
         interrupts.heed()
         with interrupts.at_once():
@@ -101,6 +114,8 @@ class Driver:
             self._look()
             if interrupts.received is not None:
                 self._heed()
+            else:
+                self._servers.look(self._load.now_s, has_ended=self._load.has_ended)
         ended_s = self._load.ended_s
         try:
             with interrupts.at_once():
@@ -117,6 +132,8 @@ class Driver:
             clock_offsets_s=offsets_s,
             capacity=None if self._searching is None else self._searching.answer(),
             unstored=tuple(self._unstored) + (self._coordinator.unstored() if self._refusal else ()),
+            warnings=self._warnings,
+            busy=(self._servers.before, self._servers.after),
         )
 
     def _counted_since(self, before: ServerCounters | None) -> ServerCounters | None:
@@ -140,6 +157,12 @@ class Driver:
                 self._late.put(host, at_s)
             else:
                 self._swarm.start(host)
+
+    def _look_around(self) -> None:
+        """Warn where a node will not carry what is placed on it."""
+        self._warnings = tuple(shortfalls(self._shares, self._swarm.rooms()))
+        for words in self._warnings:
+            self._progress.note(f"warning: {words}")
 
     def _start_due(self) -> None:
         """Start the hosts that the ramp will need soon, on the nodes that are there by then."""
@@ -226,6 +249,7 @@ class Driver:
             at_s = self._load.now_s
             self._faults.append(f"reports could not be stored: {words}: the load was ended at {at_s:.1f} s")
         self._stop()
+
     def _heed(self) -> None:
         """Do as a signal asks: end the load, and the drain when the time that a signal leaves it is over."""
         self._stop()

@@ -47,6 +47,9 @@ class HostProcess(Protocol):
     def clock(self) -> Call:
         """Ask for the wall clock of its machine in Unix seconds; answered once the host is ready."""
 
+    def room(self) -> Call:
+        """Ask for the `Room` that it has on its node."""
+
     def run(self, start_unix_s: float) -> Call:
         """Let it play its share of the sessions; at its end it returns the batches that nobody has stored."""
 
@@ -81,6 +84,9 @@ class Launcher(Protocol):
 
     def cpus_count(self) -> int:
         """Return how many CPUs the processes may use."""
+
+    def here(self) -> str:
+        """Return the name of the driver's node, as its hosts call it."""
 
     def start_fronts(self, shares: Sequence[FleetConfig]) -> tuple[str, ...]:
         """Serve each share of the emulated fleet; return the URLs. Raises RunError."""

@@ -7,19 +7,27 @@ import math
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
-
-AGENTS_PER_HOST = 500
-"""Sessions that one host is given before another one is started, where the experiment does not say."""
+from swarm.live.driver.host_cost import CORE_SHARE, HostCost
 
 
-def host_count(experiment: Experiment, slots: int, cpus: int) -> int:
-    """Return how many hosts share the slots: as asked for, else one for each spare CPU that is needed."""
+def host_count(experiment: Experiment, slots: int, cpus: int, cost: HostCost) -> int:
+    """Return how many hosts share the slots: as asked for, else as many as their work keeps busy.
+
+    Without a word of the experiment's there is one host less than the cluster has CPUs, at most.
+    """
     hosts = experiment.hosts
     if hosts.count is not None:
         return min(hosts.count, slots)
     if hosts.agents_per_host is not None:
         return math.ceil(slots / hosts.agents_per_host)
-    return max(1, min(cpus - 1, math.ceil(slots / AGENTS_PER_HOST)))
+    return max(1, min(cpus - 1, slots, hosts_needed(experiment, cost)))
+
+
+def hosts_needed(experiment: Experiment, cost: HostCost) -> int:
+    """Return how many hosts it takes so that each event loop is in time, and has connections enough."""
+    by_cores = cost.cores / CORE_SHARE
+    by_connections = cost.agents / experiment.target.limits.connections_max
+    return max(1, math.ceil(max(by_cores, by_connections)))
 
 
 def fleet_shares(fleet: FleetConfig, fronts: int) -> tuple[FleetConfig, ...]:

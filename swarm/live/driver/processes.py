@@ -11,10 +11,13 @@ from swarm.live.clock import Clock
 from swarm.live.directed_slots import Order
 from swarm.live.driver.launcher import Call, HostProcess, Launcher, Outcome, Returned
 from swarm.live.host import HostPlan
+from swarm.live.room import Room
 
 READY_S_MAX = 300.0
 """How long the hosts that start with the run may take until all are ready."""
 READY_POLL_S = 1.0
+ROOM_S_MAX = 10.0
+"""How long hosts may take to say what their nodes have."""
 
 
 class HostProcesses:
@@ -64,6 +67,14 @@ class HostProcesses:
             waiting = [call for call in waiting if call not in ended]
             if ended and total > 1:
                 note(f"hosts ready: {total - len(waiting)} of {total}")
+
+    def rooms(self) -> dict[int, Room]:
+        """Return what hosts that are ready find on their nodes; one that does not answer is left out."""
+        calls = {process.room(): host for host, process in self._processes.items()}
+        answers = self._launcher.wait(list(calls), ROOM_S_MAX) if calls else {}
+        return {
+            calls[call]: outcome.value for call, outcome in answers.items() if isinstance(outcome, Returned)
+        }
 
     def begin(self, host: int, start_unix_s: float) -> None:
         """Let a host play; the run's time is 0 at `start_unix_s`."""

@@ -14,6 +14,7 @@ from swarm.live.driver.plans import HostPlans
 from swarm.live.driver.processes import HostProcesses
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.roster import Roster
+from swarm.live.room import Room
 from swarm.records.batch import Batch
 from swarm.records.journal import read_batches
 
@@ -74,6 +75,10 @@ class Swarm:
     def wait_until_ready(self, heed: Callable[[], None]) -> None:
         """Return when all hosts that were started are ready; call `heed` until then. Raises RunError."""
         self.processes.wait_until_ready(self._clock, heed, self._progress.note)
+
+    def rooms(self) -> dict[int, Room]:
+        """Return what each host that is ready finds on its node."""
+        return self.processes.rooms()
 
     def clock_offsets(self) -> dict[int, float]:
         """Return each host's wall clock less the driver's in seconds."""

@@ -13,15 +13,19 @@ import httpx
 from swarm.config.base_url import base_url
 from swarm.config.target import TargetConfig
 from swarm.errors import OutOfBounds, RunError
+from swarm.live.targets.busy import read_busy
 from swarm.live.targets.counters import TEXT_BYTES_MAX, mean_usage, of_page, summed, usages
 from swarm.live.targets.openai import api_key, key_header
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.transport.bounded import exchange
 from swarm.live.targets.transport.tls import client_context
+from swarm.measure.saturation import ServerBusy
 from swarm.measure.totals import ServerCounters
 
 TIMEOUT_S = 10.0
 """Of one question, from its connection to the answer's last byte."""
+BUSY_S_MAX = 3.0
+"""How long servers may take to say how busy they are: the driver waits for it in the middle of a run."""
 PROBE_EVERY_S = 0.1
 MODEL_CHARS_MAX = 1024
 MODELS_BYTES_MAX = 2 * 1024**2
@@ -178,6 +182,16 @@ async def server_counters(config: TargetConfig, note: Callable[[str], None]) -> 
         except RunError:
             pass
         return None
+
+
+async def server_busy(config: TargetConfig, at_s: float) -> ServerBusy | None:
+    """Return how busy the servers say that they have been; None where they cannot be asked in time."""
+    async with ControlPlane(config) as control:
+        try:
+            async with asyncio.timeout(BUSY_S_MAX):
+                return read_busy(await control.metrics(), at_s)
+        except (RunError, TimeoutError):
+            return None
 
 
 async def occupancy(config: TargetConfig) -> float | None:

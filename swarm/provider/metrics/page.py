@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from time import process_time
 
 from swarm.config.fleet import FleetConfig
+from swarm.cpu_wait import cpu_wait_s
 from swarm.fleet.fleet import Fleet
 from swarm.fleet.rank import Rank
 from swarm.hit_names import LOST_TO, TIERS
@@ -216,6 +218,7 @@ class Meter:
         ]
         late = "swarm:event_lateness_seconds"
         return [
+            *self._busy(),
             *_family(
                 "swarm:requests_refused_total", "counter", "Requests that the fleet did not take.", refused
             ),
@@ -223,6 +226,39 @@ class Meter:
             *_head(late, "histogram", "From when events were due to when they were sent."),
             *self._lateness_s.lines(late, first),
         ]
+
+    def _busy(self) -> list[str]:
+        """Return how long this process and the fleet's parts have worked: what was full shows here."""
+        busy, waited_s = self._fleet.busy(), cpu_wait_s()
+        pipes = [(f'pipe="{_escaped(name)}"', seconds) for name, seconds in busy.pipes_s.items()]
+        return [
+            *_plain("process_cpu_seconds_total", "counter", "CPU time of this process.", process_time()),
+            *_plain(
+                "swarm:cpu_wait_seconds_total",
+                "counter",
+                "Time that the server was ready to run and had no core.",
+                0.0 if waited_s is None else waited_s,
+            ),
+            *_plain(
+                "swarm:prefill_busy_seconds_total",
+                "counter",
+                "Time of steps that compute prompts, over all schedulers that requests come to.",
+                busy.prefill_s,
+            ),
+            *_plain(
+                "swarm:prefill_schedulers", "gauge", "Schedulers that requests come to.", busy.prefill_ranks
+            ),
+            *_family(
+                "swarm:pipe_busy_seconds_total",
+                "counter",
+                "Time that what was read, written or sent takes at a pipe's whole bandwidth.",
+                pipes,
+            ),
+        ]
+
+
+def _plain(name: str, kind: str, about: str, value: float) -> list[str]:
+    return [*_head(name, kind, about), f"{name} {value}"]
 
 
 def _head(name: str, kind: str, about: str) -> list[str]:

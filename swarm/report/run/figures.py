@@ -151,3 +151,22 @@ def used(objective: Summary) -> float | None:
     if objective.get("is_floor"):
         return float(target / value) if value else math.inf
     return float(value / target)
+
+
+def bound(summary: Summary) -> str | None:
+    """Return what bounds a run, and how busy all else was; None where nothing is known."""
+    saturation = summary.get("saturation")
+    if not saturation:
+        return None
+    resources = [each for each in saturation["resources"] if each["share"] is not None]
+    if not resources:
+        return None
+    shares = ", ".join(
+        f"{each['name']} {percent(each['share'])}"
+        for each in sorted(resources, key=lambda each: -each["share"])
+    )
+    name = saturation["bound_by"]
+    if name is None:
+        return f"nothing was full: {shares}"
+    (told,) = [each["told"] for each in resources if each["name"] == name]
+    return f"bound by {name} ({told}): {shares}"

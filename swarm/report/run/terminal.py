@@ -27,6 +27,7 @@ from swarm.report.run.figures import (
     GROUPS,
     LATENCY_COLUMNS,
     amount,
+    bound,
     budget,
     good,
     latency_table,
@@ -165,6 +166,9 @@ def show_summary(summary: dict[str, Any]) -> None:
         console.print(_objectives(summary))
     if summary.get("capacity"):
         console.print(_capacity(summary["capacity"]))
+    busy = bound(summary)
+    if busy is not None:
+        console.print(Text(busy), soft_wrap=True)
     if summary["valid"]:
         console.print(Text("valid", "green"))
     for reason in summary["invalid_reasons"]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from reported import reports
-from scripted_launcher import DRAIN_S, UNIX_S, Life, Play, Script
+from scripted_launcher import DRAIN_S, NODE, ROOM, UNIX_S, Life, Play, Script
 from swarms import experiment
 
 from swarm.errors import Interrupted, RunError
@@ -29,7 +30,8 @@ REPLACED = [("retire", 0), ("kill", 0), ("fetch", 0), ("start", 1), ("run", 1)]
 
 def played(folder: Path, lives: dict[tuple[int, int], Life] | None = None, **changes: Any) -> Play:
     """Return a run of two hosts over 200 s, with lives of its hosts, and changes to experiment or script."""
-    script = {name: changes.pop(name) for name in ("away", "refuses", "program_fails_s") if name in changes}
+    names = ("away", "refuses", "program_fails_s", "room")
+    script = {name: changes.pop(name) for name in names if name in changes}
     recovered = changes.pop("recovered", None)
     defaults = {
         "target": {"urls": ["http://127.0.0.1:9"], "model": "m"},
@@ -66,6 +68,14 @@ def test_clocks_are_compared_before_the_begin(tmp_path: Path) -> None:
     offsets_s = {0: 0.25, 1: -3.0}
     lives = {(host, 0): Life(clock_offset_s=offset_s) for host, offset_s in offsets_s.items()}
     assert played(tmp_path, lives).drive().clock_offsets_s == pytest.approx(offsets_s)
+
+
+def test_a_node_that_will_not_carry_its_hosts_is_warned_of(tmp_path: Path) -> None:
+    play = played(tmp_path, room=replace(ROOM, files_max=16))
+    end = play.drive()
+    (warning,) = end.warnings
+    assert warning.startswith(f"node {NODE}: its 2 hosts may open 16 files each")
+    assert f"warning: {warning}" in play.seen.notes
 
 
 def test_hosts_that_are_not_ready_in_time_end_the_run_before_its_begin(tmp_path: Path) -> None:

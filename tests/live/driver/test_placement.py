@@ -5,30 +5,52 @@ import pytest
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
+from swarm.live.driver.host_cost import cost_of
 from swarm.live.driver.placement import fleet_shares, host_count
+from swarm.load.expected_work import NO_WORK, ExpectedWork
 
 
 def experiment(**hosts: object) -> Experiment:
     return Experiment.model_validate({"name": "x", "workload": {"kind": "synthetic"}, "hosts": hosts})
 
 
+IDLE = ExpectedWork(requests_per_s=0.02, prompt_tokens=17_000, output_tokens=40, agents=1.0)
+"""About 2 ms of a core a request: 5,000 such sessions take 0.2 cores."""
+BUSY = ExpectedWork(requests_per_s=1.0, prompt_tokens=1_000, output_tokens=1_000, agents=1.0)
+"""40 tokens' time of a core a second for each session."""
+
+
 @pytest.mark.parametrize(
-    ("hosts", "slots", "cpus", "count"),
+    ("hosts", "slots", "cpus", "work", "count"),
     [
-        ({}, 100, 16, 1),
-        ({}, 5000, 16, 10),
-        ({}, 100_000, 16, 15),
-        ({}, 5000, 1, 1),
-        ({"count": 7}, 5000, 2, 7),
-        ({"count": 7}, 3, 2, 3),
-        ({"agents_per_host": 300}, 1000, 2, 4),
-        ({"agents_per_host": 1}, 5, 2, 5),
+        ({}, 5_000, 16, IDLE, 1),
+        ({}, 500, 100, BUSY, 41),
+        ({}, 500, 16, BUSY, 15),
+        ({}, 500, 1, BUSY, 1),
+        ({}, 40_000, 16, NO_WORK, 3),
+        ({}, 3, 16, ExpectedWork(100.0, 1_000, 1_000, 1.0), 3),
+        ({"count": 7}, 5000, 2, IDLE, 7),
+        ({"count": 7}, 3, 2, BUSY, 3),
+        ({"agents_per_host": 300}, 1000, 2, BUSY, 4),
+        ({"agents_per_host": 1}, 5, 2, IDLE, 5),
+    ],
+    ids=[
+        "many idle agents share a host",
+        "few busy ones have many",
+        "up to one less than the CPUs",
+        "one at least",
+        "a host has so many connections",
+        "none is without a session",
+        "as many as asked",
+        "as asked, but none without a session",
+        "so many to each",
+        "one to each",
     ],
 )
-def test_hosts_follow_the_slots_and_the_cluster(
-    hosts: dict[str, int], slots: int, cpus: int, count: int
+def test_hosts_follow_the_work_and_the_cluster(
+    hosts: dict[str, int], slots: int, cpus: int, work: ExpectedWork, count: int
 ) -> None:
-    assert host_count(experiment(**hosts), slots, cpus) == count
+    assert host_count(experiment(**hosts), slots, cpus, cost_of(work, slots)) == count
 
 
 @pytest.mark.parametrize("fronts", [1, 2, 3, 5])
