@@ -89,6 +89,10 @@ class ControlPlane:
             return [(await self._get(url, "")).text for url in self._metrics_urls]
         return [(await self._get(url, "/metrics")).text for url in self._urls]
 
+    async def page(self, path: str) -> list[str]:
+        """Return the text of a page of the first server."""
+        return [(await self._get(self._urls[0], path)).text]
+
     async def forget(self) -> bool:
         """Let every server empty its prefix cache; False where one of them cannot."""
         for url in self._urls:
