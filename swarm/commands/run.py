@@ -21,6 +21,7 @@ from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
+from swarm.live.driver.fitting import looked_at
 from swarm.live.driver.recovered import Recovered, recover
 from swarm.live.targets.usable import check_target
 from swarm.measure.results import results_of
@@ -37,6 +38,7 @@ from swarm.workload.source import left_out, load_scripts
 def run_live(experiment: Experiment, out: str | None) -> int:
     """Carry out an experiment; return the exit code."""
     check_target(experiment.target)
+    experiment, server = looked_at(experiment)
     started = datetime.now(UTC)
     # To the millisecond: the id enters every prompt, and two runs at once must not warm each other's caches.
     run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}"
@@ -49,7 +51,9 @@ def run_live(experiment: Experiment, out: str | None) -> int:
 
         def begin() -> None:
             origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
-            folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
+            folder.write_run(
+                experiment, {**origin, "started": started.isoformat(), "out": url, "server": server}
+            )
 
         try:
             with sole_writer(folder.journals):

@@ -91,6 +91,14 @@ class ReplayConfig(Strict):
     replies: Literal["actual", "planned"] = "actual"
     sessions_max: int | None = Field(None, ge=1)
     requests_max: int | None = Field(None, ge=1, description="per agent")
+    context_max: int | None = Field(
+        None,
+        ge=1,
+        description="sessions with a longer request, reply included, are left out; after the scale",
+    )
+    context_scale: float = Field(
+        1.0, gt=0, le=100, description="factor on the lengths of all prompts and replies"
+    )
     order: Literal["file", "shuffled"] = "shuffled"
     repeat: bool = Field(False, description="start over when all recorded sessions have been played")
     on_broken: Literal["fail", "skip"] = "fail"
