@@ -1,62 +1,253 @@
-"""`swarm calibrate`: a server probed, and the fleet that takes as long written."""
+"""`swarm calibrate`: a server probed, the fleet that takes as long written, and what it predicts held out."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from swarm.config.fleet import FleetConfig, SimpleCostConfig
+from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig
 from swarm.config.read import validate
 from swarm.config.target import TargetConfig
-from swarm.errors import UsageError
-from swarm.fleet.cost.calibration import Calibration
-from swarm.live.probes import probe
+from swarm.errors import RunError, UsageError
+from swarm.fleet.rehearsal import Part, Played, rehearse
+from swarm.live.probing.course import MERGED_MAX, Course, Found, calibrated
+from swarm.live.probing.heldout import agents_of, played
+from swarm.live.targets.control import resolve
+from swarm.live.targets.facts import ServerFacts, server_facts
+from swarm.live.targets.openai import OpenAITarget
+from swarm.live.targets.token_length import measured
+
+SEED = 1
+REPEATS = 2
+"""Of the load that is held out: how far they are apart is the server's own noise."""
+BOUNDS = {"p50": 0.3, "p95": 0.4}
+"""Relative errors of a prediction that are passed, beside the server's own noise."""
+HIT_POINTS_MAX = 5.0
 
 
-def run_calibrate(url: str, out: Path, *, key_env: str | None, api: str) -> int:
-    """Probe a server, write the fleet's file and say how well it fits; return the exit code."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One figure of the load that was held out; times in seconds, hits in points."""
+
+    name: str
+    predicted: float
+    observed: float
+    error: float
+    noise: float
+    bound: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is predicted well enough."""
+        return abs(self.error) <= self.bound + self.noise
+
+
+def run_calibrate(url: str, out: Path, *, key_env: str | None, api: str, course: Course | None = None) -> int:
+    """Probe a server, hold a prediction against it, and write the fleet's file; return the exit code.
+
+    Nothing is written, and 1 returned, where the prediction is out of bounds.
+    """
     if out.exists():
         raise UsageError(f"calibrate: --out {out} exists; name a new file")
     config = validate(TargetConfig, {"urls": [url], "api_key_env": key_env, "api": api}, "calibrate")
-    nonce = f"calibration-{datetime.now(UTC).isoformat()}"
-    found, model = asyncio.run(probe(config, nonce=nonce))
+    config, facts, found, fleet, verdicts = asyncio.run(_calibrated(config, course or Course()))
+    _show(found)
+    _show_verdicts(verdicts)
+    failed = [verdict.name for verdict in verdicts if not verdict.passes]
+    if failed:
+        print(
+            f"swarm: calibrate: the fleet would predict {', '.join(failed)} wrong beyond bound and noise: "
+            f"nothing is written to {out}; was the server idle? Try again when nobody else uses it",
+            file=sys.stderr,
+        )
+        return 1
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(fleet_text(found, url=url, model=model), encoding="utf-8")
-    print(f"prefill        {found.prefill_tokens_per_s:12,.0f} tok/s  after {found.entry_s * 1e3:.2f} ms")
-    print(f"decode step    {found.decode_base_s * 1e3:12.3f} ms")
-    print(f"  per sequence {found.decode_per_sequence_s * 1e6:12.2f} us")
-    print(f"  per 1k token {found.decode_per_context_token_s * 1e9:12.2f} us")
-    print(f"block          {found.block_tokens or 'not visible':>12}")
-    print(f"error, median  {found.prefill_error:12.1%} of TTFT, {found.decode_error:.1%} of TPOT")
+    out.write_text(_file(fleet, found, facts, verdicts, url=url, model=config.model or ""), encoding="utf-8")
     print(out.absolute())
     return 0
 
 
-def fleet_text(found: Calibration, *, url: str, model: str) -> str:
-    """Return the fleet's file."""
-    cost = SimpleCostConfig(
-        prefill_tokens_per_s=_rounded(found.prefill_tokens_per_s),
-        entry_s=_rounded(found.entry_s),
-        decode_base_s=max(1e-6, _rounded(found.decode_base_s)),
-        decode_per_sequence_s=_rounded(found.decode_per_sequence_s),
-        decode_per_context_token_s=_rounded(found.decode_per_context_token_s),
+async def _calibrated(
+    config: TargetConfig, course: Course
+) -> tuple[TargetConfig, ServerFacts, Found, FleetConfig, list[Verdict]]:
+    config = await resolve(config)
+    facts = await server_facts(config)
+    for closed in facts.closed:
+        _say(closed)
+    config = await measured(config.model_copy(update={"context_tokens": facts.context_tokens}))
+    nonce = f"calibration-{datetime.now(UTC).isoformat()}"
+    found = await calibrated(config, facts, course, nonce=nonce, say=_say)
+    fleet = fleet_of(found, facts)
+    rates = found.rates
+    turn_s = rates.ttft_s(found.longest_tokens // 4, found.longest_tokens // 5)
+    turn_s += 48 * rates.tpot_s(4, found.longest_tokens)
+    agents = agents_of(
+        SEED, longest_tokens=found.longest_tokens, pool_tokens=facts.pool_tokens, turn_s=turn_s
     )
-    blocks = {} if found.block_tokens is None else {"block_tokens": found.block_tokens}
-    fleet: dict[str, Any] = {"name": "calibrated", **blocks, "cost": cost.model_dump()}
-    FleetConfig.model_validate(fleet)
+    runs = []
+    for repeat in range(REPEATS):
+        _say(f"a load that is held out: {len(agents)} agents, {sum(map(len, agents))} requests")
+        target = OpenAITarget(config=config, seed=SEED, run_id=f"{nonce}-{repeat}")
+        try:
+            runs.append(await played(target, agents))
+        finally:
+            await target.close()
+    return config, facts, found, fleet, verdicts_of(fleet, agents, runs)
+
+
+def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
+    """Return the fleet that takes as long; what nobody has seen stays at its default."""
+    rates = found.rates
+    cost: dict[str, Any] = {
+        "prefill_tokens_per_s": _rounded(rates.prefill_tokens_per_s),
+        "prefill_per_context_token_s": _rounded(rates.prefill_per_context_token_s),
+        "entry_s": _rounded(rates.entry_s),
+        "entry_per_token_s": _rounded(rates.entry_per_token_s),
+        "decode_base_s": max(1e-6, _rounded(rates.decode_base_s)),
+        "decode_per_sequence_s": _rounded(rates.decode_per_sequence_s),
+        "decode_per_context_token_s": _rounded(rates.decode_per_context_token_s),
+    }
+    engines = facts.engines or 1
+    if found.pool_tokens is not None:
+        cost["kv_capacity_tokens"] = found.pool_tokens // engines
+    group: dict[str, Any] = {"count": engines}
+    if found.batches.max_sequences is not None:
+        group["max_sequences"] = found.batches.max_sequences
+    elif found.batches.largest >= ReplicaGroupConfig().max_sequences:
+        group["max_sequences"] = found.batches.largest
+    if found.step_tokens is not None:
+        group["max_batched_tokens"] = found.step_tokens
+    fleet: dict[str, Any] = {"name": "calibrated", "cost": SimpleCostConfig(**cost), "replicas": [group]}
+    if found.block_tokens is not None:
+        fleet["block_tokens"] = found.block_tokens
+    if facts.context_tokens is not None:
+        fleet["max_model_len"] = facts.context_tokens
+    return FleetConfig.model_validate(fleet)
+
+
+def verdicts_of(
+    fleet: FleetConfig, agents: Sequence[Sequence[Part]], runs: Sequence[Sequence[Played]]
+) -> list[Verdict]:
+    """Hold what the fleet predicts against what the server did, over all repeats.
+
+    Raises:
+        RunError: The server answered none of the requests.
+    """
+    if not all(runs):
+        raise RunError("calibrate: the server answered none of the requests that were held out")
+    predicted = rehearse(fleet, agents)
+    found = []
+    for metric, values in (("TTFT", _ttfts), ("TPOT", _tpots)):
+        mine, theirs = values(predicted), [values(run) for run in runs]
+        if not mine or not all(theirs):
+            continue
+        for name, share in (("p50", 50), ("p95", 95)):
+            expected = float(np.percentile(mine, share))
+            seen = float(np.percentile(np.concatenate(theirs), share))
+            each = [float(np.percentile(values, share)) for values in theirs]
+            noise = (max(each) - min(each)) / seen
+            found.append(
+                Verdict(f"{metric} {name}", expected, seen, expected / seen - 1, noise, BOUNDS[name])
+            )
+    hits = [_hit_points(run) for run in runs]
+    expected_points = _hit_points(predicted)
+    known = [points for points in hits if points is not None]
+    if known and expected_points is not None:
+        seen = sum(known) / len(known)
+        error = expected_points - seen
+        found.append(Verdict("hits", expected_points, seen, error, max(known) - min(known), HIT_POINTS_MAX))
+    return found
+
+
+def _ttfts(run: Sequence[Played]) -> list[float]:
+    return [each.ttft_s for each in run]
+
+
+def _tpots(run: Sequence[Played]) -> list[float]:
+    return [each.tpot_s for each in run if each.tpot_s is not None]
+
+
+def _hit_points(run: Sequence[Played]) -> float | None:
+    known = [each for each in run if each.cached_tokens is not None]
+    prompt = sum(each.prompt_tokens for each in known)
+    return 100.0 * sum(each.cached_tokens or 0 for each in known) / prompt if prompt else None
+
+
+def _show(found: Found) -> None:
+    rates = found.rates
+    print(f"prefill          {rates.prefill_tokens_per_s:12,.0f} tok/s  after {rates.entry_s * 1e3:.2f} ms")
+    print(f"  prompt token   {rates.entry_per_token_s * 1e6:12.3f} us, cached or not")
+    print(
+        f"  attention      {rates.prefill_per_context_token_s * 1e12:12.3f} ps per token and token before it"
+    )
+    print(f"decode step      {rates.decode_base_s * 1e3:12.3f} ms")
+    print(f"  per sequence   {rates.decode_per_sequence_s * 1e6:12.2f} us")
+    print(f"  per 1k token   {rates.decode_per_context_token_s * 1e9:12.2f} us")
+    print(f"block            {found.block_tokens or 'not visible':>12}")
+    pool = f"{found.pool_tokens:,}" if found.pool_tokens else f"over {found.pool_sent:,}"
+    print(f"KV pool          {pool if found.pool_tokens or found.pool_sent else 'not visible':>12} tokens")
+    sequences = found.batches.max_sequences or f"over {found.batches.largest:,}"
+    print(f"at once          {sequences:>12} requests")
+    print(f"a step           {found.step_tokens or 'not visible':>12} tokens")
+    print(f"error, median    {found.ttft_error:12.1%} of TTFT, {found.tpot_error:.1%} of TPOT, on the probes")
+    for name, error in found.unsettled.items():
+        if error > 0.03:
+            print(f"not settled      {name} is known within {error:.0%} after {found.rounds} rounds")
+    if found.late:
+        print(f"too late         {found.late} probes waited for this process and were sent again")
+    if found.merged_share > MERGED_MAX:
+        print(f"merged           {found.merged_share:.0%} of the reads held several tokens")
+
+
+def _show_verdicts(verdicts: Sequence[Verdict]) -> None:
+    print("held out          predicted    observed   error   repeats differ by")
+    for each in verdicts:
+        if each.name == "hits":
+            line = (
+                f"{each.predicted:9.1f} % {each.observed:9.1f} % {each.error:+6.1f}   {each.noise:.1f} points"
+            )
+        else:
+            line = f"{each.predicted * 1e3:8.2f} ms {each.observed * 1e3:8.2f} ms "
+            line += f"{each.error:+7.0%}   {each.noise:.0%}"
+        print(f"{each.name:<15} {line}{'' if each.passes else '   out of bounds'}")
+
+
+def _file(
+    fleet: FleetConfig, found: Found, facts: ServerFacts, verdicts: Sequence[Verdict], *, url: str, model: str
+) -> str:
+    """Return the fleet's file."""
     notes = [
-        f"# What {model} at {url} took, as a fleet: prefill and decode from probes of an idle server.",
-        f"# Its median error on them is {found.prefill_error:.1%} of TTFT, {found.decode_error:.1%} of TPOT.",
-        "# Not visible from outside, and left at defaults: kv_bytes_per_token, kv_capacity_tokens, tiers.",
+        f"# What {model} at {url} took, as a fleet: {found.rounds} rounds of probes of an idle server.",
+        f"# Median error on them: {found.ttft_error:.1%} of TTFT, {found.tpot_error:.1%} of TPOT. Held out:",
+        *(
+            f"#   {each.name}: {each.error:+.1f} points, repeats differ by {each.noise:.1f}"
+            if each.name == "hits"
+            else f"#   {each.name}: {each.error:+.0%}, repeats differ by {each.noise:.0%}"
+            for each in verdicts
+        ),
     ]
-    if found.block_tokens is None:
-        notes.append("# The server reports no cached tokens: block_tokens is the default as well.")
-    return "\n".join(notes) + "\n" + yaml.safe_dump(fleet, sort_keys=False)
+    unseen = ["kv_bytes_per_token", "tiers below HBM"]
+    unseen += [] if found.pool_tokens else ["kv_capacity_tokens"]
+    unseen += [] if found.block_tokens else ["block_tokens"]
+    unseen += [] if found.batches.max_sequences else ["max_sequences"]
+    unseen += [] if found.step_tokens else ["max_batched_tokens"]
+    notes.append(f"# Not visible from outside, and left at defaults: {', '.join(unseen)}.")
+    data = fleet.model_dump(mode="json", exclude_unset=True)
+    data["cost"] = {"kind": "simple", **fleet.cost.model_dump(mode="json", exclude_unset=True)}
+    return "\n".join(notes) + "\n" + yaml.safe_dump(data, sort_keys=False)
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def _say(text: str) -> None:
+    print(f"calibrate: {text}", file=sys.stderr, flush=True)

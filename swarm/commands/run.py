@@ -25,6 +25,7 @@ from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
+from swarm.live.driver.fitting import looked_at
 from swarm.live.driver.recovered import Recovered, recover
 from swarm.live.targets.usable import check_target
 from swarm.measure.results import results_of
@@ -42,6 +43,7 @@ from swarm.workload.source import left_out, load_scripts
 def run_live(experiment: Experiment, out: str | None) -> int:
     """Carry out an experiment; return the exit code."""
     check_target(experiment.target)
+    experiment, server = looked_at(experiment)
     started = datetime.now(UTC)
     # To the millisecond: the id enters every prompt, and two runs at once must not warm each other's caches.
     run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}"
@@ -55,7 +57,9 @@ def run_live(experiment: Experiment, out: str | None) -> int:
         def begin() -> None:
             origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
             unstored.set_aside(folder.journals)
-            folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
+            folder.write_run(
+                experiment, {**origin, "started": started.isoformat(), "out": url, "server": server}
+            )
             if is_job(os.environ):
                 # A job that is killed can be gone on with where this is.
                 print(f"swarm: run folder: {folder.path.absolute()}", file=sys.stderr, flush=True)

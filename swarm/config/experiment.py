@@ -88,7 +88,9 @@ class Experiment(Strict):
     sweep: SweepConfig | None = None
     audit: AuditConfig = AuditConfig()
     block_tokens: int | None = Field(
-        None, ge=1, description="block size of the target's prefix cache; null: the emulated fleet's"
+        None,
+        ge=1,
+        description="block size of the target's prefix cache; null: what the server tells, else the fleet's",
     )
     cache_model: CacheModelConfig | None = Field(None, description="of live runs only")
     window_s: float = Field(1.0, gt=0, description="length of one row of windows.parquet")

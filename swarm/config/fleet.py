@@ -74,7 +74,11 @@ class SimpleCostConfig(Strict):
 
     kind: Literal["simple"] = "simple"
     prefill_tokens_per_s: float = Field(20_000.0, gt=0, description="prompt tokens computed by one replica")
+    prefill_per_context_token_s: float = Field(
+        0.0, ge=0, description="attention: for each new token of a prompt, and each token before it"
+    )
     entry_s: float = Field(0.0, ge=0, description="from a request's arrival to its rank's queue")
+    entry_per_token_s: float = Field(0.0, ge=0, description="the same for each prompt token, cached or not")
     decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")
     decode_per_sequence_s: float = Field(0.0, ge=0, description="added to a step for each sequence")
     decode_per_context_token_s: float = Field(

@@ -174,6 +174,8 @@ class TargetConfig(Strict):
     tokenizer: Path | None = None
     """The server's `tokenizer.json`: text is then made of words that are one token each, and every prompt has
     its planned length exactly. Needs the extra `tokenizer`."""
+    context_tokens: int | None = Field(default=None, ge=1)
+    """The most tokens of a prompt and its reply together. null: asked of the server, where it tells."""
     token_id_low: int = Field(default=1_000, ge=0, description="least id of a planned token")
     token_id_high: int = Field(default=8_191, le=9_999_999)
     """Planned token ids are drawn from [low, high], which a model's vocabulary must contain."""

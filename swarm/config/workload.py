@@ -127,6 +127,14 @@ class ReplayConfig(Strict):
     )
     sessions_max: int | None = Field(None, ge=1, description="only so many sessions; null: all")
     requests_max: int | None = Field(None, ge=1, description="per agent")
+    context_max: int | None = Field(
+        None,
+        ge=1,
+        description="sessions with a longer request, reply included, are left out; after the scale",
+    )
+    context_scale: float = Field(
+        1.0, gt=0, le=100, description="factor on the lengths of all prompts and replies"
+    )
     order: Literal["file", "shuffled"] = Field("shuffled", description="of sessions")
     repeat: bool = Field(False, description="start over when all recorded sessions have been played")
     on_broken: Literal["fail", "skip"] = Field("fail", description="what a session does that cannot be read")

@@ -32,6 +32,7 @@ from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
 from swarm.workload.profile.script import script_of
 from swarm.workload.program import source as programs
 from swarm.workload.recorded import RecordedSession
+from swarm.workload.resized import resized
 from swarm.workload.script import SessionScript, Trie, compile_session
 from swarm.workload.unplayed import unplayed
 
@@ -279,7 +280,7 @@ def check_source(config: Workload, seed: int) -> None:
         case ProfileConfig():
             read_profile(config.path)
         case ReplayConfig() if not is_url(str(config.path)):
-            _recorded_scripts(config.model_copy(update={"sessions_max": 1}))
+            _recorded_scripts(config.model_copy(update={"sessions_max": 1, "context_max": None}))
         case ProgramConfig():
             programs.check_program(config, seed)
         case _:
@@ -301,7 +302,8 @@ def _recorded_scripts(config: ReplayConfig) -> Material:
     if not scripts:
         raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")
     left_out = LeftOut(skipped.count, tuple(skipped.names))
-    return Material(scripts=scripts, notes=(str(left_out),) if left_out.count else ())
+    scripts, notes = resized(config, scripts)
+    return Material(scripts=scripts, notes=(*((str(left_out),) if left_out.count else ()), *notes))
 
 
 class _Skipped:

@@ -1,4 +1,4 @@
-"""What of recorded sessions a replay does not play as it was recorded, in words."""
+"""What of a workload is not played as it was recorded or stated, in words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from swarm.config.experiment import Experiment
 from swarm.config.load import RecordedShape
 from swarm.config.workload import ReplayConfig
 from swarm.fleet.context_length import max_model_len
+from swarm.workload.reach import cut_contexts
 from swarm.workload.script import SessionScript
 
 
 def unplayed(experiment: Experiment, scripts: Sequence[SessionScript]) -> list[str]:
-    """Return a note for each kind of thing that is not played as recorded."""
+    """Return a note for each kind of thing that is not played as recorded or stated."""
     workload = experiment.workload
     if not isinstance(workload, ReplayConfig) or not scripts:
-        return []
+        return cut_contexts(workload)
     return [*_arrivals(experiment, scripts, workload.time_scale), *_too_long(experiment, scripts)]
 
 
@@ -41,10 +42,12 @@ def _arrivals(experiment: Experiment, scripts: Sequence[SessionScript], scale: f
 
 
 def _too_long(experiment: Experiment, scripts: Sequence[SessionScript]) -> list[str]:
-    """Tell of requests that the emulated fleet refuses; what a real server takes is not known here."""
-    if experiment.target.urls:
+    """Tell of requests that the target refuses, where it is known what it takes."""
+    most, key = experiment.target.context_tokens, "target.context_tokens"
+    if not experiment.target.urls:
+        most, key = max_model_len(experiment.fleet), "fleet.max_model_len"
+    if most is None:
         return []
-    most = max_model_len(experiment.fleet)
     lengths = [
         turn.length + turn.output for script in scripts for each in script.agents for turn in each.turns
     ]
@@ -52,6 +55,7 @@ def _too_long(experiment: Experiment, scripts: Sequence[SessionScript]) -> list[
     if not longer:
         return []
     return [
-        f"{longer:,} of {len(lengths):,} recorded requests are longer than fleet.max_model_len: {most:,}: "
-        "they are sent whole and refused, not cut to fit"
+        f"{longer:,} of {len(lengths):,} recorded requests are longer than {key}: {most:,}: they are sent "
+        f"whole and refused, not cut to fit; workload.context_max: {most} leaves such sessions out, "
+        "workload.context_scale shortens all"
     ]

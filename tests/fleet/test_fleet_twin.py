@@ -217,6 +217,10 @@ class Twin:
             return None
         cost = self.cost
         seconds = sum(tokens for _, tokens in self.chunks) / cost.prefill_tokens_per_s
+        for one, tokens in self.chunks:
+            # Token by token: each looks at all before it, and at half of itself.
+            places = [one.kv + k + 0.5 for k in range(tokens)]
+            seconds += cost.prefill_per_context_token_s * sum(places)
         if self.decoding:
             seconds += cost.decode_base_s + cost.decode_per_sequence_s * (len(self.decoding) - 1)
             seconds += cost.decode_per_context_token_s * sum(one.kv for one in self.decoding)
@@ -327,6 +331,7 @@ def configs(draw: st.DrawFn) -> FleetConfig:
         recompute_when_faster=False,
         cost=SimpleCostConfig(
             prefill_tokens_per_s=64.0 if is_dyadic else 61.7,
+            prefill_per_context_token_s=draw(st.sampled_from([0.0, 2**-8 if is_dyadic else 0.0037])),
             decode_base_s=0.0625 if is_dyadic else 0.0713,
             decode_per_sequence_s=draw(st.sampled_from([0.0, 0.03125 if is_dyadic else 0.0131])),
             decode_per_context_token_s=draw(st.sampled_from([0.0, 2**-9 if is_dyadic else 0.00117])),

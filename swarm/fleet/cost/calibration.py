@@ -1,76 +1,147 @@
-"""From what a few probes of a server took to the simple cost model that takes as long.
+"""From what probes of a server took to the simple cost model that takes as long.
 
-A first token comes after an entry and the computing of what was not cached; a later one takes a line over the
-batch and the tokens that it looks at. Both are least squares with coefficients that cannot be negative.
+A first token comes after an entry, something for every token of the prompt, the computing of what was not
+cached, and its attention over all before it: 1, prompt, new, new x (cached + new / 2). A later one takes a
+line over the batch and the tokens that it looks at. Both are least squares of relative errors, over the
+lower halves of repeats, with coefficients that cannot be negative.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 PREFILL_TOKENS_PER_S_MAX = 1e9
 """Where no length makes a first token later, prefill is faster than these probes can see."""
 BLOCK_TOKENS_MAX = 1024
+MATTERS = 0.15
+"""Share of some probe's time from which on a rate must have settled."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrefillProbe:
-    """One prompt, alone: what was computed of it, and when its first token came."""
+    """One prompt, alone: how long it was, what of it was cached, and when its first token came."""
 
-    computed_tokens: int
+    prompt_tokens: int
+    cached_tokens: int
     ttft_s: float
+
+    @property
+    def new_tokens(self) -> int:
+        """What was computed."""
+        return self.prompt_tokens - self.cached_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeProbe:
-    """A batch that decoded together: its size, its mean context and its time per output token."""
+    """A batch that decoded together: its size, the tokens that it held, and its time per output token."""
 
-    batch: int
+    batch: float
+    """On one engine."""
     context_tokens: float
     """Over the whole batch."""
     tpot_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Rates of a server, and how far off they are on the probes that they come from."""
+Prefills = Mapping[str, Sequence[PrefillProbe]]
+"""Repeats by what was asked."""
+Decodes = Mapping[str, Sequence[DecodeProbe]]
 
-    prefill_tokens_per_s: float
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A server's speed."""
+
+    prefill_token_s: float
+    prefill_per_context_token_s: float
     entry_s: float
+    entry_per_token_s: float
     decode_base_s: float
     decode_per_sequence_s: float
     decode_per_context_token_s: float
-    block_tokens: int | None
-    prefill_error: float
-    """Median relative error over the probes."""
-    decode_error: float
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """New tokens a second, attention left out."""
+        return min(PREFILL_TOKENS_PER_S_MAX, 1.0 / self.prefill_token_s if self.prefill_token_s else math.inf)
+
+    def prefill_s(self, start: int, tokens: int) -> float:
+        """Return the seconds of computing tokens behind `start` held ones."""
+        return tokens * self.prefill_token_s + self.prefill_per_context_token_s * tokens * (
+            start + tokens / 2
+        )
+
+    def ttft_s(self, prompt_tokens: int, cached_tokens: int) -> float:
+        """Return the time to the first token of a lone request."""
+        entry_s = self.entry_s + self.entry_per_token_s * prompt_tokens
+        return entry_s + self.prefill_s(cached_tokens, prompt_tokens - cached_tokens)
+
+    def tpot_s(self, batch: float, context_tokens: float) -> float:
+        """Return the time per output token of a batch that decodes."""
+        more_s = self.decode_per_sequence_s * (batch - 1) + self.decode_per_context_token_s * context_tokens
+        return self.decode_base_s + more_s
 
 
-def calibrate(
-    prefills: Sequence[PrefillProbe], decodes: Sequence[DecodeProbe], cached_tokens: Sequence[int]
-) -> Calibration:
-    """Return the rates that fit the probes best; `cached_tokens` are hits that the server reported."""
-    ttft_s = np.array([probe.ttft_s for probe in prefills])
-    sizes = np.array([[1.0, probe.computed_tokens] for probe in prefills])
-    entry_s, token_s = least_squares(sizes, ttft_s)
-    tpot_s = np.array([probe.tpot_s for probe in decodes])
-    lines = np.array([[1.0, probe.batch - 1.0, probe.context_tokens] for probe in decodes])
+def rates_of(prefills: Prefills, decodes: Decodes) -> Rates:
+    """Return the rates that fit the probes best."""
+    rows, ttft_s = _prefill_rows(prefills)
+    entry_s, entry_token_s, token_s, pair_s = least_squares(rows, ttft_s)
+    lines, tpot_s = _decode_rows(decodes)
     base_s, sequence_s, context_s = least_squares(lines, tpot_s)
-    return Calibration(
-        prefill_tokens_per_s=min(PREFILL_TOKENS_PER_S_MAX, 1.0 / token_s if token_s else math.inf),
-        entry_s=entry_s,
-        decode_base_s=base_s,
-        decode_per_sequence_s=sequence_s,
-        decode_per_context_token_s=context_s,
-        block_tokens=block_of(cached_tokens),
-        prefill_error=_error(sizes @ np.array([entry_s, token_s]), ttft_s),
-        decode_error=_error(lines @ np.array([base_s, sequence_s, context_s]), tpot_s),
+    return Rates(token_s, pair_s, entry_s, entry_token_s, base_s, sequence_s, context_s)
+
+
+def errors(rates: Rates, prefills: Prefills, decodes: Decodes) -> tuple[float, float]:
+    """Return the median relative error of the rates on the probes, of first tokens and of paces."""
+    first = [
+        rates.ttft_s(each.prompt_tokens, each.cached_tokens) / each.ttft_s - 1
+        for each in map(typical, prefills.values())
+    ]
+    later = [
+        rates.tpot_s(each.batch, each.context_tokens) / each.tpot_s - 1
+        for each in map(typical_pace, decodes.values())
+    ]
+    return median(map(abs, first)), median(map(abs, later))
+
+
+def unsettled(prefills: Prefills, decodes: Decodes) -> dict[str, float]:
+    """Return the relative standard error of each rate that matters, by leaving out one repeat at a time."""
+    first = ("entry_s", "entry_per_token_s", "prefill_token_s", "prefill_per_context_token_s")
+    later = ("decode_base_s", "decode_per_sequence_s", "decode_per_context_token_s")
+    return _jackknife(first, prefills, _prefill_rows) | _jackknife(later, decodes, _decode_rows)
+
+
+def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
+    """Return one question's answer from its repeats."""
+    # A repeat whose prefix was evicted asked another question.
+    cached_tokens = median(each.cached_tokens for each in repeats)
+    alike = [each for each in repeats if each.cached_tokens == cached_tokens] or list(repeats)
+    first = alike[0]
+    return PrefillProbe(first.prompt_tokens, first.cached_tokens, undisturbed(each.ttft_s for each in alike))
+
+
+def typical_pace(repeats: Sequence[DecodeProbe]) -> DecodeProbe:
+    """Return one batch's answer from its repeats."""
+    return DecodeProbe(
+        median(each.batch for each in repeats),
+        median(each.context_tokens for each in repeats),
+        undisturbed(each.tpot_s for each in repeats),
     )
+
+
+def undisturbed(seconds: Iterable[float]) -> float:
+    """Return the mean of the lower half: what disturbs an idle server, or this process, only adds."""
+    ordered = sorted(seconds)
+    half = ordered[: (len(ordered) + 1) // 2]
+    return sum(half) / len(half)
 
 
 def block_of(cached_tokens: Sequence[int]) -> int | None:
@@ -84,17 +155,18 @@ def block_of(cached_tokens: Sequence[int]) -> int | None:
     return block
 
 
-def least_squares(rows: NDArray[np.float64], values: NDArray[np.float64]) -> list[float]:
+def least_squares(rows: Floats, values: Floats) -> list[float]:
     """Return coefficients >= 0 of least relative squares; those that would be negative are left out.
 
-    With three columns at most, every choice of them is tried: the best without a negative one is exact.
+    With four columns at most, every choice of them is tried: the best without a negative one is exact.
     """
     weights = 1.0 / np.maximum(values, 1e-9)
     count = rows.shape[1]
     best, least = [0.0] * count, math.inf
+    scale = np.maximum(np.abs(rows * weights[:, None]).max(axis=0), 1e-300)
     for chosen in range(1, 2**count):
         columns = [at for at in range(count) if chosen >> at & 1]
-        part = rows[:, columns] * weights[:, None]
+        part = rows[:, columns] * weights[:, None] / scale[columns]
         found, *_ = np.linalg.lstsq(part, values * weights, rcond=None)
         if (found < 0).any():
             continue
@@ -102,10 +174,44 @@ def least_squares(rows: NDArray[np.float64], values: NDArray[np.float64]) -> lis
         if error < least * (1 - 1e-9):
             least = error
             best = [0.0] * count
-            for at, value in zip(columns, found, strict=True):
+            for at, value in zip(columns, found / scale[columns], strict=True):
                 best[at] = float(value)
     return best
 
 
-def _error(predicted: NDArray[np.float64], values: NDArray[np.float64]) -> float:
-    return float(np.median(np.abs(predicted / values - 1.0)))
+def _prefill_rows(prefills: Prefills) -> tuple[Floats, Floats]:
+    each = [typical(repeats) for repeats in prefills.values()]
+    rows = [
+        [1.0, one.prompt_tokens, one.new_tokens, one.new_tokens * (one.cached_tokens + one.new_tokens / 2)]
+        for one in each
+    ]
+    return np.array(rows), np.array([one.ttft_s for one in each])
+
+
+def _decode_rows(decodes: Decodes) -> tuple[Floats, Floats]:
+    each = [typical_pace(repeats) for repeats in decodes.values()]
+    rows = [[1.0, one.batch - 1.0, one.context_tokens] for one in each]
+    return np.array(rows), np.array([one.tpot_s for one in each])
+
+
+def _jackknife(
+    names: Sequence[str], held: Mapping[str, Sequence[Any]], rows_of: Callable[..., tuple[Floats, Floats]]
+) -> dict[str, float]:
+    """Return each coefficient's relative standard error, of those that make up a part of some probe."""
+    rows, values = rows_of(held)
+    whole = np.array(least_squares(rows, values))
+    shares = (rows * whole / values[:, None]).max(axis=0)
+    rounds = min(len(repeats) for repeats in held.values())
+    if rounds < 2:
+        return dict.fromkeys(names, 1.0)
+    left = []
+    for out in range(rounds):
+        rest = {name: [*repeats[:out], *repeats[out + 1 :]] for name, repeats in held.items()}
+        left.append(least_squares(*rows_of(rest)))
+    spread = np.array(left) - np.mean(left, axis=0)
+    errors_s = np.sqrt((rounds - 1) / rounds * np.square(spread).sum(axis=0))
+    return {
+        name: float(error_s / value) if value else 0.0
+        for name, value, error_s, share in zip(names, whole, errors_s, shares, strict=True)
+        if share >= MATTERS
+    }

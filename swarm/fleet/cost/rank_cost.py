@@ -36,13 +36,14 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
     return RankCost(
         SimpleCost(
             prefill_tokens_per_s=cost.prefill_tokens_per_s,
+            prefill_per_context_token_s=cost.prefill_per_context_token_s,
             decode_base_s=cost.decode_base_s,
             decode_per_sequence_s=cost.decode_per_sequence_s,
             decode_per_context_token_s=cost.decode_per_context_token_s,
         ),
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
-        Entry(cost.entry_s, 0.0, 0.0),
+        Entry(cost.entry_s, 0.0, cost.entry_per_token_s),
     )
 
 

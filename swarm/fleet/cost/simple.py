@@ -9,24 +9,32 @@ from swarm.fleet.cost.base import Chunk, DecodeLine
 
 
 class SimpleCost:
-    """A step takes its chunks' tokens over the prefill rate, plus a line over batch and context."""
+    """A step takes its chunks' tokens over the prefill rate, their attention, and a line over the batch."""
 
     def __init__(
         self,
         *,
         prefill_tokens_per_s: float,
+        prefill_per_context_token_s: float,
         decode_base_s: float,
         decode_per_sequence_s: float,
         decode_per_context_token_s: float,
     ) -> None:
         self._prefill_tokens_per_s = prefill_tokens_per_s
+        self._attention_s = prefill_per_context_token_s
         self._base_s = decode_base_s
         self._per_sequence_s = decode_per_sequence_s
         self._slope_s = decode_per_context_token_s
 
     def step_s(self, chunks: Sequence[Chunk], decode_batch: int, decode_context_tokens: int) -> float:
         """Return the seconds of a step."""
-        seconds = self.prefill_s(0, sum(chunk.tokens for chunk in chunks))
+        tokens = 0
+        for chunk in chunks:
+            tokens += chunk.tokens
+        seconds = tokens / self._prefill_tokens_per_s
+        if self._attention_s:
+            for chunk in chunks:
+                seconds += self._attention_s * chunk.tokens * (chunk.start + 0.5 * chunk.tokens)
         if decode_batch:
             line = self.decode_line(decode_batch, decode_context_tokens)
             seconds += line.at_s(decode_context_tokens)
@@ -37,5 +45,6 @@ class SimpleCost:
         return DecodeLine(self._base_s + self._per_sequence_s * (decode_batch - 1), self._slope_s, math.inf)
 
     def prefill_s(self, start: int, tokens: int) -> float:
-        """Return the seconds for `tokens` of a prompt, wherever in it they are."""
-        return tokens / self._prefill_tokens_per_s
+        """Return the seconds for `tokens` of a prompt after `start`; cut into chunks they take as long."""
+        attention_s = self._attention_s * tokens * (start + 0.5 * tokens)
+        return tokens / self._prefill_tokens_per_s + attention_s

@@ -114,6 +114,10 @@ class ControlPlane:
         """
         return summed([of_page(page) async for page in self.pages()])
 
+    async def page(self, path: str) -> list[str]:
+        """Return the text of a page of the first server."""
+        return [(await self._get(self._urls[0], path)).text]
+
     async def forget(self) -> bool:
         """Let every server empty its prefix cache; False where one of them cannot."""
         for url in self._urls:

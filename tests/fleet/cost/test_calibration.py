@@ -2,48 +2,113 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
-from swarm.config.fleet import FleetConfig
-from swarm.fleet.cost.calibration import DecodeProbe, PrefillProbe, block_of, calibrate, least_squares
+from swarm.fleet.cost.calibration import (
+    DecodeProbe,
+    PrefillProbe,
+    Rates,
+    block_of,
+    errors,
+    least_squares,
+    rates_of,
+    typical,
+    undisturbed,
+    unsettled,
+)
 from swarm.streams import stream
 
-BATCHES = [(1, 96), (1, 8_224), (4, 384), (16, 1_536), (8, 33_024)]
+BATCHES = [(1, 96), (1, 32_224), (4, 384), (16, 1_536), (64, 6_144), (8, 33_024)]
+GRID = [
+    (0, 256),
+    (0, 1_024),
+    (0, 4_096),
+    (0, 16_384),
+    (0, 32_768),
+    (8_192, 128),
+    (16_384, 8_192),
+    (30_720, 128),
+]
+KNOWN = [
+    Rates(1 / 50_000, 1e-9, 0.012, 1e-6, 0.008, 2e-4, 2e-7),
+    Rates(1 / 4e6, 0.0, 0.01, 0.0, 0.01, 5e-5, 0.0),
+    Rates(1 / 8_000, 5e-9, 0.05, 4e-6, 0.02, 0.0, 1e-6),
+]
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.01])
-@pytest.mark.parametrize(
-    ("rate", "entry_s", "base_s", "sequence_s", "context_s"),
-    [
-        (50_000, 0.012, 0.008, 2e-4, 2e-7),
-        (4e6, 0.0, 0.01, 5e-5, 0.0),
-        (8_000, 0.05, 0.02, 0.0, 1e-6),
-    ],
-)
-def test_known_rates_come_back(
-    rate: float, entry_s: float, base_s: float, sequence_s: float, context_s: float, noise: float
-) -> None:
+def probes(
+    rates: Rates, noise: float, rounds: int
+) -> tuple[dict[str, list[PrefillProbe]], dict[str, list[DecodeProbe]]]:
     chance = stream(1, "noise", "calibration")
-    prefills = [
-        PrefillProbe(size, (entry_s + size / rate) * (1 + noise * chance.standard_normal()))
-        for size in (256, 1_024, 4_096, 16_384)
-    ]
-    decodes = [
-        DecodeProbe(
-            batch,
-            context,
-            (base_s + sequence_s * (batch - 1) + context_s * context)
-            * (1 + noise * chance.standard_normal()),
-        )
+
+    def late() -> float:
+        return 1 + noise * abs(float(chance.standard_normal()))
+
+    prefills = {
+        f"{cached}+{new}": [
+            PrefillProbe(cached + new, cached, rates.ttft_s(cached + new, cached) * late())
+            for _ in range(rounds)
+        ]
+        for cached, new in GRID
+    }
+    decodes = {
+        f"{batch}x{context}": [
+            DecodeProbe(batch, context, rates.tpot_s(batch, context) * late()) for _ in range(rounds)
+        ]
         for batch, context in BATCHES
-    ]
-    found = calibrate(prefills, decodes, [512, 1_184, 2_304])
-    within = 1e-6 if noise == 0 else 0.06
-    assert found.prefill_tokens_per_s == pytest.approx(rate, rel=within)
-    assert found.decode_base_s == pytest.approx(base_s, rel=within)
-    assert found.decode_per_sequence_s * 15 == pytest.approx(sequence_s * 15, abs=within * base_s + 1e-12)
-    assert found.block_tokens == 32
+    }
+    return prefills, decodes
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_known_rates_come_back(known: Rates) -> None:
+    prefills, decodes = probes(known, 0.0, 1)
+    found = rates_of(prefills, decodes)
+    assert astuple(found) == pytest.approx(astuple(known), rel=1e-6, abs=1e-13)
+    assert max(errors(found, prefills, decodes)) < 1e-9
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_noisy_probes_predict_what_was_not_asked(known: Rates) -> None:
+    found = rates_of(*probes(known, 0.05, 6))
+    for prompt, cached in ((2_000, 0), (20_000, 18_000), (24_000, 0)):
+        assert found.ttft_s(prompt, cached) == pytest.approx(known.ttft_s(prompt, cached), rel=0.06)
+    assert found.tpot_s(32, 64_000) == pytest.approx(known.tpot_s(32, 64_000), rel=0.06)
+
+
+def test_rates_settle_as_probes_are_repeated() -> None:
+    few, many = (max(unsettled(*probes(KNOWN[0], 0.05, rounds)).values()) for rounds in (3, 24))
+    assert many < few
+    assert unsettled(*probes(KNOWN[0], 0.0, 3)) == pytest.approx(dict.fromkeys(FELT, 0.0), abs=1e-6)
+
+
+FELT = (
+    "entry_s",
+    "entry_per_token_s",
+    "prefill_token_s",
+    "prefill_per_context_token_s",
+    "decode_base_s",
+    "decode_per_sequence_s",
+    "decode_per_context_token_s",
+)
+
+
+def test_a_prompt_takes_as_long_in_one_step_as_in_many() -> None:
+    whole = KNOWN[0].prefill_s(1_000, 8_192)
+    parts = sum(KNOWN[0].prefill_s(1_000 + start, 1_024) for start in range(0, 8_192, 1_024))
+    assert whole == pytest.approx(parts)
+
+
+def test_what_disturbs_a_probe_is_left_out() -> None:
+    assert undisturbed([1.0, 1.1, 1.2, 9.0, 30.0]) == pytest.approx(1.1)
+
+
+def test_a_repeat_whose_prefix_was_gone_is_another_question() -> None:
+    repeats = [PrefillProbe(100, 64, 0.1), PrefillProbe(100, 0, 0.5), PrefillProbe(100, 64, 0.1)]
+    assert typical(repeats) == PrefillProbe(100, 64, pytest.approx(0.1))
 
 
 @pytest.mark.parametrize(
@@ -56,13 +121,3 @@ def test_the_block_is_what_all_hits_are_whole_numbers_of(cached: list[int], bloc
 def test_no_coefficient_is_negative_where_the_best_line_falls() -> None:
     rows = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
     assert least_squares(rows, np.array([3.0, 2.0, 1.0])) == pytest.approx([66 / 49, 0.0])
-
-
-def test_a_written_fleet_is_a_fleet() -> None:
-    from yaml import safe_load
-
-    from swarm.commands.calibrate import fleet_text
-
-    found = calibrate([PrefillProbe(256, 0.1), PrefillProbe(4_096, 0.2)], [DecodeProbe(1, 96, 0.01)] * 3, [])
-    text = fleet_text(found, url="http://127.0.0.1:1", model="any")
-    assert FleetConfig.model_validate(safe_load(text)).cost.kind == "simple"

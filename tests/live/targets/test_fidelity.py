@@ -10,8 +10,8 @@ import pytest
 from swarm.config.target import TargetConfig
 from swarm.context.render import word_alphabet
 from swarm.context.tree import root
-from swarm.errors import ConfigError
-from swarm.live.targets.token_length import fit, measured
+from swarm.errors import ConfigError, RunError
+from swarm.live.targets.token_length import fit, lengths_of, measured
 from swarm.live.targets.tokenizer import single_tokens
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -67,7 +67,37 @@ def test_what_is_configured_is_not_asked_for() -> None:
 
 @pytest.mark.parametrize(("short", "long"), [(300, 300), (300, 10), (10, 100_000)])
 def test_counts_that_make_no_sense_are_not_used(short: int, long: int) -> None:
-    assert fit(short, long) is None
+    assert fit((short, long), (256, 2_048)) is None
+
+
+@pytest.mark.parametrize(
+    ("context_tokens", "lengths"), [(None, (256, 2_048)), (4_096, (256, 2_048)), (1_024, (64, 512))]
+)
+def test_questions_fit_small_models(context_tokens: int | None, lengths: tuple[int, int]) -> None:
+    config = TargetConfig(urls=("http://127.0.0.1:9",), model="m", context_tokens=context_tokens)
+    assert lengths_of(config) == lengths
+
+
+def test_a_tokenizer_that_knows_no_word_is_refused(lab: SimpleNamespace) -> None:
+    """Word-level vocabularies make one unknown token of every word: the cache finds one prompt in another."""
+
+    async def script(peer: Any) -> None:
+        counted = 0
+        while True:
+            _, body = await peer.request()
+            words = len("".join(message["content"] for message in json.loads(body)["messages"]).split())
+            await peer.send(lab.SSE_HEAD)
+            usage = lab.usage(words, 1, min(counted, words - 1))
+            await peer.chunk(lab.delta("a", finish_reason="stop"), usage, lab.DONE)
+            await peer.send(b"0\r\n\r\n")
+            counted = words
+
+    async def main() -> TargetConfig:
+        async with lab.serving(script) as server:
+            return await measured(TargetConfig(urls=(server.url,), model="m"))
+
+    with pytest.raises(RunError, match=r"one unknown token .*api: token_ids"):
+        lab.run(main)
 
 
 def word_level(folder: Path, words: list[str]) -> Path:

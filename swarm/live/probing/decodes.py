@@ -1,0 +1,128 @@
+"""The pace of batches that decode together, taken while all of them do."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from statistics import mean, median
+from typing import NamedTuple
+
+from swarm.errors import RunError
+from swarm.fleet.cost.calibration import DecodeProbe
+from swarm.live.probing.prober import TRIES, Prober
+from swarm.live.targets.turn import TurnResult
+
+SHORT_TOKENS = 16
+BATCHES = (1, 4, 16, 64)
+"""Of short prompts."""
+LONG = ((1, 1.0), (1, 0.5), (4, 0.25), (8, 0.125))
+"""Batches of long prompts, and their share of the longest."""
+REPLY_TOKENS = 96
+STEPS_MIN = 16
+"""Steps in which all members must have decoded together."""
+LONGER_MAX = 3
+"""How often a reply is made twice as long, so that they do."""
+
+
+class Level(NamedTuple):
+    """One batch."""
+
+    batch: int
+    prompt_tokens: int
+
+    @property
+    def name(self) -> str:
+        """How it is shown."""
+        return f"{self.batch} x {self.prompt_tokens:,} tokens"
+
+
+def levels(longest_tokens: int, pool_tokens: int | None, batch_max: int) -> list[Level]:
+    """Return the batches for a server; none takes more than half of its pool."""
+    long = [Level(batch, int(share * longest_tokens)) for batch, share in LONG]
+    found = [Level(batch, SHORT_TOKENS) for batch in BATCHES] + long
+    room = pool_tokens / 2 if pool_tokens is not None else float("inf")
+    fit = [
+        level
+        for level in found
+        if level.batch <= batch_max and level.batch * (level.prompt_tokens + REPLY_TOKENS) <= room
+    ]
+    return list(dict.fromkeys(fit)) or [Level(1, SHORT_TOKENS)]
+
+
+class Decodes:
+    """Lets batches decode, over and over."""
+
+    def __init__(self, prober: Prober, asked: Sequence[Level], *, context_tokens: int, engines: int) -> None:
+        self._prober = prober
+        self._context_tokens = context_tokens
+        self._engines = engines
+        self.levels = list(asked)
+        self.held: dict[str, list[DecodeProbe]] = {level.name: [] for level in asked}
+        self._replies: dict[Level, int] = {}
+
+    async def round(self) -> None:
+        """Let every batch decode once; one whose replies never overlap gives nothing this time."""
+        for level in self.levels:
+            await self._prober.pause()
+            found = await self._ask(level)
+            if found is not None:
+                self.held[level.name].append(found)
+
+    def known(self) -> dict[str, list[DecodeProbe]]:
+        """Return the batches that were seen to decode together, at least half as often as they were asked.
+
+        Raises:
+            RunError: Not even a lone reply came token by token.
+        """
+        rounds = max(map(len, self.held.values()))
+        if not rounds:
+            raise RunError(
+                f"calibrate: no reply of {REPLY_TOKENS} and more tokens came as {STEPS_MIN} tokens one after "
+                "another; does the server stream token by token, as many as are asked for (ignore_eos)?"
+            )
+        return {name: probes for name, probes in self.held.items() if 2 * len(probes) >= rounds}
+
+    async def _ask(self, level: Level) -> DecodeProbe | None:
+        prober = self._prober
+        prompts = [prober.fresh(level.prompt_tokens) for _ in range(level.batch)]
+        if level.prompt_tokens > SHORT_TOKENS:
+            # They are cached now, so that the batch starts together.
+            for prompt in prompts:
+                await prober.send(prompt, 1)
+        longer_count = late_count = 0
+        while True:
+            reply = self._replies.get(level, REPLY_TOKENS)
+            results = await prober.together(prompts, reply)
+            found = pace(results, level, self._engines)
+            if found is None:
+                longer = min(2 * reply, self._context_tokens - level.prompt_tokens)
+                if longer_count == LONGER_MAX or longer <= reply:
+                    return None
+                self._replies[level] = longer
+                longer_count += 1
+            elif prober.was_late(results, found.tpot_s * STEPS_MIN) and late_count < TRIES:
+                late_count += 1
+            else:
+                return found
+
+
+def pace(results: Sequence[TurnResult], level: Level, engines: int) -> DecodeProbe | None:
+    """Return the pace over the stretch in which all replies were under way; None where it is too short."""
+    if any(not result.token_times for result in results):
+        return None
+    from_s = max(result.token_times[0] for result in results)
+    to_s = min(result.token_times[-1] for result in results)
+    steps, held = [], 0.0
+    for result in results:
+        # A server may put several tokens into one delta.
+        per_delta = (result.output_tokens or result.output_counted) / len(result.token_times)
+        before = bisect_right(result.token_times, from_s)
+        count = bisect_right(result.token_times, to_s) - before
+        steps.append(count * per_delta)
+        prompt_tokens = result.prompt_tokens or level.prompt_tokens
+        held += prompt_tokens + (before + count / 2) * per_delta
+    seconds = to_s - from_s
+    if seconds <= 0 or median(steps) < STEPS_MIN:
+        return None
+    batch = max(1.0, len(results) / engines)
+    return DecodeProbe(batch, held / len(results) * batch, seconds / mean(steps))

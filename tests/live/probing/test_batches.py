@@ -1,0 +1,94 @@
+"""How many run at once, and what a step computes, from the times of tokens alone."""
+
+from __future__ import annotations
+
+from array import array
+from itertools import pairwise
+
+import pytest
+
+from swarm.fleet.cost.calibration import Rates
+from swarm.live.probing.batches import began_together, budget_of, running_of
+from swarm.live.probing.decodes import Level, levels, pace
+from swarm.live.probing.prefills import cells
+from swarm.live.targets.turn import TurnResult
+
+STEP_S = 0.01
+RATES = Rates(1 / 40_000, 1e-9, 0.02, 0.0, STEP_S, 0.0, 0.0)
+
+
+def reply(first_s: float, tokens: int) -> TurnResult:
+    times = array("d", [first_s + k * STEP_S for k in range(tokens)])
+    return TurnResult(sent_s=0.0, token_times=times, output_tokens=tokens, prompt_tokens=16)
+
+
+def batch(running: int, waiting: int, tokens: int, began_s: float) -> list[TurnResult]:
+    """Return replies of which `running` begin within `began_s`, and the rest as those end."""
+    firsts = [began_s * k / running for k in range(running)]
+    late = [firsts[k % running] + tokens * STEP_S + STEP_S for k in range(waiting)]
+    return [reply(first_s, tokens) for first_s in firsts + late]
+
+
+@pytest.mark.parametrize(("running", "waiting"), [(24, 8), (96, 32), (256, 256)])
+def test_those_that_run_are_counted_where_others_wait(running: int, waiting: int) -> None:
+    assert running_of(batch(running, waiting, 128, 0.2)) == running
+
+
+def test_where_all_begin_together_nobody_is_seen_to_wait() -> None:
+    results = batch(64, 0, 128, 0.5)
+    assert began_together(results)
+    assert running_of(results) is None
+
+
+def test_prompts_that_are_computed_slowly_are_not_taken_for_waiting() -> None:
+    """The first ends before the last begins, but nobody waits for that."""
+    assert running_of(batch(64, 0, 32, 2.0)) is None
+
+
+@pytest.mark.parametrize("budget", [512, 2_048, 4_096, 5_000])
+def test_the_steps_of_a_long_prompt_are_its_budget(budget: int) -> None:
+    times, now_s, done = [k * STEP_S for k in range(8)], 7 * STEP_S, 0
+    prompt_tokens = 16_384
+    while done < prompt_tokens:
+        tokens = min(budget, prompt_tokens - done)
+        now_s += STEP_S + RATES.prefill_s(done, tokens)
+        done += tokens
+        times.append(now_s)
+    ended_s = now_s
+    times += [now_s + k * STEP_S for k in range(1, 8)]
+    assert all(later > earlier for earlier, later in pairwise(times))
+    assert budget_of(times, ended_s, RATES, prompt_tokens) == pytest.approx(budget, rel=0.01)
+
+
+def test_a_prompt_that_takes_one_step_shows_no_budget() -> None:
+    times = [0.0, 0.01, 0.02, 0.5, 0.51, 0.52]
+    assert budget_of(times, 0.5, RATES, 16_384) is None
+
+
+def test_pace_is_taken_while_all_decode() -> None:
+    # The second begins late and the first ends early: outside of it the pace is another.
+    one = TurnResult(token_times=array("d", [k * 0.005 for k in range(20)]), output_tokens=60)
+    times = [k * 0.005 for k in range(20)] + [0.1 + k * 0.02 for k in range(40)]
+    one.token_times = array("d", times)
+    found = pace([one, reply(0.1, 200)], Level(2, 16), engines=1)
+    assert found is not None
+    assert found.tpot_s == pytest.approx((0.02 + 0.01) / 2, rel=0.15)
+    assert found.batch == 2
+
+
+def test_replies_that_are_never_under_way_together_have_no_pace() -> None:
+    assert pace([reply(0.0, 20), reply(1.0, 20)], Level(2, 16), engines=1) is None
+    assert pace([reply(0.0, 1)], Level(1, 16), engines=1) is None
+
+
+@pytest.mark.parametrize("longest", [64, 512, 3_584, 65_536])
+def test_the_grid_fits_small_servers(longest: int) -> None:
+    asked = cells(longest)
+    assert all(0 < sum(cell) <= longest for cell in asked)
+    assert len({cell.name for cell in asked}) == len(asked)
+
+
+def test_batches_leave_half_of_the_pool() -> None:
+    asked = levels(4_096, 20_000, 64)
+    assert asked[0] == Level(1, 16)
+    assert all(level.batch * level.prompt_tokens <= 10_000 for level in asked)
