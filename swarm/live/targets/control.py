@@ -12,7 +12,7 @@ from swarm.config.base_url import base_url
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError
 from swarm.live.targets.counters import read_counters, read_occupancy
-from swarm.live.targets.openai import api_key, key_header
+from swarm.live.targets.openai import api_key, key_header, own_headers
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.transport.tls import client_context
 from swarm.measure.totals import ServerCounters
@@ -38,7 +38,7 @@ class ControlPlane:
         self._models = (places[0].origin, places[0].models(config.path))
         self._metrics_urls = config.metrics_urls
         self._client = httpx.AsyncClient(
-            headers={**config.headers, **key_header(config)},
+            headers={**own_headers(config), **key_header(config)},
             verify=client_context(config.ca_file)
             if any(url.startswith("https") for url in config.urls)
             else True,
