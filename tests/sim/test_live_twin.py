@@ -37,6 +37,7 @@ def experiment(
     replies: str,
     ramp_s: float,
     api: Api = "token_ids",
+    tool_tokens: int = 90,
 ) -> Experiment:
     """Return agents that hardly think, on one small replica."""
     return Experiment.model_validate(
@@ -46,7 +47,7 @@ def experiment(
             "workload": {
                 "kind": "synthetic",
                 "replies": replies,
-                "tool_tokens": 240,
+                "tool_tokens": tool_tokens,
                 "system_tokens": 33,
                 "first_context": {"median": 200, "sigma": 0.5, "least": 50, "most": 600},
                 "turns": {"median": 9, "sigma": 0.2, "least": 6, "most": 12},
@@ -155,7 +156,16 @@ def totals(rows: pa.Table) -> dict[str, int]:
 def test_one_at_a_time_every_request_hits_the_same_under_eviction(
     tmp_path: Path, api: Api, replies: str
 ) -> None:
-    config = experiment(agents=1, sessions=4, kv_capacity_tokens=1800, replies=replies, ramp_s=0, api=api)
+    config = experiment(
+        agents=1,
+        sessions=4,
+        kv_capacity_tokens=1600,
+        replies=replies,
+        ramp_s=0,
+        api=api,
+        # Two tools are declared, where tools are.
+        tool_tokens=240 if api in ("messages", "responses") else 90,
+    )
     found, expected = hits(live(config, tmp_path / "j")), hits(simulate(config, ()).rows)
     assert found == expected
     assert sum(cached for _, cached, _, *_ in found.values()) > 0
@@ -163,7 +173,13 @@ def test_one_at_a_time_every_request_hits_the_same_under_eviction(
 
 def test_what_breakpoints_cover_outlives_a_shorter_ttl_on_both_clocks(tmp_path: Path) -> None:
     config = experiment(
-        agents=1, sessions=3, kv_capacity_tokens=100_000, replies="actual", ramp_s=0, api="messages"
+        agents=1,
+        sessions=3,
+        kv_capacity_tokens=100_000,
+        replies="actual",
+        ramp_s=0,
+        api="messages",
+        tool_tokens=240,
     )
     data = config.model_dump()
     data["fleet"]["tiers"] = [{"name": "hbm", "ttl_s": 1e-4}]

@@ -103,7 +103,7 @@ def test_what_is_before_a_breakpoint_stays_the_same_when_it_moves_on(
         after = body(context.tip)
         kept = [place for place, _ in marks(before)]
         assert len(kept) <= BREAKPOINTS_MAX
-        # An answer that cannot be repeated joins the message before it: whole blocks stay, the last one grows.
+        # An answer that cannot be repeated joins the message before it, whose last block grows.
         place = kept[-1] if text is not None else kept[-1] - 1
         assert plain(after)[:place] == plain(before)[:place]
         before = after
