@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 _VERSION = re.compile(r"v\d+([a-z]+\d*)?")
 """A part of a path such as v1, v3, v1beta: where it stands the path is an API's root, as in OpenAI's SDKs."""
-_ENDINGS = ("/chat/completions", "/completions")
+_ENDINGS = ("/chat/completions", "/completions", "/messages", "/responses")
 _HOST = re.compile(r"[^\s/?#@\\]+")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from swarm.config.target import TTLS_S
 from swarm.hit_names import LOST_TO, TIER_COUNTS, TIERS
 
 Names = Mapping[str, Any]
@@ -40,7 +41,9 @@ FIGURES = _figures(
     sessions=_figures("started", "finished"),
     agents=_figures("orchestrators", "subagents", "peak_concurrent"),
     requests=_REQUESTS,
-    tokens=_figures("prompt", "cached", "computed", "output", "rewritten"),
+    tokens=_figures(
+        "prompt", "cached", "computed", "output", "rewritten", *(f"written_{ttl}" for ttl in TTLS_S)
+    ),
     ttft_s=_LATENCY,
     effective_ttft_s=_LATENCY,
     tpot_s=_LATENCY,

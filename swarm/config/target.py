@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -11,8 +12,15 @@ from pydantic import Field, model_validator
 from swarm.config.base_url import base_url
 from swarm.config.strict import Strict
 
-Api = Literal["chat", "completions", "token_ids"]
-"""`/v1/chat/completions`; `/v1/completions` with text; `/v1/completions` with token ids."""
+Api = Literal["chat", "completions", "token_ids", "messages", "responses"]
+"""`/v1/chat/completions`; `/v1/completions` with text, or with token ids; Anthropic's `/v1/messages`;
+OpenAI's `/v1/responses`."""
+
+CacheTtl = Literal["5m", "1h"]
+TTLS_S: dict[CacheTtl, float] = {"5m": 300.0, "1h": 3600.0}
+BREAKPOINTS_MAX = 4
+"""That Anthropic takes in one request."""
+TOOL_TOKENS_LEAST = 100
 
 RoutingName = Literal["session_affine", "round_robin", "least_outstanding"]
 
@@ -103,6 +111,11 @@ _OWN_HEADERS = (
 )
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _OWN_MEMBERS = ("messages", "prompt", "model", "stream", "stream_options")
+_MORE_MEMBERS: dict[Api, set[str]] = {
+    "token_ids": {"return_token_ids"},
+    "messages": {"tools", "system", "cache_control"},
+    "responses": {"tools", "instructions", "input", "previous_response_id"},
+}
 
 Omitted = Literal["model", "stream_options", "max_tokens", "min_tokens", "ignore_eos"]
 
@@ -119,12 +132,46 @@ class AuthConfig(Strict):
     """The *name* of the environment variable that holds the key."""
 
 
+class CacheControlConfig(Strict):
+    """Where a request to `/v1/messages` asks for its prompt to be kept, and for how long; null: not there."""
+
+    tools: CacheTtl | None = "5m"
+    """After the last tool's definition."""
+    system: CacheTtl | None = "5m"
+    """After the system prompt."""
+    turns: CacheTtl | None = "5m"
+    """After each of the last `last_turns` user messages."""
+    last_turns: int = Field(default=2, ge=1, le=BREAKPOINTS_MAX)
+
+    @model_validator(mode="after")
+    def _the_server_takes_them(self) -> Self:
+        stated = [(name, TTLS_S[ttl]) for name, ttl in self.ttls() if ttl is not None]
+        for (before, shorter_s), (after, longer_s) in pairwise(stated):
+            if longer_s > shorter_s:
+                raise ValueError(
+                    f"{after}: 1h comes after {before}: 5m in the prompt, and servers refuse a longer TTL "
+                    f"after a shorter one: set {before}: 1h, or {after}: 5m"
+                )
+        count = len(stated) + (self.last_turns - 1 if self.turns is not None else 0)
+        if count > BREAKPOINTS_MAX:
+            raise ValueError(
+                f"last_turns: {self.last_turns} makes {count} breakpoints, and a request may have "
+                f"{BREAKPOINTS_MAX}: lower it, or set tools or system to null"
+            )
+        return self
+
+    def ttls(self) -> tuple[tuple[str, CacheTtl | None], ...]:
+        """Return the parts of a prompt in their order, each with its TTL."""
+        return (("tools", self.tools), ("system", self.system), ("turns", self.turns))
+
+
 class TargetConfig(Strict):
-    """An OpenAI-compatible endpoint, or several that serve the same model."""
+    """An endpoint that speaks OpenAI's APIs or Anthropic's, or several that serve the same model."""
 
     urls: tuple[str, ...] = ()
     """Base URLs with or without `/v1`, or another version that the API has; a whole URL, that ends in
-    `/chat/completions` or `/completions`, is taken as it is. None: the run starts the emulated provider."""
+    `/chat/completions`, `/completions`, `/messages` or `/responses`, is taken as it is. None: the run starts
+    the emulated provider."""
     path: str | None = Field(default=None, pattern=r"^/[!-~]*$")
     """Of requests, under the base URL: `/openai/deployments/NAME/chat/completions?api-version=...`."""
     routing: RoutingName = "session_affine"
@@ -138,8 +185,14 @@ class TargetConfig(Strict):
     model: str | None = None
     """null: the first that `/v1/models` lists."""
     api: Api = Field("chat", description="of requests")
+    cache_control: CacheControlConfig | None = CacheControlConfig()
+    """Of `api: messages` alone; null: no breakpoints."""
+    tool_definition_tokens: int = Field(default=600, ge=0)
+    """Of `api: messages` and `responses`: what a workload plans as tool definitions is declared as tools of
+    so many tokens each; 0: it is text of the system prompt."""
     api_key_env: str | None = None
-    """The *name* of the environment variable that holds the key, sent as `Authorization: Bearer KEY`."""
+    """The *name* of the environment variable that holds the key, sent as `Authorization: Bearer KEY`; to
+    `/v1/messages` as `x-api-key: KEY`."""
     auth: AuthConfig | None = None
     """The same for a key in another header, such as `{header: api-key, env: NAME}`: sent as it is."""
     session_header: str = Field(
@@ -158,11 +211,14 @@ class TargetConfig(Strict):
     """What the server's prefix cache may hold of other runs. `fresh`: the run's id enters the first tokens of
     every prompt, so that nothing an earlier run sent can hit. `shared`: each run sends the same bytes."""
     exact_output: bool = True
-    """Send `ignore_eos` and `min_tokens`, which vLLM and SGLang honour; plain OpenAI refuses them."""
+    """Send `ignore_eos` and `min_tokens`, which vLLM and SGLang honour in chat and completions, the emulated
+    provider everywhere; OpenAI and Anthropic refuse them. A server that ignores them ends replies early, and
+    the run is invalid."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """More members of every request body, such as sampling settings."""
-    max_tokens_member: str = Field(default="max_tokens", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """What the server calls a reply's length: some want `max_completion_tokens`."""
+    max_tokens_member: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """What the server calls a reply's length: some want `max_completion_tokens`. null: `max_output_tokens`
+    for responses, else `max_tokens`."""
     omit: tuple[Omitted, ...] = ()
     """Members that a server refuses: left out. Without `stream_options` it may report no usage."""
     bytes_per_token: float | None = Field(default=None, ge=1.0, le=16.0)
@@ -223,14 +279,14 @@ class TargetConfig(Strict):
     @model_validator(mode="after")
     def _members_stand_once(self) -> Self:
         if "max_tokens" not in self.omit:
-            lengths = [name for name in (self.max_tokens_member, *_LENGTHS) if name in self.extra_body]
+            lengths = [name for name in (self.length_member, *_LENGTHS) if name in self.extra_body]
             if lengths:
                 raise ValueError(
                     f"extra_body: {lengths[0]!r} would stand beside the planned length: remove it; "
                     f"where the server calls the length so, set target.max_tokens_member: {lengths[0]}"
                 )
         own = {*_OWN_MEMBERS, *(("min_tokens", "ignore_eos") if self.exact_output else ())}
-        own |= {"return_token_ids"} if self.api == "token_ids" else set()
+        own |= _MORE_MEMBERS.get(self.api, set())
         twice = sorted((own - set(self.omit)) & set(self.extra_body))
         if twice:
             raise ValueError(
@@ -238,6 +294,36 @@ class TargetConfig(Strict):
                 f"Swarm's, target.omit leaves out {', '.join(get_args(Omitted))}"
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prompts_are_text(cls, data: Any) -> Any:
+        """Say how token ids are sent, where they are asked for beside an API."""
+        if isinstance(data, dict) and "prompts" in data:
+            raise ValueError(
+                f"prompts: {data['prompts']!r}: there is no such key: token ids are sent by api: token_ids "
+                "(/v1/completions); chat, completions, messages and responses take text alone"
+            )
+        return data
+
+    @model_validator(mode="after")
+    def _breakpoints_have_an_api(self) -> Self:
+        if self.api != "messages" and self.cache_control not in (None, CacheControlConfig()):
+            raise ValueError(
+                f"cache_control: api: {self.api} has no breakpoints: set target.api: messages, or remove it"
+            )
+        if 0 < self.tool_definition_tokens < TOOL_TOKENS_LEAST:
+            raise ValueError(
+                f"tool_definition_tokens: {self.tool_definition_tokens} are too few for a tool's name and "
+                f"schema: give 0, or {TOOL_TOKENS_LEAST} or more"
+            )
+        return self
+
+    @property
+    def length_member(self) -> str:
+        """What the length of a reply is called."""
+        own = "max_output_tokens" if self.api == "responses" else "max_tokens"
+        return self.max_tokens_member or own
 
     @model_validator(mode="after")
     def _weights_fit_the_urls(self) -> Self:

@@ -91,8 +91,17 @@ class Alphabet(ABC):
         other._nonce = digest64(text)
         return other
 
+    def key_of(self, node: Node) -> int:
+        """Return what tells a node from all others, also from those of other runs where it is a root."""
+        return node.key ^ self._nonce if node.parent is None else node.key
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes that a planned token has."""
+        return self._scale
+
     def _name_of(self, node: Node) -> bytes:
-        return self.name(node.key ^ self._nonce if node.parent is None else node.key)
+        return self.name(self.key_of(node))
 
     @abstractmethod
     def name(self, key: int) -> bytes:
@@ -132,11 +141,16 @@ class Alphabet(ABC):
             self._from_its_start(node, end, out)
         return out
 
-    def segments(self, prompt: Prompt) -> Iterator[tuple[bool, list[Buffer]]]:
-        """Yield the prompt as (is a server's reply, content), where two neighbours differ in kind."""
+    def segments(self, prompt: Prompt, from_token: int = 0) -> Iterator[tuple[bool, list[Buffer]]]:
+        """Yield the prompt as (is a server's reply, content), where two neighbours differ in kind.
+
+        `from_token` lies before any reply.
+        """
         replied, out = False, list[Buffer]()
         for node, start, end in prompt.path():
-            position = start
+            if end <= from_token:
+                continue
+            position = max(start, from_token)
             for echo in node.echoes or ():
                 if echo.start >= end:
                     break

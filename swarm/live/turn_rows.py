@@ -51,6 +51,8 @@ def row_of(
         completed_s=result.completed_s - origin_s,
         prompt_tokens=result.prompt_tokens,
         cached_tokens=result.cached_tokens,
+        written_5m_tokens=result.written_5m_tokens,
+        written_1h_tokens=result.written_1h_tokens,
         ideal_tokens=ideal_tokens,
         output_tokens=result.output_tokens or 0,
         admission_wait_s=result.admission_wait_s,

@@ -24,6 +24,8 @@ def request_row(
     completed_s: float,
     prompt_tokens: int | None,
     cached_tokens: int | None,
+    written_5m_tokens: int | None,
+    written_1h_tokens: int | None,
     ideal_tokens: int,
     output_tokens: int,
     admission_wait_s: float,
@@ -60,4 +62,5 @@ def request_row(
         itl_mean_s=itl_mean_s, itl_max_s=itl_max_s, merged_reads=merged_reads,
         resumed=resumed, measured=measured, by_tier=by_tier, lost_to=lost_to,
         echo=effect.echo, prompt_node=effect.prompt.node.name,
+        written_5m_tokens=written_5m_tokens, written_1h_tokens=written_1h_tokens,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from swarm.config.prices import PricesConfig
+from swarm.config.target import TTLS_S
 from swarm.measure.latency import Columns, flags, floats
 
 _MTOK = 1e6
@@ -17,18 +18,28 @@ def cost_of(
 ) -> dict[str, Any] | None:
     """Return the cost of finished requests; None without prices, for a TTL that none covers, or unknown hits.
 
-    Hits are billed as cache reads, the other whole blocks as writes that are kept for `ttl_s` (without a TTL
-    as plain input), the rest of a prompt as input.
+    Hits are billed as cache reads. Where the server said what it wrote, that is billed by how long it is
+    kept; else the other whole blocks are, as writes that are kept for `ttl_s` (without a TTL as plain input).
+    The rest of a prompt is input.
     """
-    write_per_mtok = None if prices is None else write_price(prices, ttl_s)
     cached = floats(finished, "cached_tokens")
-    if prices is None or write_per_mtok is None or not len(cached) or np.isnan(cached).any():
+    if prices is None or not len(cached) or np.isnan(cached).any():
         return None
     prompt = floats(finished, "prompt_tokens")
-    written = np.maximum(prompt // block_tokens * block_tokens - cached, 0.0)
+    told: tuple[tuple[float | None, float], ...] | None = _told_written(finished)
+    if told is not None:
+        ttl_s = None
+    else:
+        whole = prompt // block_tokens * block_tokens
+        told = ((ttl_s, float(np.maximum(whole - cached, 0.0).sum())),)
+    writes = [(tokens, write_price(prices, kept_s)) for kept_s, tokens in told]
+    billed = [tokens * price for tokens, price in writes if price is not None]
+    if len(billed) < len(writes):
+        return None
+    written = sum(tokens for tokens, _ in writes)
     parts = {
-        "input": float((prompt - cached - written).sum()) * prices.input_per_mtok / _MTOK,
-        "cache_write": float(written.sum()) * write_per_mtok / _MTOK,
+        "input": (float((prompt - cached).sum()) - written) * prices.input_per_mtok / _MTOK,
+        "cache_write": sum(billed) / _MTOK,
         "cache_read": float(cached.sum()) * prices.cache_read_per_mtok / _MTOK,
         "output": float(floats(finished, "output_tokens").sum()) * prices.output_per_mtok / _MTOK,
     }
@@ -42,6 +53,18 @@ def cost_of(
         "per_session": total / sessions,
         "per_request": total / len(prompt),
     }
+
+
+def _told_written(finished: Columns) -> tuple[tuple[float | None, float], ...] | None:
+    """Return seconds and tokens of what the server said it wrote; None unless it said so of every request.
+
+    What was not written is left out: a price list need not offer what nobody asked for.
+    """
+    columns = [(ttl_s, floats(finished, f"written_{ttl}_tokens")) for ttl, ttl_s in TTLS_S.items()]
+    if any(np.isnan(values).any() for _, values in columns):
+        return None
+    sums = [(ttl_s, float(values.sum())) for ttl_s, values in columns]
+    return tuple((ttl_s, tokens) for ttl_s, tokens in sums if tokens)
 
 
 def write_price(prices: PricesConfig, ttl_s: float | None) -> float | None:

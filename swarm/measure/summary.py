@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from swarm.config.target import TTLS_S
 from swarm.hit_names import LOST_TO, TIERS
 from swarm.measure.failures import failure_reasons
 from swarm.measure.hits import reconcile
@@ -152,7 +153,13 @@ def _tokens(finished: Selection) -> dict[str, int | None]:
         "computed": _sum(known, "prompt_tokens") - cached if known.num_rows else None,
         "output": _sum(finished, "output_tokens"),
         "rewritten": _sum(finished, "rewritten_tokens"),
+        **{f"written_{ttl}": _known_sum(finished, f"written_{ttl}_tokens") for ttl in TTLS_S},
     }
+
+
+def _known_sum(finished: Selection, name: str) -> int | None:
+    known = finished.knowing(name)
+    return _sum(known, name) if known.num_rows else None
 
 
 def _cache(everything: Selection, finished: Selection, facts: RunFacts) -> dict[str, Any]:

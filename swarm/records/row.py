@@ -72,3 +72,6 @@ class RequestRow:
     """The agent's next prompt goes on from the real reply, so blocks made by decoding can hit."""
     prompt_node: str
     """Name of the node the prompt ends in: with `prompt_tokens`, the planned content."""
+    written_5m_tokens: int | None = None
+    written_1h_tokens: int | None = None
+    """Prompt tokens that the server says it wrote into its cache, to be kept for five minutes and an hour."""

@@ -15,10 +15,12 @@ from typing import Protocol
 from numpy.random import Generator
 
 from swarm.config.target import RetryConfig
+from swarm.context.tree import Prompt
 from swarm.errors import RunError
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest, Refused
 from swarm.load.admission import AdmissionControl
 from swarm.load.retry import retry_chance, wait_s
+from swarm.sim.breakpoints import Breakpoints, kept
 from swarm.workload.due import DueClock
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Program, Spawn, Think
 
@@ -49,6 +51,7 @@ class SimulatedRequest:
     __slots__ = (
         "admission_wait_s",
         "attempts",
+        "breakpoints",
         "chance",
         "due_s",
         "effect",
@@ -71,6 +74,8 @@ class SimulatedRequest:
         self.due_s = intended_s
         """When it was last sent: as intended, or after a wait."""
         self.chance: Generator | None = None
+        self.breakpoints: Breakpoints | None = None
+        """None where the API has none."""
 
 
 class Runner:
@@ -148,8 +153,10 @@ class Kernel:
         seed: int,
         admission: AdmissionControl | None,
         watch: SimulationWatch | None,
+        breakpoints: Callable[[Prompt], Breakpoints] | None,
     ) -> None:
         self._fleet = fleet
+        self._breakpoints = breakpoints
         self._admission = admission
         self._queued: dict[int, SimulatedRequest] = {}
         """Requests that wait for admission; they have not been sent."""
@@ -310,6 +317,10 @@ class Kernel:
 
     def _send(self, request_id: int, request: SimulatedRequest) -> None:
         agent, effect = request.runner.agent, request.effect
+        keep_tokens, keep_s = 0, 0.0
+        if self._breakpoints is not None:
+            request.breakpoints = self._breakpoints(effect.prompt)
+            keep_tokens, keep_s = kept(request.breakpoints)
         self._fleet.submit(
             FleetRequest(
                 request_id=request_id,
@@ -318,6 +329,8 @@ class Kernel:
                 prompt=effect.prompt,
                 output_tokens=effect.output_tokens,
                 echo=effect.echo,
+                keep_tokens=keep_tokens,
+                keep_s=keep_s,
             ),
             self.now_s,
         )
@@ -342,8 +355,8 @@ class Kernel:
         runner = request.runner
         if request.chance is None:
             request.chance = retry_chance(self._seed, f"{runner.agent.path}:{request.turn}")
-        # The header that tells a live client has whole seconds.
-        asked_s = float(math.ceil(event.retry_after_s))
+        # The header that tells a live client has whole milliseconds.
+        asked_s = math.ceil(1000 * event.retry_after_s) / 1000
         waited_s = wait_s(
             self._retry, "http_429", attempt=request.attempts, asked_s=asked_s, chance=request.chance
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from swarm.fleet.events import Finished, Refused
 from swarm.measure.request_row import request_row
 from swarm.records.row import RequestRow
+from swarm.sim.breakpoints import written
 from swarm.sim.kernel import SimulatedRequest
 
 
@@ -29,6 +30,9 @@ def _row(
     cache = first.cache if first is not None else None
     has_gaps = finished is not None and finished.output_tokens > 1
     # The run may end while a refused request still waits to be sent again: the wait ends with it.
+    told: tuple[int, int] | tuple[None, None] = (None, None)
+    if cache is not None and request.breakpoints is not None:
+        told = written(request.breakpoints, cache.cached_tokens)
     unwaited_s = max(0.0, request.due_s - at_s)
     return request_row(
         request.runner.agent,
@@ -45,6 +49,8 @@ def _row(
         completed_s=at_s,
         prompt_tokens=None,
         cached_tokens=cache.cached_tokens if cache is not None else None,
+        written_5m_tokens=told[0],
+        written_1h_tokens=told[1],
         ideal_tokens=cache.ideal_tokens if cache is not None else 0,
         output_tokens=finished.output_tokens if finished is not None else 0,
         admission_wait_s=request.admission_wait_s,

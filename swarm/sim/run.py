@@ -16,6 +16,7 @@ from swarm.measure.measured_run import MeasuredRun
 from swarm.measure.results import Results
 from swarm.measure.totals import facts_of
 from swarm.records.run_folder import simulated_run_id
+from swarm.sim.breakpoints import breakpoints_of
 from swarm.sim.kernel import Kernel, SimulationWatch
 from swarm.sim.recorder import Recorder
 from swarm.sim.searching import SimulatedSearch
@@ -54,6 +55,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
         seed=experiment.seed,
         admission=None if gate is None else AdmissionControl(gate, hosts=1),
         watch=watch,
+        breakpoints=breakpoints_of(experiment.target),
     )
     sessions = Sessions(source, pacing, kernel)
     with _few_collections():

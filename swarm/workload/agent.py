@@ -5,7 +5,8 @@ Agents of one source share nodes; agents of two sources share none, whatever the
 
 from __future__ import annotations
 
-from swarm.context.tree import Node, Prompt, root
+from swarm.context.opening import system_name, tools_node
+from swarm.context.tree import Node, Prompt
 from swarm.workload.effects import Inferred
 
 
@@ -65,8 +66,8 @@ class SharedNodes:
 
     def prefix(self, role: str, tool_tokens: int, system_tokens: int) -> Prompt:
         """Return the tool definitions and system prompt that all agents of a role start with."""
-        tools = root(f"tools/{role}/{tool_tokens}").extend(tool_tokens)
-        system = tools.branch(f"system/{role}/{tool_tokens}/{system_tokens}")
+        tools = Prompt(tools_node(role, tool_tokens), tool_tokens)
+        system = tools.branch(system_name(role, tool_tokens, system_tokens))
         return Prompt(self.one(system.node), system.length + system_tokens)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -34,7 +34,7 @@ SHOW_ALL = (
     },
     {
         "fleet": {"provider": {"input_tokens_per_minute": 30_000}},
-        "target": {"retry": {"retry_after_max_s": 1}},
+        "target": {"retry": {"retry_after_max_s": 1}, "api": "messages"},
     },
     {"fleet": {"max_model_len": 1}},
     {

@@ -122,3 +122,27 @@ def test_settings_beside_what_is_sent_are_taken() -> None:
     target(exact_output=False, extra_body={"ignore_eos": True, "temperature": 0.5})
     target(omit=["stream_options"], extra_body={"stream_options": {"include_usage": False}})
     target(omit=["max_tokens"], extra_body={"max_tokens": 8})
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"cache_control": {"system": "1h"}}, "system: 1h comes after tools: 5m .* set tools: 1h"),
+        ({"cache_control": {"tools": None, "turns": "1h"}}, "turns: 1h comes after system: 5m"),
+        ({"cache_control": {"last_turns": 3}}, "last_turns: 3 makes 5 breakpoints, and a request may have 4"),
+        ({"api": "chat", "cache_control": None, "tool_definition_tokens": 40}, "too few for a tool"),
+        ({"api": "chat", "cache_control": {"tools": "1h"}}, "api: chat has no breakpoints"),
+        ({"prompts": "token_ids"}, "token ids are sent by api: token_ids"),
+        ({"extra_body": {"system": "x"}}, "'system' is written by Swarm itself"),
+        ({"extra_body": {"max_tokens": 9}}, "would stand beside the planned length"),
+    ],
+)
+def test_what_messages_cannot_have_is_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        target(**{"api": "messages", **given})
+
+
+def test_a_target_reads_back_what_it_wrote() -> None:
+    for api in ("chat", "messages", "responses"):
+        config = target(api=api)
+        assert target(**config.model_dump()) == config

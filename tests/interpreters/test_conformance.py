@@ -153,7 +153,13 @@ def play_live(make: Callable[[Played], Agent]) -> Played:
 def play_simulated(make: Callable[[Played], Agent]) -> Played:
     played = Played()
     kernel = Kernel(
-        build_fleet(FLEET), SimBook(played), retry=RetryConfig(), seed=1, admission=None, watch=None
+        build_fleet(FLEET),
+        SimBook(played),
+        retry=RetryConfig(),
+        seed=1,
+        admission=None,
+        watch=None,
+        breakpoints=None,
     )
 
     def outermost() -> Program:

@@ -10,6 +10,8 @@ ROWS = pa.table(
         "prompt_tokens": [1000, 2010, 16],
         "cached_tokens": [0, 992, 0],
         "output_tokens": [100, 50, 0],
+        "written_5m_tokens": pa.array([None] * 3, pa.int64()),
+        "written_1h_tokens": pa.array([None] * 3, pa.int64()),
     }
 )
 
@@ -33,6 +35,19 @@ def test_cost_is_the_sum_over_hits_writes_rest_and_output() -> None:
     assert cost["cache_read"] == pytest.approx(992 * 0.1e-6)
     assert cost["output"] == pytest.approx(150 * 5e-6)
     assert cost["per_session"] == pytest.approx(cost["total"] / 2)
+
+
+def test_what_the_server_says_it_wrote_is_billed_by_how_long_it_keeps_it() -> None:
+    told = ROWS.set_column(4, "written_5m_tokens", pa.array([400, 1000, 0], pa.int64()))
+    told = told.set_column(5, "written_1h_tokens", pa.array([600, 0, 0], pa.int64()))
+    cost = cost_of(told, PricesConfig(), ttl_s=1e6, block_tokens=16)
+    assert cost is not None
+    assert cost["cache_write"] == pytest.approx((1400 * 1.25 + 600 * 2.0) * 1e-6)
+    assert cost["input"] == pytest.approx((3026 - 992 - 2000) * 1e-6)
+    assert cost["cache_read"] == pytest.approx(992 * 0.1e-6)
+    assert cost["cache_ttl_s"] is None
+    no_hour = PricesConfig.model_validate({"cache_writes": [{"ttl_s": 300, "per_mtok": 1.25}]})
+    assert cost_of(told, no_hour, ttl_s=300.0, block_tokens=16) is None
 
 
 def test_cost_is_null_where_it_is_not_known() -> None:

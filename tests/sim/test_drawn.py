@@ -131,6 +131,7 @@ def test_every_count_balances_after_every_step(seed: int) -> None:
             seed=config.seed,
             admission=None,
             watch=None,
+            breakpoints=None,
         )
         Sessions(source, pacing, kernel).run(60.0)
         kernel.drain(65.0)

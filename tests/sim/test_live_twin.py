@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from swarm.config.experiment import Experiment
+from swarm.config.target import Api
 from swarm.live.host import Host, HostPlan
 from swarm.measure.latency import tpot_s, ttft_s
 from swarm.measure.results import results_of
@@ -31,7 +32,14 @@ TTFT_SHARE, TTFT_S, TPOT_SHARE = 0.1, 0.003, 0.1
 
 
 def experiment(
-    *, agents: int, sessions: int, kv_capacity_tokens: int, replies: str, ramp_s: float
+    *,
+    agents: int,
+    sessions: int,
+    kv_capacity_tokens: int,
+    replies: str,
+    ramp_s: float,
+    api: Api = "token_ids",
+    tool_tokens: int = 90,
 ) -> Experiment:
     """Return agents that hardly think, on one small replica."""
     return Experiment.model_validate(
@@ -41,7 +49,7 @@ def experiment(
             "workload": {
                 "kind": "synthetic",
                 "replies": replies,
-                "tool_tokens": 90,
+                "tool_tokens": tool_tokens,
                 "system_tokens": 33,
                 "first_context": {"median": 200, "sigma": 0.5, "least": 50, "most": 600},
                 "turns": {"median": 9, "sigma": 0.2, "least": 6, "most": 12},
@@ -61,7 +69,8 @@ def experiment(
             },
             "load": {"agents": agents, "sessions_max": sessions, "ramp_s": ramp_s, "duration_s": None},
             "target": {
-                "api": "token_ids",
+                "api": api,
+                "tool_definition_tokens": 100,
                 "model": "twin",
                 # None that the emulated model says: text that goes on as a reply did, by chance, hits.
                 "token_id_low": 10_000,
@@ -120,10 +129,10 @@ def live(config: Experiment, journal: Path, **limits: int) -> pa.Table:
     return asyncio.run(asyncio.wait_for(main(), 120))
 
 
-def hits(rows: pa.Table) -> dict[tuple[str, int], tuple[int, int, int]]:
-    """Return what each request was and hit, by agent and turn."""
+def hits(rows: pa.Table) -> dict[tuple[str, int], tuple[int, ...]]:
+    """Return what each request was, hit and wrote, by agent and turn."""
     assert set(rows.column("outcome").to_pylist()) == {"ok"}
-    names = ("prompt_tokens", "cached_tokens", "output_tokens")
+    names = ("prompt_tokens", "cached_tokens", "output_tokens", "written_5m_tokens", "written_1h_tokens")
     values = zip(*(rows.column(name).to_pylist() for name in names), strict=True)
     keys = zip(rows.column("agent").to_pylist(), rows.column("turn").to_pylist(), strict=True)
     return dict(zip(keys, values, strict=True))
@@ -137,12 +146,53 @@ def totals(rows: pa.Table) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("replies", ["planned", "actual"])
-def test_one_at_a_time_every_request_hits_the_same_under_eviction(tmp_path: Path, replies: str) -> None:
-    config = experiment(agents=1, sessions=4, kv_capacity_tokens=1600, replies=replies, ramp_s=0)
+@pytest.mark.parametrize(
+    ("api", "replies"),
+    [
+        ("token_ids", "planned"),
+        ("token_ids", "actual"),
+        ("chat", "actual"),
+        ("messages", "planned"),
+        ("messages", "actual"),
+        ("responses", "actual"),
+    ],
+)
+def test_one_at_a_time_every_request_hits_the_same_under_eviction(
+    tmp_path: Path, api: Api, replies: str
+) -> None:
+    config = experiment(
+        agents=1,
+        sessions=4,
+        kv_capacity_tokens=1600,
+        replies=replies,
+        ramp_s=0,
+        api=api,
+        # Two tools are declared, where tools are.
+        tool_tokens=240 if api in ("messages", "responses") else 90,
+    )
     found, expected = hits(live(config, tmp_path / "j")), hits(simulate(config, ()).rows)
     assert found == expected
-    assert sum(cached for _, cached, _ in found.values()) > 0
+    assert sum(cached for _, cached, _, *_ in found.values()) > 0
+
+
+def test_what_breakpoints_cover_outlives_a_shorter_ttl_on_both_clocks(tmp_path: Path) -> None:
+    config = experiment(
+        agents=1,
+        sessions=3,
+        kv_capacity_tokens=100_000,
+        replies="actual",
+        ramp_s=0,
+        api="messages",
+        tool_tokens=240,
+    )
+    data = config.model_dump()
+    data["fleet"]["tiers"] = [{"name": "hbm", "ttl_s": 1e-4}]
+    data["target"]["cache_control"] = {"tools": "1h", "system": "1h"}
+    config = Experiment.model_validate(data)
+    found, expected = hits(live(config, tmp_path / "j")), hits(simulate(config, ()).rows)
+    assert found == expected
+    # Of several TTLs the fleet keeps the longest: every agent of a role finds tools and system prompt again.
+    assert {cached for _, cached, *_ in found.values()} == {0, 272}
 
 
 def test_many_at_once_hit_the_same_in_all_where_nothing_is_evicted(tmp_path: Path) -> None:

@@ -1,53 +1,19 @@
-"""Request bodies as joined slices: the prompt's buffers between two ready-made pieces of JSON.
-
-The prompt comes first, so that requests that share a prefix of the context tree share their first bytes.
-"""
+"""Request bodies as joined slices, by API."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any
-
-import orjson
 
 from swarm.config.target import Api, TargetConfig
 from swarm.context.render import Alphabet, Buffer, id_alphabet, text_alphabet, word_alphabet
 from swarm.context.tree import Prompt
+from swarm.live.targets.body_writer import BodyWriter
+from swarm.live.targets.messages_body import MessagesWriter
+from swarm.live.targets.responses_body import ResponsesWriter
 from swarm.live.targets.tokenizer import single_tokens
 
 BYTES_PER_TOKEN = 4.0
 """Where nothing else is known: that of the usual byte-pair vocabularies for the words that are sent."""
-
-
-class BodyWriter(ABC):
-    """Writes the bodies of one target."""
-
-    path: str
-    """Under the API's root, which is /v1 as a rule."""
-
-    def __init__(self, alphabet: Alphabet, settings: dict[str, Any], config: TargetConfig) -> None:
-        self._alphabet = alphabet
-        self._overhead_tokens = config.overhead_tokens or 0
-        members = orjson.dumps(settings)[1:-1]
-        lengths = {config.max_tokens_member: b"%(tokens)d"}
-        if config.exact_output:
-            lengths |= {"min_tokens": b"%(tokens)d", "ignore_eos": b"true"}
-        omitted = {config.max_tokens_member if name == "max_tokens" else name for name in config.omit}
-        output = b"".join(b',"%b":%b' % (k.encode(), v) for k, v in lengths.items() if k not in omitted)
-        self._tail = b"," + members.replace(b"%", b"%%") + output + b"}"
-
-    @abstractmethod
-    def prompt(self, prompt: Prompt, out: list[Buffer]) -> None:
-        """Append the body up to the prompt's end."""
-
-    def write(self, prompt: Prompt, output_tokens: int) -> list[Buffer]:
-        """Return the body of a turn; of the prompt as much less as the server adds to it."""
-        out: list[Buffer] = []
-        if self._overhead_tokens:
-            prompt = Prompt(prompt.node, max(1, prompt.length - self._overhead_tokens))
-        self.prompt(prompt, out)
-        out.append(self._tail % {b"tokens": output_tokens})
-        return out
 
 
 class CompletionsWriter(BodyWriter):
@@ -109,11 +75,7 @@ _USER = b'"},{"role":"user","content":"'
 def body_writer(config: TargetConfig, run_id: str | None = None) -> BodyWriter:
     """Return the writer that a target needs; `run_id` enters every root where the cache is to be fresh."""
     nonce = run_id if config.cache == "fresh" else None
-    settings: dict[str, Any] = {
-        "model": config.model,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    settings: dict[str, Any] = {"model": config.model, "stream": True, **SETTINGS[config.api]}
     settings = {
         name: value for name, value in settings.items() if name not in config.omit
     } | config.extra_body
@@ -138,4 +100,16 @@ WRITERS: dict[Api, type[BodyWriter]] = {
     "chat": ChatWriter,
     "completions": CompletionsWriter,
     "token_ids": TokenIdsWriter,
+    "messages": MessagesWriter,
+    "responses": ResponsesWriter,
 }
+_WITH_USAGE = {"stream_options": {"include_usage": True}}
+SETTINGS: dict[Api, dict[str, Any]] = {
+    "chat": _WITH_USAGE,
+    "completions": _WITH_USAGE,
+    "token_ids": _WITH_USAGE,
+    "messages": {},
+    # As coding agents send them: each request holds everything, so nothing need be kept.
+    "responses": {"store": False},
+}
+"""What each API is told beside model and stream."""

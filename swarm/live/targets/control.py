@@ -15,7 +15,7 @@ from swarm.config.target import TargetConfig
 from swarm.errors import OutOfBounds, RunError
 from swarm.live.targets.busy import read_busy
 from swarm.live.targets.counters import TEXT_BYTES_MAX, mean_usage, of_page, summed, usages
-from swarm.live.targets.openai import api_key, key_header
+from swarm.live.targets.openai import api_key, key_header, own_headers
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.transport.bounded import exchange
 from swarm.live.targets.transport.tls import client_context
@@ -50,7 +50,7 @@ class ControlPlane:
         self._models = (places[0].origin, places[0].models(config.path))
         self._metrics_urls = config.metrics_urls
         self._client = httpx.AsyncClient(
-            headers={**config.headers, **key_header(config)},
+            headers={**own_headers(config), **key_header(config)},
             # Certificates take 30 ms to load; where no URL is encrypted nobody looks at them.
             verify=client_context(config.ca_file)
             if any(url.startswith("https:") for url in (*config.urls, *config.metrics_urls))

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server as a target."""
+"""Any server that speaks one of OpenAI's APIs, or Anthropic's, as a target."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from swarm.config.base_url import base_url
 from swarm.config.target import FailureClass, TargetConfig
 from swarm.errors import ConfigError
 from swarm.live.clock import sleep_until
-from swarm.live.targets.body import BodyWriter, body_writer
+from swarm.live.targets.body import body_writer
+from swarm.live.targets.body_writer import BodyWriter
 from swarm.live.targets.endpoints import ROUTINGS, UNHEALTHY, Endpoints
 from swarm.live.targets.failure import Failure
-from swarm.live.targets.reading.answer import Answer, header
+from swarm.live.targets.reading.answer import Answer
 from swarm.live.targets.reading.plain_shape import Learned
 from swarm.live.targets.reading.usage import hold_against
 from swarm.live.targets.redact import redactor
-from swarm.live.targets.retry import retry_after_s
+from swarm.live.targets.retry import asked_s
 from swarm.live.targets.transport.connection import Connection
 from swarm.live.targets.transport.pool import ConnectError, ConnectionPool, Origin
 from swarm.live.targets.transport.readiness import readiness
@@ -28,6 +29,9 @@ from swarm.live.targets.transport.timeouts import Watch
 from swarm.live.targets.transport.tls import client_context
 from swarm.live.targets.turn import Turn, TurnCut, TurnResult
 from swarm.load.retry import retry_chance, wait_s
+
+ANTHROPIC_VERSION = "2023-06-01"
+"""Of the API, which Anthropic asks for with every request; the only one so far."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -199,15 +203,17 @@ class OpenAITarget:
             b"Accept: text/event-stream",
             b"Accept-Encoding: identity",
             b"Content-Type: application/json",
-            *(b"%b: %b" % (name.encode(), header_value(value)) for name, value in config.headers.items()),
+            *(
+                b"%b: %b" % (name.encode(), header_value(value))
+                for name, value in own_headers(config).items()
+            ),
             *(b"%b: %b" % (name.encode(), value.encode()) for name, value in key_header(config).items()),
         ]
         pool = ConnectionPool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
         return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n", Learned())
 
     def _asked_s(self, answer: Answer) -> float | None:
-        value = header(answer.headers, b"retry-after")
-        return retry_after_s(value, datetime.now(UTC)) if value and answer.failure is not None else None
+        return None if answer.failure is None else asked_s(answer.headers, datetime.now(UTC))
 
 
 def _next(result: TurnResult, wait_s: float, due_s: float) -> TurnResult:
@@ -241,8 +247,17 @@ def key_header(config: TargetConfig) -> dict[str, str]:
     key = api_key(config)
     if key is None:
         return {}
-    header = "Authorization" if config.auth is None else config.auth.header
+    header = "x-api-key" if config.api == "messages" else "Authorization"
+    if config.auth is not None:
+        header = config.auth.header
     return {header: f"Bearer {key}" if header.lower() == "authorization" else key}
+
+
+def own_headers(config: TargetConfig) -> dict[str, str]:
+    """Return the headers of every request beside the key: the API's, then those that the target states."""
+    stated = {name.lower() for name in config.headers}
+    needed = {"anthropic-version": ANTHROPIC_VERSION} if config.api == "messages" else {}
+    return {name: value for name, value in needed.items() if name not in stated} | config.headers
 
 
 def header_value(text: str) -> bytes:

@@ -53,6 +53,9 @@ class TurnResult:
     by_tier: tuple[int, ...] | None = None
     """Cached tokens by tier, and lost ones by cause, where the target is an emulated fleet."""
     lost_to: tuple[int, ...] | None = None
+    written_5m_tokens: int | None = None
+    written_1h_tokens: int | None = None
+    """Prompt tokens that the server says it wrote into its cache, by how long it keeps them."""
     output_tokens: int | None = None
     """The server's usage where it reports one, else the deltas counted."""
     output_counted: int = 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swarm.config.target import RetryConfig
-from swarm.live.targets.retry import retry_after_s
+from swarm.live.targets.retry import asked_s, retry_after_s
 from swarm.live.targets.turn import Turn, TurnCut, TurnResult
 from swarm.load.retry import wait_s
 from swarm.streams import stream
@@ -35,6 +35,23 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 )
 def test_retry_after_is_seconds_or_a_date(value: bytes, seconds: float | None) -> None:
     assert retry_after_s(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ([(b"Retry-After", b"2")], 2.0),
+        ([(b"Retry-After", b"2"), (b"Retry-After-Ms", b"1250")], 1.25),
+        ([(b"retry-after-ms", b"soon"), (b"retry-after", b"2")], 2.0),
+        ([(b"retry-after-ms", b"-1")], None),
+        ([(b"retry-after", b"2"), (b"retry-after", b"9")], 2.0),
+        ([], None),
+    ],
+)
+def test_milliseconds_are_finer_than_seconds(
+    headers: list[tuple[bytes, bytes]], seconds: float | None
+) -> None:
+    assert asked_s(headers, NOW) == seconds
 
 
 def waits(config: RetryConfig, attempt: int, asked_s: float | None = None) -> list[float]:

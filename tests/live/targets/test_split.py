@@ -6,10 +6,11 @@ import socket
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.config.target import LimitConfig, TimeoutConfig
+from swarm.config.target import Api, LimitConfig, TimeoutConfig
 from swarm.live.targets.reading.answer import Answer
 from swarm.live.targets.reading.plain_shape import Learned
 from swarm.live.targets.transport.connection import Connection
@@ -55,7 +56,7 @@ PIECES = st.sampled_from(
 ENDS = st.sampled_from([b"", b"data: [DONE]\n\n", b"data: [DONE]", chunk("stop") + b"data: [DONE]\n\n"])
 
 
-def told(parts: list[bytes]) -> tuple[Any, ...]:
+def told(parts: list[bytes], api: Api = "chat") -> tuple[Any, ...]:
     """Return what is made of a response that arrives in these parts."""
 
     async def main() -> Answer:
@@ -70,7 +71,7 @@ def told(parts: list[bytes]) -> tuple[Any, ...]:
         )  # fmt: skip
         answer = Answer(
             connection=connection, result=TurnResult(), timeouts=TimeoutConfig(), event_bytes_max=1 << 20,
-            api="chat", keep_reply=True, learned=Learned(), linger=watch.soon,
+            api=api, keep_reply=True, learned=Learned(), linger=watch.soon,
         )  # fmt: skip
         connection.start([b"x"], answer, bytes_max=1 << 20)
         theirs.recv(1)
@@ -113,3 +114,49 @@ def test_a_stream_says_the_same_wherever_it_is_split(
 def test_a_stream_says_the_same_byte_by_byte(pieces: list[bytes], end: bytes) -> None:
     body = b"".join([*pieces, end])
     assert told([HEAD, *(body[at : at + 1] for at in range(len(body)))]) == told([HEAD + body])
+
+
+def named(kind: str, **members: Any) -> bytes:
+    data = json.dumps({"type": kind, **members}, separators=(",", ":"), ensure_ascii=False)
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data.encode())
+
+
+def block_delta(kind: str, member: str, text: str, index: int = 0) -> bytes:
+    return named("content_block_delta", index=index, delta={"type": kind, member: text})
+
+
+WORDS = (" the", ' a"b', "é\\", "")
+SAID: dict[Api, list[bytes]] = {
+    "messages": [
+        *(block_delta("text_delta", "text", text) for text in WORDS),
+        *(block_delta("thinking_delta", "thinking", text) for text in WORDS),
+        block_delta("input_json_delta", "partial_json", '{"a":'),
+        block_delta("text_delta", "text", " two", 1) * 3,
+        named("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        named("ping"),
+        named("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 7}),
+        named("error", error={"message": "gone"}),
+        b'data: {"type":"error","error":{"message":"gone"}}\n\n',
+        named("message_stop"),
+    ],
+    "responses": [
+        *(named("response.output_text.delta", delta=text, sequence_number=7) for text in WORDS),
+        named("response.reasoning_text.delta", delta="hm", sequence_number=8),
+        named("response.output_item.added", item={"type": "function_call", "name": "f"}),
+        named("response.failed", response={"error": {"message": "gone"}}),
+        named("response.completed", response={"status": "completed", "usage": {"output_tokens": 7}}),
+        named("response.incomplete", response={"incomplete_details": {"reason": "max_output_tokens"}}),
+    ],
+}
+
+
+@pytest.mark.parametrize("api", SAID)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_named_events_say_the_same_wherever_they_are_split(api: Api, data: st.DataObject) -> None:
+    pieces = data.draw(st.lists(st.sampled_from(SAID[api]), max_size=14))
+    cuts = data.draw(st.lists(st.integers(0, 3000), max_size=20))
+    body = b"".join(pieces)
+    places = sorted({cut % (len(body) + 1) for cut in cuts} | {0, len(body)})
+    split = [body[a:b] for a, b in pairwise(places)]
+    assert told([HEAD, *split], api) == told([HEAD + body], api)

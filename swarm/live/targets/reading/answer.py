@@ -9,9 +9,9 @@ from time import monotonic
 from swarm.config.target import Api, FailureClass, TimeoutConfig
 from swarm.live.targets.failure import Failure, of_status
 from swarm.live.targets.reading.complaint import of_text
-from swarm.live.targets.reading.delta import Reading
 from swarm.live.targets.reading.finish import REFUSED
 from swarm.live.targets.reading.plain_shape import PLAIN, Learned, is_plain, learn
+from swarm.live.targets.reading.readings import READINGS
 from swarm.live.targets.reading.reply import ReplyText
 from swarm.live.targets.reading.sse import EventDecoder, EventTooLarge, starts_with_json
 from swarm.live.targets.transport.connection import Connection, Headers
@@ -85,7 +85,7 @@ class Answer:
         self._event_bytes_max = event_bytes_max
         self._decoder = EventDecoder(event_bytes_max)
         self._ids = api == "token_ids"
-        self._reading = Reading(result)
+        self._reading = READINGS[api](result)
         self._reply = ReplyText(ids=self._ids) if keep_reply else None
         self._is_stream = False
         self._body = b""
@@ -280,7 +280,11 @@ class Answer:
             reply.take(reading)
         if reading.is_plain:
             shape = learn(
-                event, reading.member, is_aside=reading.is_aside or self._ids, has_ids=bool(reading.ids)
+                event,
+                reading.member,
+                is_aside=reading.is_aside or self._ids,
+                has_ids=bool(reading.ids),
+                field=reading.FIELD,
             )
             if shape is not None:
                 self._shape = self._learned.shape = shape
@@ -295,7 +299,9 @@ class Answer:
             stray = self._decoder.stray
             words = f"; it said {stray.decode('utf-8', 'replace')}" if stray else ""
             end = ", but with [DONE]" if self._reading.done else ""
-            return Failure("truncated", f"the stream ended without a finish_reason{end}{words}")
+            return Failure("truncated", f"the stream ended without {self._reading.END}{end}{words}")
+        if self._reading.lacks:
+            return Failure("truncated", f"the stream ended without {self._reading.lacks}")
         if result.output_counted or result.output_tokens or reason.lower() in REFUSED:
             return None
         return Failure("empty", f"the reply ended with finish_reason {reason!r} and has no token")

@@ -82,12 +82,30 @@ class EventError(Exception):
 class Reading:
     """Reads events that are not known to be like the ones before them."""
 
-    __slots__ = ("_bears", "_result", "done", "ids", "is_aside", "is_plain", "member", "problem", "text")
+    FIELD = b"data: "
+    """What ordinary events begin with, up to their JSON."""
+    REASON, END = "finish_reason", "a finish_reason"
+    """What says why a reply ended, and what a stream without it lacks."""
+
+    __slots__ = (
+        "_bears",
+        "_result",
+        "done",
+        "ids",
+        "is_aside",
+        "is_plain",
+        "lacks",
+        "member",
+        "problem",
+        "text",
+    )
 
     def __init__(self, result: TurnResult) -> None:
         self._result = result
         self._bears = False
         self.done = False
+        self.lacks = ""
+        """What must still come before a reply with a reason counts as whole; nothing in most APIs."""
         self.problem: Failure | None = None
         """What ends the attempt."""
         self.text = ""
@@ -179,7 +197,7 @@ class Reading:
                     self.is_plain = False
                     if kind == "reply":
                         self.text += _text_of(value)
-                    if _bears(value, DEPTH_MAX):
+                    if bears(value, DEPTH_MAX):
                         self._bears = True
             else:
                 self._take_other(kind, value)
@@ -213,11 +231,12 @@ class Reading:
             raise ValueError(reason)
         self._result.finish_reason = reason
         if reason not in FINISHED and reason.lower() not in FINISHED:
-            self._fail("stream_error", f"finish_reason {reason!r}: the server gave the reply up")
+            self._fail("stream_error", f"{self.REASON} {reason!r}: the server gave the reply up")
 
     def _fail(self, kind: FailureClass, detail: str) -> None:
         self.is_plain = False
-        if self.problem is None or self.problem.detail.startswith("finish_reason"):
+        # A server that says what was wrong says more than a reason alone.
+        if self.problem is None or self.problem.detail.startswith(self.REASON):
             self.problem = Failure(kind, detail)
 
 
@@ -257,16 +276,16 @@ def _shown(event: bytes) -> str:
     return event.decode("utf-8", "replace")
 
 
-def _bears(value: Any, depth: int) -> bool:
+def bears(value: Any, depth: int) -> bool:
     """Whether parts, or calls, hold any text that is not empty."""
     if value.__class__ is str:
         return bool(value)
     if depth <= 0:
         return False
     if value.__class__ is dict:
-        return any(_bears(each, depth - 1) for name, each in value.items() if name not in _SILENT)
+        return any(bears(each, depth - 1) for name, each in value.items() if name not in _SILENT)
     if value.__class__ is list:
-        return any(_bears(each, depth - 1) for each in value)
+        return any(bears(each, depth - 1) for each in value)
     if value is None or isinstance(value, int | float):
         return False
     raise ValueError(value)

@@ -28,6 +28,7 @@ class PlainShape:
 
     __slots__ = (
         "_family",
+        "_field",
         "_finish",
         "_frame",
         "_mark",
@@ -40,7 +41,11 @@ class PlainShape:
         "trail",
     )
 
-    def __init__(self, head: bytes, mark: bytes, tail: bytes, *, is_aside: bool, gap: bytes) -> None:
+    def __init__(
+        self, head: bytes, mark: bytes, tail: bytes, *, is_aside: bool, gap: bytes, field: bytes
+    ) -> None:
+        self._field = field
+        """What is before the head in an event's framing."""
         self._frame = head[: len(head) - len(mark)]
         self._mark = mark
         """The last bytes of the head: the key of the text."""
@@ -48,7 +53,7 @@ class PlainShape:
         """Before and behind the text."""
         self.gap = gap
         """Between the text and its token ids, where events have them; then the tail is behind the ids."""
-        self.lead: bytes | tuple[bytes, ...] = b"data: " + head
+        self.lead: bytes | tuple[bytes, ...] = field + head
         if gap or not mark:
             self.lead = ()  # No read begins with any of none.
         self.trail = tail + b"\n\n"
@@ -65,7 +70,7 @@ class PlainShape:
     def of_stream(self, body: bytes) -> PlainShape:
         """Return the shape with the id and the time of a read of another stream; this one if it differs."""
         if self._family is None:
-            mine = _STREAM.fullmatch(b"data: " + self.head)
+            mine = _STREAM.fullmatch(self._field + self.head)
             self._family = (_NEVER, b"", b"") if mine is None else (mine[1], mine[2], mine[3])
         before, between, behind = self._family
         if not body.startswith(before):
@@ -80,7 +85,12 @@ class PlainShape:
         if not created.isdigit() or created[:1] == b"0" or not body.startswith(behind, stop):
             return self
         shape = PlainShape(
-            body[6 : stop + len(behind)], self._mark, self.tail, is_aside=self.is_aside, gap=self.gap
+            body[6 : stop + len(behind)],
+            self._mark,
+            self.tail,
+            is_aside=self.is_aside,
+            gap=self.gap,
+            field=self._field,
         )
         shape._finish = self._finish
         return shape
@@ -110,7 +120,7 @@ class PlainShape:
         parts = body.split(self._mark)
         step = self._next
         if not step:
-            self._next = step = self.trail + b"data: " + self._frame
+            self._next = step = self.trail + self._field + self._frame
         width = -len(step)
         texts = [part[:width] for part in parts if part.endswith(step)]
         rest = parts[len(texts) + 1 :]
@@ -122,10 +132,10 @@ class PlainShape:
                 return [], body
         if b"" in texts or b"".join(texts).translate(None, PLAIN):
             return [], body
-        return texts, b"data: " + self._mark.join([self._frame, *rest])
+        return texts, self._field + self._mark.join([self._frame, *rest])
 
 
-UNKNOWN = PlainShape(_NEVER, b"", _NEVER, is_aside=False, gap=b"")
+UNKNOWN = PlainShape(_NEVER, b"", _NEVER, is_aside=False, gap=b"", field=b"data: ")
 """The shape of no event."""
 
 
@@ -138,10 +148,12 @@ class Learned:
         self.shape = UNKNOWN
 
 
-def learn(event: bytes, member: str, *, is_aside: bool, has_ids: bool) -> PlainShape | None:
+def learn(
+    event: bytes, member: str, *, is_aside: bool, has_ids: bool, field: bytes = b"data: "
+) -> PlainShape | None:
     """Return the shape of an event that says nothing but the text of a member, and maybe its token ids.
 
-    None if it cannot be told from this one.
+    None if it cannot be told from this one. `field` is what stands before such events' JSON.
     """
     for form in _FORMS:
         mark = form % member.encode()
@@ -156,7 +168,7 @@ def learn(event: bytes, member: str, *, is_aside: bool, has_ids: bool) -> PlainS
                 if found is None or event.count(b'"token_ids"') > 1:
                     return None
                 gap, tail = tail[: found.start(1)], tail[found.end(1) :]
-            return PlainShape(head, mark, tail, is_aside=is_aside, gap=gap)
+            return PlainShape(head, mark, tail, is_aside=is_aside, gap=gap, field=field)
     return None
 
 

@@ -49,9 +49,7 @@ def take_usage(usage: dict[str, Any], result: TurnResult) -> None:
             return
         if cached is None:
             cached = _first(details, CACHED_NAMES)
-        if "cached_tokens_by_tier" in details or "lost_tokens_by_cause" in details:
-            result.by_tier = _counts(details, "cached_tokens_by_tier", len(TIERS)) or result.by_tier
-            result.lost_to = _counts(details, "lost_tokens_by_cause", len(LOST_TO)) or result.lost_to
+        take_told_apart(details, result)
         if not cached:
             cached = _elsewhere(usage, cached)
     else:
@@ -61,13 +59,20 @@ def take_usage(usage: dict[str, Any], result: TurnResult) -> None:
     put(result, prompt, output, cached)
 
 
+def take_told_apart(details: dict[str, Any], result: TurnResult) -> None:
+    """Put into the result what an emulated fleet tells beyond real servers: hits by tier, losses by cause."""
+    if "cached_tokens_by_tier" in details or "lost_tokens_by_cause" in details:
+        result.by_tier = _counts(details, "cached_tokens_by_tier", len(TIERS)) or result.by_tier
+        result.lost_to = _counts(details, "lost_tokens_by_cause", len(LOST_TO)) or result.lost_to
+
+
 def put(result: TurnResult, prompt: object, output: object, cached: object) -> None:
     """Put counts into the result; None is no statement."""
-    if prompt is not None and ((count := _count(prompt, result)) or result.prompt_tokens is None):
+    if prompt is not None and ((count := count_of(prompt, result)) or result.prompt_tokens is None):
         result.prompt_tokens = count
-    if output is not None and ((count := _count(output, result)) or result.output_tokens is None):
+    if output is not None and ((count := count_of(output, result)) or result.output_tokens is None):
         result.output_tokens = count
-    if cached is not None and ((count := _count(cached, result)) or result.cached_tokens is None):
+    if cached is not None and ((count := count_of(cached, result)) or result.cached_tokens is None):
         result.cached_tokens = count
 
 
@@ -104,7 +109,7 @@ def _first(usage: dict[str, Any], names: tuple[str, ...]) -> object:
     return next((value for name in names if (value := usage.get(name)) is not None), None)
 
 
-def _count(value: object, result: TurnResult) -> int | None:
+def count_of(value: object, result: TurnResult) -> int | None:
     """Return a count; None, with a doubt in the result, where it cannot be one. Raises ValueError."""
     if type(value) is int:
         if 0 <= value <= COUNT_MAX:
