@@ -141,7 +141,9 @@ class CacheControlConfig(Strict):
     """After the system prompt."""
     turns: CacheTtl | None = "5m"
     """After each of the last `last_turns` user messages."""
-    last_turns: int = Field(default=2, ge=1, le=BREAKPOINTS_MAX)
+    last_turns: int = Field(
+        default=2, ge=1, le=BREAKPOINTS_MAX, description="user messages that end in a breakpoint"
+    )
 
     @model_validator(mode="after")
     def _the_server_takes_them(self) -> Self:

@@ -30,6 +30,8 @@ PROBE_EVERY_S = 0.1
 MODEL_CHARS_MAX = 1024
 MODELS_BYTES_MAX = 2 * 1024**2
 """Of a list of models; decoded it takes up to thirty times as much."""
+PAGE_BYTES_MAX = 2 * 1024**2
+"""Of a page on which a server tells of itself."""
 HEALTH_BYTES_MAX = 16 * 1024
 QUOTED_BYTES_MAX = 16 * 1024
 """Of a body that is quoted in an error."""
@@ -116,7 +118,8 @@ class ControlPlane:
 
     async def page(self, path: str) -> list[str]:
         """Return the text of a page of the first server."""
-        return [(await self._get(self._urls[0], path)).text]
+        content = (await self._get(self._urls[0], path, PAGE_BYTES_MAX)).content
+        return [content.decode("utf-8", "replace")]
 
     async def forget(self) -> bool:
         """Let every server empty its prefix cache; False where one of them cannot."""
