@@ -13,6 +13,7 @@ from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
 from swarm.commands.ending import finish
+from swarm.commands.planned_load import check_load
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
@@ -141,6 +142,7 @@ def _driven(
         return RunEnd(recovered.stopped_s, (), None, None, {})
     local = _with_local_traces(experiment)
     scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
+    check_load(local, scripts)
     interrupts.heed()
 
     def begin_with_scripts() -> None:
