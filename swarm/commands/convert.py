@@ -9,6 +9,7 @@ from pathlib import Path
 from swarm.commands.broken_traces import handler, tell_others, tell_provenance
 from swarm.errors import UsageError
 from swarm.report.live.progress import Progress
+from swarm.units import counted
 from swarm.workload.formats import Opened, Unit, open_format, write_sessions
 from swarm.workload.formats.files import OnBroken, sizes
 from swarm.workload.recorded import RecordedSession
@@ -41,6 +42,6 @@ def _sessions(
             for session in opened.read_unit(unit, handle):
                 count += 1
                 yield session
-            progress.step(f"{count} sessions")
+            progress.step(counted(count, "session"))
     if not count:
         raise nothing

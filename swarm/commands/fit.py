@@ -9,6 +9,7 @@ from pathlib import Path
 from swarm.commands.broken_traces import handler, tell_others, tell_provenance
 from swarm.errors import UsageError
 from swarm.report.live.progress import Progress
+from swarm.units import counted
 from swarm.workload.formats import open_format
 from swarm.workload.formats.files import shown_name, sizes
 from swarm.workload.formats.output import claim
@@ -51,7 +52,7 @@ def read(paths: Sequence[Path], *, format: str, on_broken: str) -> list[Recorded
     with Progress("read", [sum(sizes(unit)) for unit in units], sys.stderr) as progress:
         for unit in units:
             sessions += opened.read_unit(unit, handle)
-            progress.step(f"{len(sessions)} sessions")
+            progress.step(counted(len(sessions), "session"))
         progress.note("fitting")
     tell_provenance(opened.tallies)
     return sessions

@@ -16,6 +16,7 @@ from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
 from swarm.commands.ending import finish
 from swarm.commands.places import default_folder, staging_folder
+from swarm.commands.planned_load import check_load
 from swarm.commands.run_end import end_of, keep_end
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
@@ -163,6 +164,7 @@ def _driven(
     local = _with_local_traces(experiment)
     with interrupts.at_once():
         scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
+        check_load(local, scripts)
     interrupts.heed()
 
     def begin_with_scripts() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError, RunError
+from swarm.live import collector
 from swarm.provider.server import Provider
 
 
@@ -39,6 +40,8 @@ async def _serve(provider: Provider, host: str, port: int, fleet: FleetConfig, *
         await provider.start()
     except OSError as error:
         raise RunError(_why(error, host, port)) from None
+    # What is remembered of prompts is half a million objects: one look at all of them stops every stream.
+    collector.settle()
     if not _is_loopback(host):
         whoever = "whoever has the key" if has_key else "anyone who reaches it: give it a key (--api-key-env)"
         print(f"swarm: warning: {host} is not a loopback address; it serves {whoever}", file=sys.stderr)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swarm.config.experiment import Experiment
-from swarm.config.load import RecordedShape
+from swarm.commands.planned_load import check_load
 from swarm.config.read import read_experiment, read_points
 from swarm.fleet.build import build_fleet
 from swarm.live.targets.usable import check_target
-from swarm.load.pacing import pacing_of
-from swarm.workload.source import check_source, load_scripts, open_source
+from swarm.units import counted
+from swarm.workload.source import check_source
 
 
 def validate(path: Path, changes: list[str]) -> int:
@@ -21,16 +20,7 @@ def validate(path: Path, changes: list[str]) -> int:
         build_fleet(each.fleet)
         check_target(each.target)
         check_source(each.workload, each.seed)
-        _check_load(each)
-    of = f", {len(points)} points" if points else ""
+        check_load(each)
+    of = f", {counted(len(points), 'point')}" if points else ""
     print(f"{path}: valid ({experiment.name}, seed {experiment.seed}{of})")
     return 0
-
-
-def _check_load(experiment: Experiment) -> None:
-    """Plan the load; recorded arrivals take a look at all sessions."""
-    arrivals_s: tuple[float, ...] = ()
-    if isinstance(experiment.load.shape, RecordedShape):
-        scripts = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
-        arrivals_s = open_source(experiment.workload, experiment.seed, scripts).arrivals_s
-    pacing_of(experiment.load, None, experiment.seed, arrivals_s)

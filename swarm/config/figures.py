@@ -25,7 +25,9 @@ _LATENCY = _figures("mean", "p50", "p90", "p95", "p99", "max", "n")
 _LOST_TO = _figures(*LOST_TO)
 _HITS = _figures("requests", "prompt_tokens", "hit_tokens", "hit_rate")
 _TIER = _figures(*TIER_COUNTS)
-_REQUESTS = _figures("sent", "finished", "failed", "interrupted", "in_flight", "unaccounted", "attempts")
+_REQUESTS = _figures(
+    "sent", "finished", "failed", "interrupted", "in_flight", "unaccounted", "unsent", "attempts"
+)
 _COST = _figures(
     "cache_ttl_s", "total", "input", "cache_write", "cache_read", "output", "per_session", "per_request"
 )

@@ -8,7 +8,7 @@ stopped a host of 2,000 streams for 175 ms."""
 
 
 def settle() -> None:
-    """Call once when a host is set up: the plan, the scripts and the imports live as long as the process."""
+    """Call once when a host or a server is set up: its plan and the imports live as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)

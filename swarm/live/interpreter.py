@@ -44,6 +44,9 @@ class Ledger(Protocol):
     def ended(self, effect: Infer, row: RequestRow, gaps_s: Sequence[float]) -> None:
         """A request has its row; `gaps_s` are between its deltas."""
 
+    def unsent(self, request: OpenRequest, waited_s: float) -> None:
+        """A turn that was due still waited for admission when the run ended."""
+
     def remarked(self, row: RequestRow, result: TurnResult) -> None:
         """A request failed of something, or had counts that cannot be."""
 
@@ -228,7 +231,11 @@ class Interpreter:
         intended_s = due.intend()
         gate, number, waited_s = self._gate, 0, 0.0
         if gate is not None:
-            number = await self._pass(gate, agent, effect)
+            try:
+                number = await self._pass(gate, agent, effect)
+            except Stopped:
+                self._note_unsent(agent, turn, effect, intended_s)
+                raise
             waited_s = gate.waited_s(number)
         request = Turn(
             prompt=effect.prompt,
@@ -281,6 +288,14 @@ class Interpreter:
             gate.leave(number)
             raise Stopped
         return number
+
+    def _note_unsent(self, agent: Agent, turn: int, effect: Infer, intended_s: float) -> None:
+        """Note a turn that still waited when the run ended, and not where its session alone was to end."""
+        if self._is_stopping:
+            now_s = self._clock.now_s()
+            measured = intended_s >= self._measured_from_s
+            request = OpenRequest(agent, turn, effect, intended_s, now_s, measured, resumed=False)
+            self._ledger.unsent(request, waited_s=now_s - intended_s)
 
     def _note(self, sent: OpenRequest, ideal: int, result: TurnResult) -> RequestRow:
         times = result.token_times

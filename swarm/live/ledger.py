@@ -23,7 +23,7 @@ from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, FailureExample, Gauges, Place
 from swarm.records.journal import Journal
-from swarm.records.row import HOST_LOST, RequestRow
+from swarm.records.row import HOST_LOST, UNSENT, RequestRow
 from swarm.records.rows import RowTable, batch_of, to_message
 from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Infer
@@ -151,6 +151,13 @@ class HostLedger:
             self._ideal.output(effect.prompt, row.output_tokens)
         if row.measured:
             self._gaps_s.extend(gaps_s)
+
+    def unsent(self, request: OpenRequest, waited_s: float) -> None:
+        """Note a turn that was due, and still waited for admission when the run ended."""
+        result = TurnResult(outcome="interrupted", completed_s=request.sent_s, admission_wait_s=waited_s)
+        row = row_of(request, result, gaps_s=(), origin_s=0.0, ideal_tokens=0, host=self._host)
+        row.due_s, row.attempts, row.error_class = request.intended_s, 0, UNSENT
+        self._rows.append(row)
 
     def remarked(self, row: RequestRow, result: TurnResult) -> None:
         """Note what a request failed of, and which counts of the server were no use."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from swarm.records.batch import AgentStep
 
+STOP_S_MAX = 0.5
+"""Within so long of the load's end an agent that stops was stopped by it."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentCounts:
@@ -67,6 +70,19 @@ def count_agents(steps: Iterable[AgentStep], *, from_s: float, to_s: float) -> A
         live_orchestrators=tuple(orchestrators),
         live_subagents=tuple(subagents),
     )
+
+
+def open_s(steps: Iterable[AgentStep], ended_s: float, *, orchestrators: bool) -> tuple[float, ...]:
+    """Return how long agents had taken that the load's end cut off; those stopped before are left out."""
+    started_s: dict[str, float] = {}
+    for step in sorted(steps, key=lambda step: (step.at_s, -step.change)):
+        if step.agent is None or step.is_orchestrator is not orchestrators:
+            continue
+        if step.change > 0:
+            started_s.setdefault(step.agent, step.at_s)
+        elif step.finished or step.at_s < ended_s - STOP_S_MAX:
+            started_s.pop(step.agent, None)
+    return tuple(max(0.0, ended_s - at_s) for at_s in started_s.values())
 
 
 def completions_s(steps: Iterable[AgentStep], from_s: float, *, orchestrators: bool) -> tuple[float, ...]:

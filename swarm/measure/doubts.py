@@ -7,6 +7,9 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from swarm.records.row import UNSENT
+from swarm.units import counted
+
 COUNTS_RATIO_MAX = 4.0
 """A server's tokens are not this many times shorter or longer than planned ones, over a whole run."""
 
@@ -27,6 +30,19 @@ def doubts_told(doubts: Iterable[tuple[str, int]]) -> list[str]:
         f"{count:,} request{'s' if count > 1 else ''}: {DOUBTS.get(name, name)}; treated as unknown"
         for name, count in counts.items()
         if count
+    ]
+
+
+def unsent_told(rows: pa.Table) -> list[str]:
+    """Return a note on turns that were due and never sent."""
+    rows = rows.filter(pc.equal(rows.column("error_class"), UNSENT))
+    if not rows.num_rows:
+        return []
+    longest_s = pc.max(rows.column("admission_wait_s")).as_py()
+    return [
+        f"{counted(rows.num_rows, 'turn')} still waited for admission when the load ended, for up to "
+        f"{longest_s:.1f} s, and never left: a miss of each objective whose bound had passed; "
+        "load.admission lets through less than was asked"
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from swarm.config.cache_model import CacheModelConfig
+from swarm.context.ideal import Ideal
 from swarm.context.tree import Prompt
 from swarm.hit_names import LOST_TO
 from swarm.kvcache.blocks import Uses
@@ -20,7 +21,7 @@ from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
-from swarm.measure.reconcile import sends
+from swarm.measure.reconcile import as_counted, sends
 from swarm.records.batch import Place
 from swarm.records.columns import LOST
 
@@ -37,16 +38,20 @@ def with_modelled(
     than the model.
     """
     cache = _cache(config, block_tokens)
+    known = Ideal(block_tokens=block_tokens)
     modelled: list[int | None] = [None] * table.num_rows
     lost: list[tuple[int, ...] | None] = [None] * table.num_rows
-    ideal = table.column("ideal_tokens").to_pylist()
+    # The model's blocks are of planned tokens; the rows' are of tokens as their server counts them.
+    planned, counted = (table.column(name).to_pylist() for name in ("planned_prompt_tokens", "prompt_tokens"))
     for row, at_s, prompt, is_send in sends(table, places):
-        hit, causes = _touch(cache, prompt, at_s, ideal[row] if is_send else None)
+        ideal = known.send(*prompt)
+        hit, causes = _touch(cache, prompt, at_s, ideal if is_send else None)
         if is_send:
-            modelled[row], lost[row] = hit, causes
+            modelled[row] = hit
+            lost[row] = tuple(tokens * counted[row] // planned[row] for tokens in causes)
     at = table.schema.get_field_index("modelled_tokens")
-    table = table.set_column(at, table.schema.field(at), pa.array(modelled, pa.int64()))
-    return _with_causes(table, lost, ideal)
+    table = table.set_column(at, table.schema.field(at), as_counted(table, pa.array(modelled, pa.int64())))
+    return _with_causes(table, lost, table.column("ideal_tokens").to_pylist())
 
 
 def _cache(config: CacheModelConfig, block_tokens: int) -> Hierarchy:

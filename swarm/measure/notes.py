@@ -7,11 +7,31 @@ import math
 from swarm.measure.attendance import Absence
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import HOSTS_NAMED, falls_short
+from swarm.units import counted
 
 
 def notes_of(facts: RunFacts, totals: RunTotals) -> list[str]:
     """Return the notes on the load of a run."""
-    return [*totals.remarks, *totals.warnings, *_herd(totals), *_ran_out(facts, totals), *_absences(totals)]
+    ends = [*_ran_out(facts, totals), *_unfinished(facts, totals)]
+    return [*totals.remarks, *totals.warnings, *_herd(totals), *ends, *_absences(totals)]
+
+
+def _unfinished(facts: RunFacts, totals: RunTotals) -> list[str]:
+    """Return which objectives are missed by sessions that never ended."""
+    taken = {
+        "session_s": ("session", totals.session_open_s),
+        "subagent_s": ("sub-agent", totals.subagent_open_s),
+    }
+    notes = []
+    for objective in () if facts.is_search else facts.objectives:
+        name, open_s = taken.get(objective.metric, ("", ()))
+        late = sum(each > objective.bound for each in open_s)
+        if late:
+            notes.append(
+                f"{counted(late, name)} had taken longer than {objective.bound:g} s and not ended when the "
+                f"load did: a miss of {objective.name} each, whose value is of those that ended"
+            )
+    return notes
 
 
 def _herd(totals: RunTotals) -> list[str]:
@@ -21,9 +41,9 @@ def _herd(totals: RunTotals) -> list[str]:
     served = "" if herd.served_s is None else f", the last of them had it at {herd.served_s:.1f} s"
     longer = "longer" if herd.served_s is None else f"at least {math.ceil(herd.served_s):,}"
     return [
-        f"{herd.waiting:,} of the {herd.sessions:,} sessions that start together had no token yet when the "
-        f"warm-up ended at {totals.measured_from_s:.10g} s{served}: percentiles hold the start-up; make "
-        f"load.warmup_s {longer}, or start over a longer load.ramp_s"
+        f"{herd.waiting:,} of the {counted(herd.sessions, 'session')} that start together had no token yet "
+        f"when the warm-up ended at {totals.measured_from_s:.10g} s{served}: percentiles hold the "
+        f"start-up; make load.warmup_s {longer}, or start over a longer load.ramp_s"
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,8 +26,26 @@ def with_ideal(table: pa.Table, places: Iterable[Place], *, block_tokens: int) -
         if is_send:
             hits[row] = hit
     at = table.schema.get_field_index("ideal_tokens")
-    table = table.set_column(at, table.schema.field(at), pa.array(hits, pa.int64()))
+    table = table.set_column(at, table.schema.field(at), as_counted(table, pa.array(hits, pa.int64())))
     return _with_remainder(table)
+
+
+def as_counted(table: pa.Table, tokens: pa.Array) -> pa.Array:
+    """Return planned tokens of each row's prompt in tokens as its server counted them, rounded down.
+
+    So no share of a prompt is above 1, whatever the server takes for a token.
+    """
+    counted, planned = (
+        np.asarray(table.column(name).to_numpy(), dtype=np.int64)
+        for name in ("prompt_tokens", "planned_prompt_tokens")
+    )
+    values = np.asarray(tokens.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    # Whole numbers, and so in 64 bits: both are below 2^53 where they are counted, and mostly the same.
+    scaled = [
+        value if ours == theirs or not ours else int(value) * int(theirs) // int(ours)
+        for value, theirs, ours in zip(values.tolist(), counted.tolist(), planned.tolist(), strict=True)
+    ]
+    return pa.array(scaled, pa.int64(), mask=np.asarray(tokens.is_null()))
 
 
 def _with_remainder(table: pa.Table) -> pa.Table:

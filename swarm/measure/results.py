@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from swarm.config.experiment import Experiment
-from swarm.measure.agents import completions_s, count_agents
+from swarm.measure.agents import completions_s, count_agents, open_s
 from swarm.measure.attendance import Attendance, attendance_of
 from swarm.measure.delivery import Delivery, delivery_of, herd_of
 from swarm.measure.hosts import host_loads
+from swarm.measure.latency import flags
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.refused_journals import refused_journals
 from swarm.measure.saturation import ServerBusy, of_clients, of_servers
@@ -21,6 +22,7 @@ from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, Place
+from swarm.records.row import UNSENT
 from swarm.records.rows import merged
 from swarm.records.takeover import split
 
@@ -82,7 +84,7 @@ def results_of(
         live_agents_mean=agents.live_mean,
         sent=sent,
         in_flight=0,
-        unaccounted=sent - rows.num_rows,
+        unaccounted=sent - sent_rows(rows),
         itl=_merged(batch.itl for batch in batches),
         loop_lag=_merged(batch.loop_lag for batch in batches),
         hosts=host_loads(batches, clock_offsets_s),
@@ -96,6 +98,8 @@ def results_of(
         doubts=tuple(doubt for batch in batches for doubt in batch.doubts),
         session_s=completions_s(told, measured_from_s, orchestrators=True),
         subagent_s=completions_s(told, measured_from_s, orchestrators=False),
+        session_open_s=open_s(told, ended_s, orchestrators=True),
+        subagent_open_s=open_s(told, ended_s, orchestrators=False),
         absences=attendance.absences,
         unattended_share=_unattended_share(attendance, delivered, measured_from_s, ended_s),
         ran_out_s=delivered.ran_out_s,
@@ -130,6 +134,11 @@ def _filled(windows: Windows, rows: pa.Table, attendance: Attendance) -> Windows
         note = windows.agent_started if step.change > 0 else windows.agent_ended
         note(step.at_s, host=host, is_subagent=not step.is_orchestrator)
     return windows
+
+
+def sent_rows(rows: pa.Table) -> int:
+    """Return how many rows are of requests that were sent."""
+    return int((~flags(rows, "error_class", UNSENT)).sum())
 
 
 def _unattended_share(

@@ -35,15 +35,17 @@ def judge(
     due: Selection,
     sketches: Mapping[str, Sketch],
     completions: Mapping[str, Floats],
+    unfinished: Mapping[str, Floats],
 ) -> list[dict[str, Any]]:
     """Return each objective with its verdict; `met` is None where nothing was observed.
 
     `due` are the measured requests, however they ended. An objective is met where the share of good ones
     among all that it concerns is what it requires: a failed one is not good. `value` is the quantile of those
-    that finished. `completions` are the times of agents that ended. `burn` is the share of the allowed misses
-    that was used: above 1 the objective is missed.
+    that finished. `completions` are the times of agents that ended, `unfinished` how long those had taken
+    that the run's end cut off: a miss where that is past the bound, else no trial. `burn` is the share of the
+    allowed misses that was used: above 1 the objective is missed.
     """
-    return [_judged(each, due, sketches, completions) for each in objectives]
+    return [_judged(each, due, sketches, completions, unfinished) for each in objectives]
 
 
 def all_met(verdicts: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -110,10 +112,12 @@ def _judged(
     due: Selection,
     sketches: Mapping[str, Sketch],
     completions: Mapping[str, Floats],
+    unfinished: Mapping[str, Floats],
 ) -> dict[str, Any]:
     known = completions.get(objective.metric)
     if known is not None:
-        good = _within(objective, known)
+        late = ~_within(objective, unfinished[objective.metric])
+        good = np.concatenate([_within(objective, known), np.zeros(int(late.sum()), dtype=np.bool_)])
         trials = Trials(good, np.zeros(len(good)), objective.quantile)
     else:
         trials = trials_of(objective, due)

@@ -203,7 +203,11 @@ def _slo(
         return {"met": None, "objectives": [], "goodput_ratio": None, "goodput_requests_per_s": None}
     duration_s = max(0.0, totals.measured_to_s - totals.measured_from_s)
     completions = {"session_s": np.array(totals.session_s), "subagent_s": np.array(totals.subagent_s)}
-    verdicts = judge(facts.objectives, due, sketches, completions)
+    unfinished = {
+        "session_s": np.array(totals.session_open_s),
+        "subagent_s": np.array(totals.subagent_open_s),
+    }
+    verdicts = judge(facts.objectives, due, sketches, completions, unfinished)
     good = int(within_all(facts.objectives, finished).sum())
     told = ~flags(due, "outcome", "interrupted") | known_misses(facts.objectives, due)
     return {

@@ -124,6 +124,9 @@ class RunTotals:
     session_s: tuple[float, ...] = ()
     """How long sessions took that ended in the measured phase, from their start."""
     subagent_s: tuple[float, ...] = ()
+    session_open_s: tuple[float, ...] = ()
+    """How long sessions had taken that had not ended when the load did."""
+    subagent_open_s: tuple[float, ...] = ()
     fleet: dict[str, Any] | None = None
     """What the emulated fleet counted over the whole run: preemptions, and blocks and bytes by tier."""
     examples: tuple[FailureExample, ...] = ()

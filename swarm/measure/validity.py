@@ -12,6 +12,7 @@ from swarm.errors import AuditError
 from swarm.measure.latency import Flags, Selection, flags, floats
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals
+from swarm.records.row import UNSENT
 
 TURNS_PER_ENDPOINT = 20
 """With fewer turns than this for each endpoint, one that served none is no finding."""
@@ -25,17 +26,18 @@ HOSTS_NAMED = 5
 
 def audit_counts(table: pa.Table, totals: RunTotals) -> dict[str, int]:
     """Return how many requests ended how; raise AuditError when they do not add up to those sent."""
+    unsent = int(flags(table, "error_class", UNSENT).sum())
     ended = {
         "finished": int(flags(table, "outcome", "ok").sum()),
         "failed": int(flags(table, "outcome", "failed").sum()),
-        "interrupted": int(flags(table, "outcome", "interrupted").sum()),
+        "interrupted": int(flags(table, "outcome", "interrupted").sum()) - unsent,
         "in_flight": totals.in_flight,
         "unaccounted": totals.unaccounted,
     }
     if totals.sent != sum(ended.values()):
         parts = ", ".join(f"{count} {name}" for name, count in ended.items())
         raise AuditError(f"{totals.sent} requests were sent, but {parts} make {sum(ended.values())}")
-    return {"sent": totals.sent, **ended}
+    return {"sent": totals.sent, **ended, "unsent": unsent}
 
 
 def invalid_reasons(

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from swarm.measure.latency import Floats, effective_ttft_s, flags, floats, send_lag_s, tpot_s, ttft_s
 from swarm.measure.sketch import Sketch
+from swarm.records.row import UNSENT
 from swarm.records.rows import from_message, to_message
 
 COUNTS = (
@@ -111,7 +112,7 @@ class Windows:
             {
                 "finished": is_ok,
                 "failed": flags(rows, "outcome", "failed"),
-                "interrupted": flags(rows, "outcome", "interrupted"),
+                "interrupted": flags(rows, "outcome", "interrupted") & ~flags(rows, "error_class", UNSENT),
                 "prompt_tokens": prompt,
                 "cached_tokens": np.where(is_ok, np.nan_to_num(cached), 0.0),
                 "known_prompt_tokens": np.where(np.isnan(cached), 0.0, prompt),

@@ -4,7 +4,7 @@ A block is kept as the hash of all content up to its end, so that the deepest on
 before it was there, too. Of a forgotten stretch its first block and its last are kept, and blocks in steps
 of a 32nd of their place: content that leaves a stretch in its midst is told too short by less than a 32nd
 of its length. The table keeps what it got last; what it has lost counts as never seen. New content is taken
-for something that was there with a chance of 2^-16 at most.
+for something that was there with a chance of 2^-15 at most.
 """
 
 from __future__ import annotations

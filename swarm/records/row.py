@@ -13,6 +13,8 @@ Outcome = Literal["ok", "failed", "interrupted"]
 
 HOST_LOST = "host_lost"
 """Error class of a request that was open when its host was last heard."""
+UNSENT = "unsent"
+"""Error class of a turn that was never sent: it still waited for admission when the load ended."""
 
 
 @dataclass(slots=True)

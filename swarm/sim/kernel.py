@@ -160,6 +160,8 @@ class Kernel:
         self._admission = admission
         self._queued: dict[int, SimulatedRequest] = {}
         """Requests that wait for admission; they have not been sent."""
+        self.unsent: list[SimulatedRequest] = []
+        """Those that waited when the load ended."""
         self._gate_at_s = math.inf
         self._gatekeeper = Runner(GATEKEEPER, 0.0, None)
         """Whose place on the heap is when somebody may be admitted though nothing has ended."""
@@ -230,6 +232,7 @@ class Kernel:
         heap, fleet = self._heap, self._fleet
         heap[:] = [entry for entry in heap if entry[2].retries is not None]
         heapify(heap)
+        self.unsent += [each for each in self._queued.values() if not each.runner.is_retired]
         self._queued.clear()
         self._admission = None
         while not self.is_stopped:

@@ -23,7 +23,7 @@ from swarm.records.row import RequestRow
 from swarm.records.rows import batch_of
 from swarm.records.spool import RowSpool
 from swarm.sim.kernel import Kernel, SimulatedRequest
-from swarm.sim.request_rows import ended_row, interrupted_row
+from swarm.sim.request_rows import ended_row, interrupted_row, unsent_row
 from swarm.workload.effects import Agent
 
 REASONS_MAX = 8
@@ -43,8 +43,8 @@ class Recorder:
         self._latest: list[RequestRow] | None = None
         """Rows since they were last taken, where anybody takes them."""
         self._steps: list[AgentStep] = []
-        self._started_s: dict[str, float] = {}
-        """When each live agent started."""
+        self._started_s: dict[str, tuple[float, bool]] = {}
+        """When each live agent started, and whether it is an orchestrator."""
         self._taken_s: dict[bool, list[float]] = {True: [], False: []}
         """How long agents took that ended in the measured phase: orchestrators, others."""
         self._sent_count = 0
@@ -55,7 +55,7 @@ class Recorder:
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """Record an agent's start."""
         is_orchestrator = agent.parent is None
-        self._started_s[agent.path] = at_s
+        self._started_s[agent.path] = at_s, is_orchestrator
         self._sessions_started += is_orchestrator
         self._steps.append(AgentStep(at_s, 1, is_orchestrator, None, False))
 
@@ -63,7 +63,7 @@ class Recorder:
         """Record that an agent came to its own end."""
         is_orchestrator = agent.parent is None
         self._steps.append(AgentStep(at_s, -1, is_orchestrator, None, True))
-        taken_s = at_s - self._started_s.pop(agent.path)
+        taken_s = at_s - self._started_s.pop(agent.path)[0]
         if at_s >= self._measured_from_s:
             self._taken_s[is_orchestrator].append(taken_s)
         self._sessions_finished += is_orchestrator
@@ -108,6 +108,8 @@ class Recorder:
         """
         for _, request in sorted(kernel.in_flight.items()):
             self._rows.append(interrupted_row(request, kernel.now_s, measured_from_s=self._measured_from_s))
+        for request in kernel.unsent:
+            self._rows.append(unsent_row(request, ended_s, measured_from_s=self._measured_from_s))
         rows = self._rows.ordered()
         totals = self._totals(rows, ended_s, capacity, fleet, faults)
         if busy is not None:
@@ -148,11 +150,20 @@ class Recorder:
             faults=faults,
             session_s=tuple(self._taken_s[True]),
             subagent_s=tuple(self._taken_s[False]),
+            session_open_s=self._open_s(ended_s, orchestrators=True),
+            subagent_open_s=self._open_s(ended_s, orchestrators=False),
             ran_out_s=delivered.ran_out_s,
             herd=herd_of(rows, experiment, from_s=measured_from_s),
             fleet=fleet,
             refusals=tuple(self._refusals.items()),
         )
+
+    def _open_s(self, ended_s: float, *, orchestrators: bool) -> tuple[float, ...]:
+        """Return how long agents had taken that had not ended when the load did."""
+        started = [
+            at_s for at_s, is_orchestrator in self._started_s.values() if is_orchestrator is orchestrators
+        ]
+        return tuple(max(0.0, ended_s - at_s) for at_s in started)
 
     def _windows(self, rows: pa.Table) -> Windows:
         windows = windows_of(self._experiment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swarm.fleet.events import Finished, Refused
 from swarm.measure.request_row import request_row
-from swarm.records.row import RequestRow
+from swarm.records.row import UNSENT, RequestRow
 from swarm.sim.breakpoints import written
 from swarm.sim.kernel import SimulatedRequest
 
@@ -21,6 +21,14 @@ def ended_row(request: SimulatedRequest, end: Finished | Refused, *, measured_fr
 def interrupted_row(request: SimulatedRequest, at_s: float, *, measured_from_s: float) -> RequestRow:
     """Return the row of a request that the end of the run cut off."""
     return _row(request, at_s, "interrupted", None, measured_from_s)
+
+
+def unsent_row(request: SimulatedRequest, at_s: float, *, measured_from_s: float) -> RequestRow:
+    """Return the row of a turn that still waited for admission when the load ended."""
+    request.admission_wait_s = at_s - request.intended_s
+    row = _row(request, at_s, "interrupted", None, measured_from_s)
+    row.sent_s, row.attempts, row.error_class = None, 0, UNSENT
+    return row
 
 
 def _row(

@@ -8,6 +8,7 @@ from swarm.config.experiment import Experiment
 from swarm.config.load import RecordedShape
 from swarm.config.workload import ReplayConfig
 from swarm.fleet.context_length import max_model_len
+from swarm.units import counted
 from swarm.workload.reach import cut_contexts
 from swarm.workload.script import SessionScript
 
@@ -28,16 +29,16 @@ def _arrivals(experiment: Experiment, scripts: Sequence[SessionScript], scale: f
         return []
     if not isinstance(experiment.load.shape, RecordedShape):
         return [
-            f"arrival times are not played: the {len(scripts):,} sessions were recorded to start over "
-            f"{span_s:,.3g} s, and here start as load says; load.shape: {{kind: recorded}} plays them"
+            f"arrival times are not played: the {counted(len(scripts), 'session')} were recorded to start "
+            f"over {span_s:,.3g} s, and here start as load says; load.shape: {{kind: recorded}} plays them"
         ]
     until_s = experiment.load.duration_s
     late = 0 if until_s is None else sum((start_s - first_s) * scale > until_s for start_s in starts_s)
     if not late:
         return []
     return [
-        f"{late:,} of {len(scripts):,} recorded sessions arrive after load.duration_s: {until_s:g} "
-        "and are not played"
+        f"{late:,} of {counted(len(scripts), 'recorded session')} would arrive after load.duration_s: "
+        f"{until_s:g} and are not played"
     ]
 
 

@@ -316,6 +316,12 @@ RUNS: dict[str, Callable[[Path], Ended]] = {
         load={**LOAD, "replace": False, "ramp_s": 40},
         workload={**PROMPTS, "turns": 200},
     ),
+    "gated": lambda folder: simulated(
+        folder,
+        load={**LOAD, "admission": {"max_in_flight": 1}},
+        slo=[{"metric": "session_s", "quantile": 0.5, "at_most": 20}],
+        fleet={"cost": {**COST, "prefill_tokens_per_s": 400, "kv_capacity_tokens": 10_000}},
+    ),
     "herd": lambda folder: simulated(folder, load={**LOAD, "warmup_s": 0.001}),
     "tiers": lambda folder: simulated(folder, fleet=SLOW_TIERS, load={**LOAD, "duration_s": 60}),
     "unmeasured": lambda folder: simulated(
@@ -369,6 +375,8 @@ ASKED: dict[str, tuple[str, int, str]] = {
     "no level passed": ("found none", 99, ""),
     "host lost": ("struck", 1, "was lost: it was last heard at"),
     "host stood still": ("struck", 1, "stood still from"),
+    "turns never sent": ("gated", 99, "7 turns still waited for admission when the load ended"),
+    "sessions never ended": ("gated", 99, "8 sessions had taken longer than 20 s"),
     "load ran out": ("ran out", 0, "the load ran out: the last session ended at"),
     "falling load": ("falling", 0, "sessions ended and none took their place"),
     "start measured": ("herd", 0, "8 of the 8 sessions that start together had no token yet"),

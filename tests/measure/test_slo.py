@@ -46,7 +46,7 @@ ROWS = [
 
 def verdict(objective: dict[str, Any], rows: list[RequestRow] | None = None) -> dict[str, Any]:
     config = ObjectiveConfig.model_validate(objective)
-    return judge([config], selection(ROWS if rows is None else rows), {}, {})[0]
+    return judge([config], selection(ROWS if rows is None else rows), {}, {}, {})[0]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,8 @@ def test_a_request_that_was_cut_off_is_judged_by_what_is_known_of_it(
 
 def test_completions_of_agents_are_judged_from_their_times() -> None:
     config = ObjectiveConfig(metric="session_s", quantile=0.75, at_most=30.0)
-    found = judge([config], selection(ROWS), {}, {"session_s": np.array([10.0, 20.0, 30.0, 40.0])})[0]
+    taken = {"session_s": np.array([10.0, 20.0, 30.0, 40.0])}
+    found = judge([config], selection(ROWS), {}, taken, {"session_s": np.array([])})[0]
     assert (found["good_share"], found["count"]) == (0.75, 4)
 
 
@@ -164,4 +165,18 @@ def test_an_unfiltered_objective_is_the_summarys_percentile() -> None:
     sketch = Sketch()
     sketch.add_many([float(k) for k in range(1, 101)])
     config = ObjectiveConfig(metric="ttft_s", quantile=0.95, at_most=90.0)
-    assert judge([config], selection(ROWS), {"ttft_s": sketch}, {})[0]["value"] == sketch.quantile(0.95)
+    assert judge([config], selection(ROWS), {"ttft_s": sketch}, {}, {})[0]["value"] == sketch.quantile(0.95)
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "count", "met"),
+    [([], 2, True), ([30.0, 59.9], 2, True), ([61.0], 3, True), ([61.0, 70.0], 4, False)],
+)
+def test_a_session_that_had_not_ended_past_its_bound_is_a_miss(
+    unfinished: list[float], count: int, met: bool
+) -> None:
+    config = ObjectiveConfig.model_validate({"metric": "session_s", "quantile": 0.6, "at_most": 60})
+    ended, cut_off = {"session_s": np.array([10.0, 20.0])}, {"session_s": np.array(unfinished)}
+    (found,) = judge([config], selection(ROWS), {}, ended, cut_off)
+    assert (found["count"], found["met"]) == (count, met)
+    assert found["value"] < 20.0

@@ -18,7 +18,7 @@ from swarm.report.charts import write_picture
 from swarm.report.document import page, place, section, table
 from swarm.reuse.curves import TtlResult
 from swarm.reuse.survey import Surveyed
-from swarm.units import US_PER_S
+from swarm.units import US_PER_S, counted
 
 LINE = re.compile(r"(.*?)(?::(\d+))?", re.DOTALL)
 BROKEN_SHOWN_MAX = 100
@@ -39,7 +39,7 @@ def write_analysis(
     for name, chart in static.items():
         write_picture(chart, folder / f"{name}.svg", "svg")
         write_picture(chart, folder / f"{name}.png", "png")
-    note = f"{len(sessions)} of {analysis['sessions']} sessions to choose from, the longest first."
+    note = f"{len(sessions)} of {counted(analysis['sessions'], 'session')} to choose from, the longest first."
     drawn["session_timeline"] = timeline
     parts = _parts(analysis, note, drawn.keys())
     (out / "report.html").write_text(page("Workload analysis", parts, drawn), encoding="utf-8")

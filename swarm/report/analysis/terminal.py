@@ -11,6 +11,7 @@ from rich.table import Table
 
 from swarm.report.analysis import recorded
 from swarm.report.numbers import UNKNOWN, count, plain, seconds, share
+from swarm.units import counted
 
 DISTRIBUTIONS = {
     "think_time_s": ("Think time", seconds),
@@ -38,8 +39,9 @@ def show_analysis(analysis: dict[str, Any]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE)
     blocks = ", ".join(str(size) for size in analysis["block_tokens"])
     console.print(
-        f"[bold]{analysis['sessions']:,}[/] sessions, [bold]{analysis['requests']:,}[/] requests, "
-        f"{analysis['subagents']:,} sub-agents over {seconds(analysis['span_s'])}; "
+        f"[bold]{counted(analysis['sessions'], 'session')}[/], "
+        f"[bold]{counted(analysis['requests'], 'request')}[/], "
+        f"{counted(analysis['subagents'], 'sub-agent')} over {seconds(analysis['span_s'])}; "
         f"{count(analysis['input_tokens'])} input and {count(analysis['output_tokens'])} output tokens "
         f"in blocks of {blocks}",
         soft_wrap=True,

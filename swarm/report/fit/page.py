@@ -17,6 +17,7 @@ from swarm.report.document import page, place, section, table
 from swarm.report.fit.comparison import CAPACITIES, TTLS_S, Compared, as_json, summed_up
 from swarm.report.palette import RUNS
 from swarm.reuse.curves import ttl_us
+from swarm.units import counted
 from swarm.workload.recorded import RecordedSession
 
 _NAMES = ("recorded", "sampled")
@@ -58,7 +59,7 @@ def _facts(profile: ProfileFile, numbers: dict[str, Any]) -> str:
         ("requests", *(f"{value:,}" for value in numbers["requests"])),
     ]
     note = (
-        f"Fitted on {fitted.sessions:,} sessions, {fitted.requests:,} requests and "
+        f"Fitted on {counted(fitted.sessions, 'session')}, {counted(fitted.requests, 'request')} and "
         f"{fitted.subagents:,} sub-agents. "
         f"Sampled with seed {numbers['seed']}: another seed differs by chance."
     )

@@ -33,6 +33,7 @@ from swarm.report.run.figures import (
     latency_table,
     objective_value,
 )
+from swarm.units import counted
 
 PLAIN_EVERY_S = 5.0
 """Where there is no terminal, a line is written this often."""
@@ -99,7 +100,7 @@ class Live:
         head = Text.assemble(
             (self._experiment.name, "bold"),
             f"   {seconds(now_s)}" + ("" if until is None else f" of {seconds(until)}"),
-            f"   {snapshot.hosts} hosts",
+            f"   {counted(snapshot.hosts, 'host')}",
         )
         table = Table.grid(padding=(0, 3))
         for _ in range(4):

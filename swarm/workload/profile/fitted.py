@@ -9,6 +9,7 @@ import yaml
 
 from swarm.config.profile import ProfileFile
 from swarm.errors import UsageError
+from swarm.units import counted
 from swarm.workload.profile.balance import balance_of
 from swarm.workload.profile.calibrate import calibrated
 from swarm.workload.profile.fit import fit_parts
@@ -30,7 +31,9 @@ def fit(sessions: Sequence[RecordedSession], *, name: str) -> ProfileFile:
     turns = observed.turns
     tokens = float(turns.input[turns.agent == 0].sum()) / len(observed.starts_s)
     if not tokens:
-        raise UsageError(f"{len(sessions)} sessions without any input tokens: there is nothing to learn from")
+        raise UsageError(
+            f"{counted(len(sessions), 'session')} without any input tokens: there is nothing to learn from"
+        )
     profile = calibrated(stated, tokens)
     balance = balance_of(turns, observed.block_tokens, len(observed.starts_s))
     return profile.model_copy(update={"balance": balance})
