@@ -262,6 +262,9 @@ class Host:
         quiet = asyncio.Event()
         outbox = ReportQueue(report, is_journaled=self._plan.journal is not None)
         made = asyncio.Event()
+        # Before the first turn: a host that is lost before its first interval is over is known to have begun.
+        outbox.put(ledger.take())
+        made.set()
         reporters = asyncio.gather(self._write_on(outbox, made, quiet), self._send_on(outbox, made, quiet))
         stop = asyncio.ensure_future(self._stop_requested.wait())
         if ledger.is_refused:
