@@ -99,9 +99,12 @@ class _Watch:
     def unseen(self, *, within_s: float, others: float) -> int:
         """Return how many requests it sent within so long after its last batch, going on as before.
 
-        One that had just begun sent as many as the `others` do in a second.
+        One that had just begun sent as many as the `others` do in a second, or what was due.
         """
-        return math.ceil((self.rate() or others) * within_s) if within_s > 0 else 0
+        if within_s <= 0:
+            return 0
+        due = self.batches[-1].due
+        return max(due, math.ceil((self.rate() or others) * within_s))
 
     def silence_s(self, report_every_s: float) -> float:
         """Return how long it may have gone on after its last batch: until the next one would have come.
