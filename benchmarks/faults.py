@@ -526,6 +526,8 @@ class FaultyRun:
         found, target = self.found, self._target
         got = target.serials("got")
         found.served = len(got)
+        if not got and found.phase != "start":
+            found.trouble.append(f"NEVER BEGAN: {self._text[-600:]}")
         if not (self._out / "summary.json").exists():
             found.missing = len(got)
             if got:
