@@ -510,7 +510,8 @@ class FaultyRun:
         self._text += text
         self.found.codes.append(process.returncode)
         if "Traceback" in text or "*** SIG" in text:
-            self.found.trouble.append("TRACE")
+            at = max(text.find("Traceback"), text.find("*** SIG"))
+            self.found.trouble.append(f"TRACE: {text[at : at + 3000]}")
 
     def _go_on(self) -> None:
         """Finish a run that the fault has ended, once its cause is mended."""

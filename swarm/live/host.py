@@ -107,6 +107,8 @@ class Host:
             gate=self._gate(clock),
         )
         self._interpreter.fail = self.stop
+        if experiment.load.duration_s is not None:
+            self._interpreter.ends_s = experiment.load.duration_s
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lag.start()
