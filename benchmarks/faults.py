@@ -1,12 +1,13 @@
 """What is lost of a run when a part of it is lost: kinds of faults x phases, against a counting server.
 
-    python benchmarks/faults.py [--kinds host,disk] [--phases start,drain] [--repeat 1] [--json FILE]
+    python benchmarks/faults.py [--kinds host,disk] [--phases start,drain] [--at-once 4] [--json FILE]
 
 The server is a process of its own that knows nothing of Swarm. It numbers the requests that it gets, writes
 each number down before it answers, and puts the number into the reply's usage: so each reply is to be found
-in the run's rows, once. Every run is `swarm run` on a Ray cluster of three nodes on this machine; a run that
-a fault has ended is gone on with by `--resume`. One line for each run, and a table of all; the exit code is 1
-where a request was lost, counted twice, or missing in silence. Disks need the right to mount (root).
+in the run's rows, once. Every run is `swarm run` on a Ray cluster on this machine, of three nodes where one
+is to be lost; a run that a fault has ended is gone on with by `--resume`. One line for each run, and a table
+of all; the exit code is 1 where a request was lost, counted twice, or missing in silence. Disks need the
+right to mount (root).
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DURATION_S, WARMUP_S = 5.0, 1.5
+DURATION_S, WARMUP_S = 10.0, 3.0
 PHASES = ("start", "warm-up", "measuring", "drain", "results")
 KINDS = ("host", "node", "coordinator", "driver", "target", "provider", "disk", "inodes")
 PAIRS = ("host+coordinator", "driver+target", "node+provider", "driver+disk")
@@ -39,7 +41,7 @@ SERIAL_FROM = 2000
 """The first number, so that every one is a likely count of prompt tokens."""
 AWAY_S = 0.8
 """How long a server is away, or answers nothing but errors."""
-WAIT_S_MAX = 240.0
+WAIT_S_MAX = 600.0
 STARTS_MAX = 6
 RAY = {
     "RAY_AUTH_MODE": "disabled",
@@ -260,15 +262,16 @@ def processes_below(pid: int) -> list[tuple[int, str]]:
 
 
 class Nodes:
-    """A Ray cluster of three nodes on this machine."""
+    """A Ray cluster on this machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
         from ray.cluster_utils import Cluster
 
         self._folder = tempfile.mkdtemp(prefix="faults-ray-")
         os.mkdir(os.path.join(self._folder, "ray"))
         os.environ.update(RAY, RAY_TMPDIR=self._folder)
-        head = {"num_cpus": 2, "include_dashboard": False, "temp_dir": self._folder}
+        self._count = count
+        head = {"num_cpus": 2 if count > 1 else 64, "include_dashboard": False, "temp_dir": self._folder}
         self._cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.fill()
 
@@ -277,8 +280,8 @@ class Nodes:
         return str(self._cluster.address)
 
     def fill(self) -> None:
-        """Let there be three nodes again."""
-        while len(self._alive()) < 3:
+        """Let there be as many nodes as at first."""
+        while len(self._alive()) < self._count:
             _patiently(lambda: self._cluster.add_node(num_cpus=2))
 
     def _alive(self) -> list[Any]:
@@ -287,21 +290,22 @@ class Nodes:
     def _raylet(self, node: Any) -> int:
         return int(node.all_processes["raylet"][0].process.pid)
 
-    def actors(self, name: str, node: Any = None) -> list[int]:
-        """Return the pids of actors by their class."""
+    def actors(self, name: str, driver: int, node: Any = None) -> list[int]:
+        """Return the pids of a driver's actors by their class."""
+        jobs = {job["DriverPid"]: job["JobID"] for job in self._cluster.global_state.job_table()}
         nodes = self._alive() if node is None else [node]
         return [
             pid
             for each in nodes
             for pid, line in processes_below(self._raylet(each))
-            if line.startswith(f"ray::{name}")
+            if line.startswith(f"ray::{name}") and _job_of(pid) == jobs.get(driver)
         ]
 
-    def kill_one_with_hosts(self) -> None:
+    def kill_one_with_hosts(self, driver: int) -> None:
         """End a node without notice, with all that it runs and the journals on its disk."""
         workers = [node for node in self._alive() if node is not self._cluster.head_node]
-        node = max(workers, key=lambda each: len(self.actors("RemoteHost", each)))
-        hosts = self.actors("RemoteHost", node)
+        node = max(workers, key=lambda each: len(self.actors("RemoteHost", driver, each)))
+        hosts = self.actors("RemoteHost", driver, node)
         journals = {path for pid in hosts for path in _journals_of(pid)}
         workers_of = [pid for pid, _ in processes_below(self._raylet(node))]
         for pid in (self._raylet(node), *workers_of):
@@ -312,6 +316,15 @@ class Nodes:
     def close(self) -> None:
         self._cluster.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _job_of(pid: int) -> str:
+    """Return the Ray job of a worker."""
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if entry.startswith(b"RAY_JOB_ID="):
+                return entry.partition(b"=")[2].decode()
+    return ""
 
 
 def _journals_of(pid: int) -> Iterator[Path]:
@@ -388,16 +401,16 @@ class FaultyRun:
     def __init__(self, nodes: Nodes, kind: str, phase: str) -> None:
         self.found = Found(kind, phase)
         self._nodes = nodes
-        self._folder = Path(tempfile.mkdtemp(prefix="faults-"))
-        self._target = Target(self._folder)
-        self._disk = Disk(self._folder / "disk")
-        self._out = self._disk.path / "run"
         self._text = ""
         self._process: subprocess.Popen[str] | None = None
 
     def carry_out(self) -> Found:
         """Run, break, go on where that is needed, and compare."""
         began_s = time.monotonic()
+        self._folder = Path(tempfile.mkdtemp(prefix="faults-"))
+        self._target = Target(self._folder)
+        self._disk = Disk(self._folder / "disk")
+        self._out = self._disk.path / "run"
         try:
             self._start(str(self._experiment()), "--out", str(self._out))
             self._wait_for_phase()
@@ -442,7 +455,7 @@ class FaultyRun:
         assert process is not None
         if self.found.phase == "start":
             _until(
-                lambda: process.poll() is not None or self._nodes.actors("RemoteHost"),
+                lambda: process.poll() is not None or self._nodes.actors("RemoteHost", process.pid),
                 "no host was started",
             )
             return
@@ -456,7 +469,7 @@ class FaultyRun:
         if self.found.phase == "results":
             _until(lambda: time.time() > begun_s + DURATION_S and self._is_quiet(), "the load does not end")
             return
-        after_s = {"warm-up": 0.8, "measuring": 3.2, "drain": DURATION_S + 0.05}[self.found.phase]
+        after_s = {"warm-up": 2.0, "measuring": 6.5, "drain": DURATION_S + 0.05}[self.found.phase]
         time.sleep(max(0.0, begun_s + after_s - time.time()))
 
     def _is_quiet(self) -> bool:
@@ -467,12 +480,12 @@ class FaultyRun:
         process = self._process
         assert process is not None
         if kind == "host":
-            for pid in self._nodes.actors("RemoteHost")[:1]:
+            for pid in self._nodes.actors("RemoteHost", process.pid)[:1]:
                 _kill(pid)
         elif kind == "node":
-            self._nodes.kill_one_with_hosts()
+            self._nodes.kill_one_with_hosts(process.pid)
         elif kind == "coordinator":
-            for pid in self._nodes.actors("RemoteCoordinator"):
+            for pid in self._nodes.actors("RemoteCoordinator", process.pid):
                 _kill(pid)
         elif kind == "driver":
             process.kill()
@@ -497,13 +510,16 @@ class FaultyRun:
         self._text += text
         self.found.codes.append(process.returncode)
         if "Traceback" in text or "*** SIG" in text:
-            self.found.trouble.append("TRACE")
+            at = max(text.find("Traceback"), text.find("*** SIG"))
+            self.found.trouble.append(f"TRACE: {text[at : at + 3000]}")
 
     def _go_on(self) -> None:
         """Finish a run that the fault has ended, once its cause is mended."""
         if (self._out / "summary.json").exists() or not (self._out / "run.yaml").exists():
             return
-        _until(lambda: not self._nodes.actors("RemoteHost"), "hosts outlive their driver")
+        process = self._process
+        assert process is not None
+        _until(lambda: not self._nodes.actors("RemoteHost", process.pid), "hosts outlive their driver")
         self._start("--resume", str(self._out))
         self._end()
 
@@ -511,6 +527,8 @@ class FaultyRun:
         found, target = self.found, self._target
         got = target.serials("got")
         found.served = len(got)
+        if not got and found.phase != "start":
+            found.trouble.append(f"NEVER BEGAN: {self._text[-600:]}")
         if not (self._out / "summary.json").exists():
             found.missing = len(got)
             if got:
@@ -561,30 +579,48 @@ def table(found: list[Found]) -> str:
     return "\n".join(lines)
 
 
+def carried_out(runs: list[tuple[str, str]], nodes_count: int, at_once: int) -> Iterator[Found]:
+    """Carry out runs on a cluster, some at once; yield each as it ends."""
+    if not runs:
+        return
+    nodes = Nodes(nodes_count)
+    try:
+        with ThreadPoolExecutor(at_once) as pool:
+            waiting = [pool.submit(FaultyRun(nodes, *run).carry_out) for run in runs]
+            for done in as_completed(waiting):
+                yield done.result()
+    finally:
+        nodes.close()
+
+
 def main() -> int:
     """Carry out the runs; return 1 where one of them lost something."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", default=",".join((*KINDS, *PAIRS)))
     parser.add_argument("--phases", default=",".join(PHASES))
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument(
+        "--at-once", type=int, default=1, help="Runs at once, but for those that lose a node."
+    )
     parser.add_argument("--json", type=Path, help="Write what each run came to here.")
     parser.add_argument("--serve", nargs=2, metavar=("PORT", "LOG"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
         asyncio.run(serve_counting(int(asked.serve[0]), Path(asked.serve[1])))
         return 0
+    kinds = asked.kinds.split(",") * asked.repeat
+    runs = [(kind, phase) for kind in kinds for phase in asked.phases.split(",")]
     found: list[Found] = []
-    nodes = Nodes()
-    try:
-        for _ in range(asked.repeat):
-            for kind in asked.kinds.split(","):
-                for phase in asked.phases.split(","):
-                    found.append(FaultyRun(nodes, kind, phase).carry_out())
-                    print(found[-1].line(), file=sys.stderr, flush=True)
-                    if asked.json is not None:
-                        asked.json.write_text(json.dumps([vars(each) for each in found], indent=1))
-    finally:
-        nodes.close()
+    # The loss of a node would be felt by other runs on it.
+    alone = [run for run in runs if "node" in run[0]]
+    for some, nodes_count, at_once in ((runs, 1, asked.at_once), (alone, 3, 1)):
+        these = [run for run in some if nodes_count > 1 or run not in alone]
+        for each in carried_out(these, nodes_count, at_once):
+            found.append(each)
+            print(each.line(), file=sys.stderr, flush=True)
+            if asked.json is not None:
+                asked.json.write_text(json.dumps([vars(each) for each in found], indent=1))
+    found.sort(key=lambda each: runs.index((each.kind, each.phase)))
     print(table(found))
     return int(any(each.lost or each.doubled or each.trouble for each in found))
 

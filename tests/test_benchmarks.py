@@ -36,3 +36,10 @@ def test_without_any_peer_what_is_missing_is_said(tmp_path: Path) -> None:
 def test_the_cache_benchmark_hits_what_the_truth_file_says(shared_data: Path) -> None:
     said = output_of("cache.py", shared_data / "agent-traces", "--capacity-tokens", "1000000")
     assert "7386 prompts" in said and "hit rate 0.9580" in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_nothing_is_lost_of_a_run_that_loses_a_host_its_driver_or_its_disk() -> None:
+    said = output_of("faults.py", "--kinds", "host,driver,disk", "--phases", "measuring", "--at-once", "3")
+    assert "3 runs," in said and "0 lost, 0 counted twice" in said

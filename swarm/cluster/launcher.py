@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,10 @@ class RayLauncher:
         if not calls:
             time.sleep(within_s)
             return {}
-        ended, _ = ray.wait(list(calls), num_returns=len(calls), timeout=within_s)
+        try:
+            ended, _ = ray.wait(list(calls), num_returns=len(calls), timeout=within_s)
+        except ray.exceptions.RayError as fault:
+            return dict.fromkeys(calls, Lost(f"Ray itself is lost: {last_line(fault)}"))
         return {call: _outcome_of(call) for call in ended}
 
     def close(self) -> None:
@@ -131,8 +135,9 @@ class HostCalls:
         self._actor.stop.remote()
 
     def kill(self) -> None:
-        """End the actor."""
-        ray.kill(self._actor)
+        """End the actor; where Ray itself is lost it ends with that."""
+        with suppress(ray.exceptions.RayError):
+            ray.kill(self._actor)
 
     def fetch_journal(self, into: Path) -> str | None:
         """End what is left of its process and fetch its journal; one that was never placed has none."""

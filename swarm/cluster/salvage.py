@@ -36,7 +36,10 @@ def journal_folder(asked: str, run_id: str) -> str:
 
 def fetch(place: Whereabouts, into: Path) -> str | None:
     """End a lost host's process and put its journal into a folder; return why not, where that fails."""
-    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    try:
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    except ray.exceptions.RayError as fault:
+        return f"Ray itself is lost: {type(fault).__name__}"
     if place.node not in alive:
         return "its node is gone"
     strategy = NodeAffinitySchedulingStrategy(place.node, soft=False)

@@ -110,6 +110,8 @@ class Host:
             gate=self._gate(clock),
         )
         self._interpreter.fail = self._stop_turns
+        if experiment.load.duration_s is not None:
+            self._interpreter.ends_s = experiment.load.duration_s
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._lag.start()
@@ -135,13 +137,16 @@ class Host:
             self._pacing.slots,
             in_turn=self._plan.experiment.hosts.start == "in_turn",
         )
+        due = 0
         if self._plan.experiment.load.search is None:
             tasks = [asyncio.ensure_future(self._play(slot)) for slot in slots]
+            soon_s = self._clock.now_s() + self._plan.experiment.hosts.report_every_s
+            due = sum(any(span.start_s <= soon_s for span in self._pacing.spans(slot)[:1]) for slot in slots)
         else:
             self._directed = DirectedSlots(slots, self._play_directed, self._close)
             self._follow()
             tasks = [asyncio.ensure_future(self._directed.until(self._stop_requested))]
-        return await self._until_done(tasks, report)
+        return await self._until_done(tasks, report, due)
 
     def direct(self, order: Order) -> None:
         """Open and close slots of a search, now or when the host begins to run; from any thread."""
@@ -152,7 +157,7 @@ class Host:
         """Run one agent to its end, or until the run ends."""
         assert self._interpreter is not None
         task = asyncio.ensure_future(self._interpreter.run(agent, start_s))
-        await self._until_done([task], report)
+        await self._until_done([task], report, due=1)
         return Ended(agent.path, False, self._clock.now_s(), None) if task.cancelled() else task.result()
 
     def stop(self) -> None:
@@ -265,10 +270,13 @@ class Host:
         self._ledger.put_off(late_s)
         return late_s
 
-    async def _until_done(self, tasks: Sequence[asyncio.Future[Any]], report: Report) -> tuple[Batch, ...]:
+    async def _until_done(
+        self, tasks: Sequence[asyncio.Future[Any]], report: Report, due: int
+    ) -> tuple[Batch, ...]:
         """Report every interval; stop at the load's end or on request, drain, and report the rest.
 
-        Return the batches that nobody has stored.
+        `due` sessions are to play before the first interval is over. Return the batches that nobody has
+        stored.
         """
         load, interpreter, ledger = self._plan.experiment.load, self._interpreter, self._ledger
         assert interpreter is not None
@@ -277,6 +285,9 @@ class Host:
         quiet = asyncio.Event()
         outbox = ReportQueue(report, is_journaled=self._plan.journal is not None)
         made = asyncio.Event()
+        # Before the first turn: a host that is lost before its first interval is over is known to have begun.
+        outbox.put(ledger.take(due=due))
+        made.set()
         reporters = asyncio.gather(self._write_on(outbox, made, quiet), self._send_on(outbox, made, quiet))
         stop = asyncio.ensure_future(self._stop_requested.wait())
         if ledger.is_refused:

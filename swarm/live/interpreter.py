@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,6 +89,8 @@ class Interpreter:
         self._measured_from_s = measured_from_s
         self._resumption = resumption
         self._is_stopping = False
+        self.ends_s = math.inf
+        """No turn is started from then on, also by a host that begins or wakes up late."""
         self._sleepers: dict[asyncio.Future[None], str] = {}
         """Those who wait, with their session."""
         self._retired: set[str] = set()
@@ -110,12 +113,12 @@ class Interpreter:
 
     def is_over(self, session: str) -> bool:
         """Whether a session's agents start no more turns."""
-        return self._is_stopping or session in self._retired
+        return self.is_stopping or session in self._retired
 
     @property
     def is_stopping(self) -> bool:
         """Whether no more turns are started."""
-        return self._is_stopping
+        return self._is_stopping or self._clock.now_s() >= self.ends_s
 
     async def run(self, agent: Agent, start_s: float) -> Ended:
         """Run an agent's program to its end, or until the run stops."""

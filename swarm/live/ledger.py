@@ -171,11 +171,11 @@ class HostLedger:
             self._told[kind] = told + 1
             self._examples.append(FailureExample(kind, result.http_status, result.error))
 
-    def take(self, *, is_last: bool = False, waiting: int = 0) -> Batch:
+    def take(self, *, is_last: bool = False, waiting: int = 0, due: int = 0) -> Batch:
         """Return everything since the last call as the next batch, written to the journal first.
 
         One that the journal refuses says so, and the host is to start no more turns. `waiting`: how many
-        earlier ones nobody has acknowledged.
+        earlier ones nobody has acknowledged; `due`: how many sessions play before the next one.
         """
         itl = Sketch()
         itl.add_many(np.frombuffer(self._gaps_s))
@@ -227,6 +227,7 @@ class HostLedger:
             begun_s=self._begun_s,
             program_failed=self._program_failed,
             refusal=self._refusal,
+            due=due,
             waiting=waiting,
         )
         self._sequence += 1

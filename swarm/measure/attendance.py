@@ -7,6 +7,7 @@ after its last batch is unaccounted for.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -58,7 +59,8 @@ class _Watch:
         self.batches = batches
         self.host, self.epoch = batches[0].host, batches[0].epoch
         self.begun_s = batches[0].begun_s
-        self.heard_s = batches[-1].gauges.at_s
+        self.heard_s = max(0.0, batches[-1].gauges.at_s)
+        """A host's first report is made before the run's time 0."""
         self.is_lost = not batches[-1].is_last
         self.carried: list[tuple[float, AgentStep]] = []
         """Agents that it took over, and from when on."""
@@ -85,16 +87,24 @@ class _Watch:
                 found.append(replace(step, at_s=at_s))
         return sorted(found, key=lambda step: (step.at_s, -step.change))
 
-    def unseen(self, *, within_s: float) -> int:
-        """Return how many requests it sent within so long after its last batch, going on as before."""
+    def rate(self) -> float:
+        """Return how many requests a second it sent of late; 0 where it has not reported any."""
         recent = self.batches[-RECENT_BATCHES:]
         first_s, first_sent = recent[0].gauges.at_s, recent[0].gauges.sent
         if len(recent) < RECENT_BATCHES:
             first_s, first_sent = max(0.0, self.begun_s), 0
         span_s = self.heard_s - first_s
-        if within_s <= 0 or span_s <= 0:
+        return (recent[-1].gauges.sent - first_sent) / span_s if span_s > 0 else 0.0
+
+    def unseen(self, *, within_s: float, others: float) -> int:
+        """Return how many requests it sent within so long after its last batch, going on as before.
+
+        One that had just begun sent as many as the `others` do in a second, or what was due.
+        """
+        if within_s <= 0:
             return 0
-        return math.ceil((recent[-1].gauges.sent - first_sent) / span_s * within_s)
+        due = self.batches[-1].due
+        return max(due, math.ceil((self.rate() or others) * within_s))
 
     def silence_s(self, report_every_s: float) -> float:
         """Return how long it may have gone on after its last batch: until the next one would have come.
@@ -128,6 +138,8 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
     watches = {name: _Watch(group) for name, group in groups.items()}
     followers = sorted((watch for watch in watches.values()), key=lambda watch: (watch.begun_s, watch.host))
     known = {(w.host, w.epoch): w.agents() for w in followers} if any(w.is_lost for w in followers) else {}
+    rates = [rate for rate in (each.rate() for each in followers) if rate]
+    usual_rate = statistics.fmean(rates) if rates else 0.0
     absences: list[Absence] = []
     steps: list[tuple[int, AgentStep]] = []
     unattended: list[AgentStep] = []
@@ -169,7 +181,7 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
             runner.carried.append((again_s, replace(agent, at_s=again_s, change=1)))
             went_on_s.append(again_s)
         until_s = min(ended_s, heard_s + watch.silence_s(report_every_s))
-        unseen = watch.unseen(within_s=until_s - heard_s)
+        unseen = watch.unseen(within_s=until_s - heard_s, others=usual_rate)
         back_s = max(went_on_s, default=None)
         if following is not None:
             back_s = max(heard_s, following.begun_s)

@@ -104,6 +104,8 @@ class Batch:
     """Why the host's own journal refuses writes by now, and since when: only the coordinator's may have this
     batch. Empty while it does not."""
 
+    due: int = 0
+    """Of a host's first batch: how many of its sessions are to play before the next one."""
     waiting: int = 0
     """How many earlier batches nobody had acknowledged when this one was made."""
 
@@ -132,6 +134,7 @@ class Batch:
                 "begun_s": self.begun_s,
                 "program_failed": self.program_failed,
                 "refusal": self.refusal,
+                "due": self.due,
                 "waiting": self.waiting,
             }
         )
@@ -163,5 +166,6 @@ class Batch:
             begun_s=head.get("begun_s", 0.0),
             program_failed=head.get("program_failed", False),
             refusal=head.get("refusal", ""),
+            due=head.get("due", 0),
             waiting=head.get("waiting", 0),
         )

@@ -120,8 +120,8 @@ def takeover_of(
 
 
 def heard_until(batches: Iterable[Batch], host: int | None) -> float:
-    """Return when a host (None: any) made its last batch; 0 where it made none."""
-    return max((batch.gauges.at_s for batch in batches if host in (None, batch.host)), default=0.0)
+    """Return when a host (None: any) made its last batch; 0 where it made none, or before the start."""
+    return max([0.0, *(batch.gauges.at_s for batch in batches if host in (None, batch.host))])
 
 
 def is_lost(batches: Iterable[Batch], host: int | None) -> bool:

