@@ -84,7 +84,7 @@ class Experiment(Strict):
         None, ge=1, description="block size of the target's prefix cache; null: the emulated fleet's"
     )
     cache_model: CacheModelConfig | None = Field(None, description="of live runs only")
-    window_s: float = Field(1.0, gt=0)
+    window_s: float = Field(1.0, ge=0.001)
     charts: tuple[Literal["png", "svg"], ...] = ("png",)
 
     @model_validator(mode="after")
