@@ -68,7 +68,7 @@ def test_a_refusal_arrives_though_the_client_goes_on_sending(standing: SimpleNam
 @pytest.mark.parametrize("body", [{"stream": False}, {"stream": True}])
 def test_a_client_that_is_gone_is_given_up(desk: SimpleNamespace, body: dict[str, Any]) -> None:
     async def main() -> str:
-        async with desk.serving() as served:
+        async with desk.serving(desk.fleet(cost={"decode_base_s": 0.05})) as served:
             _, writer = await asyncio.open_connection("127.0.0.1", served.provider.port)
             asked = {"prompt": "abcd", "max_tokens": 100_000, **body}
             writer.write(post(json.dumps(asked).encode()))
