@@ -14,9 +14,10 @@ def check_load(experiment: Experiment, material: Material | None = None) -> None
     Raises:
         ConfigError: It cannot be planned: too many sessions would arrive, or none was recorded to.
     """
-    arrivals_s: tuple[float, ...] = ()
-    if isinstance(experiment.load.shape, RecordedShape):
-        if material is None:
-            material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
-        arrivals_s = open_source(experiment.workload, experiment.seed, material).arrivals_s
-    pacing_of(experiment.load, None, experiment.seed, arrivals_s)
+    if material is None and isinstance(experiment.load.shape, RecordedShape):
+        material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
+    if material is None:
+        pacing_of(experiment.load, None, experiment.seed, ())
+        return
+    source = open_source(experiment.workload, experiment.seed, material)
+    pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)

@@ -5,22 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from swarm.commands.planned_load import check_load
+from swarm.config.experiment import Experiment
 from swarm.config.read import read_experiment, read_points
+from swarm.config.workload import ReplayConfig
 from swarm.fleet.build import build_fleet
 from swarm.live.targets.usable import check_target
 from swarm.units import counted
-from swarm.workload.source import check_source
+from swarm.urls import is_url
+from swarm.workload.source import Material, check_source, load_scripts
 
 
 def validate(path: Path, changes: list[str]) -> int:
     """Check an experiment's file and say what it is; return the exit code."""
     experiment = read_experiment(path, changes)
     points = read_points(path, changes)
+    read: dict[str, Material] = {}
     for each in [point.experiment for point in points] if points else [experiment]:
         build_fleet(each.fleet)
         check_target(each.target)
-        check_source(each.workload, each.seed)
-        check_load(each)
+        check_load(each, _material(each, read))
     of = f", {counted(len(points), 'point')}" if points else ""
     print(f"{path}: valid ({experiment.name}, seed {experiment.seed}{of})")
     return 0
+
+
+def _material(experiment: Experiment, read: dict[str, Material]) -> Material | None:
+    """Return the recorded sessions, read whole as a run reads them; each file once for all points.
+
+    None where there are none, or they are on a network.
+    """
+    workload = experiment.workload
+    if not isinstance(workload, ReplayConfig) or is_url(str(workload.path)):
+        check_source(workload, experiment.seed)
+        return None
+    key = f"{workload.path}\0{workload.format}\0{workload.on_broken}\0{workload.sessions_max}"
+    if key not in read:
+        read[key] = load_scripts(workload, experiment.seed, experiment.load.agents)
+    return read[key]

@@ -66,6 +66,9 @@ def base_url(url: str) -> BaseUrl:
     Raises:
         ValueError: It is no URL of a server, in words that do not repeat a password.
     """
+    if not url.isprintable():
+        # The library takes line breaks and tabs out in silence, and what is left is another URL.
+        raise ValueError(f"urls: {url!r} holds a control character; take it out")
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
     except ValueError:

@@ -93,7 +93,7 @@ class Experiment(Strict):
         description="block size of the target's prefix cache; null: what the server tells, else the fleet's",
     )
     cache_model: CacheModelConfig | None = Field(None, description="of live runs only")
-    window_s: float = Field(1.0, gt=0, description="length of one row of windows.parquet")
+    window_s: float = Field(1.0, ge=0.001, description="length of one row of windows.parquet")
     charts: tuple[Literal["png", "svg"], ...] = Field(
         ("png",), description="image formats of the charts beside the report"
     )

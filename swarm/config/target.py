@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -274,8 +275,22 @@ class TargetConfig(Strict):
                     f"headers: {name!r} looks like a key, which would stand in run.yaml: put it into an "
                     f"environment variable NAME, and set target.auth: {{header: {name}, env: NAME}}"
                 )
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(
+                    f"headers: the value of {name!r} holds what a header cannot: a line break, a control "
+                    "character or a letter beyond ASCII; percent-encode it"
+                )
             if name.lower() in _OWN_HEADERS:
                 raise ValueError(f"headers: {name!r} is written by Swarm itself: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _members_are_json(self) -> Self:
+        place = _no_json(self.extra_body, "extra_body")
+        if place is not None:
+            raise ValueError(
+                f"{place}, which JSON has not: write texts, numbers, truth values, lists or mappings"
+            )
         return self
 
     @model_validator(mode="after")
@@ -344,3 +359,20 @@ class TargetConfig(Strict):
                 "token_id_low and token_id_high must span at least 256 ids"
             )
         return self
+
+
+def _no_json(value: Any, key: str) -> str | None:
+    """Return what of a value JSON cannot hold, with its place; None where it can hold all."""
+    if isinstance(value, dict):
+        name = next((name for name in value if not isinstance(name, str)), None)
+        if name is not None:
+            return f"{key}: found the key {name!r}"
+        parts = [(f"{key}.{name}", each) for name, each in value.items()]
+        return next((found for name, each in parts if (found := _no_json(each, name)) is not None), None)
+    if isinstance(value, list):
+        parts = [(f"{key}.{place}", each) for place, each in enumerate(value)]
+        return next((found for name, each in parts if (found := _no_json(each, name)) is not None), None)
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    if value is None or (isinstance(value, str | int | float) and is_finite):
+        return None
+    return f"{key}: found {str(value)[:40]} ({type(value).__name__})"

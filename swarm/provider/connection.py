@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,12 @@ from swarm.provider.heads import EVENTS, JSON, head, preflight, request_id
 from swarm.provider.inflate import inflated
 from swarm.provider.limits import ServerLimits
 from swarm.provider.refusal import Fault
+
+GONE_FIRST_S, GONE_EVERY_S = 0.05, 0.5
+"""When a client that sends no more is looked at: whether it still reads."""
+
+LINGER_S = 2.0
+"""How long what a refused client still sends is read, and dropped."""
 
 
 @dataclass(slots=True)
@@ -78,12 +85,18 @@ class ClientConnection(asyncio.Protocol):
         self._cancel: Cancel | None = None
         self._fault: Fault | None = None
         """What is said of the bytes that cannot be read, once those before them are answered."""
+        self._offered: Request | None = None
+        """Came with an offer to speak HTTP/2."""
         self._head_bytes = 0
         self._field_bytes = 0
         """Of the target and the headers, as far as they were read."""
         self._body_bytes = 0
         self._in_body = False
         self._is_closing = False
+        self._is_half = False
+        """The client sends no more; what it has asked is still answered."""
+        self._has_begun = False
+        """The answer under way has a head."""
         self.deadline_s = monotonic() + service.limits.head_s
         """When the client is too slow; infinite while it waits for us."""
 
@@ -104,9 +117,7 @@ class ClientConnection(asyncio.Protocol):
         if not self._in_body:
             self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(Fault(400, "upgrades are not served"))
+            self._feed(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, Fault) else Fault(400, f"not HTTP/1.1: {error}"[:200]))
@@ -117,6 +128,33 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._head_bytes > self._limits.header_bytes_max and not self._is_closing:
             self._refuse(Fault(431, f"over {self._limits.header_bytes_max} bytes of headers"))
+
+    def eof_received(self) -> bool:
+        """Take the end of what the client sends; True where answers are still to go out.
+
+        A client that has closed altogether looks the same, until something is sent to it.
+        """
+        self._is_half = True
+        if self._is_closing and self._current is None and self._fault is None:
+            return False
+        if self._coming is not None and not self._is_closing:
+            self._refuse(Fault(400, "the request ended before it was whole"))
+        current, loop = self._current, asyncio.get_running_loop()
+        if current is not None and current.is_chunked and not self._has_begun:
+            # One that reads passes over it (RFC 9110, 15.2); one that is gone answers with a reset.
+            self.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+        if current is not None:
+            loop.call_later(GONE_FIRST_S, self._look_whether_gone)
+        return current is not None or bool(self._queue) or self._fault is not None
+
+    def _look_whether_gone(self) -> None:
+        if self._transport is None:
+            return
+        found = self._transport.get_extra_info("socket")
+        if found.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.abort()
+        else:
+            asyncio.get_running_loop().call_later(GONE_EVERY_S, self._look_whether_gone)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up what the client asked for."""
@@ -131,6 +169,19 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Give the client up: it has not read a whole buffer of events."""
         self.abort()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse bytes; an offer to speak HTTP/2 is declined by an answer in HTTP/1.1 (RFC 9110, 7.8)."""
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                # To the parser all that follows is another protocol: the request is read again without it.
+                assert self._offered is not None
+                head, self._offered = _without_offer(self._offered), None
+                self._parser = httptools.HttpRequestParser(self)
+                data = head + data[offer.args[0] :]
 
     # What the parser calls.
 
@@ -157,9 +208,12 @@ class ClientConnection(asyncio.Protocol):
         """Look at the headers before there is a body."""
         request, parser = self._coming, self._parser
         assert request is not None
-        if parser.should_upgrade():
-            raise Fault(400, "upgrades are not served")
         request.method = parser.get_method()
+        if parser.should_upgrade():
+            if request.headers.get(b"upgrade", b"").lower() != b"h2c":
+                raise Fault(400, "upgrades are not served")
+            self._offered = request
+            return
         request.path = _path(request.path)
         request.keeps_alive = parser.should_keep_alive()
         request.is_chunked = parser.get_http_version() != "1.0"
@@ -184,6 +238,8 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer the request, or let it wait for the one before it."""
+        if self._offered is not None:
+            return
         request, self._coming = self._coming, None
         assert request is not None
         self._in_body = False
@@ -243,7 +299,9 @@ class ClientConnection(asyncio.Protocol):
         request, self._current, self._cancel = self._current, None, None
         if self._transport is None:
             return
-        if request is None or not request.keeps_alive:
+        self._has_begun = False
+        is_last = self._is_half and not self._queue and self._fault is None
+        if request is None or not request.keeps_alive or is_last:
             self._close()
             return
         self.deadline_s = monotonic() + self._limits.idle_s
@@ -258,13 +316,14 @@ class ClientConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """Close: the client was too slow."""
-        if self._coming is not None:
+        if self._coming is not None and not self._is_closing:
             self._refuse(Fault(408, "the request did not arrive in time"))
         else:
             self.abort()
 
     def _head(self, status: int, fields: bytes) -> bytes:
         request = self._current
+        self._has_begun = True
         if request is not None:
             self._service.answered(request, status)
         if request is None or not request.keeps_alive:
@@ -306,7 +365,13 @@ class ClientConnection(asyncio.Protocol):
         fields = b"Content-Type: %b\r\nContent-Length: %d\r\n%bConnection: close\r\n"
         fields %= (JSON, len(body), fault.headers())
         self.write(head(fault.status, fields, number=number, is_shared=False) + body)
-        self._close()
+        self._fault = None
+        if self._is_half or self._transport is None:
+            self._close()
+            return
+        # Closing on bytes that were not read resets the connection, and the client may never see the answer.
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_S, self.abort)
 
     def _close(self) -> None:
         self._is_closing = True
@@ -320,6 +385,16 @@ class ClientConnection(asyncio.Protocol):
 
     def _too_large(self) -> Fault:
         return Fault(413, f"a body of over {self._limits.body_bytes_max} bytes")
+
+
+def _without_offer(request: Request) -> bytes:
+    """Return the head of a request without its offer of another protocol."""
+    lines = [b"%b %b HTTP/1.1" % (request.method, request.path)]
+    lines += [b"%b: %b" % (k, v) for k, v in request.headers.items() if k not in _OFFER]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+_OFFER = (b"upgrade", b"connection", b"http2-settings")
 
 
 def _path(target: bytes) -> bytes:

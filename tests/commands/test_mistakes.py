@@ -252,6 +252,19 @@ def test_generate_names_every_format_that_it_writes() -> None:
     assert [name for name, entry in FORMATS.items() if entry.write is not None and name not in said] == []
 
 
+def test_validate_reads_a_trace_as_far_as_a_run_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "traces").mkdir()
+    trace(tmp_path / "traces" / "a.json", {"t": 0, "in": 192, "hash_ids": [1, 2, 3]})
+    trace(tmp_path / "traces" / "b.json", {"t": 0, "in": 0})
+    workload: dict[str, Any] = {"kind": "replay", "path": str(tmp_path / "traces")}
+    assert run(monkeypatch, "validate", experiment(tmp_path / "e.json", workload=workload)) == 1
+    assert "b.json" in capsys.readouterr().err
+    workload["sessions_max"] = 1
+    assert run(monkeypatch, "validate", experiment(tmp_path / "e.json", workload=workload)) == 0
+
+
 @pytest.mark.parametrize("command", ["validate", "run"])
 @pytest.mark.parametrize(
     ("target", "reason"),
@@ -264,6 +277,13 @@ def test_generate_names_every_format_that_it_writes() -> None:
             "target.ca_file: /nowhere/ca.pem cannot be used",
         ),
         ({"urls": ["http://h"], "tokenizer": "/nowhere/tokenizer.json"}, "target.tokenizer"),
+        ({"api_key_env": "SWARM_NO_SUCH_KEY"}, "SWARM_NO_SUCH_KEY"),
+        ({"tokenizer": "/nowhere/tokenizer.json"}, "target.tokenizer"),
+        (
+            {"urls": ["http://h"], "metrics_urls": ["https://h/m"], "ca_file": "/nowhere/ca.pem"},
+            "target.ca_file: /nowhere/ca.pem cannot be used",
+        ),
+        ({"urls": ["http://h"], "headers": {"X-A": "a\r\nb"}}, "holds what a header cannot"),
         ({"headers": {"api-key": "opensesame"}}, "set target.auth: {header: api-key, env: NAME}"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date
 from typing import Any
 
 import pytest
@@ -100,6 +102,16 @@ def test_a_key_among_the_headers_is_refused_with_the_way_to_do_it(headers: dict[
     ("given", "reason"),
     [
         ({"headers": {"X-A\r\nX-B": "1"}}, "is no header's name"),
+        ({"headers": {"X-A": "a\r\nX-B: 1"}}, "value of 'X-A' holds what a header cannot"),
+        ({"headers": {"X-A": "a\nb"}}, "value of 'X-A' holds what a header cannot"),
+        ({"headers": {"X-A": "a\0b"}}, "value of 'X-A' holds what a header cannot"),
+        ({"headers": {"X-A": "\u00e9"}}, "value of 'X-A' holds what a header cannot"),
+        ({"urls": ["http://a\r\nb"]}, r"urls: 'http://a\\r\\nb' holds a control character"),
+        ({"urls": ["http://a/\tb"]}, "holds a control character"),
+        ({"extra_body": {"a": math.inf}}, r"extra_body\.a: found inf \(float\), which JSON has not"),
+        ({"extra_body": {"a": [date(2026, 1, 1)]}}, r"extra_body\.a\.0: found 2026-01-01 \(date\)"),
+        ({"extra_body": {"a": {"b": b"c"}}}, r"extra_body\.a\.b: found b'c' \(bytes\)"),
+        ({"extra_body": {"a": {1: 2}}}, r"extra_body\.a: found the key 1"),
         ({"headers": {"Content-Length": "1"}}, "is written by Swarm itself"),
         ({"auth": {"header": "a b", "env": "K"}}, r"auth\.header"),
         ({"auth": {"header": "api-key", "env": "K"}, "api_key_env": "K"}, "both name a key"),

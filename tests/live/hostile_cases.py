@@ -125,6 +125,7 @@ EMPTIES = b"data: [" + b"[]," * 300_000 + b"[]]\n\n"
 LONG = "x" * 500_000
 WHOLE = TEXTS + FINISH + DONE
 MEMBERS: dict[str, tuple[bytes, str]] = {
+    "a whole reply": (WHOLE, "ok"),
     "deep JSON": (DEEP, "malformed"),
     "a list of empty lists": (EMPTIES, "malformed"),
     "an event past the bound": (chunk(content="x" * (1 << 20)), "too_large"),
@@ -236,7 +237,20 @@ def questions() -> dict[str, Case]:
     return found
 
 
+def pages() -> dict[str, Case]:
+    """Return pages of counters that are none, by name."""
+    name = b"vllm:prefix_cache_hits_total "
+    values = {"1e308": b"1e308", "NaN": b"NaN", "below nothing": b"-1"}
+    found = {}
+    for what, value in values.items():
+        body = b"vllm:prefix_cache_queries_total 10\n" + name + value + b"\n"
+        head = OK + b"Content-Length: %d\r\n\r\n" % len(body)
+        found[f"counters of {what}"] = Case(head + body, "close", b"", "left aside")
+    return found
+
+
 CASES = cases()
+PAGES = pages()
 QUESTIONS = questions()
 
 
@@ -272,7 +286,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fou
         sizes = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         if sizes:
             await reader.readexactly(int(sizes[0].split(b":")[1]))
-        name = unquote(head.split(b" ")[1].decode().split("/")[1])
+        path = head.split(b" ")[1].decode()
+        # A name may be of two cases: of turns, and of the page of counters.
+        name, _, page = unquote(path.split("/")[1]).partition("+")
+        if page and path.endswith("/metrics"):
+            name = page
         await perform(found[name], writer)
     except (ConnectionError, asyncio.IncompleteReadError):
         pass
@@ -295,4 +313,4 @@ def base(port: int, name: str) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve({**CASES, **QUESTIONS}))
+    asyncio.run(serve({**CASES, **QUESTIONS, **PAGES}))

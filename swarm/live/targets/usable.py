@@ -14,9 +14,7 @@ def check_target(config: TargetConfig) -> None:
     Raises:
         ConfigError: One of them is not there, or cannot be used.
     """
-    if not config.urls:
-        return
     api_key(config)
-    if any(url.startswith("https:") for url in config.urls):
+    if any(url.startswith("https:") for url in (*config.urls, *config.metrics_urls)):
         client_context(config.ca_file)
     body_writer(config)

@@ -11,6 +11,16 @@ from swarm.errors import TraceError
 TOKENS_MAX = 1 << 48
 LENGTH_MAX = 1 << 24
 """Of a text that is laid out block by block: a number in a file must not cost hours."""
+SESSION_BLOCKS_MAX = 1 << 26
+"""Of all requests of one session, each with its whole context: 512 MiB of ids.
+
+A thousand turns of 100,000 tokens hold a tenth of it, in blocks of 16.
+"""
+TOO_MANY_BLOCKS = (
+    f"the session's requests hold over {SESSION_BLOCKS_MAX:,} blocks together, each its whole context: "
+    f"{SESSION_BLOCKS_MAX >> 17} MiB of ids; cut the session, or state larger blocks where its format takes "
+    "block_tokens"
+)
 SECONDS_MAX = 1e10
 """Times beyond 317 years are no times; the bound keeps microseconds exact in 64 bits."""
 

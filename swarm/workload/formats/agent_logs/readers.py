@@ -9,6 +9,7 @@ from typing import Protocol
 
 import orjson
 
+from swarm.errors import TraceError
 from swarm.workload.formats.agent_logs import (
     bailian,
     bodies,
@@ -26,7 +27,7 @@ from swarm.workload.formats.agent_logs.codex import Rollout, read_rollout
 from swarm.workload.formats.agent_logs.identity import Chains, Pools, identity_of
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, Tally
 from swarm.workload.formats.agent_logs.rows import Parser, Rows
-from swarm.workload.formats.agent_logs.sessions import session_of
+from swarm.workload.formats.agent_logs.sessions import check_lengths, session_of
 from swarm.workload.formats.files import OnBroken, head_lines, shown_name
 from swarm.workload.recorded import RecordedSession
 
@@ -81,7 +82,8 @@ class ClaudeCode:
         name = _session_and_time(unit[0])[0]
         chains = Chains(_owner(unit, name), BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=False)
         _note_identity(agents, self._tally, in_loops=False)
-        yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code", _place(unit[0]).name)
+        if _is_bounded(name, unit, agents, chains, on_broken):
+            yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code", _place(unit[0]).name)
 
 
 class Codex:
@@ -130,7 +132,8 @@ class Codex:
             _owner(unit, name), codex.CACHE_BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=True
         )
         _note_identity(agents, self._tally, in_loops=True)
-        yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
+        if _is_bounded(name, unit, agents, chains, on_broken):
+            yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
 
 
 PARSERS: dict[str, Parser] = {
@@ -155,6 +158,19 @@ READERS: dict[str, Callable[[Tally], LogReader]] = {
 def _place(file: Path) -> Path:
     """Return the folder of a project, in which a session's main file stands."""
     return file.parent.parent.parent if file.parent.name == "subagents" else file.parent
+
+
+def _is_bounded(
+    name: str, unit: Sequence[Path], agents: Sequence[LoggedAgent], chains: Chains, on_broken: OnBroken
+) -> bool:
+    """Say whether a session's prompts may be laid out; else it goes to `on_broken`."""
+    requests = (request for agent in agents for request in agent.requests)
+    try:
+        check_lengths(shown_name(unit[0]), name, requests, chains.block_tokens)
+    except TraceError as error:
+        on_broken(error)
+        return False
+    return True
 
 
 def _owner(unit: Sequence[Path], session: str) -> str:

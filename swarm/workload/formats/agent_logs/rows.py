@@ -13,7 +13,7 @@ from swarm.workload.formats.agent_logs.content import Content, bytes_per_token, 
 from swarm.workload.formats.agent_logs.documents import values_of
 from swarm.workload.formats.agent_logs.identity import Chains, Names, Pools, identity_of
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, LoggedRequest, OpenedBy, Tally
-from swarm.workload.formats.agent_logs.sessions import session_of
+from swarm.workload.formats.agent_logs.sessions import check_lengths, session_of
 from swarm.workload.formats.files import OnBroken, shown_name
 from swarm.workload.recorded import RecordedSession
 
@@ -77,7 +77,13 @@ class Rows:
         )
         ratio = bytes_per_token(counted)
         for name, rows in sorted(sessions.items(), key=lambda item: min(r.request.start_s for r in item[1])):
-            yield self._session(name, rows, shown_name(unit[0]), ratio)
+            source = shown_name(unit[0])
+            try:
+                check_lengths(source, name, (row.request for row in rows), rows[0].block_tokens)
+            except TraceError as error:
+                on_broken(error)
+                continue
+            yield self._session(name, rows, source, ratio)
 
     def _session(self, name: str, rows: list[Row], source: str, ratio: float) -> RecordedSession:
         rows.sort(key=lambda row: row.request.start_s)

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from swarm.errors import TraceError
 from swarm.workload.formats.agent_logs.identity import Chains
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, LoggedRequest
+from swarm.workload.formats.fields import SESSION_BLOCKS_MAX, TOO_MANY_BLOCKS
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
 INPUT_TYPES = {"start": ("text",), "human": ("text",), "tool": ("tool_result",)}
 NOTICE = ("tool_result", "notice")
 """Of a request that neither a person nor a tool opened: no person waited before it."""
 COMPACTION = ("tool_result", "compaction")
+
+
+def check_lengths(source: str, name: str, requests: Iterable[LoggedRequest], block_tokens: int) -> None:
+    """Look at what prompts will take before they are laid out: a count in a log must not fill the memory.
+
+    Raises:
+        TraceError: They have more blocks together than a session may hold.
+    """
+    if sum(request.input_tokens // block_tokens for request in requests) > SESSION_BLOCKS_MAX:
+        raise TraceError(source, f"session {name}", TOO_MANY_BLOCKS)
 
 
 def session_of(

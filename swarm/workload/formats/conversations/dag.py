@@ -30,6 +30,7 @@ from swarm.workload.formats.conversations.stretches import (
 )
 from swarm.workload.formats.conversations.text import (
     READS,
+    Held,
     append_messages,
     append_tools,
     delay_s,
@@ -130,6 +131,7 @@ class _Walk:
     options: Options
     path: list[str] = field(default_factory=list)
     subagents: list[RecordedSubagent] = field(default_factory=list)
+    held: Held = field(default_factory=Held)
 
     def play(self, name: str, start_s: float, content: Content) -> tuple[list[RecordedRequest], float]:
         """Return a conversation's requests and its end; agents that it starts join the list."""
@@ -230,6 +232,7 @@ class _Walk:
                 append_tools(content, turn, self.options)
             append_messages(content, turn, self.options)
             output_tokens = turn.length("max_tokens", 0)
+            self.held.take(turn, content)
             requests.append(
                 request_of(
                     content,
@@ -259,6 +262,7 @@ class _Walk:
         joins: dict[int, float],
     ) -> None:
         for child, _ in _forks(turn):
+            self.held.take(turn, content)
             self._start(turn, child, at_s, content.copy())
         for children, join_at in spawns:
             if join_at <= index:

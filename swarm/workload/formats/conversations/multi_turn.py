@@ -24,7 +24,7 @@ from swarm.workload.formats.conversations.stretches import (
     note_settings,
     stretches,
 )
-from swarm.workload.formats.conversations.text import READS, delay_s, request_of, session_of, turn_text
+from swarm.workload.formats.conversations.text import READS, Held, delay_s, request_of, session_of, turn_text
 from swarm.workload.formats.fields import Fields
 from swarm.workload.formats.files import OnBroken, last_lines, read_lines, shown_name
 from swarm.workload.formats.options import Options
@@ -41,6 +41,7 @@ class _Conversation:
         self.own = name_of(name.encode())
         self.content = Content(block_tokens)
         self.requests: list[RecordedRequest] = []
+        self.held = Held()
 
     def take(self, fields: Fields, options: Options) -> None:
         """Add a turn to the context and send it."""
@@ -51,6 +52,7 @@ class _Conversation:
             at_s = fields.in_time("delay", before_s + (wait_s or 0.0))
         self.content.mark(fields.text("role", "user"))
         self.content.append_text(text, options.bytes_per_token)
+        self.held.take(fields, self.content)
         self.requests.append(request_of(self.content, t_s=at_s, think_s=wait_s, output_tokens=output_tokens))
         self.content.mark("assistant")
         self.content.append(self.own, output_tokens)
@@ -82,6 +84,7 @@ def _line(fields: Fields, options: Options, place: str, found: dict[str, _Conver
     before = found.get(name)
     if before is not None:
         conversation.content, conversation.requests = before.content.copy(), list(before.requests)
+        conversation.held = Held(before.held.ids)
     for index, value in enumerate(turns):
         turn = Fields(fields.source, f"{fields.place}: turns[{index}]", value)
         if _is_system(turn, index, conversation) and len(turns) > 1:

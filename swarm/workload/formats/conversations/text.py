@@ -10,7 +10,7 @@ import orjson
 
 from swarm.errors import TraceError
 from swarm.workload.formats.conversations.content import Content
-from swarm.workload.formats.fields import Fields, shown
+from swarm.workload.formats.fields import SESSION_BLOCKS_MAX, TOO_MANY_BLOCKS, Fields, shown
 from swarm.workload.formats.options import Options
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
 
@@ -18,6 +18,26 @@ READS = Options(block_tokens=16, rows="", bytes_per_token=4.0, settings=("block_
 """What files of words are read with, unless it is stated."""
 MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 _TOKEN_BYTES = 8
+
+
+class Held:
+    """The block ids that a session's requests hold, each request its whole context: counted, and bounded.
+
+    A file says a turn once, and every turn after it sends it again: ids grow with the square of the turns.
+    """
+
+    def __init__(self, ids: int = 0) -> None:
+        self.ids = ids
+
+    def take(self, fields: Fields, content: Content) -> None:
+        """Count a context that is to be kept as it is now.
+
+        Raises:
+            TraceError: The session's contexts have more blocks together than are held.
+        """
+        self.ids += len(content.ids)
+        if self.ids > SESSION_BLOCKS_MAX:
+            raise fields.broken("", TOO_MANY_BLOCKS)
 
 
 def request_of(
