@@ -44,7 +44,7 @@ def batches_of(requests: int) -> list[Batch]:
     chance = np.random.default_rng(1)
     ledger = HostLedger(
         clock=RunClock(time.time()), host=0, epoch=0, block_tokens=16, windows=windows_of(EXPERIMENT),
-        journal=None, lag=LoopLag(), takeover=None, follows=(),
+        journal=None, lag=LoopLag(), takeover=None, follows=(), objectives=(),
     )  # fmt: skip
     batches = []
     for second in range(SECONDS):

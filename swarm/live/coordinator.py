@@ -52,6 +52,10 @@ class Snapshot:
     """Why the last batch was not taken: the journal refused it; None when it was."""
     program_failed: bool
     """A program has broken a rule on some host."""
+    failures: dict[str, int]
+    """Failed requests by class."""
+    good: int
+    """Requests that finished within every objective; 0 without any."""
 
 
 class Coordinator:
@@ -72,6 +76,8 @@ class Coordinator:
         self._hosts_aside = 0
         self._refusal: str | None = None
         self._program_failed = False
+        self._failures: dict[str, int] = {}
+        self._good_count = 0
         self._folder = Path(plan.journal)
         for path in sorted(self._folder.glob(JOURNALS)):
             for frame in read_journal(path):
@@ -148,6 +154,8 @@ class Coordinator:
             },
             refusal=self._refusal,
             program_failed=self._program_failed,
+            failures=dict(self._failures),
+            good=self._good_count,
         )
 
     def _add(self, batch: Batch) -> None:
@@ -157,6 +165,9 @@ class Coordinator:
             self._live[step.is_orchestrator] += step.change
         self._batches_count += 1
         self._program_failed |= batch.program_failed
+        self._good_count += batch.good
+        for kind, count in batch.failures:
+            self._failures[kind] = self._failures.get(kind, 0) + count
 
     def _restore(self, batch: Batch) -> None:
         self._windows.add(split(batch)[0])

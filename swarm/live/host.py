@@ -98,6 +98,7 @@ class Host:
             lag=self._lag,
             takeover=takeover,
             follows=self._plan.follows,
+            objectives=experiment.slo,
         )
         self._interpreter = Interpreter(
             clock=clock,

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from swarm.config.slo import ObjectiveConfig
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
 from swarm.live.clock import RunClock
 from swarm.live.loop_lag import LoopLag, cpu_wait_s
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.measure.latency import flags
 from swarm.measure.sketch import Sketch
+from swarm.measure.slo import within_all
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, FailureExample, Gauges, Place
 from swarm.records.journal import Journal
@@ -46,6 +49,7 @@ class HostLedger:
         lag: LoopLag,
         takeover: Takeover | None,
         follows: tuple[int, ...],
+        objectives: Sequence[ObjectiveConfig],
     ) -> None:
         self._clock = clock
         self._begun_s = clock.now_s()
@@ -61,6 +65,8 @@ class HostLedger:
         self._lag = lag
         self._takeover = takeover
         self._follows = follows
+        self._objectives = objectives
+        self._failures: dict[str, int] = {}
         self._sessions_ended: list[tuple[str, float]] = []
         self._faults: list[str] = []
         self._program_failed = False
@@ -143,6 +149,8 @@ class HostLedger:
         self._open_count -= 1
         self._unreported.pop((row.agent, row.turn), None)
         self._rows.append(row)
+        if row.outcome == "failed" and row.error_class is not None:
+            self._failures[row.error_class] = self._failures.get(row.error_class, 0) + 1
         if row.outcome != "ok":
             return
         if effect.echo:
@@ -171,6 +179,7 @@ class HostLedger:
         lag.add_many(self._lag.take())
         rows = self._rows.take()
         self._windows.add(rows)
+        good = self._good(rows)
         opened = [self._provisional(request) for request in self._unreported.values()]
         self._unreported = {}
         if opened:
@@ -181,6 +190,7 @@ class HostLedger:
         faults, self._faults = self._faults, []
         examples, self._examples = self._examples, []
         doubts, self._doubts = self._doubts, {}
+        failures, self._failures = self._failures, {}
         batch = Batch(
             host=self._host,
             epoch=self._epoch,
@@ -210,10 +220,18 @@ class HostLedger:
             doubts=tuple(doubts.items()),
             begun_s=self._begun_s,
             program_failed=self._program_failed,
+            failures=tuple(failures.items()),
+            good=good,
         )
         self._sequence += 1
         self._keep(batch)
         return batch
+
+    def _good(self, rows: pa.Table) -> int:
+        """Return how many of the rows finished within every objective; 0 where there is none."""
+        if not self._objectives:
+            return 0
+        return int((flags(rows, "outcome", "ok") & within_all(self._objectives, rows)).sum())
 
     def _keep(self, batch: Batch) -> None:
         """Write the batch to the journal; where that fails, the coordinator alone has them from then on."""

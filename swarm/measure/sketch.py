@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -126,6 +126,17 @@ class Sketch:
             keys, weights = self._filled()
             within += sum(weight for key, weight in zip(keys, weights, strict=True) if key <= limit)
         return within / self.count
+
+    def counts_between(self, bounds: Sequence[float]) -> list[int]:
+        """Return how many observations lie up to the first of rising bounds, up to each next, and above."""
+        counts = [0] * (len(bounds) + 1)
+        for value in self._pending:
+            counts[bisect_left(bounds, value)] += 1
+        counts[0] += self._zeros
+        keys, weights = self._filled()
+        for key, weight in zip(keys, weights, strict=True):
+            counts[bisect_left(bounds, _MAPPING.value(key))] += weight
+        return counts
 
     def to_bytes(self) -> bytes:
         """Return a compact form for messages and files: counts and numbers, nothing that runs."""

@@ -97,6 +97,10 @@ class Batch:
     """When this epoch of the host began to run agents; 0 where a journal does not say."""
     program_failed: bool = False
     """A program has broken a rule on the host by now, which no other host can mend."""
+    failures: tuple[tuple[str, int], ...] = ()
+    """Classes of the requests that failed since the last batch, and how many of each."""
+    good: int = 0
+    """Requests that finished within every objective since the last batch."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -122,6 +126,8 @@ class Batch:
                 "doubts": self.doubts,
                 "begun_s": self.begun_s,
                 "program_failed": self.program_failed,
+                "failures": self.failures,
+                "good": self.good,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -151,4 +157,6 @@ class Batch:
             doubts=tuple((name, count) for name, count in head.get("doubts", ())),
             begun_s=head.get("begun_s", 0.0),
             program_failed=head.get("program_failed", False),
+            failures=tuple((name, count) for name, count in head.get("failures", ())),
+            good=head.get("good", 0),
         )

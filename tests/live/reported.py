@@ -23,6 +23,7 @@ def reports(folder: Path, host: int = 0, epoch: int = 0, begun_ago_s: float = 0.
     ledger = HostLedger(
         clock=RunClock(time.time() - begun_ago_s), host=host, epoch=epoch, block_tokens=16,
         windows=windows_of(EXPERIMENT), journal=str(folder), lag=LoopLag(), takeover=None, follows=(),
+        objectives=(),
     )  # fmt: skip
     ledger.agent_started(AGENT, 0.0)
     batches = []
