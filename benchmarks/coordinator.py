@@ -26,7 +26,7 @@ from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 from swarm.records.batch import Batch
 from swarm.workload.effects import Agent, Infer
 

@@ -197,7 +197,7 @@ def follow_stop_and_resume(place: Place, block: str) -> None:
     place.run("\n".join([*settings, lines[stop]]))
     said, _ = following.communicate(timeout=BLOCK_S_MAX)
     place.holds("followed, it says where its folder is", f"swarm: run folder: {run}" in said, said)
-    notes = place.summary(run).get("notes", [""])
+    notes = place.summary(run).get("notes") or [""]
     place.holds(
         "stopped, it has rows and summary",
         (run / "requests.parquet").is_file() and notes[0].startswith("stopped by SIGTERM"),
@@ -206,10 +206,11 @@ def follow_stop_and_resume(place: Place, block: str) -> None:
     said = place.run("\n".join([*settings, *lines[stop + 1 :]]))
     place.has_finished(run, str(run), said)
     after = place.summary(run)
+    told = (after.get("notes") or [""])[0]
     place.holds(
         "gone on with, it is whole and nothing is unaccounted for",
-        after.get("requests", {}).get("unaccounted") == 0 and not after["notes"][0].startswith("stopped"),
-        str(after.get("notes")),
+        after.get("requests", {}).get("unaccounted") == 0 and not told.startswith("stopped"),
+        told,
     )
 
 

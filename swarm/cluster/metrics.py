@@ -11,7 +11,7 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from swarm.config.experiment import Experiment
 from swarm.live.coordinator import Snapshot
 from swarm.measure.increments import Increments
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 
 LEVELS = {
     "hosts": "Hosts that have reported.",

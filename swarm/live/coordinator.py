@@ -7,7 +7,7 @@ from pathlib import Path
 
 from swarm.config.experiment import Experiment
 from swarm.live.report_outbox import RETIRED
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 from swarm.records.batch import Batch, Gauges
 from swarm.records.journal import Journal, read_batches, read_journal
 from swarm.records.takeover import Takeover, heard_until, is_lost, split, takeover_of

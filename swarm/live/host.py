@@ -22,7 +22,7 @@ from swarm.load.admission import AdmissionControl
 from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
 from swarm.load.shapes import Span
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 from swarm.records.rows import warm_up
 from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Ended

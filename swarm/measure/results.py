@@ -17,7 +17,7 @@ from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
-from swarm.measure.window import Windows
+from swarm.measure.window import Windows, windows_of
 from swarm.records.batch import AgentStep, Batch, Place
 from swarm.records.rows import merged
 from swarm.records.takeover import split
@@ -32,11 +32,6 @@ class Results:
     windows: Windows
     places: tuple[Place, ...]
     """The context tree of what was sent, by name; none of a simulation, whose fleet knows its hits."""
-
-
-def windows_of(experiment: Experiment) -> Windows:
-    """Return the empty windows of a run: alike on every host."""
-    return Windows(window_s=experiment.window_s, origin_s=experiment.load.warmup_s)
 
 
 def results_of(

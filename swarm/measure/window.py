@@ -9,7 +9,7 @@ the share of the window that was left. So hosts' cells, and their deltas over ti
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ import pyarrow as pa
 from swarm.measure.latency import Floats, effective_ttft_s, flags, floats, send_lag_s, tpot_s, ttft_s
 from swarm.measure.sketch import Sketch
 from swarm.records.rows import from_message, to_message
+
+if TYPE_CHECKING:
+    from swarm.config.experiment import Experiment
 
 COUNTS = (
     "sent",
@@ -196,6 +199,11 @@ class Windows:
         at = CHANGES.index(f"{level}_change")
         changes[at] += by
         changes[at + 1] += by * (self.start_s(index + 1) - at_s)
+
+
+def windows_of(experiment: Experiment) -> Windows:
+    """Return the empty windows of a run: alike on every host."""
+    return Windows(window_s=experiment.window_s, origin_s=experiment.load.warmup_s)
 
 
 class _Sites:

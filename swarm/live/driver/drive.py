@@ -20,7 +20,6 @@ from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
 from swarm.live.driver.swarm import Swarm
 from swarm.live.driver.target import with_target
-from swarm.live.searching import Searching
 from swarm.live.targets.control import server_counters
 from swarm.load.pacing import pacing_of
 from swarm.measure.totals import ServerCounters
@@ -96,6 +95,8 @@ def driver_of(
     )
     searching = None
     if experiment.load.search is not None:
+        from swarm.live.searching import Searching
+
         searching = Searching(
             experiment,
             journals / "coordinator-0.journal",

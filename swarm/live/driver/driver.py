@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarm.config.experiment import Experiment
 from swarm.interrupts import Interrupts
@@ -18,11 +18,13 @@ from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
 from swarm.live.driver.swarm import Swarm
-from swarm.live.searching import Searching
 from swarm.live.targets.counters import difference
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
 from swarm.measure.totals import ServerCounters
+
+if TYPE_CHECKING:
+    from swarm.live.searching import Searching
 
 START_DELAY_S = 0.5
 """Between the last host's readiness and the run's time 0, so that all clocks are set before it."""
