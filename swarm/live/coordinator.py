@@ -16,6 +16,8 @@ JOURNALS = "coordinator-*.journal"
 WINDOWS_SHOWN = 15
 WINDOWS_KEPT_MAX = 120
 """Windows held before the old ones are dropped: they are for the eye, the run folder is made from rows."""
+UNMERGED_MAX = 512
+"""Batches whose windows wait to be added up; a snapshot, twice a second, adds them as well."""
 HOSTS_ASIDE = 1_000_000
 """Numbers from here on are for actors that a host starts for its sub-agents."""
 
@@ -66,6 +68,8 @@ class Coordinator:
 
     def __init__(self, plan: CoordinatorPlan) -> None:
         self._windows = windows_of(plan.experiment)
+        self._unmerged: list[bytes] = []
+        """Windows of batches that were taken and not added up: together they cost a fraction."""
         self._seen: dict[tuple[int, int], int] = {}
         self._retired: dict[int, int] = {}
         """By host: the epochs up to here are over."""
@@ -123,14 +127,15 @@ class Coordinator:
             self._refusal = f"{self._journal.path}: {fault.strerror}"
             return last
         self._refusal = None
-        self._windows.merge_bytes(batch.windows, together=True)
-        if len(self._windows.cells) > WINDOWS_KEPT_MAX:
-            self._windows.forget(2 * WINDOWS_SHOWN)
+        self._unmerged.append(batch.windows)
+        if len(self._unmerged) >= UNMERGED_MAX:
+            self._merge()
         self._add(batch)
         return batch.sequence
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as last reported."""
+        self._merge()
         gauges = self._gauges.values()
         return Snapshot(
             hosts=len({host for host, _ in self._gauges}),
@@ -157,6 +162,13 @@ class Coordinator:
             failures=dict(self._failures),
             good=self._good_count,
         )
+
+    def _merge(self) -> None:
+        """Add up the windows of the batches taken since the last time."""
+        self._windows.merge_together(self._unmerged)
+        self._unmerged = []
+        if len(self._windows.cells) > WINDOWS_KEPT_MAX:
+            self._windows.forget(2 * WINDOWS_SHOWN)
 
     def _add(self, batch: Batch) -> None:
         self._seen[batch.host, batch.epoch] = batch.sequence
