@@ -188,7 +188,7 @@ class Floor:
         self.lag = LoopLag()
         self.ledger = HostLedger(
             clock=self.clock, host=0, epoch=0, block_tokens=64, journal=None, lag=self.lag,
-            windows=Windows(window_s=1.0, origin_s=0.0), takeover=None, follows=(),
+            windows=Windows(window_s=1.0, origin_s=0.0), takeover=None, follows=(), objectives=(),
         )  # fmt: skip
         self.interpreter = Interpreter(
             clock=self.clock,

@@ -26,7 +26,7 @@ from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 from swarm.records.batch import Batch
 from swarm.workload.effects import Agent, Infer
 
@@ -44,7 +44,7 @@ def batches_of(requests: int) -> list[Batch]:
     chance = np.random.default_rng(1)
     ledger = HostLedger(
         clock=RunClock(time.time()), host=0, epoch=0, block_tokens=16, windows=windows_of(EXPERIMENT),
-        journal=None, lag=LoopLag(), takeover=None, follows=(),
+        journal=None, lag=LoopLag(), takeover=None, follows=(), objectives=(),
     )  # fmt: skip
     batches = []
     for second in range(SECONDS):

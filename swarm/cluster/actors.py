@@ -1,4 +1,7 @@
-"""Thin actors around plain classes; every decision is in the class."""
+"""Thin actors around plain classes; every decision is in the class.
+
+A process imports what its own actor runs, and no more: all of it would take each of them a second of CPU.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,23 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
-from swarm.cluster.salvage import Whereabouts, journal_folder
-from swarm.cluster.ship import receive
-from swarm.config.fleet import FleetConfig
-from swarm.live.coordinator import Coordinator, CoordinatorPlan, Snapshot
-from swarm.live.directed_slots import Order
-from swarm.live.host import Host, HostPlan
 from swarm.live.report_outbox import ReportError
 from swarm.live.room import Room, raise_file_limit, room_here
 from swarm.live.spread_agents import ProcessLost, SpreadAgents
-from swarm.records.batch import Batch
-from swarm.records.takeover import Takeover
-from swarm.workload.effects import Agent, Ended
+
+if TYPE_CHECKING:
+    from swarm.cluster.salvage import Whereabouts
+    from swarm.config.fleet import FleetConfig
+    from swarm.live.coordinator import CoordinatorPlan, Snapshot
+    from swarm.live.directed_slots import Order
+    from swarm.live.host import HostPlan
+    from swarm.records.batch import Batch
+    from swarm.records.takeover import Takeover
+    from swarm.workload.effects import Agent, Ended
 
 
 @ray.remote(num_cpus=0)
@@ -31,7 +35,7 @@ class RemoteProvider:
 
     async def start(self, config: FleetConfig, host: str | None, port: int) -> str:
         """Listen on `host`, or this node's address, and a port (0: a free one); return the base URL."""
-        from swarm.provider import Provider  # hosts do without the server's code
+        from swarm.provider import Provider
 
         raise_file_limit()
         address = host or ray.util.get_node_ip_address()
@@ -49,6 +53,8 @@ class RemoteCoordinator:
     """A Coordinator in a process of its own."""
 
     def __init__(self, plan: CoordinatorPlan) -> None:
+        from swarm.live.coordinator import Coordinator
+
         self._coordinator = Coordinator(plan)
 
     def new_host(self) -> int:
@@ -84,6 +90,10 @@ class RemoteHost:
     """
 
     def __init__(self, plan: HostPlan, coordinator: Any, run_id: str, spreads: bool, *pieces: bytes) -> None:
+        from swarm.cluster.salvage import journal_folder
+        from swarm.cluster.ship import receive
+        from swarm.live.host import Host
+
         raise_file_limit()
         if plan.journal is not None:
             plan = replace(plan, journal=journal_folder(plan.journal, run_id))
@@ -109,6 +119,8 @@ class RemoteHost:
     @ray.method(concurrency_group="control")
     async def whereabouts(self) -> Whereabouts:
         """Return where this host runs and writes."""
+        from swarm.cluster.salvage import Whereabouts
+
         name = f"host-{self._plan.host:05d}-{self._plan.epoch}.journal"
         node = ray.get_runtime_context().get_node_id()
         return Whereabouts(node, os.getpid(), str(Path(self._plan.journal or "") / name))

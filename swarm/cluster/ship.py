@@ -8,12 +8,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
-from swarm.workload.script import SessionScript
 from swarm.workload.source import Material, joined
+
+if TYPE_CHECKING:
+    from swarm.workload.script import SessionScript
 
 PIECE_BYTES = 16 << 20
 """Size of a piece before it is stored; nodes fetch pieces side by side."""

@@ -93,11 +93,11 @@ def finish(
     signal_number: int | None,
 ) -> int:
     """Write the run folder, the report last; print the summary and, last, the folder's absolute path."""
-    # The charts' library takes longer to import than a small run to simulate; only a report needs it.
-    from swarm.report.run.drawing import draw
-
     summary = record(folder, experiment, facts, settled, signal_number=signal_number)
     show_summary(summary)
+    # The charts' library takes longer to import than a stopped job has left: records and summary come first.
+    from swarm.report.run.drawing import draw
+
     draw(folder)
     print(folder.path.absolute(), file=sys.stdout, flush=True)
     return exit_code(summary, signal_number)

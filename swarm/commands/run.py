@@ -184,7 +184,7 @@ def _driven(
             RayLauncher(run_id),
             begin=begin_with_scripts,
             interrupts=interrupts,
-            progress=Watched(live, Metrics(run_id)),
+            progress=Watched(live, Metrics(experiment, run_id)),
             recovered=recovered,
             run_id=run_id,
             stop_drain_s=stop_drain_s(os.environ),

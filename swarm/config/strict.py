@@ -16,7 +16,10 @@ BOUNDS = {"_per_s": 1e18, "_s": 1e10, "_tokens": 2.0**48, "_bytes": 2.0**60, "_g
 class Strict(BaseModel):
     """A frozen model that refuses keys it does not know, truth values for numbers, and endless quantities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    # Deferred: a process that is handed a configuration, and reads none, never builds a validator.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod

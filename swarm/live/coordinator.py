@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swarm.config.experiment import Experiment
 from swarm.live.report_outbox import RETIRED
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 from swarm.records.batch import Batch, Gauges
 from swarm.records.journal import Journal, read_batches, read_journal
 from swarm.records.takeover import Takeover, heard_until, is_lost, split, takeover_of
@@ -19,6 +19,8 @@ WINDOWS_KEPT_MAX = 120
 """Windows held before the old ones are dropped: they are for the eye, the run folder is made from rows."""
 KEPT_BYTES_MAX = 1 << 28
 """Of batches that the journal refuses, in memory until it takes them or the driver does."""
+UNMERGED_MAX = 512
+"""Batches whose windows wait to be added up; a snapshot, twice a second, adds them as well."""
 HOSTS_ASIDE = 1_000_000
 """Numbers from here on are for actors that a host starts for its sub-agents."""
 
@@ -55,6 +57,10 @@ class Snapshot:
     """Why a batch could not be stored, on this disk or on a host's; None where all were."""
     program_failed: bool
     """A program has broken a rule on some host."""
+    failures: dict[str, int]
+    """Failed requests by class."""
+    good: int
+    """Requests that finished within every objective; 0 without any."""
 
 
 class Coordinator:
@@ -66,6 +72,8 @@ class Coordinator:
 
     def __init__(self, plan: CoordinatorPlan) -> None:
         self._windows = windows_of(plan.experiment)
+        self._unmerged: list[bytes] = []
+        """Windows of batches that were taken and not added up: together they cost a fraction."""
         self._seen: dict[tuple[int, int], int] = {}
         self._retired: dict[int, int] = {}
         """By host: the epochs up to here are over."""
@@ -76,6 +84,8 @@ class Coordinator:
         self._hosts_aside = 0
         self._refusal: str | None = None
         self._program_failed = False
+        self._failures: dict[str, int] = {}
+        self._good_count = 0
         self._folder = Path(plan.journal)
         for path in sorted(self._folder.glob(JOURNALS)):
             for frame in read_journal(path):
@@ -125,9 +135,9 @@ class Coordinator:
         self._unstored_bytes += len(batch.rows)
         self._store()
         self._refusal = self._refusal or batch.refusal or None
-        self._windows.merge_bytes(batch.windows, together=True)
-        if len(self._windows.cells) > WINDOWS_KEPT_MAX:
-            self._windows.forget(2 * WINDOWS_SHOWN)
+        self._unmerged.append(batch.windows)
+        if len(self._unmerged) >= UNMERGED_MAX:
+            self._merge()
         self._add(batch)
         return batch.sequence
 
@@ -138,6 +148,7 @@ class Coordinator:
 
     def snapshot(self) -> Snapshot:
         """Return the run's state as last reported."""
+        self._merge()
         gauges = self._gauges.values()
         return Snapshot(
             hosts=len({host for host, _ in self._gauges}),
@@ -161,6 +172,8 @@ class Coordinator:
             },
             refusal=self._refusal,
             program_failed=self._program_failed,
+            failures=dict(self._failures),
+            good=self._good_count,
         )
 
     def _open(self) -> Journal | None:
@@ -180,6 +193,13 @@ class Coordinator:
                 return
             self._unstored_bytes -= len(self._unstored.popleft().rows)
 
+    def _merge(self) -> None:
+        """Add up the windows of the batches taken since the last time."""
+        self._windows.merge_together(self._unmerged)
+        self._unmerged = []
+        if len(self._windows.cells) > WINDOWS_KEPT_MAX:
+            self._windows.forget(2 * WINDOWS_SHOWN)
+
     def _add(self, batch: Batch) -> None:
         self._seen[batch.host, batch.epoch] = batch.sequence
         self._gauges[batch.host, batch.epoch] = batch.gauges
@@ -187,6 +207,9 @@ class Coordinator:
             self._live[step.is_orchestrator] += step.change
         self._batches_count += 1
         self._program_failed |= batch.program_failed
+        self._good_count += batch.good
+        for kind, count in batch.failures:
+            self._failures[kind] = self._failures.get(kind, 0) + count
 
     def _restore(self, batch: Batch) -> None:
         self._windows.add(split(batch)[0])

@@ -22,7 +22,7 @@ from swarm.load.admission import AdmissionControl
 from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
 from swarm.load.shapes import Span
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 from swarm.records.batch import Batch
 from swarm.records.rows import warm_up
 from swarm.records.takeover import Takeover
@@ -99,6 +99,7 @@ class Host:
             lag=self._lag,
             takeover=takeover,
             follows=self._plan.follows,
+            objectives=experiment.slo,
         )
         self._interpreter = Interpreter(
             clock=clock,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from swarm.config.slo import ObjectiveConfig
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
 from swarm.cpu_wait import cpu_wait_s
@@ -19,7 +20,9 @@ from swarm.live.loop_lag import LoopLag
 from swarm.live.network_bytes import network_bytes
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.measure.latency import flags
 from swarm.measure.sketch import Sketch
+from swarm.measure.slo import within_all
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, FailureExample, Gauges, Place
 from swarm.records.journal import Journal
@@ -49,6 +52,7 @@ class HostLedger:
         lag: LoopLag,
         takeover: Takeover | None,
         follows: tuple[int, ...],
+        objectives: Sequence[ObjectiveConfig],
     ) -> None:
         self._clock = clock
         self._begun_s = clock.now_s()
@@ -63,6 +67,8 @@ class HostLedger:
         self._lag = lag
         self._takeover = takeover
         self._follows = follows
+        self._objectives = objectives
+        self._failures: dict[str, int] = {}
         self._sessions_ended: list[tuple[str, float]] = []
         self._faults: list[str] = []
         self._program_failed = False
@@ -145,6 +151,8 @@ class HostLedger:
         self._open_count -= 1
         self._unreported.pop((row.agent, row.turn), None)
         self._rows.append(row)
+        if row.outcome == "failed" and row.error_class is not None:
+            self._failures[row.error_class] = self._failures.get(row.error_class, 0) + 1
         if row.outcome != "ok":
             return
         if effect.echo:
@@ -184,6 +192,7 @@ class HostLedger:
         lag.add_many(self._lag.take())
         rows = self._rows.take()
         self._windows.add(rows)
+        good = self._good(rows)
         opened = [self._provisional(request) for request in self._unreported.values()]
         self._unreported = {}
         if opened:
@@ -195,6 +204,7 @@ class HostLedger:
         examples, self._examples = self._examples, []
         doubts, self._doubts = self._doubts, {}
         sent_bytes, received_bytes = network_bytes()
+        failures, self._failures = self._failures, {}
         batch = Batch(
             host=self._host,
             epoch=self._epoch,
@@ -229,9 +239,17 @@ class HostLedger:
             refusal=self._refusal,
             due=due,
             waiting=waiting,
+            failures=tuple(failures.items()),
+            good=good,
         )
         self._sequence += 1
         return self._kept(batch)
+
+    def _good(self, rows: pa.Table) -> int:
+        """Return how many of the rows finished within every objective; 0 where there is none."""
+        if not self._objectives:
+            return 0
+        return int((flags(rows, "outcome", "ok") & within_all(self._objectives, rows)).sum())
 
     def _kept(self, batch: Batch) -> Batch:
         """Write the batch to the journal; where that fails, return it as one that is in no journal."""

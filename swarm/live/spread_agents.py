@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from swarm.live.host import HostPlan
-from swarm.records.takeover import Takeover
-from swarm.workload.effects import Agent, Ended
+if TYPE_CHECKING:
+    from swarm.live.host import HostPlan
+    from swarm.records.takeover import Takeover
+    from swarm.workload.effects import Agent, Ended
 
 EPOCHS_MAX = 5
 """How often the process of one sub-agent is started."""

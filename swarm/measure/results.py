@@ -20,7 +20,7 @@ from swarm.measure.refused_journals import refused_journals
 from swarm.measure.saturation import ServerBusy, of_clients, of_servers
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
-from swarm.measure.window import Windows
+from swarm.measure.window import Windows, windows_of
 from swarm.records.batch import AgentStep, Batch, Place
 from swarm.records.row import UNSENT
 from swarm.records.rows import merged
@@ -36,11 +36,6 @@ class Results:
     windows: Windows
     places: tuple[Place, ...]
     """The context tree of what was sent, by name; none of a simulation, whose fleet knows its hits."""
-
-
-def windows_of(experiment: Experiment) -> Windows:
-    """Return the empty windows of a run: alike on every host."""
-    return Windows(window_s=experiment.window_s, origin_s=experiment.load.warmup_s)
 
 
 def results_of(

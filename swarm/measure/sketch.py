@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -100,6 +100,33 @@ class Sketch:
         if len(self._pending) > PENDING_MAX:
             self._fold()
 
+    def merge_bytes(self, parts: Sequence[bytes]) -> None:
+        """Count everything that other sketches, one or more, have counted, as `to_bytes` wrote them."""
+        size = _HEAD.itemsize
+        heads = np.frombuffer(b"".join([part[:size] for part in parts]), dtype=_HEAD)
+        ends = (size + 8 * heads["pending"]).tolist()
+        self.count += int(heads["count"].sum())
+        self.total += float(heads["total"].sum())
+        self.least = min(self.least, float(heads["least"].min()))
+        self.most = max(self.most, float(heads["most"].max()))
+        self._zeros += int(heads["zeros"].sum())
+        bins = np.frombuffer(
+            b"".join([part[end:] for part, end in zip(parts, ends, strict=True)]), dtype=_BIN
+        )
+        if len(bins):
+            keys, at = np.unique(bins["key"], return_inverse=True)
+            weights = np.bincount(at, weights=bins["weight"])
+            for key, weight in zip(keys.tolist(), weights.tolist(), strict=True):
+                self._store().add(key, int(weight))
+        pending = np.frombuffer(
+            b"".join([part[size:end] for part, end in zip(parts, ends, strict=True)]), dtype="<f8"
+        )
+        if len(self._pending) + len(pending) <= PENDING_MAX:
+            self._pending.extend(pending.tolist())
+        else:
+            self._fold()
+            self._count(pending)
+
     def quantile(self, share: float) -> float | None:
         """Return the quantile, interpolated between ranks as numpy does; None without observations."""
         return self.quantiles((share,))[0]
@@ -126,6 +153,17 @@ class Sketch:
             keys, weights = self._filled()
             within += sum(weight for key, weight in zip(keys, weights, strict=True) if key <= limit)
         return within / self.count
+
+    def counts_between(self, bounds: Sequence[float]) -> list[int]:
+        """Return how many observations lie up to the first of rising bounds, up to each next, and above."""
+        counts = [0] * (len(bounds) + 1)
+        for value in self._pending:
+            counts[bisect_left(bounds, value)] += 1
+        counts[0] += self._zeros
+        keys, weights = self._filled()
+        for key, weight in zip(keys, weights, strict=True):
+            counts[bisect_left(bounds, _MAPPING.value(key))] += weight
+        return counts
 
     def to_bytes(self) -> bytes:
         """Return a compact form for messages and files: counts and numbers, nothing that runs."""

@@ -108,6 +108,10 @@ class Batch:
     """Of a host's first batch: how many of its sessions are to play before the next one."""
     waiting: int = 0
     """How many earlier batches nobody had acknowledged when this one was made."""
+    failures: tuple[tuple[str, int], ...] = ()
+    """Classes of the requests that failed since the last batch, and how many of each."""
+    good: int = 0
+    """Requests that finished within every objective since the last batch."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -136,6 +140,8 @@ class Batch:
                 "refusal": self.refusal,
                 "due": self.due,
                 "waiting": self.waiting,
+                "failures": self.failures,
+                "good": self.good,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -168,4 +174,6 @@ class Batch:
             refusal=head.get("refusal", ""),
             due=head.get("due", 0),
             waiting=head.get("waiting", 0),
+            failures=tuple((name, count) for name, count in head.get("failures", ())),
+            good=head.get("good", 0),
         )

@@ -11,12 +11,15 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 import vl_convert
+from altair.utils import schemapi
 
 from swarm.report import palette
 from swarm.report.theme import CLOCK, CLOCK_TICKS, CONFIG
 
 # Frames are thinned to what a screen shows before they come here; a session of 6,000 requests is drawn whole.
 alt.data_transformers.disable_max_rows()
+# The library checks each part of a chart, and each copy again: longer than it takes to draw. Tests check.
+schemapi.disable_debug_mode()
 
 PNG_SCALE = 2
 VEGA_LITE = "6.4"
@@ -24,7 +27,7 @@ VEGA_LITE = "6.4"
 
 def spec_of(chart: Any) -> dict[str, Any]:
     """Return the Vega-Lite specification of a chart, in the project's look."""
-    spec = chart.to_dict()
+    spec = chart.to_dict(validate=False)
     spec["config"] = CONFIG
     assert isinstance(spec, dict)
     return spec

@@ -13,10 +13,10 @@ from swarm.fleet.events import Finished, Refused
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
 from swarm.measure.delivery import delivery_of, herd_of
-from swarm.measure.results import Results, windows_of
+from swarm.measure.results import Results
 from swarm.measure.saturation import of_fleet
 from swarm.measure.totals import RunTotals
-from swarm.measure.window import Windows
+from swarm.measure.window import Windows, windows_of
 from swarm.records.batch import AgentStep
 from swarm.records.columns import SCHEMA
 from swarm.records.row import RequestRow

@@ -1,4 +1,7 @@
-"""Sessions by number: what a load asks for when it starts one."""
+"""Sessions by number: what a load asks for when it starts one.
+
+Each kind of workload is imported where it is asked for: a host plays one of them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,11 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from swarm.config.experiment import Experiment
-from swarm.config.profile import ProfileFile
 from swarm.config.read import read_profile
 from swarm.config.workload import (
     ProfileConfig,
@@ -24,17 +26,13 @@ from swarm.config.workload import (
 from swarm.errors import ConfigError, TraceError
 from swarm.streams import stream
 from swarm.urls import is_url
-from swarm.workload import prompt_set, replay, synthetic
 from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Agent
-from swarm.workload.formats import fail, read_sessions
-from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
-from swarm.workload.profile.script import script_of
-from swarm.workload.program import source as programs
-from swarm.workload.recorded import RecordedSession
-from swarm.workload.resized import resized
-from swarm.workload.script import SessionScript, Trie, compile_session
-from swarm.workload.unplayed import unplayed
+
+if TYPE_CHECKING:
+    from swarm.config.profile import ProfileFile
+    from swarm.workload.recorded import RecordedSession
+    from swarm.workload.script import SessionScript, Trie
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +114,9 @@ class SyntheticSource:
     arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: SyntheticConfig, seed: int) -> None:
+        from swarm.workload.synthetic import session_agent
+
+        self._agent_of = session_agent
         self._config = config
         self._shared = SharedNodes()
         self._seed = seed
@@ -123,7 +124,7 @@ class SyntheticSource:
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
         name = session_name(index)
-        return synthetic.session_agent(self._config, shared=self._shared, seed=self._seed, session=name)
+        return self._agent_of(self._config, shared=self._shared, seed=self._seed, session=name)
 
 
 class PromptSetSource:
@@ -133,6 +134,9 @@ class PromptSetSource:
     arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: PromptSetConfig, seed: int) -> None:
+        from swarm.workload.prompt_set import session_agent
+
+        self._agent_of = session_agent
         self._config = config
         self._shared = SharedNodes()
         self._seed = seed
@@ -140,15 +144,16 @@ class PromptSetSource:
     def session(self, index: int) -> Agent:
         """Return the agent that asks session `index`'s prompts."""
         name = session_name(index)
-        return prompt_set.session_agent(
-            self._config, shared=self._shared, seed=self._seed, session=name, index=index
-        )
+        return self._agent_of(self._config, shared=self._shared, seed=self._seed, session=name, index=index)
 
 
 class ReplaySource:
     """Recorded sessions in a drawn or the files' order, over again when `repeat` is set."""
 
     def __init__(self, config: ReplayConfig, seed: int, scripts: tuple[SessionScript, ...]) -> None:
+        from swarm.workload.replay import session_agent
+
+        self._agent_of = session_agent
         self._config = config
         self._shared = SharedNodes()
         self._seed = seed
@@ -165,7 +170,7 @@ class ReplaySource:
         """Return the orchestrator of session `index`."""
         script = self._scripts[self._order[index % len(self._order)]]
         name = session_name(index)
-        return replay.session_agent(self._config, script, shared=self._shared, seed=self._seed, session=name)
+        return self._agent_of(self._config, script, shared=self._shared, seed=self._seed, session=name)
 
 
 class ProfileSource:
@@ -175,6 +180,11 @@ class ProfileSource:
     arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: ProfileConfig, seed: int, material: ProfileMaterial) -> None:
+        from swarm.workload.profile.balance import Balanced
+        from swarm.workload.profile.script import script_of
+        from swarm.workload.replay import session_agent
+
+        self._agent_of, self._script_of = session_agent, script_of
         shared = material.profile.subagents
         self._child_shared_tokens = shared.shared_tokens if shared is not None else 0.0
         self._balanced = Balanced(material.profile, seed, material.choices)
@@ -194,8 +204,8 @@ class ProfileSource:
         """Return the orchestrator of session `index`."""
         name = session_name(index)
         plan = self._balanced.plan(index)
-        script = script_of(plan, name=name, child_shared_tokens=self._child_shared_tokens)
-        return replay.session_agent(self._replay, script, shared=self._shared, seed=self._seed, session=name)
+        script = self._script_of(plan, name=name, child_shared_tokens=self._child_shared_tokens)
+        return self._agent_of(self._replay, script, shared=self._shared, seed=self._seed, session=name)
 
 
 class ProgramSource:
@@ -205,14 +215,17 @@ class ProgramSource:
     arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: ProgramConfig, seed: int, folders: tuple[str, ...]) -> None:
+        from swarm.workload.program.source import session_agent, spec_of
+
+        self._agent_of = session_agent
         self._config = config
-        self._spec = programs.spec_of(config, seed, folders)
+        self._spec = spec_of(config, seed, folders)
         self._shared = SharedNodes()
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
         name = session_name(index)
-        return programs.session_agent(self._config, self._spec, shared=self._shared, session=name)
+        return self._agent_of(self._config, self._spec, shared=self._shared, session=name)
 
 
 class NoSessions:
@@ -233,6 +246,8 @@ def compile_scripts(
 
     A session that cannot be played is handed to `on_broken` and left out.
     """
+    from swarm.workload.script import Trie, compile_session
+
     tries: dict[str, Trie] = {}
     scripts = []
     for session in sessions:
@@ -258,6 +273,8 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
         case SyntheticConfig() | PromptSetConfig():
             return Material()
         case ProfileConfig():
+            from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
+
             profile = read_profile(config.path)
             balanced = Balanced(profile, seed, ())
             ahead = min(-(-sessions // GROUP) * GROUP, BALANCED_MAX)
@@ -266,7 +283,9 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
         case ReplayConfig():
             return _recorded_scripts(config)
         case ProgramConfig():
-            return Material(folders=programs.check_program(config, seed))
+            from swarm.workload.program.source import check_program
+
+            return Material(folders=check_program(config, seed))
 
 
 def check_source(config: Workload, seed: int) -> None:
@@ -282,17 +301,24 @@ def check_source(config: Workload, seed: int) -> None:
         case ReplayConfig() if not is_url(str(config.path)):
             _recorded_scripts(config.model_copy(update={"sessions_max": 1, "context_max": None}))
         case ProgramConfig():
-            programs.check_program(config, seed)
+            from swarm.workload.program.source import check_program
+
+            check_program(config, seed)
         case _:
             pass
 
 
 def left_out(experiment: Experiment, material: Material) -> list[str]:
     """Return in words what of a workload's files is not played, or not as it was recorded."""
+    from swarm.workload.unplayed import unplayed
+
     return [*material.notes, *unplayed(experiment, material.scripts)]
 
 
 def _recorded_scripts(config: ReplayConfig) -> Material:
+    from swarm.workload.formats import fail, read_sessions
+    from swarm.workload.resized import resized
+
     skipped = _Skipped()
     on_broken = fail if config.on_broken == "fail" else skipped.take
     sessions = read_sessions(config.path, config.format, on_broken)

@@ -12,6 +12,7 @@ import pytest
 
 from swarm.cluster import environment
 from swarm.cluster.environment import check_environment
+from swarm.cluster.session import said
 from swarm.errors import UsageError
 
 SETTINGS_FRAME = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -115,3 +116,20 @@ def test_a_cluster_with_authentication_needs_a_token_that_is_there(
 ) -> None:
     text = told(tmp_path, RAY_ADDRESS="auto", RAY_AUTH_MODE=mode)
     assert ("there is no such file" in text) is refused
+
+
+def test_versions_that_differ_are_told_in_one_line() -> None:
+    told = (
+        "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+        "This process on node 127.0.0.1 was started with:\n    Ray: 2.59.0\n    Python: 3.11.7\n"
+    )
+    assert said(RuntimeError(told)) == (
+        "Version mismatch: The cluster was started with: Ray: 2.60.0 Python: 3.11.7 This process on node "
+        "127.0.0.1 was started with: Ray: 2.59.0 Python: 3.11.7; the same versions are needed on every node "
+        "and here"
+    )
+
+
+@pytest.mark.parametrize(("fault", "words"), [(RuntimeError("a\nb\n"), "b"), (OSError(), "OSError")])
+def test_of_other_errors_the_last_line_is_told(fault: Exception, words: str) -> None:
+    assert said(fault) == words

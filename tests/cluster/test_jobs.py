@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 import signal
 import socket
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,14 @@ from typing import Any
 import orjson
 import pytest
 
+from swarm.cluster.metrics import exported
+
 pytestmark = pytest.mark.timeout(400)
 """Processes start slowly where a machine is busy; nothing here waits for a fixed time."""
 
 HEAD_S_MAX = 90.0
 JOB_S_MAX = 120.0
+PARTS = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("",), "gauge": ("",)}
 KEY = "sk-never-to-be-seen-0123456789"
 
 
@@ -103,6 +109,40 @@ def test_a_job_runs_an_experiment_and_sends_its_folder(
     assert summary["valid"]
     for text in (logs, str(info), *texts(there), *texts(project), *texts(written)):
         assert KEY not in text
+
+
+@pytest.mark.slow
+def test_a_job_exports_every_metric(head, settings, write_experiment, tmp_path, monkeypatch) -> None:
+    address, written = head
+    client = client_of(address, settings, monkeypatch)
+    slo = [{"metric": "effective_ttft_s", "quantile": 0.95, "at_most": 60.0}]
+    write_experiment(tmp_path, load__duration_s=60, hosts__count=2, slo=slo)
+    entry = f"{sys.executable} -m swarm run {tmp_path}/experiment.yaml --out {tmp_path}/run"
+    job = client.submit_job(
+        entrypoint=entry, runtime_env={"env_vars": {"PYTHONPATH": settings["PYTHONPATH"]}}
+    )
+    expected = {name + part for name, kind in exported().items() for part in PARTS[kind]}
+    # Nothing fails in that run, and no report comes twice: a counter is there from its first count on.
+    expected -= {f"ray_swarm_{name}_total" for name in ("failed", "failures", "batches_doubled")}
+    seen: set[str] = set()
+    while expected - seen and not client.get_job_info(job).status.is_terminal():
+        seen |= names_exported(written / "prom_metrics_service_discovery.json")
+        time.sleep(1)
+    client.stop_job(job)
+    assert expected - seen == set(), client.get_job_logs(job)[-3000:]
+
+
+def names_exported(discovery: Path) -> set[str]:
+    """Return the names of a run's samples at the addresses where Prometheus is told to look."""
+    found: set[str] = set()
+    if not discovery.is_file():
+        return found
+    for group in orjson.loads(discovery.read_bytes()):
+        for target in group["targets"]:
+            with contextlib.suppress(OSError):
+                text = urllib.request.urlopen(f"http://{target}/metrics", timeout=10).read().decode()
+                found |= set(re.findall(r"^(ray_swarm_\w+)\{[^\n]*run=", text, re.M))
+    return found
 
 
 def texts(folder: Path) -> Iterator[str]:

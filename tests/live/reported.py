@@ -10,7 +10,7 @@ from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
-from swarm.measure.results import windows_of
+from swarm.measure.window import windows_of
 from swarm.records.batch import Batch
 from swarm.workload.effects import Agent, Infer
 
@@ -23,6 +23,7 @@ def reports(folder: Path, host: int = 0, epoch: int = 0, begun_ago_s: float = 0.
     ledger = HostLedger(
         clock=RunClock(time.time() - begun_ago_s), host=host, epoch=epoch, block_tokens=16,
         windows=windows_of(EXPERIMENT), journal=str(folder), lag=LoopLag(), takeover=None, follows=(),
+        objectives=(),
     )  # fmt: skip
     ledger.agent_started(AGENT, 0.0)
     batches = []

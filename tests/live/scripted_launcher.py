@@ -279,6 +279,8 @@ class ScriptedCoordinator:
             heard=dict(self._heard),
             refusal="disk: full" if is_full else None,
             program_failed=launcher.run_s >= launcher.script.program_fails_s,
+            failures={},
+            good=0,
         )
 
 

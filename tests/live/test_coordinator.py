@@ -120,3 +120,12 @@ def test_a_takeover_knows_outcomes_and_open_turns(batches: list[Batch]) -> None:
     assert takeover.live == {"s000000"}
     assert takeover.may_have_gone_on("s000000")
     assert takeover_of(batches[:2], lambda name: False, heard_until_s=2.0, is_lost=True).outcomes == {}
+
+
+def test_failures_and_good_requests_are_added_up_over_its_death(tmp_path: Path, batches: list[Batch]) -> None:
+    first = made(tmp_path)
+    first.receive(replace(batches[0], failures=(("timeout", 2),), good=3))
+    first.receive(replace(batches[1], failures=(("timeout", 1), ("reset", 1)), good=4))
+    for coordinator in (first, made(tmp_path)):
+        snapshot = coordinator.snapshot()
+        assert (snapshot.failures, snapshot.good) == ({"timeout": 3, "reset": 1}, 7)

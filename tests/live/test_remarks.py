@@ -2,7 +2,9 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 
+from swarm.config.slo import ObjectiveConfig
 from swarm.context.tree import root
 from swarm.live.clock import RunClock
 from swarm.live.ledger import EXAMPLES_MAX, HostLedger
@@ -10,13 +12,14 @@ from swarm.live.loop_lag import LoopLag
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.measure.window import Windows
+from swarm.records.batch import Batch
 from swarm.workload.effects import Agent, Infer
 
 
-def ledger() -> HostLedger:
+def ledger(objectives: Sequence[ObjectiveConfig] = ()) -> HostLedger:
     return HostLedger(
         clock=RunClock(time.time()), host=0, epoch=0, block_tokens=16, journal=None, lag=LoopLag(),
-        windows=Windows(window_s=1.0, origin_s=0.0), takeover=None, follows=(),
+        windows=Windows(window_s=1.0, origin_s=0.0), takeover=None, follows=(), objectives=objectives,
     )  # fmt: skip
 
 
@@ -55,3 +58,15 @@ def test_an_interrupted_request_is_no_example() -> None:
     book = ledger()
     note(book, 0, TurnResult(outcome="interrupted"))
     assert book.take().examples == ()
+
+
+def test_a_batch_tells_failures_by_class_and_what_was_good() -> None:
+    book = ledger([ObjectiveConfig(metric="ttft_s", quantile=0.95, at_most=1.0)])
+    for turn, ttft_s in enumerate((0.5, 1.5, 0.9)):
+        note(book, turn, TurnResult(sent_s=0.0, first_token_s=ttft_s, completed_s=2.0, attempts=1))
+    for turn, failure in enumerate(("timeout", "timeout", "reset"), start=3):
+        note(book, turn, TurnResult(outcome=failure, sent_s=0.0, completed_s=2.0, attempts=1))
+    batch = Batch.of_frame(book.take().frame())
+    assert (dict(batch.failures), batch.good) == ({"timeout": 2, "reset": 1}, 2)
+    after = book.take()
+    assert (after.failures, after.good) == ((), 0)

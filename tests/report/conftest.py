@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from swarm.measure.window import Windows
 from swarm.records.row import RequestRow
 from swarm.records.rows import RowTable, merged
 from swarm.records.run_folder import RunFolder
+from swarm.report.charts import schemapi
 
 DURATION_S = 900.0
 WARMUP_S = 60.0
@@ -172,3 +174,11 @@ def sample_run(tmp_path_factory) -> RunFolder:
 @pytest.fixture(scope="session")
 def other_run(tmp_path_factory) -> RunFolder:
     return made_run(tmp_path_factory.mktemp("run") / "other", seed=2, agents=20, slower=1.6)
+
+
+@pytest.fixture(autouse=True)
+def charts_are_checked() -> Iterator[None]:
+    """Let the charting library check every part of a chart against its schema, as runs do not."""
+    schemapi.enable_debug_mode()
+    yield
+    schemapi.disable_debug_mode()

@@ -24,7 +24,6 @@ from swarm.live.driver.server_watch import Ask, ServerWatch
 from swarm.live.driver.shares import Shares
 from swarm.live.driver.swarm import Swarm
 from swarm.live.driver.target import with_target
-from swarm.live.searching import Searching
 from swarm.live.targets.control import server_busy, server_counters
 from swarm.load.expected_work import ExpectedWork, expected_work
 from swarm.load.pacing import pacing_of
@@ -125,6 +124,8 @@ def driver_of(
     )
     searching = None
     if experiment.load.search is not None:
+        from swarm.live.searching import Searching
+
         searching = Searching(
             experiment,
             journals / "coordinator-0.journal",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarm.config.experiment import Experiment
 from swarm.errors import Interrupted
@@ -21,13 +21,15 @@ from swarm.live.driver.recovered import Recovered
 from swarm.live.driver.server_watch import ServerWatch
 from swarm.live.driver.shares import Shares, shortfalls
 from swarm.live.driver.swarm import Swarm
-from swarm.live.searching import Searching
 from swarm.live.targets.counters import difference
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
 from swarm.measure.saturation import ServerBusy
 from swarm.measure.totals import ServerCounters
 from swarm.records.batch import Batch
+
+if TYPE_CHECKING:
+    from swarm.live.searching import Searching
 
 START_DELAY_S = 0.5
 """Between the last host's readiness and the run's time 0, so that all clocks are set before it."""

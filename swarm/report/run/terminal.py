@@ -18,8 +18,7 @@ from rich.text import Text
 from swarm.config.experiment import Experiment
 from swarm.live.coordinator import Snapshot
 from swarm.measure.intervals import supports
-from swarm.measure.results import windows_of
-from swarm.measure.window import COUNTS, Windows
+from swarm.measure.window import COUNTS, Windows, windows_of
 from swarm.report.compare.comparison import INTERVAL, Difference, difference_row
 from swarm.report.numbers import count, rate, seconds, share
 from swarm.report.run.answer import agents_found
