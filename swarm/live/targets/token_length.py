@@ -13,6 +13,10 @@ from swarm.live.targets.turn import Turn
 SHORT_TOKENS, LONG_TOKENS = 256, 2048
 """Planned lengths of the questions; the long one fits every model that agents use."""
 
+OUTPUT_TOKENS = 1
+RESPONSES_OUTPUT_TOKENS = 16
+"""OpenAI takes no fewer there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
@@ -40,7 +44,8 @@ async def measured(config: TargetConfig) -> TargetConfig:
     plain = config.model_copy(update={"bytes_per_token": BYTES_PER_TOKEN, "overhead_tokens": 0})
     target = OpenAITarget(config=plain, seed=0)
     try:
-        counts = [await _count(target, tokens) for tokens in (SHORT_TOKENS, LONG_TOKENS)]
+        output_tokens = RESPONSES_OUTPUT_TOKENS if config.api == "responses" else OUTPUT_TOKENS
+        counts = [await _count(target, tokens, output_tokens) for tokens in (SHORT_TOKENS, LONG_TOKENS)]
     finally:
         await target.close()
     short, long = counts
@@ -55,12 +60,12 @@ async def measured(config: TargetConfig) -> TargetConfig:
     )
 
 
-async def _count(target: OpenAITarget, tokens: int) -> int | None:
+async def _count(target: OpenAITarget, tokens: int, output_tokens: int) -> int | None:
     """Return how many tokens the server counts in a prompt of `tokens` words."""
     name = f"fidelity/{tokens}"
     turn = Turn(
         prompt=root(name).extend(tokens),
-        output_tokens=1,
+        output_tokens=output_tokens,
         agent=name,
         session=name,
         parent=None,
