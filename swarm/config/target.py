@@ -143,7 +143,7 @@ class CacheControlConfig(Strict):
     turns: CacheTtl | None = "5m"
     """After each of the last `last_turns` user messages."""
     last_turns: int = Field(
-        default=2, ge=1, le=BREAKPOINTS_MAX, description="user messages that end in a breakpoint"
+        default=2, ge=1, le=BREAKPOINTS_MAX, description="user messages, from the last, with a breakpoint"
     )
 
     @model_validator(mode="after")

@@ -11,6 +11,9 @@ from swarm.context.tree import Node, Prompt
 
 TOOLS, SYSTEM = "tools/", "system/"
 """What the nodes' names begin with."""
+PROGRAM = "program/"
+"""What those begin with that a program of one's own begins with; the root named `tools` holds tools."""
+PROGRAM_TOOLS = f"{PROGRAM}tools/"
 
 
 class Opening(NamedTuple):
@@ -43,9 +46,12 @@ def opening(prompt: Prompt) -> Opening:
     if node is None:
         return NOTHING
     end = min(reach, prompt.length - 1)
-    return Opening(min(node.start, end) if node.name.startswith(SYSTEM) else end, end)
+    while node.parent is not None:
+        reach = min(reach, node.start)
+        node = node.parent
+    return Opening(min(reach, end) if node.name.startswith((TOOLS, PROGRAM_TOOLS)) else 0, end)
 
 
 def _is_of_it(node: Node) -> bool:
     # Nodes of agents have a # in their names, whatever their sessions are called.
-    return node.name.startswith((TOOLS, SYSTEM)) and "#" not in node.name
+    return node.name.startswith((TOOLS, SYSTEM, PROGRAM)) and "#" not in node.name

@@ -29,6 +29,8 @@ _BY_STATUS = {
     **dict.fromkeys((301, 302, 303, 307, 308), "set target.urls to where the Location leads"),
 }
 _EXACT = re.compile(r"min_tokens|ignore_eos")
+_CHOICE = re.compile(r"tool[ _-]choice|tool-call-parser|\btools\b.*(not support|unsupported)", re.I)
+_BREAKPOINTS = re.compile(r"cache_control", re.I)
 _MODEL = re.compile(
     r"\bmodel\b.*(not found|not exist|unknown|not available|unsupported|invalid)|no such model", re.I
 )
@@ -70,6 +72,10 @@ def remedy(kind: str, status: int | None, words: str, *, exact_output: bool) -> 
     """Return what to do about a failure; None where it is not known."""
     if exact_output and _EXACT.search(words):
         return "set target.exact_output: false"
+    if _CHOICE.search(words):
+        return "set target.tool_definition_tokens: 0, or let the server take tools"
+    if _BREAKPOINTS.search(words):
+        return "set target.cache_control: null, or as the server takes it"
     if _MODEL.search(words):
         return "set target.model to a name that the server's /v1/models lists"
     if _CONTEXT.search(words):

@@ -21,6 +21,14 @@ from swarm.records.batch import FailureExample
         ("tls", None, "handshake: self-signed certificate", "target.ca_file"),
         ("refused", None, "ConnectionRefusedError", "running"),
         ("malformed", 200, "content-type 'application/json', not text/event-stream: {}", "stream: true"),
+        (
+            "http_4xx",
+            400,
+            '"auto" tool choice requires --enable-auto-tool-choice',
+            "tool_definition_tokens: 0",
+        ),
+        ("http_4xx", 400, "messages.0.content.0.cache_control: Extra inputs", "target.cache_control: null"),
+        ("http_4xx", 400, "ignore_eos: Extra inputs are not permitted", "exact_output: false"),
         ("timeout_total", 200, "not complete within 3 s", "target.timeouts.total_s"),
     ],
 )

@@ -73,20 +73,21 @@ class MessagesWriter(BodyWriter):
             out += (b'"system":[', _NEXT_BLOCK, *text, b'"', self._after_system, b"}],")
 
     def _write(self, messages: list[tuple[bool, list[Buffer]]], out: list[Buffer]) -> None:
-        users = [place for place, (replied, _) in enumerate(messages) if not replied]
-        marked = set(users[len(users) - self._marked_turns :] if self._marked_turns < len(users) else users)
+        last = len(messages) - 1
+        # A prompt may end with a reply, which the model is to go on with: it ends a turn all the same.
+        ends = [place for place, (replied, _) in enumerate(messages) if not replied or place == last]
+        marked = set(ends[max(0, len(ends) - self._marked_turns) :])
         # Where there are too few messages the last whole block stands in for one.
         spare = self._marked_turns - len(marked)
         for place, (replied, buffers) in enumerate(messages):
             if place:
                 out.append(b",")
+            mark = self._after_turn if place in marked else b""
             if replied:
-                out += (b'{"role":"assistant","content":[', _NEXT_BLOCK, *buffers, b'"}]}')
+                out += (b'{"role":"assistant","content":[', _NEXT_BLOCK, *buffers, b'"', mark, b"}]}")
                 continue
             out.append(b'{"role":"user","content":[')
-            is_last = place == users[-1]
-            mark = self._after_turn if place in marked else b""
-            self._blocks(buffers, mark, self._after_turn if is_last and spare > 0 else b"", out)
+            self._blocks(buffers, mark, self._after_turn if place == last and spare > 0 else b"", out)
             out.append(b"]}")
 
     def _blocks(self, buffers: list[Buffer], mark: bytes, mark_before: bytes, out: list[Buffer]) -> None:

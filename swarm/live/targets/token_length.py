@@ -17,6 +17,10 @@ SHORT_TOKENS, LONG_TOKENS = 256, 2048
 COLLAPSED_TOKENS, COLLAPSED_SHARE = 32, 0.6
 """What chat templates put before a prompt is shared by all, and is shorter."""
 
+OUTPUT_TOKENS = 1
+RESPONSES_OUTPUT_TOKENS = 16
+"""OpenAI takes no fewer there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
@@ -56,7 +60,8 @@ async def measured(config: TargetConfig) -> TargetConfig:
     target = OpenAITarget(config=plain, seed=0, run_id=f"fidelity/{time_ns()}")
     try:
         lengths = lengths_of(config)
-        answers = [await _ask(target, tokens) for tokens in lengths]
+        output_tokens = RESPONSES_OUTPUT_TOKENS if config.api == "responses" else OUTPUT_TOKENS
+        answers = [await _ask(target, tokens, output_tokens) for tokens in lengths]
     finally:
         await target.close()
     _check_apart(*answers)
@@ -83,12 +88,12 @@ def _check_apart(short: TurnResult, long: TurnResult) -> None:
         )
 
 
-async def _ask(target: OpenAITarget, tokens: int) -> TurnResult:
+async def _ask(target: OpenAITarget, tokens: int, output_tokens: int) -> TurnResult:
     """Send a prompt of `tokens` words of its own."""
     name = f"fidelity/{tokens}"
     turn = Turn(
         prompt=root(name).extend(tokens),
-        output_tokens=1,
+        output_tokens=output_tokens,
         agent=name,
         session=name,
         parent=None,

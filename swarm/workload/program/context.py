@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from swarm.context.opening import PROGRAM
 from swarm.context.tree import Prompt, root
 from swarm.errors import ProgramError
 from swarm.streams import stream
@@ -110,7 +111,7 @@ class AgentContext:
         if self._context is not None:
             raise self._error(f"begin_with({name!r}, {tokens}) comes first, before append, infer and branch")
         if self._base is None:
-            node = root(f"program/{name}/{count}").node
+            node = root(f"{PROGRAM}{name}/{count}").node
             self._base = Prompt(self._shared.one(node), count)
         else:
             branch = self._base.branch(f"{self._base.node.name}/{name}/{count}")

@@ -84,6 +84,15 @@ def test_breakpoints_stand_after_tools_system_and_the_last_two_user_messages() -
     assert marks(few) == [(3, "1h"), (10, "1h")]
 
 
+def test_a_reply_at_the_end_is_marked_as_the_last_turn() -> None:
+    context = agent(SharedNodes())
+    answered(context, "said", 50)
+    answered(context, "and said", 0)
+    found = body(context.tip)
+    assert [message["role"] for message in found["messages"]][-1] == "assistant"
+    assert [place for place, _ in marks(found)] == [2, 3, 6, 7]
+
+
 @given(
     first=st.integers(1, 9000),
     turns=st.lists(

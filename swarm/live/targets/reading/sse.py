@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF = b"\r\n"
@@ -81,6 +82,11 @@ class EventDecoder:
             events = data[6:-2].split(b"\n\ndata: ")
             if data.count(_LF) == 2 * len(events):
                 return events
+        elif self.is_clean and data[:7] == b"event: " and len(data) <= self._event_bytes_max:
+            named = _whole_named(data)
+            if named is not None:
+                self._started = True
+                return named
         return self._feed_lines(data)
 
     def flush(self) -> list[bytes]:
@@ -210,6 +216,20 @@ def _is_done(lines: list[bytes], pending: bytes) -> bool:
     return not pending and len(lines) == 1 and lines[0].strip() == b"[DONE]"
 
 
+def _whole_named(data: bytes) -> list[bytes] | None:
+    """Return the data of events that are a name and one line each; None where they are anything else."""
+    if data[-2:] != b"\n\n" or _CR in data:
+        return None
+    events = []
+    for event in data[:-2].split(b"\n\n"):
+        name, found, line = event.partition(b"\ndata: ")
+        if not found or name[:7] != b"event: " or _LF in line or b"\n" in name or _is_bad(name[7:].strip()):
+            return None
+        events.append(line)
+    return events
+
+
+@lru_cache(maxsize=64)
 def _is_bad(name: bytes) -> bool:
     text = name.decode("utf-8", "replace").lower()
     return text.startswith("error") or _WORDS.split(text)[-1] in _BAD_NAMES
