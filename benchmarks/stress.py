@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -165,6 +166,8 @@ def main() -> None:
     logs = Path(tempfile.mkdtemp(prefix="swn-stress-"))
     disk = logs / "head-disk"
     disk.mkdir()
+    # What runs on its machines is ended by whatever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with cluster(arguments.nodes, logs) as on:
         on.start_head(disk)
         on.mend(())

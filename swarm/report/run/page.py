@@ -90,6 +90,8 @@ def _run(summary: Summary, charts: Mapping[str, Any]) -> list[str]:
         parts.append(_objectives(summary["slo"]))
     if summary.get("capacity"):
         parts.append(_capacity(summary["capacity"]))
+    if summary.get("saturation"):
+        parts.append(_saturation(summary["saturation"]))
     for name in charts:
         title, note = TITLES[name]
         parts.append(section(title, place(name), f"{note} {_windows_note(name, summary)}".strip()))
@@ -186,6 +188,17 @@ def _capacity(capacity: Summary) -> str:
         ("Bound by", str(capacity.get("bound_by") or UNKNOWN).replace("_", " ")),
     ]
     return section("Capacity found", table(("", ""), facts))
+
+
+def _saturation(saturation: Summary) -> str:
+    """Return how busy each resource was over the measured phase, and which was full."""
+    rows = [
+        (each["name"], percent(each["share"]), each["told"], "full" if each["name"] == full else "")
+        for full in (saturation["bound_by"],)
+        for each in saturation["resources"]
+    ]
+    note = "Over the measured phase: 100 % had no time left. A dash is unknown, never 0."
+    return section("What was full", table(("", "busy", "", ""), rows), note)
 
 
 def _hit_rates(summary: Summary) -> str:
