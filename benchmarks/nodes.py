@@ -32,8 +32,10 @@ from node_net import Net, Node, missing, standing_in
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 RAY_PORT, DASHBOARD_PORT, SERVER_PORT = 6379, 8265, 8100
-READY_S_MAX = 420.0
-STARTS_MAX = 3
+READY_S_MAX = 240.0
+SETTLED_S = 5.0
+"""A start that has not failed by then, after its raylet was there, has succeeded."""
+STARTS_MAX = 5
 """Of one raylet: Ray gives up a start that takes 30 s, as it may on a busy machine."""
 JOB_S_MAX = 500.0
 SETTINGS = {
@@ -126,6 +128,7 @@ class Cluster:
         for _ in range(STARTS_MAX):
             process = node.start(command, settings, self.logs / f"{node.name}.log", disk)
             self.wait_until(lambda started=process: started.poll() is not None or is_there(), node.name)  # type: ignore[misc]
+            time.sleep(SETTLED_S)
             if process.poll() is None:
                 return
             node.kill()
