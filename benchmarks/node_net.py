@@ -1,8 +1,8 @@
 """Machines of one machine: network namespaces on a bridge, each with its own address, cable and disk.
 
-Needs root, `ip`, `tc` and `iptables`; a long cable needs /dev/net/tun. Everything is named `swn-PID-*`,
-and gone with `Net.close`. Run as a program it is the cable itself: two TAP devices, and frames held back
-between them.
+Needs root, `ip`, `tc` and `iptables`; a long cable needs /dev/net/tun. Everything is named `swn-PID-*`, and
+gone with `Net.close`. Run as a program it is the cable itself: two TAP devices, and frames held back between
+them.
 """
 
 from __future__ import annotations

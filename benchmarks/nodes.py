@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,9 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 RAY_PORT, DASHBOARD_PORT, SERVER_PORT = 6379, 8265, 8100
 READY_S_MAX = 240.0
-STARTS_MAX = 3
+SETTLED_S = 5.0
+"""A start that has not failed by then, after its raylet was there, has succeeded."""
+STARTS_MAX = 5
 """Of one raylet: Ray gives up a start that takes 30 s, as it may on a busy machine."""
 JOB_S_MAX = 500.0
 SETTINGS = {
@@ -88,17 +91,23 @@ class Cluster:
     server: Node
     laptop: Node
     nodes: list[Node] = field(default_factory=list)
+    disk: Path | None = None
+    """What the head sees as /tmp."""
+    has_jobs: bool = True
+    """Whether the head has a job server, which is ten processes. Without it runs are started on the head."""
     clocks_s: dict[str, float] = field(default_factory=dict)
     """By how much the nodes' clocks are ahead, where they are."""
 
     def start_head(self, disk: Path | None = None) -> None:
         """Start the head with its job server, and wait for it."""
         command = [
-            f"{BIN}/ray", "start", "--head", "--block", "--num-cpus=1", "--include-dashboard=true",
+            f"{BIN}/ray", "start", "--head", "--block", "--num-cpus=1",
+            f"--include-dashboard={str(self.has_jobs).lower()}",
             f"--node-ip-address={self.head.address}", f"--port={RAY_PORT}",
             f"--dashboard-host={self.head.address}", f"--dashboard-port={DASHBOARD_PORT}",
             "--object-store-memory=100000000", "--temp-dir=/tmp/ray",
         ]  # fmt: skip
+        self.disk = disk
         self._start(self.head, command, environment(), disk, lambda: self.head.address in self.living())
 
     def join(self, node: Node, *, clock_s: float = 0.0) -> None:
@@ -125,6 +134,7 @@ class Cluster:
         for _ in range(STARTS_MAX):
             process = node.start(command, settings, self.logs / f"{node.name}.log", disk)
             self.wait_until(lambda started=process: started.poll() is not None or is_there(), node.name)  # type: ignore[misc]
+            time.sleep(SETTLED_S)
             if process.poll() is None:
                 return
             node.kill()
@@ -132,6 +142,8 @@ class Cluster:
 
     def living(self) -> set[str]:
         """Return the addresses of the nodes that the head takes to be alive."""
+        if not self.has_jobs:
+            return _living(f"{self.head.address}:{RAY_PORT}")
         said = self.asked(self.head, DASHBOARD_PORT, "/api/v0/nodes?detail=0") or {}
         listed = said.get("data", {}).get("result", {}).get("result", [])
         return {each["node_ip"] for each in listed if each["state"] == "ALIVE"}
@@ -186,11 +198,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster(count: int, logs: Path) -> Iterator[Cluster]:
+def cluster(count: int, logs: Path, *, has_jobs: bool) -> Iterator[Cluster]:
     """A cluster whose machines are there; nothing runs on them yet."""
     net = Net()
     try:
         made = Cluster(net, logs, net.add("head"), net.add("server"), net.add("laptop"))
+        made.has_jobs = has_jobs
         made.nodes = [net.add(f"node{k}") for k in range(count)]
         with standing_in(made.laptop):
             yield made
@@ -198,29 +211,43 @@ def cluster(count: int, logs: Path) -> Iterator[Cluster]:
         net.close()
 
 
+def _living(address: str) -> set[str]:
+    """Return the addresses of a cluster's living nodes; none where it does not answer."""
+    from ray._raylet import GcsClient
+
+    try:
+        nodes = GcsClient(address=address).get_all_node_info(timeout=10)
+    except Exception:  # noqa: BLE001 - Ray raises what it likes while a head starts
+        return set()
+    return {each.node_manager_address for each in nodes.values() if each.state == 0}
+
+
 class Job:
-    """One `swarm run` as a job of the head, submitted from the laptop."""
+    """One `swarm run`: a job submitted from the laptop, or a process on a head that has no jobs."""
 
     def __init__(self, on: Cluster, name: str, arguments: list[str], files: dict[str, str]) -> None:
         self._on = on
         self.name = name
-        self._folder = on.logs / name
+        # A head without jobs is given the files on its own disk.
+        self._folder = on.logs / name if on.has_jobs or on.disk is None else on.disk / f"{name}-files"
         self._folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
             (self._folder / file).parent.mkdir(parents=True, exist_ok=True)
             (self._folder / file).write_text(text)
         self.log = on.logs / f"{name}.log"
+        swarm = ["swarm", "run", *arguments]
+        if not on.has_jobs:
+            address = f"{on.head.address}:{RAY_PORT}"
+            command = ["sh", "-c", f'cd /tmp/{self._folder.name} && exec "$@"', "sh", *swarm]
+            self._process = on.head.start(
+                command, {**environment(), "RAY_ADDRESS": address}, self.log, on.disk
+            )
+            return
         address = f"http://{on.head.address}:{DASHBOARD_PORT}"
-        command = [
-            f"{BIN}/ray", "job", "submit", "--address", address, "--working-dir", str(self._folder), "--",
-            "swarm", "run", *arguments,
-        ]  # fmt: skip
+        command = [f"{BIN}/ray", "job", "submit", "--address", address, "--working-dir", str(self._folder)]
         with self.log.open("wb") as file:
             self._process = subprocess.Popen(
-                command,
-                env=environment(),
-                stdout=file,
-                stderr=subprocess.STDOUT,
+                [*command, "--", *swarm], env=environment(), stdout=file, stderr=subprocess.STDOUT
             )
 
     def wait_for_first_request(self) -> None:
@@ -395,6 +422,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=60)
     parser.add_argument("--hosts", type=int, help="default: one for each node, the head's included")
     parser.add_argument("--duration-s", type=float, default=60.0)
+    parser.add_argument("--no-jobs", action="store_true", help="start runs on the head: less to start")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.cases if name not in CASES]
     if unknown:
@@ -407,7 +435,9 @@ def main() -> None:
     logs = Path(tempfile.mkdtemp(prefix="swn-"))
     disk = logs / "head-disk"
     disk.mkdir()
-    with cluster(arguments.nodes, logs) as on:
+    # What runs on its machines is ended by whatever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with cluster(arguments.nodes, logs, has_jobs=not arguments.no_jobs) as on:
         on.start_head(disk)
         for name in arguments.cases or list(CASES):
             row = played(name, on, arguments, disk)

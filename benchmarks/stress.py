@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], help="KEY=VALUE of the experiment, live and not"
     )
+    parser.add_argument("--no-jobs", action="store_true", help="start runs on the head: less to start")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.cases if name not in CASES]
     if unknown:
@@ -165,7 +167,9 @@ def main() -> None:
     logs = Path(tempfile.mkdtemp(prefix="swn-stress-"))
     disk = logs / "head-disk"
     disk.mkdir()
-    with cluster(arguments.nodes, logs) as on:
+    # What runs on its machines is ended by whatever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with cluster(arguments.nodes, logs, has_jobs=not arguments.no_jobs) as on:
         on.start_head(disk)
         on.mend(())
         for name in arguments.cases or ["prefill"]:

@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from swarm.cluster.actors import RemoteCoordinator, RemoteHost, RemoteProvider
 from swarm.cluster.salvage import Whereabouts, fetch
 from swarm.cluster.ship import ship
+from swarm.cluster.spread import Place, Spread
 from swarm.config.fleet import FleetConfig
 from swarm.errors import RunError
 from swarm.live.coordinator import CoordinatorPlan
@@ -37,6 +38,7 @@ class RayLauncher:
         self._coordinator: Any = None
         self._pieces: list[Any] = []
         self._fronts: list[Any] = []
+        self._spread = Spread()
 
     def cpus_count(self) -> int:
         """Return the CPUs of the cluster's nodes."""
@@ -49,11 +51,13 @@ class RayLauncher:
 
     def start_fronts(self, shares: Sequence[FleetConfig]) -> tuple[str, ...]:
         """Serve each share of the emulated fleet; several are spread over the nodes. Return the URLs."""
-        where = self._here if len(shares) == 1 else "SPREAD"
-        fronts = [
-            RemoteProvider.options(scheduling_strategy=where).remote()  # type: ignore[attr-defined]
-            for _ in shares
-        ]
+        spread = Spread()
+        fronts = []
+        for _ in shares:
+            where = self._here if len(shares) == 1 else _rather_on(spread.pick(_places()))
+            fronts.append(
+                RemoteProvider.options(scheduling_strategy=where).remote()  # type: ignore[attr-defined]
+            )
         address = "127.0.0.1" if is_one_machine() else None
         starts = [front.start.remote(share, address, 0) for front, share in zip(fronts, shares, strict=True)]
         try:
@@ -77,11 +81,16 @@ class RayLauncher:
         self._pieces = ship(material)
 
     def start_host(self, plan: HostPlan, *, cpus: float, spreads: bool) -> HostCalls:
-        """Start a host on whatever node has room."""
+        """Start a host on the node with least to do for its CPUs; one that reserves some, where they are."""
+        node = None if cpus else self._spread.pick(_places())
         actor = RemoteHost.options(  # type: ignore[attr-defined]
-            scheduling_strategy="SPREAD", num_cpus=cpus
+            scheduling_strategy="SPREAD" if node is None else _rather_on(node), num_cpus=cpus
         ).remote(plan, self._coordinator, self._run_id, spreads, *self._pieces)
-        return HostCalls(actor, self)
+        return HostCalls(actor, self, node)
+
+    def lose(self, node: str) -> None:
+        """Start the next hosts rather elsewhere: one was lost there."""
+        self._spread.lose(node)
 
     def wait(self, calls: Sequence[Call], within_s: float) -> dict[Call, Outcome]:
         """Wait for all calls, at most `within_s` seconds; return the outcomes of those that ended."""
@@ -106,9 +115,11 @@ class RayLauncher:
 class HostCalls:
     """The calls of one host's actor."""
 
-    def __init__(self, actor: Any, launcher: RayLauncher) -> None:
+    def __init__(self, actor: Any, launcher: RayLauncher, node: str | None) -> None:
+        """`node` is where it was placed; None: Ray has placed it."""
         self._actor = actor
         self._launcher = launcher
+        self._node = node
         self._whereabouts = actor.whereabouts.remote()
 
     def clock(self) -> Call:
@@ -138,6 +149,8 @@ class HostCalls:
         """End the actor; where Ray itself is lost it ends with that."""
         with suppress(ray.exceptions.RayError):
             ray.kill(self._actor)
+        if self._node is not None:
+            self._launcher.lose(self._node)
 
     def fetch_journal(self, into: Path) -> str | None:
         """End what is left of its process and fetch its journal; one that was never placed has none."""
@@ -165,6 +178,20 @@ class CoordinatorCalls:
         """Let it take no more batches of a host."""
         call: Call = self._actor.retire.remote(host, epoch)
         return call
+
+
+def _places() -> list[Place]:
+    """Return the nodes that live, in an order that stays."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [
+        Place(node["NodeID"], node["Resources"].get("CPU", 0.0))
+        for node in sorted(alive, key=lambda node: str(node["NodeID"]))
+    ]
+
+
+def _rather_on(node: str) -> NodeAffinitySchedulingStrategy:
+    """Return the wish for a node; where it is gone by then, Ray takes another one."""
+    return NodeAffinitySchedulingStrategy(node, soft=True)
 
 
 def is_one_machine() -> bool:

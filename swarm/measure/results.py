@@ -17,11 +17,11 @@ from swarm.measure.hosts import host_loads
 from swarm.measure.latency import flags
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.refused_journals import refused_journals
-from swarm.measure.saturation import ServerBusy, of_clients, of_servers
+from swarm.measure.saturation import Resource, ServerBusy, of_clients, of_servers
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows, windows_of
-from swarm.records.batch import AgentStep, Batch, Place
+from swarm.records.batch import AgentStep, Batch, Gauges, Place
 from swarm.records.row import UNSENT
 from swarm.records.rows import merged
 from swarm.records.takeover import split
@@ -56,23 +56,20 @@ def results_of(
     Those that a host sent and never wrote a row for are unaccounted.
     """
     rows = merged(rows_of_hosts(batches))
-    faults += tuple(fault for batch in batches for fault in batch.faults)
     remarks, unknown = refused_journals(batches)
-    faults += unknown
     places: list[Place] = [place for batch in batches for place in batch.places]
     attendance = attendance_of(batches, report_every_s=experiment.hosts.report_every_s, ended_s=ended_s)
-    steps: list[AgentStep] = [step for _, step in attendance.steps]
     told = [step for batch in batches for step in batch.agents]
     last = list({(batch.host, batch.epoch): batch.gauges for batch in batches}.values())
     sent = sum(gauges.sent for gauges in last) + attendance.unseen
     measured_from_s = min(experiment.load.warmup_s, ended_s)
+    steps: list[AgentStep] = [step for _, step in attendance.steps]
     delivered = delivery_of(steps, rows, experiment, from_s=measured_from_s, ended_s=ended_s)
     agents = delivered.agents
     totals = RunTotals(
         measured_from_s=measured_from_s,
         measured_to_s=delivered.to_s,
-        sessions_started=sum(gauges.sessions_started for gauges in last),
-        sessions_finished=sum(gauges.sessions_finished for gauges in last),
+        **_sums(last, "sessions_started", "sessions_finished"),
         orchestrators_started=agents.orchestrators,
         subagents_started=agents.subagents,
         peak_live=agents.peak_live,
@@ -87,10 +84,10 @@ def results_of(
         sessions_live_mean=delivered.sessions_live_mean,
         counters=counters,
         capacity=capacity,
-        faults=faults,
+        faults=(*faults, *_all(batches, "faults"), *unknown),
         remarks=remarks,
-        examples=tuple(example for batch in batches for example in batch.examples),
-        doubts=tuple(doubt for batch in batches for doubt in batch.doubts),
+        examples=_all(batches, "examples"),
+        doubts=_all(batches, "doubts"),
         session_s=completions_s(told, measured_from_s, orchestrators=True),
         subagent_s=completions_s(told, measured_from_s, orchestrators=False),
         session_open_s=open_s(told, ended_s, orchestrators=True),
@@ -100,18 +97,34 @@ def results_of(
         ran_out_s=delivered.ran_out_s,
         herd=herd_of(rows, experiment, from_s=measured_from_s),
         warnings=warnings,
-        saturation=(
-            *of_clients(
-                batches,
-                from_s=measured_from_s,
-                to_s=ended_s,
-                gbit_per_s=experiment.hosts.network_gbit_per_s,
-            ),
-            *of_servers(*busy),
-        ),
+        saturation=_saturation(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places))
+
+
+def _sums(gauges: Iterable[Gauges], *names: str) -> dict[str, Any]:
+    """Return the sums of some counts over gauges, by name."""
+    known = list(gauges)
+    return {name: sum(getattr(each, name) for each in known) for name in names}
+
+
+def _all(batches: Iterable[Batch], name: str) -> tuple[Any, ...]:
+    """Return what batches tell under a name, one after the other."""
+    return tuple(each for batch in batches for each in getattr(batch, name))
+
+
+def _saturation(
+    batches: Iterable[Batch],
+    experiment: Experiment,
+    busy: tuple[ServerBusy | None, ServerBusy | None],
+    *,
+    from_s: float,
+    to_s: float,
+) -> tuple[Resource, ...]:
+    """Return how busy all that a live request needs was."""
+    bandwidth = experiment.hosts.network_gbit_per_s
+    return (*of_clients(batches, from_s=from_s, to_s=to_s, gbit_per_s=bandwidth), *of_servers(*busy))
 
 
 def _merged(parts: Iterable[bytes]) -> Sketch:

@@ -92,6 +92,8 @@ def _run(summary: Summary, charts: Mapping[str, Any], said: Mapping[str, str]) -
     parts = [_head(summary), _answer(summary), _warnings(summary)]
     if summary["slo"]["objectives"]:
         parts.append(_objectives(summary["slo"]))
+    if summary.get("saturation"):
+        parts.append(_saturation(summary["saturation"]))
     parts.append(_failures(summary))
     for name in charts:
         title, note = TITLES[name]
@@ -186,6 +188,17 @@ def _burn(objective: Summary) -> str:
     over = " over" if objective["met"] is False else ""
     width = min(1.0, share_used) * 90
     return Markup(f"<span class='bar{over}' style='width:{width:.0f}px'></span> {percent(share_used)}")
+
+
+def _saturation(saturation: Summary) -> str:
+    """Return how busy each resource was over the measured phase, and which was full."""
+    rows = [
+        (each["name"], percent(each["share"]), each["told"], "full" if each["name"] == full else "")
+        for full in (saturation["bound_by"],)
+        for each in saturation["resources"]
+    ]
+    note = "Over the measured phase: 100 % had no time left. A dash is unknown, never 0."
+    return section("What was full", table(("", "busy", "", ""), rows), note)
 
 
 def _hit_rates(summary: Summary) -> str:
