@@ -112,6 +112,7 @@ def _carry_out(
             sessions_asked_mean=end.sessions_asked_mean,
             clock_offsets_s=end.clock_offsets_s,
             capacity=end.capacity,
+            server=end.server,
         )
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:

@@ -15,6 +15,7 @@ from swarm.measure.attendance import Attendance, attendance_of
 from swarm.measure.delivery import Delivery, delivery_of, herd_of
 from swarm.measure.hosts import host_loads
 from swarm.measure.reconcile import with_ideal
+from swarm.measure.server_time import ServerSample
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows
@@ -32,6 +33,8 @@ class Results:
     windows: Windows
     places: tuple[Place, ...]
     """The context tree of what was sent, by name; none of a simulation, whose fleet knows its hits."""
+    server: tuple[ServerSample, ...] = ()
+    """Looks at a live target's counters."""
 
 
 def windows_of(experiment: Experiment) -> Windows:
@@ -49,6 +52,7 @@ def results_of(
     sessions_asked_mean: float | None,
     clock_offsets_s: dict[int, float],
     capacity: dict[str, Any] | None = None,
+    server: tuple[ServerSample, ...] = (),
 ) -> Results:
     """Add up; requests that were open when their host was lost are interrupted.
 
@@ -95,7 +99,7 @@ def results_of(
         herd=herd_of(rows, experiment, from_s=measured_from_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
-    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places))
+    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places), server)
 
 
 def _merged(parts: Iterable[bytes]) -> Sketch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from swarm.config.experiment import Experiment
@@ -18,11 +19,13 @@ from swarm.live.driver.placement import host_count
 from swarm.live.driver.plans import HostPlans
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
+from swarm.live.driver.server_watch import ServerWatch
 from swarm.live.driver.swarm import Swarm
 from swarm.live.driver.target import with_target
 from swarm.live.searching import Searching
 from swarm.live.targets.control import server_counters
 from swarm.load.pacing import pacing_of
+from swarm.measure.server_time import ServerSample, counted, restarts_s
 from swarm.measure.totals import ServerCounters
 from swarm.workload.source import Material, open_source
 
@@ -45,6 +48,12 @@ def drive(
     """
     try:
         aimed = with_target(experiment, launcher)
+        watch = ServerWatch(aimed.target, SystemClock(), every_s=experiment.window_s)
+
+        def begin_watched() -> None:
+            watch.start()
+            begin()
+
         driver = driver_of(
             aimed,
             material,
@@ -56,9 +65,16 @@ def drive(
             recovered=recovered,
             run_id=run_id,
         )
-        return driver.drive(interrupts, begin)
+        end = driver.drive(interrupts, begin_watched)
+        return seen_by(watch.stop(end.start_unix_s), end)
     finally:
         launcher.close()
+
+
+def seen_by(samples: tuple[ServerSample, ...], end: RunEnd) -> RunEnd:
+    """Return the end of a run with what was seen of its server; counters go on through its restarts."""
+    counters = counted(samples) if restarts_s(samples) else end.counters
+    return replace(end, server=samples, counters=counters)
 
 
 def driver_of(

@@ -21,6 +21,7 @@ from swarm.live.searching import Searching
 from swarm.live.targets.counters import difference
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
+from swarm.measure.server_time import ServerSample
 from swarm.measure.totals import ServerCounters
 
 START_DELAY_S = 0.5
@@ -39,6 +40,10 @@ class RunEnd:
     clock_offsets_s: dict[int, float]
     capacity: dict[str, Any] | None = None
     """What a search has found."""
+    start_unix_s: float = 0.0
+    """When the run's time was 0."""
+    server: tuple[ServerSample, ...] = ()
+    """Looks at the target's counters, in order."""
 
 
 class Driver:
@@ -99,6 +104,7 @@ class Driver:
             ),
             clock_offsets_s=offsets_s,
             capacity=None if self._searching is None else self._searching.answer(),
+            start_unix_s=self._load.start_unix_s,
         )
 
     def _start_hosts(self) -> None:

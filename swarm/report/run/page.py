@@ -13,7 +13,7 @@ from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
-from swarm.report.numbers import UNKNOWN, count, share
+from swarm.report.numbers import UNKNOWN, count, plain, share
 from swarm.report.run.charts import read_frames, run_charts
 from swarm.report.run.figures import (
     GROUPS,
@@ -93,7 +93,7 @@ def _run(summary: Summary, charts: Mapping[str, Any]) -> list[str]:
     for name in charts:
         title, note = TITLES[name]
         parts.append(section(title, place(name), f"{note} {_windows_note(name, summary)}".strip()))
-    parts += [_hit_rates(summary), _money(summary), _failures(summary)]
+    parts += [_hit_rates(summary), _server(summary), _money(summary), _failures(summary)]
     return parts
 
 
@@ -209,6 +209,30 @@ def _hit_rates(summary: Summary) -> str:
     return section(
         "Hit rates side by side", table(("", "hit rate", "hit tokens", "prompt tokens"), rows), note
     )
+
+
+def _server(summary: Summary) -> str:
+    """Return what the target's own counters and gauges said while the run went on."""
+    found = summary.get("server")
+    if not found:
+        return ""
+    labels = {
+        "running_mean": ("Running, mean", plain),
+        "running_max": ("Running, most", count),
+        "waiting_mean": ("Waiting, mean", plain),
+        "waiting_max": ("Waiting, most", count),
+        "kv_use_mean": ("KV memory in use, mean", share),
+        "kv_use_max": ("KV memory in use, most", share),
+        "preemptions": ("Preemptions", count),
+        "restarts": ("Restarts", count),
+    }
+    rows = [(label, show(found.get(name))) for name, (label, show) in labels.items()]
+    rows += [
+        (f"Prompt tokens from {source.replace('_', ' ')}", count(tokens))
+        for source, tokens in found["tokens_by_source"].items()
+    ]
+    note = f"From {found['samples']:,} looks at its counters over the whole run; all its clients are in them."
+    return section("The server over time", table(("", ""), rows), note)
 
 
 def _money(summary: Summary) -> str:
