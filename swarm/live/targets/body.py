@@ -13,7 +13,7 @@ import orjson
 from swarm.config.target import Api, TargetConfig
 from swarm.context.render import Alphabet, Buffer, id_alphabet, text_alphabet, word_alphabet
 from swarm.context.tree import Prompt
-from swarm.live.targets.tokenizer import single_tokens
+from swarm.live.targets.tokenizer import exact_text, single_tokens
 
 BYTES_PER_TOKEN = 4.0
 """Where nothing else is known: that of the usual byte-pair vocabularies for the words that are sent."""
@@ -130,7 +130,7 @@ def _with(alphabet: Alphabet, nonce: str | None) -> Alphabet:
 
 def _text(config: TargetConfig) -> Alphabet:
     if config.tokenizer is not None:
-        return word_alphabet(single_tokens(config.tokenizer))
+        return word_alphabet(single_tokens(config.tokenizer), exact_text(config.tokenizer))
     return text_alphabet(config.bytes_per_token or BYTES_PER_TOKEN)
 
 
