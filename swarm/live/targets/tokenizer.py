@@ -49,8 +49,8 @@ def single_tokens(path: Path) -> tuple[bytes, ...]:
 def exact_text(path: Path) -> Callable[[str, int], str]:
     """Return what makes a text as many tokens as asked, between the words of `single_tokens`.
 
-    A model's tokens need not be those of the text that they make: what came as 48 may be read as 61. What is too
-    long is cut at its end, what is too short is filled up with words. Raises like `single_tokens`.
+    A model's tokens need not be those of the text that they make: what came as 48 may be read as 61. A long
+    text is cut at its end, a short one is filled up with words. Raises like `single_tokens`.
     """
     words = [word.decode() for word in single_tokens(path)]
     return partial(_fitted, _loaded(path), tuple(words))
