@@ -65,7 +65,10 @@ def drive(
             recovered=recovered,
             run_id=run_id,
         )
-        end = driver.drive(interrupts, begin_watched)
+        try:
+            end = driver.drive(interrupts, begin_watched)
+        finally:
+            watch.end()
         return seen_by(watch.stop(end.start_unix_s), end)
     finally:
         launcher.close()

@@ -16,6 +16,8 @@ from swarm.measure.server_time import ServerSample
 EVERY_S_MIN = 1.0
 SAMPLES_MAX = 100_000
 """A day at one a second; later ones are not taken."""
+BUSY_SHARE = 0.05
+"""Of the time that looks may take: the page of a thousand engines takes a second to read."""
 ENDING_S_MAX = 15.0
 """For a question under way; then its answer is not waited for."""
 
@@ -35,9 +37,13 @@ class ServerWatch:
         """Take the first look now, in the thread."""
         self._thread.start()
 
+    def end(self) -> None:
+        """Let the look under way be the last but one."""
+        self._over.set()
+
     def stop(self, start_unix_s: float) -> tuple[ServerSample, ...]:
         """Take a last look; return all of them on the clock of a run that began then."""
-        self._over.set()
+        self.end()
         if self._thread.ident is not None:
             self._thread.join(ENDING_S_MAX)
         return tuple(replace(each, at_s=each.at_s - start_unix_s) for each in list(self._samples))
@@ -49,6 +55,7 @@ class ServerWatch:
         async with ControlPlane(self._config) as control:
             while len(self._samples) < SAMPLES_MAX:
                 is_last = self._over.is_set()
+                began_s = self._clock.monotonic_s()
                 try:
                     found = read_sample(await control.metrics(), self._clock.unix_s())
                 except RunError:
@@ -58,4 +65,5 @@ class ServerWatch:
                     self._samples.append(found)
                 if is_last:
                     return
-                await asyncio.to_thread(self._over.wait, self._every_s)
+                took_s = self._clock.monotonic_s() - began_s
+                await asyncio.to_thread(self._over.wait, max(self._every_s, took_s / BUSY_SHARE))
