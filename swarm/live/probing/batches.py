@@ -155,7 +155,7 @@ def _round_budget(budget: float, steps: int, prompt_tokens: int) -> int:
 
     Times are late at times, but the steps' number is sure; a last one of few tokens may not have been seen.
     """
-    power = 2 ** round(math.log2(max(1.0, budget)))
+    power = 1 << round(math.log2(max(1.0, budget)))
     usual = sorted((power // 2, 3 * power // 4, power, 3 * power // 2), key=lambda each: abs(each - budget))
     for each in usual:
         takes = math.ceil(prompt_tokens / max(1, each - 1))

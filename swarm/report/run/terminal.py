@@ -22,6 +22,7 @@ from swarm.measure.results import windows_of
 from swarm.measure.window import COUNTS, Windows
 from swarm.report.compare.comparison import INTERVAL, Difference, difference_row
 from swarm.report.numbers import count, rate, seconds, share
+from swarm.report.run.answer import agents_found
 from swarm.report.run.figures import (
     GROUPS,
     LATENCY_COLUMNS,
@@ -242,10 +243,8 @@ def _capacity(capacity: dict[str, Any]) -> Table:
             Text(level["verdict"], styles.get(level["verdict"], "yellow")),
             level["objective"] or "",
         )
-    low, high = capacity["agents_low"], capacity["agents_high"]
-    found = "at least " + str(low) if high is None else str(low) if low == high else f"{low} to {high}"
     limit = capacity["limiting_objective"]
-    table.title = f"{found} agents within the SLO" + (f": {limit}" if limit else "")
+    table.title = f"{agents_found(capacity)} agents within the SLO" + (f": {limit}" if limit else "")
     if capacity["bound_by"]:
         table.title += f", bound by {capacity['bound_by'].replace('_', ' ')}"
     table.title_style, table.title_justify = "bold", "left"
