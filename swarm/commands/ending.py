@@ -14,6 +14,7 @@ from swarm.measure.modelled import with_modelled
 from swarm.measure.notes import notes_of
 from swarm.measure.results import Results
 from swarm.measure.series import series
+from swarm.measure.server_time import server_notes, server_summary, with_server
 from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.records.journal import damage_notes
@@ -38,6 +39,7 @@ def record(
             rows, settled.places, experiment.cache_model, block_tokens=experiment.ideal_block_tokens
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
+    summary["server"] = server_summary(settled.server)
     cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
     damaged = damage_notes(sorted(folder.path.glob("journal/*.journal")))
     told = notes_of(facts, settled.totals)
@@ -46,13 +48,14 @@ def record(
     summary["notes"] += failures_told(summary["failure_reasons"])
     summary["notes"] += unsent_told(rows)
     summary["notes"] += doubts_told(settled.totals.doubts)
+    summary["notes"] += server_notes(settled.server, summary)
     if facts.mode == "live":
         summary["notes"] += counts_told(rows)
     if facts.tiers is not None:
         notes = validation_notes(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]
     folder.write_requests(rows)
-    folder.write_windows(series(settled.windows))
+    folder.write_windows(with_server(series(settled.windows), settled.server))
     folder.write_summary(summary)
     return summary
 

@@ -133,6 +133,7 @@ def _carry_out(
             capacity=end.capacity,
             warnings=end.warnings,
             busy=end.busy,
+            server=end.server,
         )
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:

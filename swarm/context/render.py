@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +23,7 @@ from swarm.context.tree import Echo, Node, Prompt
 from swarm.streams import digest64
 
 Buffer = bytes | memoryview
+Fit = Callable[[str, int], str]
 
 CORPUS_TOKENS = 1 << 20
 CHUNK_TOKENS = 4096
@@ -259,13 +260,26 @@ class TextAlphabet(Alphabet):
 
 
 class WordAlphabet(TextAlphabet):
-    """Words of 4 bytes that are one token each for a given tokenizer; names are words, too."""
+    """Words of 4 bytes that are one token each for a given tokenizer; names are words, too.
 
-    __slots__ = ("_words",)
+    `fit` makes a reply as many tokens as it has positions; without it replies are sent as they came.
+    """
 
-    def __init__(self, corpus: memoryview, words: tuple[bytes, ...]) -> None:
+    __slots__ = ("_fit", "_words")
+
+    def __init__(self, corpus: memoryview, words: tuple[bytes, ...], fit: Fit | None) -> None:
         self._words = words
+        self._fit = fit
         super().__init__(corpus, WORD_BYTES, float(WORD_BYTES))
+
+    def write(self, text: str, tokens: int) -> bytes:
+        """Return the reply of so many tokens, escaped for JSON."""
+        return super().write(text if self._fit is None else self._fit(text, tokens), tokens)
+
+    def part(self, echo: Echo, end: int) -> bytes:
+        """Return the part's share of the characters, as long as it has positions."""
+        text, tokens = echo.text, end - echo.start
+        return self.write(text[: len(text) * tokens // (echo.end - echo.start)], tokens)
 
     def name(self, key: int) -> bytes:
         """Return the key's digits in base `len(words)`."""
@@ -318,11 +332,11 @@ def text_alphabet(bytes_per_token: float) -> TextAlphabet:
 
 
 @cache
-def word_alphabet(words: tuple[bytes, ...]) -> WordAlphabet:
-    """Return the alphabet of `words`, all of `WORD_BYTES`."""
+def word_alphabet(words: tuple[bytes, ...], fit: Fit | None = None) -> WordAlphabet:
+    """Return the alphabet of `words`, all of `WORD_BYTES`; `fit` gives replies their planned tokens."""
     cells = np.frombuffer(b"".join(words), dtype=np.dtype(("S", WORD_BYTES)))
     draws = np.frombuffer(shake_256(b"swarm word corpus").digest(4 * CORPUS_TOKENS), dtype="<u4")
-    return WordAlphabet(memoryview(cells[draws % len(cells)].tobytes()), words)
+    return WordAlphabet(memoryview(cells[draws % len(cells)].tobytes()), words, fit)
 
 
 @cache

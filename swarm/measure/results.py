@@ -18,6 +18,7 @@ from swarm.measure.latency import flags
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.refused_journals import refused_journals
 from swarm.measure.saturation import Resource, ServerBusy, of_clients, of_servers
+from swarm.measure.server_time import ServerSample
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
 from swarm.measure.window import Windows, windows_of
@@ -36,6 +37,8 @@ class Results:
     windows: Windows
     places: tuple[Place, ...]
     """The context tree of what was sent, by name; none of a simulation, whose fleet knows its hits."""
+    server: tuple[ServerSample, ...] = ()
+    """Looks at a live target's counters."""
 
 
 def results_of(
@@ -50,6 +53,7 @@ def results_of(
     capacity: dict[str, Any] | None = None,
     warnings: tuple[str, ...] = (),
     busy: tuple[ServerBusy | None, ServerBusy | None] = (None, None),
+    server: tuple[ServerSample, ...] = (),
 ) -> Results:
     """Add up; requests that were open when their host was lost are interrupted.
 
@@ -100,7 +104,7 @@ def results_of(
         saturation=_saturation(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
-    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places))
+    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places), server)
 
 
 def _sums(gauges: Iterable[Gauges], *names: str) -> dict[str, Any]:

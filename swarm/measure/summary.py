@@ -70,7 +70,7 @@ def summarize(table: pa.Table, *, facts: RunFacts, totals: RunTotals) -> dict[st
             "prompt_tokens_per_s": _rate(tokens["prompt"], duration_s),
             "output_tokens_per_s": _rate(tokens["output"], duration_s),
         },
-        "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts),
+        "cache": _cache(Selection(table, flags(table, "outcome", "ok")), finished, facts, totals),
         "slo": _slo(measured, finished, sketches, facts, totals),
         "hit_rates": reconcile(table, totals),
         "failures": failures,
@@ -162,13 +162,21 @@ def _known_sum(finished: Selection, name: str) -> int | None:
     return _sum(known, name) if known.num_rows else None
 
 
-def _cache(everything: Selection, finished: Selection, facts: RunFacts) -> dict[str, Any]:
+def _cache(everything: Selection, finished: Selection, facts: RunFacts, totals: RunTotals) -> dict[str, Any]:
     known = finished.knowing("cached_tokens")
+    hit_rate, source = _share(known, "cached_tokens"), "usage"
+    if hit_rate is None:
+        # Usage is silent on cached tokens: what the server counted over the whole run is all that is known.
+        counters = totals.counters
+        has_counted = counters is not None and counters.query_tokens > 0
+        hit_rate = counters.hit_tokens / counters.query_tokens if counters and has_counted else None
+        source = "counters"
     tiered = finished.knowing(BY_TIER[0])
     explained = finished.knowing(LOST[0])
     present = facts.tiers or ()
     return {
-        "hit_rate": _share(known, "cached_tokens"),
+        "hit_rate": hit_rate,
+        "hit_rate_from": source if hit_rate is not None else None,
         "ideal_hit_rate": _share(finished, "ideal_tokens"),
         "hit_rate_by_tier": {
             tier: _share(tiered, column) if tier in present else None

@@ -3,7 +3,7 @@
 A first token comes after an entry, something for every token of the prompt, the computing of what was not
 cached, and its attention over all before it: 1, prompt, new, new x (cached + new / 2). A later one takes a
 line over the batch and the tokens that it looks at. Both are least squares of relative errors, over the
-lower halves of repeats, with coefficients that cannot be negative.
+lowest thirds of repeats, with coefficients that cannot be negative.
 """
 
 from __future__ import annotations
@@ -138,10 +138,10 @@ def typical_pace(repeats: Sequence[DecodeProbe]) -> DecodeProbe:
 
 
 def undisturbed(seconds: Iterable[float]) -> float:
-    """Return the mean of the lower half: what disturbs an idle server, or this process, only adds."""
+    """Return the mean of the lowest third: what disturbs an idle server, or this process, only adds."""
     ordered = sorted(seconds)
-    half = ordered[: (len(ordered) + 1) // 2]
-    return sum(half) / len(half)
+    lowest = ordered[: (len(ordered) + 2) // 3]
+    return sum(lowest) / len(lowest)
 
 
 def block_of(cached_tokens: Sequence[int]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from swarm.config.experiment import Experiment
@@ -11,6 +12,7 @@ from swarm.config.target import TargetConfig
 from swarm.interrupts import Interrupts
 from swarm.live.clock import Clock, SystemClock
 from swarm.live.coordinator import CoordinatorPlan
+from swarm.live.driver.busy_watch import Ask, BusyWatch
 from swarm.live.driver.coordinator_contact import CoordinatorContact
 from swarm.live.driver.driver import Driver, RunEnd
 from swarm.live.driver.host_cost import coordinator_cores, cost_of, front_cores
@@ -20,13 +22,14 @@ from swarm.live.driver.placement import host_count, hosts_needed
 from swarm.live.driver.plans import HostPlans
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
-from swarm.live.driver.server_watch import Ask, ServerWatch
+from swarm.live.driver.server_watch import ENDING_S_MAX, ServerWatch
 from swarm.live.driver.shares import Shares
 from swarm.live.driver.swarm import Swarm
 from swarm.live.driver.target import with_target
 from swarm.live.targets.control import server_busy, server_counters
 from swarm.load.expected_work import ExpectedWork, expected_work
 from swarm.load.pacing import pacing_of
+from swarm.measure.server_time import ServerSample, counted, restarts_s
 from swarm.measure.totals import ServerCounters
 from swarm.workload.source import Material, open_source
 
@@ -57,6 +60,7 @@ def drive(
         interrupts.heed()
         with interrupts.at_once():
             aimed = with_target(experiment, launcher)
+            watch = ServerWatch(aimed.target, SystemClock(), every_s=experiment.window_s)
             driver = driver_of(
                 aimed,
                 material,
@@ -71,7 +75,18 @@ def drive(
                 stop_drain_s=stop_drain_s,
                 serves_here=not experiment.target.urls and experiment.hosts.provider_fronts == 1,
             )
-        return driver.drive(interrupts, begin)
+
+        def begin_watched() -> None:
+            watch.start()
+            begin()
+
+        try:
+            end = driver.drive(interrupts, begin_watched)
+        finally:
+            watch.end()
+        is_hurried = interrupts.received is not None
+        samples = watch.stop(end.start_unix_s, within_s=SIGNALLED_S_MAX if is_hurried else ENDING_S_MAX)
+        return seen_by(samples, end)
     finally:
         launcher.close()
 
@@ -85,6 +100,12 @@ async def _counted(
         return await asyncio.wait_for(server_counters(target, note), within_s)
     except TimeoutError:
         return None
+
+
+def seen_by(samples: tuple[ServerSample, ...], end: RunEnd) -> RunEnd:
+    """Return the end of a run with what was seen of its server; counters go on through its restarts."""
+    counters = counted(samples) if restarts_s(samples) else end.counters
+    return replace(end, server=samples, counters=counters)
 
 
 def driver_of(
@@ -142,7 +163,7 @@ def driver_of(
         progress=progress,
         recovered=recovered,
         searching=searching,
-        servers=ServerWatch(ask_busy, from_s=experiment.load.warmup_s),
+        servers=BusyWatch(ask_busy, from_s=experiment.load.warmup_s),
         shares=shares,
         swarm=swarm,
         stop_drain_s=stop_drain_s,

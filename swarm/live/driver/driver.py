@@ -12,19 +12,20 @@ from swarm.errors import Interrupted
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.directed_slots import Order
+from swarm.live.driver.busy_watch import BusyWatch
 from swarm.live.driver.coordinator_contact import CoordinatorContact
 from swarm.live.driver.late_hosts import LateHosts
 from swarm.live.driver.launcher import Failed, Lost, Outcome, Returned
 from swarm.live.driver.load_time import ENDING_S_MAX, LoadTime
 from swarm.live.driver.progress import RunProgress
 from swarm.live.driver.recovered import Recovered
-from swarm.live.driver.server_watch import ServerWatch
 from swarm.live.driver.shares import Shares, shortfalls
 from swarm.live.driver.swarm import Swarm
 from swarm.live.targets.counters import difference
 from swarm.load.pacing import Pacing
 from swarm.load.requested import asked_sessions_mean
 from swarm.measure.saturation import ServerBusy
+from swarm.measure.server_time import ServerSample
 from swarm.measure.totals import ServerCounters
 from swarm.records.batch import Batch
 
@@ -53,6 +54,10 @@ class RunEnd:
     """Where nodes were expected not to carry their hosts, in words."""
     busy: tuple[ServerBusy | None, ServerBusy | None] = (None, None)
     """What the target's servers had counted when the measured phase began, and when it ended."""
+    start_unix_s: float = 0.0
+    """When the run's time was 0."""
+    server: tuple[ServerSample, ...] = ()
+    """Looks at the target's counters, in order."""
 
 
 class Driver:
@@ -69,7 +74,7 @@ class Driver:
         progress: RunProgress,
         recovered: Recovered | None,
         searching: Searching | None,
-        servers: ServerWatch,
+        servers: BusyWatch,
         shares: Shares,
         swarm: Swarm,
         stop_drain_s: float | None,
@@ -136,6 +141,7 @@ class Driver:
             unstored=tuple(self._unstored) + (self._coordinator.unstored() if self._refusal else ()),
             warnings=self._warnings,
             busy=(self._servers.before, self._servers.after),
+            start_unix_s=self._load.start_unix_s,
         )
 
     def _counted_since(self, before: ServerCounters | None) -> ServerCounters | None:

@@ -1,30 +1,69 @@
-"""How busy a target's servers are over the measured phase: asked at its begin and at its end."""
+"""Looks at the target's counters every so often, in a thread of its own: a slow answer holds up nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import threading
+from dataclasses import replace
 
-from swarm.measure.saturation import ServerBusy
+from swarm.config.target import TargetConfig
+from swarm.errors import RunError
+from swarm.live.clock import Clock
+from swarm.live.targets.control import ControlPlane
+from swarm.live.targets.server_sample import read_sample
+from swarm.measure.server_time import ServerSample
 
-Ask = Callable[[float], ServerBusy | None]
-"""Asks the servers at a time of the run; None where they do not answer."""
+EVERY_S_MIN = 1.0
+SAMPLES_MAX = 100_000
+"""A day at one a second; later ones are not taken."""
+BUSY_SHARE = 0.05
+"""Of the time that looks may take: the page of a thousand engines takes a second to read."""
+ENDING_S_MAX = 15.0
+"""For a question under way; then its answer is not waited for."""
 
 
 class ServerWatch:
-    """Asks the servers twice."""
+    """The looks at one target, from `start` to `stop`."""
 
-    def __init__(self, ask: Ask, *, from_s: float) -> None:
-        self._ask = ask
-        self._from_s = from_s
-        self._begun = self._ended = False
-        self.before: ServerBusy | None = None
-        self.after: ServerBusy | None = None
+    def __init__(self, config: TargetConfig, clock: Clock, *, every_s: float) -> None:
+        self._config = config
+        self._clock = clock
+        self._every_s = max(EVERY_S_MIN, every_s)
+        self._over = threading.Event()
+        self._samples: list[ServerSample] = []
+        self._thread = threading.Thread(target=self._run, name="server watch", daemon=True)
 
-    def look(self, now_s: float, *, has_ended: bool) -> None:
-        """Ask where it is time to, by the run's clock; a phase that never began has no end."""
-        if not self._begun and not has_ended and now_s >= self._from_s:
-            self._begun = True
-            self.before = self._ask(now_s)
-        elif self._begun and not self._ended and has_ended:
-            self._ended = True
-            self.after = self._ask(now_s)
+    def start(self) -> None:
+        """Take the first look now, in the thread."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Let the look under way be the last but one."""
+        self._over.set()
+
+    def stop(self, start_unix_s: float, *, within_s: float = ENDING_S_MAX) -> tuple[ServerSample, ...]:
+        """Take a last look, if it comes in time; return all of them on the clock of a run that began then."""
+        self.end()
+        if self._thread.ident is not None:
+            self._thread.join(within_s)
+        return tuple(replace(each, at_s=each.at_s - start_unix_s) for each in list(self._samples))
+
+    def _run(self) -> None:
+        asyncio.run(self._watch())
+
+    async def _watch(self) -> None:
+        async with ControlPlane(self._config) as control:
+            while len(self._samples) < SAMPLES_MAX:
+                is_last = self._over.is_set()
+                began_s = self._clock.monotonic_s()
+                try:
+                    found = read_sample(await control.metrics(), self._clock.unix_s())
+                except RunError:
+                    # It is away, or publishes nothing: the next look may find it.
+                    found = None
+                if found is not None:
+                    self._samples.append(found)
+                if is_last:
+                    return
+                took_s = self._clock.monotonic_s() - began_s
+                await asyncio.to_thread(self._over.wait, max(self._every_s, took_s / BUSY_SHARE))

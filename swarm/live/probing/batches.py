@@ -114,8 +114,8 @@ def running_of(results: Sequence[TurnResult]) -> int | None:
 
 
 STEPS_SEEN_MIN = 2
-ROUND_SHARE = 0.1
-"""A budget is taken for the power of two that it is this near to."""
+ROUND_SHARE = 0.15
+"""A budget is taken for the usual one that it is this near to."""
 
 
 async def step_tokens(prober: Prober, rates: Rates, *, longest_tokens: int) -> int | None:
@@ -146,13 +146,22 @@ def budget_of(times: Sequence[float], until_s: float, rates: Rates, prompt_token
         return None
     # The last step takes what is left; the others are full.
     full = stretched[:-1]
-    computed_s, done = 0.0, 0
-    for gap in full:
-        computed_s += gap - pace_s
-    done = _tokens_within(rates, computed_s, prompt_tokens)
-    budget = done / len(full)
-    power = 2 ** round(math.log2(max(1.0, budget)))
-    return power if abs(power / budget - 1) < ROUND_SHARE else int(budget)
+    budget = _tokens_within(rates, sum(full) - len(full) * pace_s, prompt_tokens) / len(full)
+    return _round_budget(budget, len(stretched), prompt_tokens)
+
+
+def _round_budget(budget: float, steps: int, prompt_tokens: int) -> int:
+    """Return the budget that engines are given: a power of two, or one and a half, where the steps allow it.
+
+    Times are late at times, but the steps' number is sure; a last one of few tokens may not have been seen.
+    """
+    power = 1 << round(math.log2(max(1.0, budget)))
+    usual = sorted((power // 2, 3 * power // 4, power, 3 * power // 2), key=lambda each: abs(each - budget))
+    for each in usual:
+        takes = math.ceil(prompt_tokens / max(1, each - 1))
+        if takes in (steps, steps + 1) and abs(each / budget - 1) < ROUND_SHARE:
+            return each
+    return int(budget)
 
 
 def _tokens_within(rates: Rates, seconds: float, most: int) -> int:

@@ -10,7 +10,7 @@ from swarm.context.tree import Prompt
 from swarm.live.targets.body_writer import BodyWriter
 from swarm.live.targets.messages_body import MessagesWriter
 from swarm.live.targets.responses_body import ResponsesWriter
-from swarm.live.targets.tokenizer import single_tokens
+from swarm.live.targets.tokenizer import exact_text, single_tokens
 
 BYTES_PER_TOKEN = 4.0
 """Where nothing else is known: that of the usual byte-pair vocabularies for the words that are sent."""
@@ -92,7 +92,7 @@ def _with(alphabet: Alphabet, nonce: str | None) -> Alphabet:
 
 def _text(config: TargetConfig) -> Alphabet:
     if config.tokenizer is not None:
-        return word_alphabet(single_tokens(config.tokenizer))
+        return word_alphabet(single_tokens(config.tokenizer), exact_text(config.tokenizer))
     return text_alphabet(config.bytes_per_token or BYTES_PER_TOKEN)
 
 

@@ -99,7 +99,7 @@ def _run(summary: Summary, charts: Mapping[str, Any], said: Mapping[str, str]) -
         title, note = TITLES[name]
         how = f"{note} {_windows_note(name, summary)}".strip()
         parts.append(section(title, place(name), how, said=said.get(name, "")))
-    parts += [_latencies(summary), _cards(summary), _hit_rates(summary), _money(summary)]
+    parts += [_latencies(summary), _cards(summary), _hit_rates(summary), _server(summary), _money(summary)]
     return parts
 
 
@@ -222,6 +222,30 @@ def _hit_rates(summary: Summary) -> str:
     return section(
         "Hit rates side by side", table(("", "hit rate", "hit tokens", "prompt tokens"), rows), note
     )
+
+
+def _server(summary: Summary) -> str:
+    """Return what the target's own counters and gauges said while the run went on."""
+    found = summary.get("server")
+    if not found:
+        return ""
+    labels = {
+        "running_mean": ("Running, mean", plain),
+        "running_max": ("Running, most", count),
+        "waiting_mean": ("Waiting, mean", plain),
+        "waiting_max": ("Waiting, most", count),
+        "kv_use_mean": ("KV memory in use, mean", share),
+        "kv_use_max": ("KV memory in use, most", share),
+        "preemptions": ("Preemptions", count),
+        "restarts": ("Restarts", count),
+    }
+    rows = [(label, show(found.get(name))) for name, (label, show) in labels.items()]
+    rows += [
+        (f"Prompt tokens from {source.replace('_', ' ')}", count(tokens))
+        for source, tokens in found["tokens_by_source"].items()
+    ]
+    note = f"From {found['samples']:,} looks at its counters over the whole run; all its clients are in them."
+    return section("The server over time", table(("", ""), rows), note)
 
 
 def _money(summary: Summary) -> str:

@@ -12,7 +12,7 @@ from swarm.context.render import word_alphabet
 from swarm.context.tree import root
 from swarm.errors import ConfigError, RunError
 from swarm.live.targets.token_length import fit, lengths_of, measured
-from swarm.live.targets.tokenizer import single_tokens
+from swarm.live.targets.tokenizer import exact_text, single_tokens
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -125,6 +125,36 @@ def test_with_its_tokenizer_every_length_is_exact(tmp_path: Path, length: int) -
     tree = root("a").extend(max(1, length // 2)).branch("b").extend(length - length // 2)
     text = b"".join(alphabet.render(tree)).decode()
     assert len(tokenizers.Tokenizer.from_file(str(path)).encode(text).ids) == tree.length
+
+
+REPLIES = [
+    "",
+    " " + " ".join(WORDS[:40]),
+    "word without a space before",
+    "\n\n  def f(x):\n    return {'a': 1}  ",
+    "\ufffd\ufffd naïve 漢字 🙂 " * 9,
+    " bal" * 50,
+]
+
+
+@pytest.mark.parametrize("text", REPLIES)
+@pytest.mark.parametrize("tokens", [1, 13, 48])
+def test_replies_have_their_planned_tokens_too(tmp_path: Path, text: str, tokens: int) -> None:
+    """A model's tokens are not those of the text that they make."""
+    path = word_level(tmp_path, WORDS)
+    alphabet = word_alphabet(single_tokens(path), exact_text(path))
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    asked = root("a").extend(20)
+    asked.node.echo(20, 20 + tokens, text)
+    for more in (0, 30):
+        prompt = asked.extend(tokens + more)
+        rendered = json.loads(b'"' + b"".join(alphabet.render(prompt)) + b'"')
+        assert len(tokenizer.encode(rendered, add_special_tokens=False).ids) == prompt.length
+
+
+def test_a_reply_that_reads_as_it_came_is_sent_as_it_came(tmp_path: Path) -> None:
+    path = word_level(tmp_path, WORDS)
+    assert exact_text(path)(" bal bam ban", 3) == " bal bam ban"
 
 
 def test_a_tokenizer_with_too_few_words_is_refused(tmp_path: Path) -> None:
