@@ -67,6 +67,13 @@ class SyntheticConfig(Strict):
     high_watermark: int = Field(160_000, ge=1_000, description="context at which an agent compacts")
     summary: LognormalConfig = LognormalConfig(median=3_000, sigma=0.4, least=200, most=16_000)
     warm_start: bool = Field(False, description="sessions start at a random point of their life")
+    warm_sessions: int | None = Field(
+        None,
+        ge=1,
+        description="of warm_start: only the run's first so many sessions, as many as there are slots "
+        "(load.agents; a search's agents_max), so that those that follow them begin at their beginning; "
+        "null: all",
+    )
     replies: Literal["actual", "planned"] = "actual"
     subagents: SubagentConfig = SubagentConfig()
 

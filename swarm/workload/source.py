@@ -116,13 +116,17 @@ class SyntheticSource:
 
     def __init__(self, config: SyntheticConfig, seed: int) -> None:
         self._config = config
+        self._cold = config.model_copy(update={"warm_start": False})
         self._shared = SharedNodes()
         self._seed = seed
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
-        name = session_name(index)
-        return synthetic.session_agent(self._config, shared=self._shared, seed=self._seed, session=name)
+        first = self._config.warm_sessions
+        config = self._config if first is None or index < first else self._cold
+        return synthetic.session_agent(
+            config, shared=self._shared, seed=self._seed, session=session_name(index)
+        )
 
 
 class PromptSetSource:
