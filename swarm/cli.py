@@ -38,6 +38,17 @@ OnBroken = Annotated[
 ]
 
 
+TokensMax = Annotated[
+    int | None,
+    typer.Option("--tokens-max", min=1, help="End before more tokens than this are sent and asked for."),
+]
+CostMax = Annotated[
+    float | None, typer.Option("--cost-max", help="End before it costs more than this, by --prices.")
+]
+Prices = Annotated[Path | None, typer.Option("--prices", parser=local_path, help="A price list (YAML).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Load a public server without a bound.")]
+
+
 def show_version(wanted: bool) -> None:
     """Print what runs here, and end."""
     if wanted:
@@ -165,6 +176,64 @@ def calibrate(
     from swarm.commands.calibrate import run_calibrate
 
     raise typer.Exit(run_calibrate(target, out, key_env=api_key_env, api=api))
+
+
+@app.command()
+def capacity(
+    target: Annotated[str | None, typer.Option("--target", help="Base URL of the server to ask.")] = None,
+    fleet: Annotated[
+        Path | None,
+        typer.Option("--fleet", parser=local_path, help="An emulated fleet's YAML file, in its place."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model's name; none: the first that the server lists.")
+    ] = None,
+    workload: Annotated[
+        str | None,
+        typer.Option("--workload", help="An experiment, a profile or traces; none: coding agents that fit."),
+    ] = None,
+    slo: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slo",
+            metavar="OBJECTIVE",
+            help="What must hold, as often as needed; none: 'effective_ttft_s p95 <= 2' and 'tpot_s p95 <= 0.1'.",
+        ),
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=1, help="How long it takes.")] = 10,
+    agents_max: Annotated[int, typer.Option("--agents-max", min=1, help="Most agents tried.")] = 1024,
+    tokens_max: TokensMax = None,
+    cost_max: CostMax = None,
+    prices: Prices = None,
+    yes: Yes = False,
+    api: Annotated[str, typer.Option("--api", help="What to send: chat, completions, token_ids.")] = "chat",
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
+    out: Out = None,
+) -> None:
+    """Find how many coding agents a server, or an emulated fleet, carries within an SLO."""
+    from swarm.commands import capacity as asking
+    from swarm.commands.costs import bounded
+    from swarm.config.read import read_fleet, validate
+    from swarm.config.target import TargetConfig
+
+    if (target is None) == (fleet is None):
+        raise UsageError("swarm capacity: either --target URL or --fleet FILE is expected")
+    question = asking.Question(
+        slo=tuple(map(asking.objective_of, slo or asking.SLO_DEFAULT)),
+        workload=workload,
+        minutes=minutes,
+        agents_max=agents_max,
+        seed=seed,
+        budget=bounded(tokens_max, cost_max, prices, agreed=yes),
+    )
+    if fleet is not None:
+        raise typer.Exit(asking.capacity_of_fleet(read_fleet(fleet, []), question, out))
+    data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
+    server = validate(TargetConfig, {k: v for k, v in data.items() if v is not None}, "swarm capacity")
+    raise typer.Exit(asking.capacity_of_server(server, question, None if out is None else str(out)))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +17,16 @@ from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
 from swarm.errors import RunError, UsageError
+from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
+from swarm.live.driver.placement import fleet_shares
 from swarm.live.driver.recovered import Recovered, recover
+from swarm.live.preflight import Tried, tried
 from swarm.live.targets.usable import check_target
+from swarm.load.pacing import pacing_of
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
 from swarm.records.journal import read_batches
@@ -34,8 +38,17 @@ from swarm.urls import check_writable, fetched, is_url, upload, url_of
 from swarm.workload.source import left_out, load_scripts
 
 
-def run_live(experiment: Experiment, out: str | None) -> int:
-    """Carry out an experiment; return the exit code."""
+def run_live(
+    experiment: Experiment,
+    out: str | None,
+    *,
+    known: Tried | None = None,
+    beside: Mapping[str, str] | None = None,
+) -> int:
+    """Carry out an experiment; return the exit code.
+
+    `known` is what a look at its target has found; texts `beside` are written into the run folder, by name.
+    """
     check_target(experiment.target)
     started = datetime.now(UTC)
     # To the millisecond: the id enters every prompt, and two runs at once must not warm each other's caches.
@@ -50,10 +63,14 @@ def run_live(experiment: Experiment, out: str | None) -> int:
         def begin() -> None:
             origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
             folder.write_run(experiment, {**origin, "started": started.isoformat(), "out": url})
+            for name, text in (beside or {}).items():
+                folder.write_text(name, text)
 
         try:
             with sole_writer(folder.journals):
-                code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, recovered=None)
+                code = _carry_out(
+                    experiment, folder, interrupts, begin, run_id=run_id, recovered=None, known=known
+                )
         finally:
             folder.discard_unbegun()
     if url is not None:
@@ -81,6 +98,7 @@ def resume_live(path: Path) -> int:
             lambda: None,
             run_id=data["run_id"],
             recovered=recover(folder.journals),
+            known=None,
         )
     if data.get("out") is not None:
         _send(folder, data["out"])
@@ -95,10 +113,13 @@ def _carry_out(
     *,
     run_id: str,
     recovered: Recovered | None,
+    known: Tried | None,
 ) -> int:
     # Ray is left when the results are there: its end lets a SIGTERM through that ends the process at once.
     with ExitStack() as ray:
-        end = _driven(experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered)
+        end = _driven(
+            experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered, known=known
+        )
         settled = results_of(
             read_batches(sorted(folder.journals.glob("*.journal"))),
             experiment,
@@ -130,6 +151,7 @@ def _driven(
     ray: ExitStack,
     run_id: str,
     recovered: Recovered | None,
+    known: Tried | None,
 ) -> RunEnd:
     """Return how the load ended; of a run that is only added up, how it had. `ray` leaves Ray."""
     limit_s = experiment.load.duration_s
@@ -141,17 +163,21 @@ def _driven(
         return RunEnd(recovered.stopped_s, (), None, None, {})
     local = _with_local_traces(experiment)
     scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
+    check_placed(experiment)
     interrupts.heed()
+    if experiment.target.urls and known is None:
+        known = tried(experiment.target, heed=interrupts.heed, note=_say)
+    aimed = experiment if known is None else experiment.model_copy(update={"target": known.target})
 
     def begin_with_scripts() -> None:
         begin()
-        folder.write_left_out(left_out(experiment, scripts))
+        folder.write_left_out([*left_out(experiment, scripts), *([] if known is None else known.told())])
 
     ray.enter_context(ray_session(name=run_id))
     interrupts.heed()
     with Live(experiment) as live:
         return drive(
-            experiment,
+            aimed,
             scripts,
             folder.journals.resolve(),
             RayLauncher(run_id),
@@ -161,6 +187,22 @@ def _driven(
             recovered=recovered,
             run_id=run_id,
         )
+
+
+def check_placed(experiment: Experiment) -> None:
+    """Look at what needs neither Ray nor a network: the emulated fleet, and how the load is planned.
+
+    Raises:
+        ConfigError: One of them cannot be.
+    """
+    if not experiment.target.urls:
+        build_fleet(experiment.fleet)
+        fleet_shares(experiment.fleet, experiment.hosts.provider_fronts)
+    pacing_of(experiment.load, None, experiment.seed)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from swarm.config.budget import BudgetConfig
 from swarm.config.strict import Strict
 
 AGENTS_MAX = 1_000_000
@@ -124,6 +125,7 @@ class LoadConfig(Strict):
     shape: Shape | None = Field(None, description="null: a ramp over ramp_s")
     search: SearchConfig | None = Field(None, description="find the most agents within the SLO instead")
     admission: AdmissionConfig | None = Field(None, description="client-side limits; null: none")
+    budget: BudgetConfig | None = Field(None, description="what a live run may spend; null: no bound")
     sessions_max: int | None = Field(
         None, ge=1, description="stop starting sessions after this many; null: no limit"
     )

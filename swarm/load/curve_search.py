@@ -7,17 +7,21 @@ A level that was just changed settles first: what was started with it is compute
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from swarm.config.load import SearchConfig
+from swarm.config.slo import ObjectiveConfig
 from swarm.load.curve import Most, Seen, most_agents
-from swarm.load.search import LEVELS_MAX, Level, Look, bound_by, limiting_of, raised, told
+from swarm.load.search import LEVELS_MAX, Level, Look, bound_by, limiting_of, told
 from swarm.measure.level_check import Evidence, LevelCheck
 
-SETTLE_SHARE = 0.4
-"""Of a look's length, let pass after a change of level."""
+RISE_SHARE, FALL_SHARE = 0.5, 0.75
+"""Of a look's length, let pass after a change of level: a queue that an overload left takes longer to go."""
 AGAIN = 0.25
 """Of the time that a new agent's start is given, for one that has played before."""
+WARY = 1.2
+"""The most that agents grow by beyond the curve's middle: what an overload queues up takes its time to go."""
 WIDE = 1.8
 """Ends further apart than this are far off."""
 NEAR = 1.08
@@ -29,8 +33,9 @@ class CurveSearch:
 
     takes_less = True
 
-    def __init__(self, config: SearchConfig) -> None:
+    def __init__(self, config: SearchConfig, slo: Sequence[ObjectiveConfig]) -> None:
         self._config = config
+        self._slo = slo
         self.levels: list[Level] = []
         self.agents = config.agents_from
         self.is_done = False
@@ -45,7 +50,11 @@ class CurveSearch:
     def look(self) -> Look:
         """What is looked at next."""
         hold_s = self._config.hold_min_s
-        settle_s = 0.0 if self._before == self.agents else SETTLE_SHARE * hold_s
+        settle_s = 0.0
+        if self._before is not None and self._before > self.agents:
+            settle_s = FALL_SHARE * hold_s
+        elif self._before != self.agents:
+            settle_s = RISE_SHARE * hold_s
         return Look(settle_s, settle_s + (hold_s if self._is_missed else hold_s / 2))
 
     def ramp_s(self, each_s: float, before: int) -> float:
@@ -82,7 +91,10 @@ class CurveSearch:
             return self.agents
         # An end that is far off is looked for: where only good looks were seen, the curve's middle says little.
         aim = point.middle if point.high < WIDE * point.low else math.sqrt(point.low * point.high)
-        middle = min(max(aim, self.agents / config.growth), self.agents * config.growth)
+        growth = config.growth
+        if self._is_missed and self.agents * growth > point.middle:
+            growth = WARY
+        middle = min(max(aim, self.agents / config.growth), self.agents * growth)
         if max(middle, self.agents) / max(1e-9, min(middle, self.agents)) < NEAR:
             return self.agents
         return max(1, min(config.agents_max, round(middle)))
@@ -100,7 +112,9 @@ class CurveSearch:
         for level in self.levels:
             for each in level.last.evidence:
                 looks = by_name.setdefault(each.name, (each, []))[1]
-                looks.append(Seen(level.agents, each.count, round(each.value * each.count) if each.count else 0))
+                looks.append(
+                    Seen(level.agents, each.count, round(each.value * each.count) if each.count else 0)
+                )
         found = []
         for evidence, looks in by_name.values():
             point = most_agents(looks, evidence.required, self._config.confidence)
@@ -135,12 +149,15 @@ class CurveSearch:
             "is_complete": self.is_done,
             "limiting_objective": None if is_open or limiting is None else limiting[1],
             "bound_by": bound_by(min(below, key=lambda level: level.agents)) if below else None,
+            "within": [each.told for each in self._slo],
             "levels": [told(level) for level in self.levels],
         }
 
 
 def _misses(level: Level, name: str) -> bool:
-    return any(each.name == name and each.count and each.value < each.required for each in level.last.evidence)
+    return any(
+        each.name == name and each.count and each.value < each.required for each in level.last.evidence
+    )
 
 
 def _verdict(check: LevelCheck) -> Any:

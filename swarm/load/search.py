@@ -8,10 +8,12 @@ is divided among them. `load.search_program` carries a search out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from swarm.config.load import SearchConfig
+from swarm.config.slo import ObjectiveConfig
 from swarm.measure.level_check import Evidence, LevelCheck
 
 LEVELS_MAX = 64
@@ -47,8 +49,11 @@ class Search:
     takes_less = False
     """Whether a look may be shorter, where the time given ends in it."""
 
-    def __init__(self, config: SearchConfig, *, ttl_s: float | None) -> None:
+    def __init__(
+        self, config: SearchConfig, *, ttl_s: float | None, slo: Sequence[ObjectiveConfig] = ()
+    ) -> None:
         self._config = config
+        self._slo = slo
         held_s = 0.0 if ttl_s is None else ttl_s * config.ttls_held
         self._first_check_s = max(config.hold_min_s, held_s)
         self._checks_max = 1 + max(0, math.floor(math.log2(config.hold_max_s / config.hold_min_s)))
@@ -187,6 +192,7 @@ class Search:
             "is_complete": self.is_done,
             "limiting_objective": None if limit is None or limit.limiting is None else limit.limiting.name,
             "bound_by": None if limit is None else bound_by(limit),
+            "within": [each.told for each in self._slo],
             "levels": [told(level) for level in self.levels],
         }
 

@@ -91,9 +91,9 @@ def search_of(experiment: Experiment) -> Search | CurveSearch:
     config = experiment.load.search
     assert config is not None
     if config.answer == "curve":
-        return CurveSearch(config)
+        return CurveSearch(config, experiment.slo)
     ttls = [tier.ttl_s for tier in experiment.fleet.tiers if tier.ttl_s is not None]
-    return Search(config, ttl_s=max(ttls, default=None))
+    return Search(config, ttl_s=max(ttls, default=None), slo=experiment.slo)
 
 
 def search_program(search: Search | CurveSearch, experiment: Experiment, *, slots: int) -> SearchProgram:

@@ -120,6 +120,10 @@ class RunFolder:
         """Write the page."""
         self._write(REPORT, page.encode())
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text beside the results."""
+        self._write(name, text.encode())
+
     def run(self) -> dict[str, Any]:
         """Return what `run.yaml` holds."""
         data = yaml.safe_load((self.path / RUN).read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swarm.config.target import TargetConfig
@@ -12,6 +13,7 @@ from swarm.live.targets.turn import Turn
 
 SHORT_TOKENS, LONG_TOKENS = 256, 2048
 """Planned lengths of the questions; the long one fits every model that agents use."""
+REPLY_TOKENS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +32,55 @@ def fit(short_counted: int, long_counted: int) -> Fidelity | None:
     return Fidelity(max(0, round(short_counted - per_word * SHORT_TOKENS)), per_word)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What came of one question."""
+
+    planned_tokens: int
+    prompt_tokens: int | None
+    """As the server counts them; None where it does not, or has refused."""
+    outcome: str
+    status: int | None
+    error: str | None
+    """The server's words; None where it answered."""
+
+
 async def measured(config: TargetConfig) -> TargetConfig:
     """Return the target with what the configuration left open of its lengths: text asks the server.
 
     A server that does not answer, or reports no usage, is left at 4 bytes a token.
     """
-    if config.api == "token_ids" or (config.bytes_per_token and config.overhead_tokens is not None):
+    if _is_known(config):
         return config
-    plain = config.model_copy(update={"bytes_per_token": BYTES_PER_TOKEN, "overhead_tokens": 0})
+    return scaled(config, await counted(config, both=True))
+
+
+async def counted(config: TargetConfig, *, both: bool) -> list[Counted]:
+    """Send the short question, and with `both` the long one where lengths are open; a refusal ends it."""
+    plain = config
+    if not _is_known(config):
+        plain = config.model_copy(update={"bytes_per_token": BYTES_PER_TOKEN, "overhead_tokens": 0})
+    lengths = (SHORT_TOKENS, LONG_TOKENS) if both and not _is_known(config) else (SHORT_TOKENS,)
     target = OpenAITarget(config=plain, seed=0)
+    found: list[Counted] = []
     try:
-        counts = [await _count(target, tokens) for tokens in (SHORT_TOKENS, LONG_TOKENS)]
+        for tokens in lengths:
+            found.append(await _count(target, tokens))
+            if found[0].error is not None:
+                break
     finally:
         await target.close()
-    short, long = counts
-    found = None if short is None or long is None else fit(short, long)
-    known = found or Fidelity(0, 1.0)
+    return found
+
+
+def scaled(config: TargetConfig, found: Sequence[Counted]) -> TargetConfig:
+    """Return the target with the lengths that the answers tell, where they were left open."""
+    if _is_known(config):
+        return config
+    counts = {each.planned_tokens: each.prompt_tokens for each in found}
+    short, long = counts.get(SHORT_TOKENS), counts.get(LONG_TOKENS)
+    fitted = None if short is None or long is None else fit(short, long)
+    known = fitted or Fidelity(0, 1.0)
     overhead, scale = config.overhead_tokens, config.bytes_per_token
     return config.model_copy(
         update={
@@ -55,12 +90,16 @@ async def measured(config: TargetConfig) -> TargetConfig:
     )
 
 
-async def _count(target: OpenAITarget, tokens: int) -> int | None:
+def _is_known(config: TargetConfig) -> bool:
+    return config.api == "token_ids" or bool(config.bytes_per_token and config.overhead_tokens is not None)
+
+
+async def _count(target: OpenAITarget, tokens: int) -> Counted:
     """Return how many tokens the server counts in a prompt of `tokens` words."""
     name = f"fidelity/{tokens}"
     turn = Turn(
         prompt=root(name).extend(tokens),
-        output_tokens=1,
+        output_tokens=REPLY_TOKENS,
         agent=name,
         session=name,
         parent=None,
@@ -68,4 +107,11 @@ async def _count(target: OpenAITarget, tokens: int) -> int | None:
         keep_reply=False,
     )
     result = await target.send(turn)
-    return result.prompt_tokens if result.outcome == "ok" else None
+    is_ok = result.outcome == "ok"
+    return Counted(
+        planned_tokens=tokens,
+        prompt_tokens=result.prompt_tokens if is_ok else None,
+        outcome=result.outcome,
+        status=result.http_status,
+        error=None if is_ok else result.error or result.outcome,
+    )

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from swarm.load.search_words import found
 from swarm.records.run_folder import RunFolder
 from swarm.report.charts import write_picture
 from swarm.report.compare.alikeness import caveats
@@ -14,6 +15,7 @@ from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
 from swarm.report.numbers import UNKNOWN, count, share
+from swarm.report.run.capacity import advice, sentence
 from swarm.report.run.charts import read_frames, run_charts
 from swarm.report.run.figures import (
     GROUPS,
@@ -89,7 +91,7 @@ def _run(summary: Summary, charts: Mapping[str, Any]) -> list[str]:
     if summary["slo"]["objectives"]:
         parts.append(_objectives(summary["slo"]))
     if summary.get("capacity"):
-        parts.append(_capacity(summary["capacity"]))
+        parts.append(_capacity(summary))
     for name in charts:
         title, note = TITLES[name]
         parts.append(section(title, place(name), f"{note} {_windows_note(name, summary)}".strip()))
@@ -178,14 +180,15 @@ def _burn(objective: Summary) -> str:
     return Markup(f"<span class='bar{over}' style='width:{width:.0f}px'></span> {percent(share_used)}")
 
 
-def _capacity(capacity: Summary) -> str:
-    low, high = capacity.get("agents_low"), capacity.get("agents_high")
+def _capacity(summary: Summary) -> str:
+    capacity = summary["capacity"]
+    said = [sentence(capacity), advice(capacity)]
     facts = [
-        ("Most agents within the SLO", f"{count(low)} to {count(high)}"),
+        ("Most agents within the SLO", found(capacity)),
         ("Limited by objective", str(capacity.get("limiting_objective") or UNKNOWN)),
         ("Bound by", str(capacity.get("bound_by") or UNKNOWN).replace("_", " ")),
     ]
-    return section("Capacity found", table(("", ""), facts))
+    return section("Capacity found", table(("", ""), facts), " ".join(filter(None, said)))
 
 
 def _hit_rates(summary: Summary) -> str:
