@@ -2,9 +2,9 @@
 
 python benchmarks/ten_minutes.py [--seeds N] [--minutes M] FLEET=VALUE...
 
-VALUE is the capacity that a long run shows (`--long FLEET AGENTS...` prints, for levels held for four hours each,
-the share of good requests). Every seed prints its interval; the last line of a fleet counts how many hold VALUE,
-and the median of high / low.
+VALUE is the capacity that a long run shows: `--long FLEET AGENTS...` prints the share of good requests of
+levels held for four hours each. Every seed prints its interval; the last line of a fleet counts how many
+hold VALUE, with the median of high / low.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from swarm.commands.costs import Budget
 from swarm.config.load import LoadConfig
 from swarm.config.read import read_fleet
 from swarm.config.target import TargetConfig
-from swarm.measure.slo import request_trials
 from swarm.measure.latency import Selection, floats
+from swarm.measure.slo import request_trials
 from swarm.sim.look import known_of
 from swarm.sim.run import simulate
 from swarm.workload.source import Material

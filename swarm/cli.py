@@ -197,7 +197,7 @@ def capacity(
         typer.Option(
             "--slo",
             metavar="OBJECTIVE",
-            help="What must hold, as often as needed; none: 'effective_ttft_s p95 <= 2' and 'tpot_s p95 <= 0.1'.",
+            help="What must hold, again for each; none: 'effective_ttft_s p95 <= 2' and 'tpot_s p95 <= 0.1'.",
         ),
     ] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=1, help="How long it takes.")] = 10,

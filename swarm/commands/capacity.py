@@ -186,8 +186,9 @@ def _check_alone(known: Known, slo: tuple[ObjectiveConfig, ...]) -> None:
         if alone is not None and alone > objective.at_most:
             easier = f"{objective.metric} p{objective.quantile * 100:g} <= {2 * alone:.2g}"
             raise RunError(
-                f"one request alone has a {objective.metric} of {alone:.3g} s, more than the {objective.at_most:g} "
-                f"s of the SLO: no number of agents can hold it; state one that it can: --slo '{easier}'"
+                f"one request alone has a {objective.metric} of {alone:.3g} s, more than the SLO's "
+                f"{objective.at_most:g} s: no number of agents can hold it; state one that it can: "
+                f"--slo '{easier}'"
             )
 
 
@@ -196,8 +197,8 @@ def _tell_plan(question: Question, size: Size, demand: Demand) -> None:
     what = question.workload or "coding agents whose contexts fit it"
     _say(f"drives {what}, and asks how many it carries within {slo}")
     _say(
-        f"starts at {size.agents_from} agents ({size.why}), one more every {size.ramp_per_agent_s:.2g} s, looks "
-        f"of {size.hold_s:.0f} s, {question.minutes:g} minutes in all"
+        f"starts at {size.agents_from} agents ({size.why}), one more every {size.ramp_per_agent_s:.2g} s, "
+        f"looks of {size.hold_s:.0f} s, {question.minutes:g} minutes in all"
     )
     for line in told_cost(expected(demand, size, question.time_s), question.budget):
         _say(line)

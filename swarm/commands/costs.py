@@ -86,7 +86,7 @@ def is_public(url: str) -> bool:
 
 
 def expected(demand: Demand, size: Size, time_s: float) -> Spending:
-    """Return about what a search will send: agents as they come, and about twice those that it starts with."""
+    """Return about what a search will send: it climbs from the agents that it starts with."""
     agents = CLIMB * size.agents_from
     cold = agents * sum(demand.first_tokens) / max(1, len(demand.first_tokens))
     # They come one after the other: the first third of the time has half of them.
@@ -101,8 +101,8 @@ def expected(demand: Demand, size: Size, time_s: float) -> Spending:
 def told_cost(spending: Spending, budget: Budget) -> list[str]:
     """Return in words what is about to be spent, and what bounds it."""
     lines = [
-        f"will send about {count(spending.prompt)} prompt tokens, of which about {count(spending.new)} are new, "
-        f"and ask for {count(spending.output)}: more where it carries more agents"
+        f"will send about {count(spending.prompt)} prompt tokens, of which about {count(spending.new)} are "
+        f"new, and ask for {count(spending.output)}: more where it carries more agents"
     ]
     config = budget.config
     if config is None:
@@ -116,8 +116,8 @@ def told_cost(spending: Spending, budget: Budget) -> list[str]:
         high = prices.input_per_mtok * spending.prompt
         out = prices.output_per_mtok * spending.output
         lines.append(
-            f"which costs about {(low + out) / 1e6:,.2f} where all that can hit does, {(high + out) / 1e6:,.2f} "
-            f"where nothing does ({prices.currency})"
+            f"which costs about {(low + out) / 1e6:,.2f} where all that can hit does, "
+            f"{(high + out) / 1e6:,.2f} where nothing does ({prices.currency})"
         )
     bounds = []
     if config.tokens_max is not None:

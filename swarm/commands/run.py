@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
@@ -27,6 +28,7 @@ from swarm.live.driver.recovered import Recovered, recover
 from swarm.live.preflight import Tried, tried
 from swarm.live.targets.usable import check_target
 from swarm.load.pacing import pacing_of
+from swarm.load.purse import most_cost
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
 from swarm.records.journal import read_batches
@@ -130,6 +132,7 @@ def _carry_out(
             clock_offsets_s=end.clock_offsets_s,
             capacity=end.capacity,
         )
+        folder.add_notes(list(end.notes))
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:
             code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
@@ -167,11 +170,11 @@ def _driven(
     interrupts.heed()
     if experiment.target.urls and known is None:
         known = tried(experiment.target, heed=interrupts.heed, note=_say)
-    aimed = experiment if known is None else experiment.model_copy(update={"target": known.target})
+    aimed = experiment if known is None else _aimed(experiment, known)
 
     def begin_with_scripts() -> None:
         begin()
-        folder.write_left_out([*left_out(experiment, scripts), *([] if known is None else known.told())])
+        folder.add_notes([*left_out(experiment, scripts), *([] if known is None else known.told())])
 
     ray.enter_context(ray_session(name=run_id))
     interrupts.heed()
@@ -187,6 +190,22 @@ def _driven(
             recovered=recovered,
             run_id=run_id,
         )
+
+
+def _aimed(experiment: Experiment, known: Tried) -> Experiment:
+    """Return the experiment at a target that was tried; what that took is off its budget."""
+    changed = {"target": known.target}
+    budget = experiment.load.budget
+    if budget is None:
+        return experiment.model_copy(update=changed)
+    left: dict[str, Any] = {}
+    if budget.tokens_max is not None:
+        left["tokens_max"] = max(1, budget.tokens_max - known.prompt_tokens - known.requests)
+    if budget.cost_max is not None:
+        took = most_cost(budget.prices, known.prompt_tokens, known.requests)
+        left["cost_max"] = max(1e-12, budget.cost_max - took)
+    load = experiment.load.model_copy(update={"budget": budget.model_copy(update=left)})
+    return experiment.model_copy(update={**changed, "load": load})
 
 
 def check_placed(experiment: Experiment) -> None:

@@ -23,7 +23,8 @@ def run_simulated(
 ) -> int:
     """Carry out an experiment in virtual time; return the exit code.
 
-    Texts `beside` are written into the run folder, by name. A signal ends it where it is: the folder then holds the run up to there.
+    Texts `beside` are written into the run folder, by name. A signal ends it where it is: the folder then
+    holds the run up to there.
     """
     run_id = simulated_run_id(experiment)
     folder = RunFolder.create(out if out is not None else unused(Path("results") / run_id))
@@ -54,5 +55,5 @@ def _recorded(
     """Simulate, and write what was asked for into the run folder."""
     run = simulated(experiment, watch=watch)
     folder.write_run(experiment, origin)
-    folder.write_left_out(list(run.left_out))
+    folder.add_notes(list(run.left_out))
     return run

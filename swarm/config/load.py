@@ -75,7 +75,7 @@ class SearchConfig(Strict):
     growth: float = Field(2.0, gt=1, le=8, description="from one level to the next, until one fails")
     answer: Literal["levels", "curve"] = Field(
         "levels",
-        description="levels: a verdict on each; curve: of all looks together, as good as load.duration_s lets it",
+        description="levels: a verdict on each; curve: of all looks together, for all of load.duration_s",
     )
     ramp_per_agent_s: float | None = Field(
         None, ge=0, description="between the agents that a level adds; null: all of them over load.ramp_s"

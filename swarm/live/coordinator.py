@@ -52,6 +52,11 @@ class Snapshot:
     """Why the last batch was not taken: the journal refused it; None when it was."""
     program_failed: bool
     """A program has broken a rule on some host."""
+    ended: int = 0
+    failed: int = 0
+    """Of those that ended."""
+    is_spent: bool = False
+    """Some host's share of the budget is gone."""
 
 
 class Coordinator:
@@ -148,6 +153,9 @@ class Coordinator:
             },
             refusal=self._refusal,
             program_failed=self._program_failed,
+            ended=sum(each.ended for each in gauges),
+            failed=sum(each.failed for each in gauges),
+            is_spent=any(each.is_spent for each in gauges),
         )
 
     def _add(self, batch: Batch) -> None:

@@ -16,6 +16,7 @@ from swarm.live.clock import RunClock
 from swarm.live.loop_lag import LoopLag, cpu_wait_s
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.load.purse import Purse, Spent
 from swarm.measure.sketch import Sketch
 from swarm.measure.window import Windows
 from swarm.records.batch import AgentStep, Batch, FailureExample, Gauges, Place
@@ -46,8 +47,10 @@ class HostLedger:
         lag: LoopLag,
         takeover: Takeover | None,
         follows: tuple[int, ...],
+        purse: Purse | None = None,
     ) -> None:
         self._clock = clock
+        self._purse = purse
         self._begun_s = clock.now_s()
         self._windows = windows
         self._host = host
@@ -82,6 +85,8 @@ class HostLedger:
         self._put_off_s = 0.0
         self._sent_count = 0
         self._open_count = 0
+        self._ended_count = 0
+        self._failed_count = 0
 
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """Note an agent's start; one that its lost host has noted and not ended goes on."""
@@ -143,6 +148,8 @@ class HostLedger:
         self._open_count -= 1
         self._unreported.pop((row.agent, row.turn), None)
         self._rows.append(row)
+        self._ended_count += row.outcome != "interrupted"
+        self._failed_count += row.outcome == "failed"
         if row.outcome != "ok":
             return
         if effect.echo:
@@ -180,6 +187,7 @@ class HostLedger:
         ended, self._sessions_ended = self._sessions_ended, []
         faults, self._faults = self._faults, []
         examples, self._examples = self._examples, []
+        spent = Spent(0.0, 0.0) if self._purse is None else self._purse.spent
         doubts, self._doubts = self._doubts, {}
         batch = Batch(
             host=self._host,
@@ -202,6 +210,11 @@ class HostLedger:
                 cpu_s=time.process_time(),
                 cpu_wait_s=cpu_wait_s(),
                 put_off_s=self._put_off_s,
+                ended=self._ended_count,
+                failed=self._failed_count,
+                spent_tokens=spent.tokens,
+                spent_cost=spent.cost,
+                is_spent=self._purse is not None and self._purse.is_empty,
             ),
             sessions_ended=tuple(ended),
             follows=self._follows,

@@ -109,9 +109,7 @@ async def _send(target: OpenAITarget, name: str, tokens: int) -> TurnResult:
     )
     result = await target.send(turn)
     if result.outcome != "ok":
-        raise RunError(
-            f"one request of {tokens:,} tokens ended as {result.outcome}: {result.error}; nothing else was sent"
-        )
+        raise RunError(f"one request of {tokens:,} tokens ended as {result.outcome}: {result.error}")
     return result
 
 

@@ -40,15 +40,18 @@ _HINTS = (
     (("certificate",), "name the server's certificate in target.ca_file"),
     (
         ("http 401", "http 403"),
-        "give a key that may use the model: export it, and name the variable in target.api_key_env (--api-key-env)",
+        "give a key that may use the model: export it, and name the variable in target.api_key_env "
+        "(--api-key-env)",
     ),
     (
         ("http 404", "http 405"),
-        "the path is no OpenAI-compatible API: check what follows the host in the URL; if requests work without a list of models, name the model (--model)",
+        "the path is no OpenAI-compatible API: check what follows the host in the URL; a server that lists "
+        "no models needs the model's name (--model)",
     ),
     (
         ("readtimeout", "timed out"),
-        "something accepts connections there and does not answer: is the server still loading, is it the right port?",
+        "something accepts connections there and does not answer: is the server still loading, is it the "
+        "right port?",
     ),
     (
         ("remoteprotocolerror", "illegal", "invalid http"),
@@ -61,7 +64,8 @@ _HINTS = (
     (("location:",), "write where the Location leads in place of this URL"),
     (
         ("expected a list of models",),
-        "that is no OpenAI-compatible API: check what follows the host in the URL, or name the model (--model)",
+        "that is no OpenAI-compatible API: check what follows the host in the URL, or name the model "
+        "(--model)",
     ),
 )
 """Words of a fault, and what to do."""
@@ -80,8 +84,8 @@ class Tried:
         """Return what a reader of the run must know of it."""
         words = "request" if self.requests == 1 else "requests"
         return [
-            f"before the run {self.requests} {words} with {self.prompt_tokens:,} prompt tokens tried the target; "
-            "no row and no count has them",
+            f"before the run {self.requests} {words} with {self.prompt_tokens:,} prompt tokens tried the "
+            "target; no row and no count has them",
             *self.notes,
         ]
 
@@ -143,7 +147,8 @@ async def _tried(target: TargetConfig, note: Callable[[str], None]) -> Tried:
     notes: list[str] = []
     if listed is not None and resolved.model not in listed:
         notes.append(
-            f"target.model: {resolved.model!r} is not among the models that the server lists{_named(resolved.model or '', listed)}"
+            f"target.model: {resolved.model!r} is not among the models that the server lists"
+            f"{_named(resolved.model or '', listed)}"
         )
     answers: list[Counted] = []
     refusals: list[str] = []
@@ -169,7 +174,7 @@ async def _tried(target: TargetConfig, note: Callable[[str], None]) -> Tried:
 
 
 def _impatient(target: TargetConfig) -> TargetConfig:
-    """Return the target as a trial asks it: within a minute, and without long waits before another attempt."""
+    """Return the target as a trial asks it: within a minute, without long waits for another attempt."""
     timeouts, retry = target.timeouts, target.retry
     return target.model_copy(
         update={
@@ -208,8 +213,8 @@ def _words(url: str, target: TargetConfig, failed: Counted, notes: list[str]) ->
     assert failed.error is not None
     known = remedy(failed.outcome, failed.status, failed.error, exact_output=target.exact_output)
     told = [
-        f"the target refuses what this run would send: one {target.api} request for model {target.model!r} to "
-        f"{url} ended as {failed.outcome}: {failed.error}",
+        f"the target refuses what this run would send: one {target.api} request for model {target.model!r} "
+        f"to {url} ended as {failed.outcome}: {failed.error}",
         *notes,
         *([known] if known else [text for text in (hint(failed.error),) if text]),
     ]

@@ -1,10 +1,10 @@
 """The most agents read off a curve: how the share of good requests falls as agents are added.
 
-One curve is laid through all looks of a search, with what is known of such curves beforehand, as thresholds are
-found in psychophysics (Watson and Pelli, "QUEST", 1983; Wichmann and Hill, 2001): a logistic in the logarithm of
-the agents, less a share of misses that any load has. Looks at several levels then tell of one number together,
-where a verdict on each level would take several times as long. What the sessions of a look happen to do moves
-the curve for that look, by a factor that is drawn for each: near the most agents a small one decides.
+One curve is laid through all looks of a search, with what is known of such curves beforehand, as thresholds
+are found in psychophysics (Watson and Pelli, "QUEST", 1983; Wichmann and Hill, 2001): a logistic in the
+logarithm of the agents, less a share of misses that any load has. Looks at several levels tell of one number
+together, where a verdict on each level would take several times as long. What the sessions of a look happen
+to do moves the curve for that look, by a factor of its own: near the most agents a small one decides.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from swarm.measure.latency import Floats
 
 STEEPNESS = np.geomspace(2.5, 14.0, 9)
-"""By how much the logit of the good share falls where agents grow by a factor of e, each as likely beforehand:
-6 to 12 was seen where a queue or the KV memory gives way."""
+"""By how much the logit of the good share falls where agents grow by a factor of e, each as likely as any
+other beforehand: 6 to 12 was seen where a queue or the KV memory gives way."""
 LAPSES = np.array([0.0, 0.2, 0.4, 0.6])
 """Misses that any load has, as shares of those that the objective allows."""
 SCATTERS = np.array([0.05, 0.1, 0.2])

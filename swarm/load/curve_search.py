@@ -16,7 +16,7 @@ from swarm.load.curve import Most, Seen, most_agents
 from swarm.load.search import LEVELS_MAX, Level, Look, bound_by, limiting_of, told
 from swarm.measure.level_check import Evidence, LevelCheck
 
-RISE_SHARE, FALL_SHARE = 0.5, 0.75
+RISE_SHARE, FALL_SHARE = 0.4, 0.75
 """Of a look's length, let pass after a change of level: a queue that an overload left takes longer to go."""
 AGAIN = 0.25
 """Of the time that a new agent's start is given, for one that has played before."""
@@ -89,7 +89,7 @@ class CurveSearch:
         config, point = self._config, self._point()
         if point is None:
             return self.agents
-        # An end that is far off is looked for: where only good looks were seen, the curve's middle says little.
+        # An end that is far off is looked for: of good looks alone the curve's middle says little.
         aim = point.middle if point.high < WIDE * point.low else math.sqrt(point.low * point.high)
         growth = config.growth
         if self._is_missed and self.agents * growth > point.middle:
@@ -107,7 +107,7 @@ class CurveSearch:
         )
 
     def _points(self) -> list[tuple[Most, str, str]]:
-        """Return each objective's most agents, with its name and metric; those of which something was seen."""
+        """Return the most agents of each objective of which something was seen, with its name and metric."""
         by_name: dict[str, tuple[Evidence, list[Seen]]] = {}
         for level in self.levels:
             for each in level.last.evidence:

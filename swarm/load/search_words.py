@@ -25,7 +25,8 @@ def told_look(level: Level, answer: Mapping[str, Any]) -> str:
     limiting = level.limiting
     share = ""
     if limiting is not None:
-        share = f": {limiting.value:.1%} of {limiting.count:,} within {limiting.name}, {limiting.required:.1%} needed"
+        needed = f"{limiting.required:.1%} needed"
+        share = f": {limiting.value:.1%} of {limiting.count:,} within {limiting.name}, {needed}"
     why = f" ({level.why})" if level.why else ""
     return f"{level.agents:,} {_agents(level.agents)} {level.verdict}{share}{why}; so far {found(answer)}"
 

@@ -11,15 +11,15 @@ AGENTS_DEFAULT = SyntheticConfig()
 IDLE_CAP_S = 60.0
 """Longest think of the agents that are counted: one who is away for longer is not at work."""
 RESULT_MOST, SUMMARY_MOST, BRIEF_MOST = 10_000.0, 8_000.0, 4_000.0
-"""Longest tool results, summaries and reports: what passes an agent's watermark before it compacts, and must fit
-the context as well. Of a hundred results one would be longer."""
+"""Longest tool results, summaries and reports: they pass an agent's watermark before it compacts, and must
+fit the context as well. Of a hundred results one would be longer."""
 TEXT_MARGIN = 0.03
 """By how much a server may count more tokens than were planned."""
 CONTEXT_TOKENS_LEAST = 2_048
 """Agents that compact their context do not fit a shorter one."""
-POOL_SHARE, PREFILL_SHARE = 0.5, 0.25
-"""Of the agents whose contexts fill the KV memory, or whose new tokens fill the time: a level that most servers
-hold, so that the search climbs from below."""
+POOL_SHARE, PREFILL_SHARE = 0.65, 0.25
+"""Of the agents whose contexts fill the KV memory, or whose new tokens fill the time: most servers hold so
+many, and the search climbs from below."""
 COLD_SHARE = 0.5
 """Of a server's time that the contexts of new agents take while they come."""
 START_SHARE = 0.25
@@ -49,7 +49,7 @@ class Known:
             return tokens / 10_000.0
         length, seconds = self.cold[-1]
         paces = [took_s / tokens_of for tokens_of, took_s in self.cold]
-        # Seconds a token grow with the length, as attention does: a line through the shortest and the longest.
+        # Seconds a token grow with the length, as attention does: a line through shortest and longest.
         slope = 0.0
         if length > self.cold[0][0]:
             slope = max(0.0, (paces[-1] - paces[0]) / (length - self.cold[0][0]))
@@ -92,7 +92,7 @@ def sized(known: Known, demand: Demand, *, time_s: float, agents_max: int) -> Si
         )
     if known.pool_tokens is not None:
         fits = known.pool_tokens / max(1.0, demand.context_tokens)
-        starts.append((POOL_SHARE * fits, "their contexts fill half of its KV memory"))
+        starts.append((POOL_SHARE * fits, "their contexts fill two thirds of its KV memory"))
     count, why = min(starts)
     agents = max(1, min(agents_max, round(count)))
     seen = TRIALS / max(1e-9, demand.requests_per_s * agents)
@@ -150,8 +150,10 @@ def fitted_agents(context_tokens: int | None, *, agents_max: int) -> SyntheticCo
 
 
 def _beyond(config: SyntheticConfig) -> int:
-    """Return by how much a prompt with its reply may pass the watermark: a compaction comes after the result
-    of a tool, or after all that sub-agents report, and asks for a summary of it."""
+    """Return by how much a prompt with its reply may pass the watermark.
+
+    A compaction comes after a tool's result, or after all that sub-agents report, and asks for a summary.
+    """
     reports = config.subagents.fan_out_max * config.subagents.brief_tokens.most
     return int(max(config.tool_result.most + reports, config.human_message.most) + config.summary.most) + 200
 

@@ -45,6 +45,14 @@ class Gauges:
     """Time that the event loop's thread was ready and had no core; None where it is not known."""
     put_off_s: float
     """By how much sessions started late because the host was behind, summed over them."""
+    ended: int = 0
+    failed: int = 0
+    """Of those that ended, without those that the run's end cut off."""
+    spent_tokens: float = 0.0
+    spent_cost: float = 0.0
+    """Of the run's budget, with what is set aside for open requests."""
+    is_spent: bool = False
+    """Whether the host's share of the budget is gone: it starts no more turns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,10 +98,11 @@ class RunFolder:
         data = {**facts, "experiment": experiment.model_dump(mode="json")}
         self._write(RUN, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
 
-    def write_left_out(self, parts: list[str]) -> None:
-        """Add to `run.yaml` what of the workload's files is not played; whoever ends the run tells it."""
-        if parts:
-            data = {**self.run(), "left_out": parts}
+    def add_notes(self, notes: list[str]) -> None:
+        """Add to `run.yaml` what a reader of the results must know; whoever ends the run tells it."""
+        if notes:
+            found = self.run()
+            data = {**found, "left_out": [*found.get("left_out", ()), *notes]}
             self._write(RUN, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
 
     def write_requests(self, table: pa.Table) -> None:

@@ -20,7 +20,7 @@ REPLY_TOKENS = 32
 
 
 def known_of(fleet: FleetConfig) -> Known:
-    """Return what is known of a fleet: its memory from its configuration, its pace from prompts of its own."""
+    """Return what is known of a fleet: its memory as configured, its pace from prompts that it is sent."""
     blocks = [rank.hierarchy.tiers[0].spec.capacity_blocks for rank in build_fleet(fleet).ranks]
     pool = None if None in blocks else sum(block or 0 for block in blocks) * fleet.block_tokens
     context = max_model_len(fleet)

@@ -32,13 +32,13 @@ def advice(capacity: Mapping[str, Any]) -> str | None:
     requests = sum(level["requests"] for level in capacity["levels"])
     if requests < REQUESTS_FEW:
         return (
-            f"only {requests:,} requests were seen, which say little: give it more time (--minutes), or agents "
-            "that think less (--workload)"
+            f"only {requests:,} requests were seen, which say little: give it more time (--minutes), or "
+            "agents that think less (--workload)"
         )
     if high is None:
         return (
-            "no level was missed, so nothing is known of more agents: give it more time (--minutes), or raise "
-            "--agents-max if that is where it ended"
+            "no level was missed, so nothing is known of more agents: give it more time (--minutes), or "
+            "raise --agents-max if that is where it ended"
         )
     if high > WIDE * max(1, low):
         return "the interval is wide: more time (--minutes) makes it narrower"
