@@ -5,14 +5,16 @@ Rooms are imported inside the commands, so that `swarm --help` and `swarm valida
 
 from __future__ import annotations
 
+import difflib
 import errno
 import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from swarm.commands.places import local_path, path_or_url
 from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
@@ -20,7 +22,22 @@ from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
 WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 """What else can be wrong with a path, of which Python makes no class of its own."""
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+class Commands(TyperGroup):
+    """The commands, which say what may be meant by a name that is none of them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command; one that is not known ends with those that are near."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            known = self.list_commands(ctx)
+            close = difflib.get_close_matches(args[0], known, n=1)
+            meant = f"did you mean 'swarm {close[0]}'?" if close else f"there are {', '.join(known)}"
+            raise UsageError(f"there is no command {args[0]!r}; {meant}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the experiment.")
@@ -234,6 +251,51 @@ def capacity(
     data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
     server = validate(TargetConfig, {k: v for k, v in data.items() if v is not None}, "swarm capacity")
     raise typer.Exit(asking.capacity_of_server(server, question, None if out is None else str(out)))
+
+
+@app.command()
+def catalog(
+    kind: Annotated[str, typer.Argument(help="models, gpus, routers, policies or formats.")],
+    name: Annotated[str | None, typer.Argument(help="One of them: an entry to copy.")] = None,
+) -> None:
+    """Say which names are known, and what one stands for."""
+    from swarm.commands.catalog import catalog as show
+
+    raise typer.Exit(show(kind, name))
+
+
+@app.command()
+def doctor(
+    target: Annotated[str | None, typer.Option("--target", help="A server to look at as well.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
+    ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="Certificates to trust, for https.")
+    ] = None,
+) -> None:
+    """Look at this machine, and a server, for what would spoil a run; 1 where something must be mended."""
+    from swarm.commands.doctor import doctor as look
+
+    raise typer.Exit(look(target, model=model, key_env=api_key_env, ca_file=ca_file))
+
+
+@app.command()
+def init(
+    target: Annotated[str, typer.Option("--target", help="Base URL of the server.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, metavar="FILE", help="The experiment's file to write.")
+    ],
+    model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
+    ] = None,
+) -> None:
+    """Write a short experiment that fits a server."""
+    from swarm.commands.init import init as write
+
+    raise typer.Exit(write(target, out, model=model, key_env=api_key_env))
 
 
 @app.command()
