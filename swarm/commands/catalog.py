@@ -66,7 +66,7 @@ def _models() -> dict[str, str]:
 
 
 def _gpus() -> dict[str, str]:
-    return {entry.name: f"{entry.memory_bytes / GIB:.0f} GiB" + _also(entry.also) for entry in gpus()}
+    return {entry.name: f"{entry.memory_bytes.value / GIB:.0f} GiB" + _also(entry.also) for entry in gpus()}
 
 
 def _routers() -> dict[str, str]:

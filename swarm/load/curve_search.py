@@ -24,6 +24,8 @@ WARY = 1.2
 """The most that agents grow by beyond the curve's middle: what an overload queues up takes its time to go."""
 WIDE = 1.8
 """Ends further apart than this are far off."""
+LEEWAY_S = 3.0
+"""What orders and reports take from a look to the next, live."""
 NEAR = 1.08
 """Levels closer than this are not told apart by moving between them: starting agents costs more."""
 
@@ -33,8 +35,9 @@ class CurveSearch:
 
     takes_less = True
 
-    def __init__(self, config: SearchConfig, slo: Sequence[ObjectiveConfig]) -> None:
+    def __init__(self, config: SearchConfig, slo: Sequence[ObjectiveConfig], *, duration_s: float) -> None:
         self._config = config
+        self._duration_s = duration_s
         self._slo = slo
         self.levels: list[Level] = []
         self.agents = config.agents_from
@@ -83,9 +86,9 @@ class CurveSearch:
         if len(self.levels) >= LEVELS_MAX:
             self.is_done = True
         else:
-            self.agents = self._next()
+            self.agents = self._next(self._duration_s - check.to_s)
 
-    def _next(self) -> int:
+    def _next(self, left_s: float) -> int:
         config, point = self._config, self._point()
         if point is None:
             return self.agents
@@ -97,7 +100,20 @@ class CurveSearch:
         middle = min(max(aim, self.agents / config.growth), self.agents * growth)
         if max(middle, self.agents) / max(1e-9, min(middle, self.agents)) < NEAR:
             return self.agents
-        return max(1, min(config.agents_max, round(middle)))
+        wanted = max(1, min(config.agents_max, round(middle)))
+        return wanted if wanted <= self.agents else max(self.agents, min(wanted, self._reachable(left_s)))
+
+    def _reachable(self, left_s: float) -> int:
+        """Return up to how many agents there may be in time for a look at them."""
+        each_s, hold_s = self._config.ramp_per_agent_s, self._config.hold_min_s
+        if not each_s:
+            return self._config.agents_max
+        most = max(level.agents for level in self.levels)
+        ramp_s = left_s - (1.0 + RISE_SHARE) * hold_s - LEEWAY_S
+        again = max(0, most - self.agents)
+        if ramp_s < AGAIN * each_s * again:
+            return self.agents + math.floor(ramp_s / (AGAIN * each_s))
+        return most + math.floor((ramp_s - AGAIN * each_s * again) / each_s)
 
     @property
     def _is_missed(self) -> bool:

@@ -91,7 +91,8 @@ def search_of(experiment: Experiment) -> Search | CurveSearch:
     config = experiment.load.search
     assert config is not None
     if config.answer == "curve":
-        return CurveSearch(config, experiment.slo)
+        assert experiment.load.duration_s is not None
+        return CurveSearch(config, experiment.slo, duration_s=experiment.load.duration_s)
     ttls = [tier.ttl_s for tier in experiment.fleet.tiers if tier.ttl_s is not None]
     return Search(config, ttl_s=max(ttls, default=None), slo=experiment.slo)
 
