@@ -105,11 +105,20 @@ def run(
         Path | None,
         typer.Option("--resume", parser=local_path, metavar="RUN", help="Go on with a run that was cut off."),
     ] = None,
+    tokens_max: TokensMax = None,
+    cost_max: CostMax = None,
+    prices: Prices = None,
+    yes: Yes = False,
 ) -> None:
-    """Drive a live target with the swarm, from Ray actors."""
+    """Drive a live target with the swarm, from Ray actors.
+
+    Examples: swarm run experiments/quickstart.yaml | swarm run mine.yaml --target http://HOST:8000
+    """
+    from swarm.commands.costs import bounded, with_budget
     from swarm.commands.run import resume_live, run_live
     from swarm.config.read import read_experiment
 
+    budget = bounded(tokens_max, cost_max, prices, agreed=yes)
     if resume is not None:
         if experiment is not None or target is not None or overrides or seed is not None or out is not None:
             raise UsageError("swarm run --resume RUN: the run says all the rest; give nothing else")
@@ -123,7 +132,7 @@ def run(
     if config.sweep is not None:
         left = "its sweep is not run live, only its base point; swarm simulate runs all points"
         print(f"{experiment}: {left}", file=sys.stderr)
-    raise typer.Exit(run_live(config, out))
+    raise typer.Exit(run_live(with_budget(config, budget), out))
 
 
 @app.command()
@@ -137,7 +146,10 @@ def simulate(
         typer.Option("--jobs", min=1, help="Points of a sweep at once; none: as many as there are CPUs."),
     ] = None,
 ) -> None:
-    """Run the same swarm against the emulated fleet in virtual time; of a sweep, every point."""
+    """Run the same swarm against the emulated fleet in virtual time; of a sweep, every point.
+
+    Example: swarm simulate experiments/quickstart.yaml --set load.agents=100
+    """
     from swarm.commands.simulate import run_simulated
     from swarm.config.read import read_experiment, read_points
 
@@ -168,7 +180,10 @@ def serve(
         typer.Option("--journal", parser=local_path, metavar="FILE", help="Record requests and events here."),
     ] = None,
 ) -> None:
-    """Serve the emulated fleet as an OpenAI-compatible provider."""
+    """Serve the emulated fleet as an OpenAI-compatible provider.
+
+    Example: swarm serve experiments/fleets/h100x8.yaml --port 8000
+    """
     from swarm.commands.serve import serve as serve_fleet
     from swarm.config.read import read_fleet
 
@@ -189,7 +204,10 @@ def calibrate(
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
 ) -> None:
-    """Measure an idle server and write the emulated fleet that takes as long."""
+    """Measure an idle server and write the emulated fleet that takes as long.
+
+    Example: swarm calibrate --target http://HOST:8000 --out fleet.yaml
+    """
     from swarm.commands.calibrate import run_calibrate
 
     raise typer.Exit(run_calibrate(target, out, key_env=api_key_env, api=api))
@@ -230,7 +248,10 @@ def capacity(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
     out: Out = None,
 ) -> None:
-    """Find how many coding agents a server, or an emulated fleet, carries within an SLO."""
+    """Find how many coding agents a server, or an emulated fleet, carries within an SLO.
+
+    Examples: swarm capacity --target http://HOST:8000 | swarm capacity --fleet fleet.yaml --minutes 60
+    """
     from swarm.commands import capacity as asking
     from swarm.commands.costs import bounded
     from swarm.config.read import read_fleet, validate
@@ -258,7 +279,10 @@ def catalog(
     kind: Annotated[str, typer.Argument(help="models, gpus, routers, policies or formats.")],
     name: Annotated[str | None, typer.Argument(help="One of them: an entry to copy.")] = None,
 ) -> None:
-    """Say which names are known, and what one stands for."""
+    """Say which names are known, and what one stands for.
+
+    Examples: swarm catalog models | swarm catalog gpus H100
+    """
     from swarm.commands.catalog import catalog as show
 
     raise typer.Exit(show(kind, name))
@@ -275,7 +299,10 @@ def doctor(
         str | None, typer.Option("--ca-file", help="Certificates to trust, for https.")
     ] = None,
 ) -> None:
-    """Look at this machine, and a server, for what would spoil a run; 1 where something must be mended."""
+    """Look at this machine, and a server, for what would spoil a run; 1 where something must be mended.
+
+    Examples: swarm doctor | swarm doctor --target http://HOST:8000
+    """
     from swarm.commands.doctor import doctor as look
 
     raise typer.Exit(look(target, model=model, key_env=api_key_env, ca_file=ca_file))
@@ -292,7 +319,10 @@ def init(
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
 ) -> None:
-    """Write a short experiment that fits a server."""
+    """Write a short experiment that fits a server.
+
+    Example: swarm init --target http://HOST:8000 --out mine.yaml
+    """
     from swarm.commands.init import init as write
 
     raise typer.Exit(write(target, out, model=model, key_env=api_key_env))
@@ -339,7 +369,10 @@ def analyze(
         typer.Option("--out", parser=local_path, metavar="DIR", help="Write a report here: absent or empty."),
     ] = None,
 ) -> None:
-    """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory."""
+    """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory.
+
+    Example: swarm analyze ~/.claude/projects --out analysis
+    """
     from swarm.commands import analyze as analysis
 
     question = analysis.ask(
@@ -430,7 +463,10 @@ def validate(
     experiment: Annotated[Path, typer.Argument(parser=local_path, help="The experiment's YAML file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check an experiment, and every point of its sweep, without starting anything."""
+    """Check an experiment and every point of its sweep, or a fleet, without starting anything.
+
+    Example: swarm validate experiments/quickstart.yaml
+    """
     from swarm.commands.validate import validate as check
 
     raise typer.Exit(check(experiment, list(overrides or ())))
@@ -444,7 +480,10 @@ def report(
         bool, typer.Option("--fail-on-regression", help="Exit with 99 if a run is worse beyond noise.")
     ] = False,
 ) -> None:
-    """Draw a run's report again, or hold runs against the first of them."""
+    """Draw a run's report again, or hold runs against the first of them.
+
+    Examples: swarm report results/RUN | swarm report BASE NEW --fail-on-regression
+    """
     from swarm.commands.report import report as write
 
     raise typer.Exit(write(runs, out=out, fails_on_regression=fail_on_regression))

@@ -35,7 +35,7 @@ def ray_session(*, name: str) -> Iterator[None]:
                     log_to_driver=True,
                     logging_level=logging.ERROR,
                 )
-        except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as fault:
+        except Exception as fault:
             words = (str(fault).strip().splitlines() or [type(fault).__name__])[-1].strip()
             verb = "started" if address == "local" else f"joined at RAY_ADDRESS={address}"
             raise UsageError(f"Ray cannot be {verb}: {words}") from fault

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from swarm.config.base_url import base_url
 from swarm.config.budget import BudgetConfig
-from swarm.config.read import read_prices
+from swarm.config.experiment import Experiment
+from swarm.config.read import read_prices, validate
 from swarm.config.target import TargetConfig
 from swarm.errors import UsageError
 from swarm.load.sizing import Demand, Size
@@ -72,6 +73,26 @@ def check_budget(target: TargetConfig, budget: Budget, command: str) -> None:
             f"{command}: {public} is not on this machine or a private network, and what is sent there may "
             "cost: bound it with --tokens-max N or --cost-max N --prices FILE, or say --yes"
         )
+
+
+def with_budget(experiment: Experiment, budget: Budget) -> Experiment:
+    """Return the experiment with the bounds of the command line, where that has some.
+
+    Raises:
+        UsageError: Its target is public, and nothing bounds what is spent.
+        ConfigError: Its hosts cannot hold a budget.
+    """
+    stated = budget if budget.is_bounded or experiment.load.budget is None else None
+    check_budget(
+        experiment.target,
+        stated or Budget(experiment.load.budget, budget.is_unbounded_agreed),
+        "swarm run",
+    )
+    if budget.config is None:
+        return experiment
+    load = experiment.load.model_copy(update={"budget": budget.config})
+    data = experiment.model_copy(update={"load": load}).model_dump(mode="json")
+    return validate(Experiment, data, "swarm run")
 
 
 def is_public(url: str) -> bool:

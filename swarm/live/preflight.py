@@ -32,7 +32,10 @@ _HINTS = (
         ("name or service not known", "nodename nor servname", "no address", "name resolution"),
         "DNS knows no such host: check the host's name",
     ),
-    (("refused",), "nothing listens there: is the server running, and is the port right?"),
+    (
+        ("refused", "connection attempts failed"),
+        "nothing listens there: is the server running, and is the port right?",
+    ),
     (
         ("wrong_version_number", "wrong version number", "record layer"),
         "the port speaks no TLS: write http:// in place of https://",

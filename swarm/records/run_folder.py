@@ -75,6 +75,12 @@ class RunFolder:
                 f"{path}: this run was cut off and has no {SUMMARY}; go on with it, or add it up, by "
                 f"swarm run --resume {path}"
             )
+        points = sorted(each.parent for each in path.glob(f"points/*/{SUMMARY}"))
+        if not (path / SUMMARY).is_file() and points:
+            raise UsageError(
+                f"{path}: a sweep of {len(points)} points, whose own page is {path / REPORT}; of its points "
+                f"one or several: swarm report {points[0]} ..."
+            )
         if not (path / SUMMARY).is_file():
             raise UsageError(f"{path}: not a run folder: it has no {SUMMARY}")
         return cls(path)
