@@ -369,10 +369,7 @@ def analyze(
         typer.Option("--out", parser=local_path, metavar="DIR", help="Write a report here: absent or empty."),
     ] = None,
 ) -> None:
-    """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory.
-
-    Example: swarm analyze ~/.claude/projects --out analysis
-    """
+    """Say what caches would make of recorded sessions: hits, re-prefills, working set, cost, memory."""
     from swarm.commands import analyze as analysis
 
     question = analysis.ask(

@@ -111,7 +111,7 @@ ERRORS = {
             ["does not exist", "did you mean 'llama-3.3-70b'?"],
         ),
         (GOOD, ERRORS["lengths"], {}, ["min_tokens", "target.exact_output: false"]),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", None, {}, ["no HTTP/1.1"]),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", None, {}, ["no HTTP/1.1"]),
     ],
 )
 def test_a_target_that_cannot_be_used_is_told_in_its_own_words(
