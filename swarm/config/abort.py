@@ -13,5 +13,5 @@ class AbortConfig(Strict):
     failed_share: float | None = Field(
         0.5, gt=0, lt=1, description="of the requests that ended in the last over_s seconds; null: never"
     )
-    over_s: float = Field(60.0, gt=0)
-    requests_min: int = Field(50, ge=1, description="requests that must have ended in that time")
+    over_s: float = Field(60.0, gt=0, description="of which failures are looked at")
+    requests_min: int = Field(50, ge=1, description="that must have ended in that time")

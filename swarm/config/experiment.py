@@ -28,7 +28,7 @@ class HostsConfig(Strict):
         "together",
         description="in_turn: a host is started when a ramp needs it, on nodes that have joined by then",
     )
-    report_every_s: float = Field(1.0, gt=0)
+    report_every_s: float = Field(1.0, gt=0, description="between a host's reports to the coordinator")
     silent_max_s: float = Field(
         30.0, gt=0, description="a host that reports nothing for this long is ended and replaced"
     )
@@ -40,8 +40,8 @@ class HostsConfig(Strict):
 class AuditConfig(Strict):
     """Bounds on the run's own faults; past one the run is invalid."""
 
-    send_lag_p99_s: float = Field(0.05, gt=0)
-    loop_lag_p99_s: float = Field(0.05, gt=0)
+    send_lag_p99_s: float = Field(0.05, gt=0, description="first byte sent after it was due")
+    loop_lag_p99_s: float = Field(0.05, gt=0, description="how late a host's event loop wakes")
     unaccounted_share: float = Field(
         0.01, ge=0, le=1, description="requests sent from lost hosts, of which nothing is known"
     )
@@ -70,9 +70,13 @@ class AuditConfig(Strict):
 class Experiment(Strict):
     """Everything a run is made from."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
-    description: str = ""
-    seed: int = Field(1, ge=0, le=2**63 - 1)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="names the run and its default folder",
+    )
+    description: str = Field("", description="what the experiment asks; shown in its report")
+    seed: int = Field(1, ge=0, le=2**63 - 1, description="the plan of every session follows from it")
     workload: Annotated[Workload, Field(discriminator="kind")]
     load: LoadConfig = LoadConfig()
     target: TargetConfig = TargetConfig()
@@ -86,8 +90,10 @@ class Experiment(Strict):
         None, ge=1, description="block size of the target's prefix cache; null: the emulated fleet's"
     )
     cache_model: CacheModelConfig | None = Field(None, description="of live runs only")
-    window_s: float = Field(1.0, gt=0)
-    charts: tuple[Literal["png", "svg"], ...] = ("png",)
+    window_s: float = Field(1.0, gt=0, description="length of one row of windows.parquet")
+    charts: tuple[Literal["png", "svg"], ...] = Field(
+        ("png",), description="image formats of the charts beside the report"
+    )
 
     @model_validator(mode="after")
     def _searchable(self) -> Self:

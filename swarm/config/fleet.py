@@ -21,19 +21,23 @@ GIB_MAX = 1e12
 class TierConfig(Strict):
     """One memory that holds KV blocks; bandwidths are of one instance of the tier (see `scope`)."""
 
-    name: TierName
+    name: TierName = Field(description="which memory; a fleet has each at most once")
     capacity_gib: float | None = Field(
         None, gt=0, le=GIB_MAX, description="null: for hbm what the cost model leaves; else unlimited"
     )
-    scope: Literal["replica", "node", "cluster"] = "replica"
+    scope: Literal["replica", "node", "cluster"] = Field(
+        "replica", description="who shares one instance of it"
+    )
     ttl_s: float | None = Field(None, gt=0, description="sliding; null: none")
     eviction: Literal["lru"] = "lru"
     inclusive: bool = Field(True, description="a promoted block keeps its copy here")
     read_gib_per_s: float | None = Field(None, gt=0, description="null: no limit")
-    write_gib_per_s: float | None = Field(None, gt=0)
-    read_latency_s: float = Field(0.0, ge=0)
-    write_latency_s: float = Field(0.0, ge=0)
-    write_policy: Literal["drop", "block"] = "drop"
+    write_gib_per_s: float | None = Field(None, gt=0, description="null: no limit")
+    read_latency_s: float = Field(0.0, ge=0, description="before the first byte of a load")
+    write_latency_s: float = Field(0.0, ge=0, description="before the first byte of a write")
+    write_policy: Literal["drop", "block"] = Field(
+        "drop", description="what a write beyond `write_queue_gib` does: it is dropped, or the rank waits"
+    )
     link_gib_per_s: float | None = Field(
         None, gt=0, description="most that one replica reads or writes here at once; null: no limit"
     )
@@ -43,34 +47,42 @@ class TierConfig(Strict):
 class ParallelismConfig(Strict):
     """How one instance is spread over GPUs."""
 
-    tp: int = Field(1, ge=1)
-    pp: int = Field(1, ge=1)
-    dp: int = Field(1, ge=1)
-    ep: int = Field(1, ge=1)
+    tp: int = Field(1, ge=1, description="GPUs that each layer is cut over")
+    pp: int = Field(1, ge=1, description="pipeline stages")
+    dp: int = Field(1, ge=1, description="data parallel ranks, each with caches of its own")
+    ep: int = Field(1, ge=1, description="GPUs that experts are spread over")
 
 
 class ReplicaGroupConfig(Strict):
     """Alike replicas."""
 
-    count: int = Field(1, ge=1, le=10_000)
-    role: Literal["aggregated", "prefill", "decode"] = "aggregated"
+    count: int = Field(1, ge=1, le=10_000, description="how many of them")
+    role: Literal["aggregated", "prefill", "decode"] = Field(
+        "aggregated", description="does both, or one half of a disaggregated pair"
+    )
     gpu: str = Field("H100", description="a name of the catalogue, or a path to a YAML file")
     parallelism: ParallelismConfig = ParallelismConfig()
     per_node: int = Field(1, ge=1, description="replicas that share a node (and its DRAM)")
-    max_batched_tokens: int = Field(8192, ge=1)
-    max_sequences: int = Field(256, ge=1)
+    max_batched_tokens: int = Field(
+        8192, ge=1, description="tokens of one step, prompts' chunks and decoded ones"
+    )
+    max_sequences: int = Field(256, ge=1, description="sequences of one step")
 
 
 class SimpleCostConfig(Strict):
     """Seconds from stated rates: for tests, closed forms and quick starts."""
 
     kind: Literal["simple"] = "simple"
-    prefill_tokens_per_s: float = Field(20_000.0, gt=0)
+    prefill_tokens_per_s: float = Field(20_000.0, gt=0, description="prompt tokens computed by one replica")
     entry_s: float = Field(0.0, ge=0, description="from a request's arrival to its rank's queue")
     decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")
-    decode_per_sequence_s: float = Field(0.0, ge=0)
-    decode_per_context_token_s: float = Field(0.0, ge=0)
-    kv_bytes_per_token: float = Field(131_072.0, gt=0, le=1e12)
+    decode_per_sequence_s: float = Field(0.0, ge=0, description="added to a step for each sequence")
+    decode_per_context_token_s: float = Field(
+        0.0, ge=0, description="added to a step for each token of context"
+    )
+    kv_bytes_per_token: float = Field(
+        131_072.0, gt=0, le=1e12, description="KV of one token, over all layers"
+    )
     kv_capacity_tokens: int = Field(4_000_000, ge=1, description="HBM left for KV on one replica")
 
 
@@ -81,25 +93,29 @@ class RooflineCostConfig(Strict):
     model: str = Field("Llama-3.3-70B", description="a name of the catalogue, or a path to a YAML file")
     precision: Precision = Field("fp8", description="of the weights that a checkpoint quantizes")
     kv_precision: KvPrecision = Field("bf16", description="of the KV cache; engines' `auto` is bf16")
-    backend: BackendName = "vllm"
-    memory_fraction: float = Field(0.9, gt=0, le=1)
+    backend: BackendName = Field("vllm", description="the engine whose overheads are taken")
+    memory_fraction: float = Field(
+        0.9, gt=0, le=1, description="of a GPU's memory that the engine takes for weights and KV"
+    )
 
 
 class FleetConfig(Strict):
     """An emulated fleet."""
 
-    name: str = "fleet"
-    block_tokens: int = Field(16, ge=1)
+    name: str = Field("fleet", description="names the fleet, and the model where the cost names none")
+    block_tokens: int = Field(16, ge=1, description="tokens of one block of the prefix cache")
     cost: Annotated[SimpleCostConfig | RooflineCostConfig, Field(discriminator="kind")] = SimpleCostConfig()
     replicas: tuple[ReplicaGroupConfig, ...] = Field((ReplicaGroupConfig(),), min_length=1)
     tiers: tuple[TierConfig, ...] = Field((TierConfig(name="hbm"),), min_length=1)
-    router: RouterName = "prefix_aware"
+    router: RouterName = Field("prefix_aware", description="how requests are spread over replicas")
     router_reply_tokens: int = Field(
         128, ge=0, description="reply that prefix_aware assumes when it weighs what a rank decodes"
     )
     kv_link_gib_per_s: float = Field(50.0, gt=0, description="prefill to decode, per instance")
-    kv_link_latency_s: float = Field(0.001, ge=0)
-    recompute_when_faster: bool = True
+    kv_link_latency_s: float = Field(0.001, ge=0, description="prefill to decode, per transfer")
+    recompute_when_faster: bool = Field(
+        True, description="compute what would take longer to load from a lower tier"
+    )
     max_model_len: int | None = Field(
         None, ge=1, description="null: the model's of the catalogue, or 1,048,576 where there is none"
     )

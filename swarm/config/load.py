@@ -14,23 +14,27 @@ class RampShape(Strict):
     """All sessions, started evenly over a time."""
 
     kind: Literal["ramp"] = "ramp"
-    over_s: float = Field(ge=0)
+    over_s: float = Field(ge=0, description="from the first start to the last")
 
 
 class StepsShape(Strict):
     """Sessions added in equal steps, up to `load.agents`."""
 
     kind: Literal["steps"] = "steps"
-    step: int = Field(ge=1, le=AGENTS_MAX)
-    every_s: float = Field(gt=0)
+    step: int = Field(ge=1, le=AGENTS_MAX, description="sessions added at each")
+    every_s: float = Field(gt=0, description="time between two steps")
 
 
 class ScheduleShape(Strict):
     """Sessions alive by time, up and down: (seconds, sessions), each up to the next."""
 
     kind: Literal["schedule"] = "schedule"
-    points: tuple[tuple[float, int], ...] = Field(min_length=1, max_length=10_000)
-    between: Literal["constant", "linear"] = "constant"
+    points: tuple[tuple[float, int], ...] = Field(
+        min_length=1, max_length=10_000, description="[seconds, sessions alive], times rising"
+    )
+    between: Literal["constant", "linear"] = Field(
+        "constant", description="sessions between two points: as at the first, or on a line to the second"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -110,7 +114,7 @@ class AdmissionConfig(Strict):
 
     max_in_flight: int | None = Field(None, ge=1, description="requests sent and not ended")
     max_in_prefill: int | None = Field(None, ge=1, description="requests sent and without a first token")
-    input_tokens_per_minute: float | None = Field(None, gt=0)
+    input_tokens_per_minute: float | None = Field(None, gt=0, description="as planned")
     output_tokens_per_minute: float | None = Field(None, gt=0, description="as planned")
     backoff_first_s: float = Field(
         0.0, ge=0, description="an agent whose request failed waits so long before its next; 0: not at all"

@@ -19,14 +19,14 @@ class ProviderConfig(Strict):
     input_tokens_per_minute: float | None = Field(
         None, gt=0, description="refilled all the time; at most a minute's worth is saved up"
     )
-    output_tokens_per_minute: float | None = Field(None, gt=0)
+    output_tokens_per_minute: float | None = Field(None, gt=0, description="refilled likewise")
     cached_weight: float = Field(
         0.0, ge=0, le=1, description="of a cached input token in the limits; 0: free, 1: as any other"
     )
     allotment_tokens: float | None = Field(
         None, gt=0, description="input (weighted) and output together, within any `allotment_window_s`"
     )
-    allotment_window_s: float = Field(18_000.0, gt=0)
+    allotment_window_s: float = Field(18_000.0, gt=0, description="the allotment's sliding window")
     prices: PricesConfig | None = None
     cache_ttl_s: float | None = Field(
         None,

@@ -27,16 +27,16 @@ class ObjectiveConfig(Strict):
     asks it of each stretch of `window_s`.
     """
 
-    metric: Metric
-    quantile: float = Field(0.95, gt=0, lt=1)
-    at_most: float | None = Field(None, gt=0)
-    at_least: float | None = Field(None, gt=0)
+    metric: Metric = Field(description="what is measured")
+    quantile: float = Field(0.95, gt=0, lt=1, description="share that must comply")
+    at_most: float | None = Field(None, gt=0, description="most that complies")
+    at_least: float | None = Field(None, gt=0, description="least value that complies")
     role: str | None = Field(None, description="only requests of agents of this role")
     context_from: int = Field(0, ge=0, description="only prompts of at least this many tokens")
     context_below: int | None = Field(None, ge=1, description="and of fewer than this; null: any")
-    of: Literal["requests", "agents", "windows"] = "requests"
+    of: Literal["requests", "agents", "windows"] = Field("requests", description="whose share is asked for")
     share: float = Field(0.95, gt=0, le=1, description="agents or windows that must comply")
-    window_s: float = Field(10.0, gt=0)
+    window_s: float = Field(10.0, gt=0, description="length of a stretch of `of: windows`")
 
     @model_validator(mode="after")
     def _is_one_bound(self) -> Self:

@@ -23,12 +23,12 @@ class SweepChartConfig(Strict):
     columns: str | None = Field(
         None, description="key of the grid: one chart beside the other for each value"
     )
-    title: str = ""
-    x_title: str = ""
-    y_title: str = ""
+    title: str = Field("", description="above the chart; none: made from its axes")
+    x_title: str = Field("", description="of the x axis; none: the key")
+    y_title: str = Field("", description="of the y axis; none: the figure")
     note: str = Field("", description="what the chart asks, above it; what it answers is computed")
-    log_x: bool = False
-    log_y: bool = False
+    log_x: bool = Field(False, description="logarithmic x axis")
+    log_y: bool = Field(False, description="logarithmic y axis")
     zones: bool = Field(False, description="each point's zone A, B or C, by `economics`, beside it")
 
 

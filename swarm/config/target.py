@@ -42,31 +42,34 @@ FailureClass = Literal[
 class TimeoutConfig(Strict):
     """How long one attempt waits for what; checked about ten times within the shortest of them."""
 
-    connect_s: float = Field(default=10.0, gt=0)
-    first_token_s: float = Field(default=600.0, gt=0)
-    between_tokens_s: float = Field(default=120.0, gt=0)
-    total_s: float = Field(default=3600.0, gt=0)
+    connect_s: float = Field(default=10.0, gt=0, description="for a connection, TLS included")
+    first_token_s: float = Field(default=600.0, gt=0, description="from the request to its first token")
+    between_tokens_s: float = Field(default=120.0, gt=0, description="from one token to the next")
+    total_s: float = Field(default=3600.0, gt=0, description="for a whole attempt")
 
 
 class RetryConfig(Strict):
     """Which failures are tried again and how long is waited; nothing is, once a token has arrived."""
 
-    attempts_max: int = Field(default=4, ge=1, le=100)
-    wait_first_s: float = Field(default=0.5, ge=0)
-    wait_max_s: float = Field(default=30.0, ge=0)
+    attempts_max: int = Field(default=4, ge=1, le=100, description="of one request, the first one included")
+    wait_first_s: float = Field(default=0.5, ge=0, description="before the second attempt; doubles with each")
+    wait_max_s: float = Field(default=30.0, ge=0, description="longest wait between attempts")
     retry_after_max_s: float = Field(default=120.0, ge=0)
     """A server that asks for a longer wait than this is not asked again."""
-    classes: tuple[FailureClass, ...] = ("http_429", "http_5xx", "refused", "reset", "timeout_connect")
+    classes: tuple[FailureClass, ...] = Field(
+        ("http_429", "http_5xx", "refused", "reset", "timeout_connect"),
+        description="failures that are tried again",
+    )
 
 
 class LimitConfig(Strict):
     """Bounds on what one server can make the client hold."""
 
-    header_bytes_max: int = Field(default=64 * 1024, ge=256)
-    event_bytes_max: int = Field(default=4 * 1024**2, ge=256)
-    response_bytes_max: int = Field(default=256 * 1024**2, ge=256)
-    connections_max: int = Field(default=16_384, ge=1)
-    idle_connections_max: int = Field(default=8_192, ge=0)
+    header_bytes_max: int = Field(default=64 * 1024, ge=256, description="the head of one response")
+    event_bytes_max: int = Field(default=4 * 1024**2, ge=256, description="one event of a stream")
+    response_bytes_max: int = Field(default=256 * 1024**2, ge=256, description="one whole response")
+    connections_max: int = Field(default=16_384, ge=1, description="open connections of one host")
+    idle_connections_max: int = Field(default=8_192, ge=0, description="kept open between requests")
 
 
 class HealthConfig(Strict):
@@ -74,7 +77,7 @@ class HealthConfig(Strict):
 
     failures_max: int = Field(default=3, ge=1)
     """Connection failures in a row."""
-    aside_s: float = Field(default=5.0, gt=0)
+    aside_s: float = Field(default=5.0, gt=0, description="how long it is left aside")
 
 
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -102,7 +105,11 @@ Omitted = Literal["model", "stream_options", "max_tokens", "min_tokens", "ignore
 class AuthConfig(Strict):
     """A key in a header of another name."""
 
-    header: str = Field(default="Authorization", pattern=f"^{HEADER.pattern}$")
+    header: str = Field(
+        default="Authorization",
+        pattern=f"^{HEADER.pattern}$",
+        description="name of the header that carries the key",
+    )
     env: str = Field(min_length=1)
     """The *name* of the environment variable that holds the key."""
 
@@ -125,13 +132,21 @@ class TargetConfig(Strict):
     name all workers: its own metrics do not tell of their caches."""
     model: str | None = None
     """null: the first that `/v1/models` lists."""
-    api: Api = "chat"
+    api: Api = Field("chat", description="of requests")
     api_key_env: str | None = None
     """The *name* of the environment variable that holds the key, sent as `Authorization: Bearer KEY`."""
     auth: AuthConfig | None = None
     """The same for a key in another header, such as `{header: api-key, env: NAME}`: sent as it is."""
-    session_header: str = Field(default="X-Session-ID", pattern=r"^[A-Za-z0-9-]+$")
-    parent_header: str = Field(default="X-Parent-Session-ID", pattern=r"^[A-Za-z0-9-]+$")
+    session_header: str = Field(
+        default="X-Session-ID",
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="carries the agent's id, by which routers keep it at one replica",
+    )
+    parent_header: str = Field(
+        default="X-Parent-Session-ID",
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="carries the id of a sub-agent's parent",
+    )
     headers: dict[str, str] = Field(default_factory=dict)
     """More headers for every request; keys do not belong here, as they would stand in run.yaml."""
     cache: Literal["fresh", "shared"] = "fresh"
@@ -154,7 +169,7 @@ class TargetConfig(Strict):
     tokenizer: Path | None = None
     """The server's `tokenizer.json`: text is then made of words that are one token each, and every prompt has
     its planned length exactly. Needs the extra `tokenizer`."""
-    token_id_low: int = Field(default=1_000, ge=0)
+    token_id_low: int = Field(default=1_000, ge=0, description="least id of a planned token")
     token_id_high: int = Field(default=8_191, le=9_999_999)
     """Planned token ids are drawn from [low, high], which a model's vocabulary must contain."""
     ca_file: str | None = None

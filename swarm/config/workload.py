@@ -12,10 +12,10 @@ from swarm.config.strict import Strict
 class LognormalConfig(Strict):
     """A lognormal by its median and the sigma of its logarithm, cut to [least, most]."""
 
-    median: float = Field(gt=0)
-    sigma: float = Field(ge=0)
-    least: float = Field(0.0, ge=0)
-    most: float = Field(1e12, gt=0)
+    median: float = Field(gt=0, description="half of the draws lie below")
+    sigma: float = Field(ge=0, description="of the logarithm; 0: every draw is the median")
+    least: float = Field(0.0, ge=0, description="draws below are set to it")
+    most: float = Field(1e12, gt=0, description="draws above are set to it")
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -27,17 +27,20 @@ class LognormalConfig(Strict):
 class HumanWaitConfig(Strict):
     """A mixture: mostly lognormal, with probability `tail_share` a Pareto tail from `tail_from_s`."""
 
-    body: LognormalConfig = LognormalConfig(median=60.0, sigma=1.2, least=2.0)
-    tail_share: float = Field(0.1, ge=0, le=1)
-    tail_from_s: float = Field(600.0, gt=0)
-    tail_alpha: float = Field(1.1, gt=0)
+    body: LognormalConfig = Field(
+        LognormalConfig(median=60.0, sigma=1.2, least=2.0),
+        description="waits that are not of the tail, in seconds",
+    )
+    tail_share: float = Field(0.1, ge=0, le=1, description="share of waits that are of the tail")
+    tail_from_s: float = Field(600.0, gt=0, description="least wait of the tail")
+    tail_alpha: float = Field(1.1, gt=0, description="exponent of the Pareto tail; heavier the smaller it is")
 
 
 class SubagentConfig(Strict):
     """When and how an orchestrator delegates."""
 
-    chance_per_turn: float = Field(0.04, ge=0, le=1)
-    fan_out_max: int = Field(3, ge=1, le=64)
+    chance_per_turn: float = Field(0.04, ge=0, le=1, description="that a turn of the orchestrator delegates")
+    fan_out_max: int = Field(3, ge=1, le=64, description="sub-agents of one delegation")
     overlap_share: float = Field(
         0.5, ge=0, le=1, description="share of groups that run beside their parent, unjoined"
     )
@@ -45,8 +48,13 @@ class SubagentConfig(Strict):
     long_lived_share: float = Field(
         0.3, ge=0, le=1, description="share of delegations that go to a long-lived one"
     )
-    turns: LognormalConfig = LognormalConfig(median=6, sigma=0.7, least=1, most=100)
-    brief_tokens: LognormalConfig = LognormalConfig(median=1200, sigma=0.6, least=100, most=20_000)
+    turns: LognormalConfig = Field(
+        LognormalConfig(median=6, sigma=0.7, least=1, most=100), description="of one sub-agent"
+    )
+    brief_tokens: LognormalConfig = Field(
+        LognormalConfig(median=1200, sigma=0.6, least=100, most=20_000),
+        description="tokens of the task that it is given",
+    )
 
 
 class SyntheticConfig(Strict):
@@ -55,17 +63,36 @@ class SyntheticConfig(Strict):
     kind: Literal["synthetic"] = "synthetic"
     tool_tokens: int = Field(12_000, ge=0, description="tool definitions, shared by all agents of a role")
     system_tokens: int = Field(3_000, ge=1, description="system prompt, shared by all agents of a role")
-    first_context: LognormalConfig = LognormalConfig(median=8_000, sigma=0.8, least=200, most=200_000)
-    turns: LognormalConfig = LognormalConfig(median=60, sigma=0.8, least=2, most=1000)
+    first_context: LognormalConfig = Field(
+        LognormalConfig(median=8_000, sigma=0.8, least=200, most=200_000),
+        description="tokens after the shared prefix in a session's first request",
+    )
+    turns: LognormalConfig = Field(
+        LognormalConfig(median=60, sigma=0.8, least=2, most=1000),
+        description="of one agent, sub-agents apart",
+    )
     turns_per_request: float = Field(8.0, ge=1, description="mean tool turns between a person's messages")
-    tool_result: LognormalConfig = LognormalConfig(median=500, sigma=1.2, least=10, most=40_000)
-    human_message: LognormalConfig = LognormalConfig(median=150, sigma=1.0, least=5, most=20_000)
-    output: LognormalConfig = LognormalConfig(median=200, sigma=0.9, least=8, most=8_000)
-    tool_think_s: LognormalConfig = LognormalConfig(median=11.0, sigma=0.8, least=1.0, most=600.0)
-    human_wait: HumanWaitConfig = HumanWaitConfig()
+    tool_result: LognormalConfig = Field(
+        LognormalConfig(median=500, sigma=1.2, least=10, most=40_000),
+        description="tokens that a tool's result adds",
+    )
+    human_message: LognormalConfig = Field(
+        LognormalConfig(median=150, sigma=1.0, least=5, most=20_000),
+        description="tokens that a person's message adds",
+    )
+    output: LognormalConfig = Field(
+        LognormalConfig(median=200, sigma=0.9, least=8, most=8_000), description="tokens of a reply"
+    )
+    tool_think_s: LognormalConfig = Field(
+        LognormalConfig(median=11.0, sigma=0.8, least=1.0, most=600.0), description="how long a tool runs"
+    )
+    human_wait: HumanWaitConfig = Field(HumanWaitConfig(), description="how long a person lets an agent wait")
     idle_cap_s: float | None = Field(None, gt=0, description="longest think of any kind; null: none")
     high_watermark: int = Field(160_000, ge=1_000, description="context at which an agent compacts")
-    summary: LognormalConfig = LognormalConfig(median=3_000, sigma=0.4, least=200, most=16_000)
+    summary: LognormalConfig = Field(
+        LognormalConfig(median=3_000, sigma=0.4, least=200, most=16_000),
+        description="tokens of a compaction's summary",
+    )
     warm_start: bool = Field(False, description="sessions start at a random point of their life")
     warm_sessions: int | None = Field(
         None,
@@ -74,7 +101,9 @@ class SyntheticConfig(Strict):
         "(load.agents; a search's agents_max), so that those that follow them begin at their beginning; "
         "null: all",
     )
-    replies: Literal["actual", "planned"] = "actual"
+    replies: Literal["actual", "planned"] = Field(
+        "actual", description="what contexts hold: what the model answered, or text of the planned length"
+    )
     subagents: SubagentConfig = SubagentConfig()
 
 
@@ -82,12 +111,17 @@ class ReplayConfig(Strict):
     """Recorded sessions, played again."""
 
     kind: Literal["replay"] = "replay"
-    path: Path
-    format: str = "weka"
-    timing: Literal["think-only", "original", "api-scaled"] = "think-only"
-    api_scale: float = Field(1.0, ge=0)
+    path: Path = Field(description="a file or a folder of traces")
+    format: str = Field("weka", description="of the traces; `swarm convert --help` lists them")
+    timing: Literal["think-only", "original", "api-scaled"] = Field(
+        "think-only",
+        description="when a turn is due: after a recorded think time, or as recorded from start to start",
+    )
+    api_scale: float = Field(
+        1.0, ge=0, description="factor on recorded service times, of `timing: api-scaled`"
+    )
     time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
-    idle_cap_s: float | None = Field(None, gt=0)
+    idle_cap_s: float | None = Field(None, gt=0, description="longest think of any kind; null: none")
     start: Literal["beginning", "staggered", "random"] = Field(
         "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
     )
@@ -95,27 +129,31 @@ class ReplayConfig(Strict):
     shared_prefix: bool = Field(
         True, description="sessions share the system and tool prefix, as real ones do"
     )
-    replies: Literal["actual", "planned"] = "actual"
-    sessions_max: int | None = Field(None, ge=1)
+    replies: Literal["actual", "planned"] = Field(
+        "actual", description="what contexts hold: what the model answered, or text of the recorded length"
+    )
+    sessions_max: int | None = Field(None, ge=1, description="only so many sessions; null: all")
     requests_max: int | None = Field(None, ge=1, description="per agent")
-    order: Literal["file", "shuffled"] = "shuffled"
+    order: Literal["file", "shuffled"] = Field("shuffled", description="of sessions")
     repeat: bool = Field(False, description="start over when all recorded sessions have been played")
-    on_broken: Literal["fail", "skip"] = "fail"
+    on_broken: Literal["fail", "skip"] = Field("fail", description="what a session does that cannot be read")
 
 
 class ProfileConfig(Strict):
     """Sessions sampled from a fitted profile."""
 
     kind: Literal["profile"] = "profile"
-    path: Path
-    idle_cap_s: float | None = Field(None, gt=0)
+    path: Path = Field(description="the profile, of `swarm fit`")
+    idle_cap_s: float | None = Field(None, gt=0, description="longest think of any kind; null: none")
     time_scale: float = Field(1.0, ge=0, description="factor on think times")
     start: Literal["beginning", "staggered", "random"] = Field(
         "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
     )
     stagger_s: float = Field(0.0, ge=0, description="longest wait of `start: staggered`")
     shared_prefix: bool = Field(True, description="sessions share the system and tool prefix")
-    replies: Literal["actual", "planned"] = "actual"
+    replies: Literal["actual", "planned"] = Field(
+        "actual", description="what contexts hold: what the model answered, or text of the planned length"
+    )
 
 
 class GrowthConfig(Strict):
@@ -123,23 +161,27 @@ class GrowthConfig(Strict):
 
     first: int = Field(ge=1, description="prompts in the set at the start")
     step: int = Field(ge=1, description="prompts added at each step, up to the whole set")
-    every_requests: int = Field(ge=1)
+    every_requests: int = Field(ge=1, description="requests of the run between two steps")
 
 
 class PromptSetConfig(Strict):
     """A fixed set of equally long prompts, asked in a cycle or at random."""
 
     kind: Literal["prompt_set"] = "prompt_set"
-    prompts: int = Field(100, ge=1, le=10_000_000)
-    prompt_tokens: int = Field(32_000, ge=1)
-    order: Literal["sequential", "random"] = "sequential"
+    prompts: int = Field(100, ge=1, le=10_000_000, description="how many there are")
+    prompt_tokens: int = Field(32_000, ge=1, description="length of each prompt")
+    order: Literal["sequential", "random"] = Field(
+        "sequential", description="one after the other, or by chance"
+    )
     new_share: float = Field(
         0.0, ge=0, le=1, description="share of a request's tokens that is new; the rest can hit"
     )
-    output_tokens: int = Field(1, ge=1)
-    think_s: LognormalConfig = LognormalConfig(median=1.0, sigma=0.0)
+    output_tokens: int = Field(1, ge=1, description="length of each reply")
+    think_s: LognormalConfig = Field(
+        LognormalConfig(median=1.0, sigma=0.0), description="before each request"
+    )
     turns: int = Field(1, ge=1, le=1_000_000, description="requests of one session: consecutive places")
-    grows: GrowthConfig | None = None
+    grows: GrowthConfig | None = Field(None, description="null: all prompts from the start")
     own: bool = Field(False, description="each session has a set of its own: agents share no prompt")
 
 
@@ -149,8 +191,12 @@ class ProgramConfig(Strict):
     kind: Literal["program"] = "program"
     program: str = Field(description="module:function")
     path: Path = Field(Path(), description="folder of the module; left out of a file: the file's own")
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
-    replies: Literal["actual", "planned"] = "actual"
+    parameters: dict[str, JsonValue] = Field(
+        default_factory=dict, description="handed to the program as they are"
+    )
+    replies: Literal["actual", "planned"] = Field(
+        "actual", description="what contexts hold: what the model answered, or text of the planned length"
+    )
 
     @field_validator("program")
     @classmethod

@@ -18,6 +18,8 @@ from swarm.measure.level_check import Evidence, LevelCheck
 
 RISE_SHARE, FALL_SHARE = 0.4, 0.75
 """Of a look's length, let pass after a change of level: a queue that an overload left takes longer to go."""
+COLLAPSED, COLLAPSE_SHARE = 0.5, 1.5
+"""Below so many good requests the caches are lost as well, and are filled anew before a look is worth its time."""
 AGAIN = 0.25
 """Of the time that a new agent's start is given, for one that has played before."""
 WARY = 1.2
@@ -55,7 +57,7 @@ class CurveSearch:
         hold_s = self._config.hold_min_s
         settle_s = 0.0
         if self._before is not None and self._before > self.agents:
-            settle_s = FALL_SHARE * hold_s
+            settle_s = (COLLAPSE_SHARE if self._has_collapsed else FALL_SHARE) * hold_s
         elif self._before != self.agents:
             settle_s = RISE_SHARE * hold_s
         return Look(settle_s, settle_s + (hold_s if self._is_missed else hold_s / 2))
@@ -116,6 +118,12 @@ class CurveSearch:
         return most + math.floor((ramp_s - AGAIN * each_s * again) / each_s)
 
     @property
+    def _has_collapsed(self) -> bool:
+        """Whether the last look saw next to nothing good."""
+        seen = [each for each in self.levels[-1].last.evidence if each.count]
+        return any(each.value < COLLAPSED for each in seen)
+
+    @property
     def _is_missed(self) -> bool:
         """Whether some look lay below what an objective requires."""
         return any(
@@ -162,7 +170,7 @@ class CurveSearch:
             "agents_middle": None if point is None or is_open else round(point.middle, 1),
             "confidence": self._config.confidence,
             "cache": self._config.cache,
-            "is_complete": self.is_done,
+            "is_complete": bool(self.levels),
             "limiting_objective": None if is_open or limiting is None else limiting[1],
             "bound_by": bound_by(min(below, key=lambda level: level.agents)) if below else None,
             "within": [each.told for each in self._slo],

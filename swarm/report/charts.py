@@ -72,13 +72,12 @@ def time_axis(title: str | None = None) -> alt.X:
 
 
 def phases(measured: dict[str, float] | None) -> list[Any]:
-    """Return rules at the edges of the measured phase."""
+    """Return the warm-up as a shaded part, with its name."""
     if measured is None or not measured["from_s"]:
         return []
-    frame = pd.DataFrame({"at_s": [measured["from_s"]], "text": ["measured from here"]})
-    base = alt.Chart(frame)
-    rule = base.mark_rule(color=palette.TEXT, strokeDash=[2, 3], opacity=0.8).encode(x="at_s:Q")
-    text = base.mark_text(align="left", dx=5, dy=7, fontSize=10, color=palette.TEXT).encode(
-        x="at_s:Q", y=alt.value(0), text="text:N"
+    base = alt.Chart(pd.DataFrame({"at_s": [0.0], "to_s": [measured["from_s"]], "text": ["warm-up"]}))
+    shade = base.mark_rect(color=palette.TEXT, opacity=0.13).encode(x="at_s:Q", x2="to_s:Q")
+    text = base.mark_text(align="right", dx=-4, dy=8, fontSize=10, color=palette.TEXT).encode(
+        x="to_s:Q", y=alt.value(0), text="text:N"
     )
-    return [rule, text]
+    return [shade, text]

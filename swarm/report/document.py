@@ -23,6 +23,11 @@ th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 .bad{border-left:4px solid #d64545;padding:.5rem 1rem;margin:1rem 0;background:#d6454518}
 .note{border-left:4px solid #d9a441;padding:.5rem 1rem;margin:1rem 0;background:#d9a44118}
 .note ul,.bad ul{margin:.2rem 0;padding-left:1.2rem}
+.answer{list-style:none;padding:0;margin:1.2rem 0;font-size:1.05rem}
+.answer li{padding:.25rem 0 .25rem .9rem;border-left:4px solid var(--line);margin:.3rem 0;color:inherit}
+.answer li.good{border-color:#2a9d74;color:inherit}.answer li.bad{border-color:#d64545;color:inherit}
+.said{margin:.1rem 0}
+@media print{section{break-inside:avoid}.vega-embed summary{display:none}}
 .good{color:#2a9d74}.missed{color:#d64545;font-weight:600}
 .bar{display:inline-block;height:.55rem;border-radius:2px;background:#2a9d74;vertical-align:middle}
 .bar.over{background:#d64545}
@@ -44,10 +49,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{f'<tr>{cells}</tr>' if any(head) else ''}{body}</table>"
 
 
-def section(title: str, body: str, note: str = "") -> str:
-    """Return a titled part of a page."""
+def section(title: str, body: str, note: str = "", *, said: str = "") -> str:
+    """Return a titled part of a page: first what it says, then how to read it."""
     soft = f"<p class=soft>{escape(note)}</p>" if note else ""
-    return f"<h2>{escape(title)}</h2>{soft}{body}"
+    plain = f"<p class=said>{escape(said)}</p>" if said else ""
+    return f"<section><h2>{escape(title)}</h2>{plain}{soft}{body}</section>"
 
 
 def place(name: str) -> str:

@@ -34,28 +34,39 @@ def seconds(value: float | None) -> str:
     """Return a time in the unit that suits it."""
     if value is None:
         return UNKNOWN
-    size = abs(value)
-    if size < LEAST_S:
+    if abs(value) < LEAST_S:
         return "0 s"
+    size = _rounded(abs(value))
     if size < 1e-3:
-        return f"{value * 1e6:.3g} µs"
+        return f"{three(value * 1e6)} µs"
     if size < 1:
-        return f"{value * 1e3:.3g} ms"
+        return f"{three(value * 1e3)} ms"
     if size < 120:
-        return f"{value:.3g} s"
+        return f"{three(value)} s"
     minutes = round(value / 60)
     if minutes < 120:
-        return f"{value / 60:.3g} min"
-    return f"{value / 3600:.3g} h"
+        return f"{three(value / 60)} min"
+    return f"{three(value / 3600)} h"
 
 
 def plain(value: float | None) -> str:
     """Return a number without a unit."""
-    return UNKNOWN if value is None else f"{value:.3g}" if abs(value) < 1000 else count(value)
+    return UNKNOWN if value is None else three(value) if _rounded(abs(value)) < 1000 else count(value)
+
+
+def three(value: float) -> str:
+    """Return a number by three digits, and by all before the point: 0.123, 12.3, 1,234; never 1e+03."""
+    return f"{value:,.0f}" if _rounded(abs(value)) >= 1000 else f"{value:.3g}"
 
 
 def _scaled(value: float) -> str:
+    size = _rounded(abs(value))
     for factor, prefix in _PREFIXES:
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:.3g}"
+        if size >= factor:
+            return f"{three(value / factor)}{prefix}"
+    return three(value)
+
+
+def _rounded(value: float) -> float:
+    """Return a number by three digits: its unit follows from what is shown, so that 999.9 µs are 1 ms."""
+    return float(f"{value:.3g}")

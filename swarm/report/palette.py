@@ -5,7 +5,7 @@ CACHED = "#9aa1ab"
 OUTPUT = "#3d7fd6"
 UNSAID = "#c9b8a6"
 """Prompt tokens of which the target does not say whether they were cached."""
-USER = OUTPUT
+USER = "#e0a030"
 COMPACTION = "#8a5cc2"
 IDEAL = "#2a9d74"
 BAD = "#d64545"

@@ -61,6 +61,20 @@ def test_curves_that_are_never_seen_together_are_not_called_alike() -> None:
     assert told[0].startswith("the 2 curves have no point in common; ")
 
 
+def test_of_many_curves_the_outer_two_are_held_against_each_other() -> None:
+    told = said(a=(1.0, 1.0, 1.0, 1.0), b=(1.0, 1.0, 1.0, 1.0), c=(9.0, 9.0, 9.0, 9.0))
+    assert told[0].startswith(
+        "the highest and the lowest of the 3 curves lie more than 10% apart everywhere; "
+    )
+
+
+def test_a_curve_that_rises_to_the_end_is_not_said_to_have_no_cliff() -> None:
+    assert said(a=(1.0, 2.0, 3.0, 4.0)) == [
+        "a: speed is highest, 4, at agents = 8, the last that was tried: it may go on rising."
+    ]
+    assert said(a=(4.0, 4.0, 3.9, 3.8))[0].endswith("; it has no cliff.")
+
+
 def test_the_last_points_are_named_from_the_top() -> None:
     told = said(low=(1.0, 1.0, 1.0, 1.0), high=(1.0, 1.0, 1.0, 3.0))
     assert told[0].endswith("at agents = 8: high 3 > low 1.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,15 @@ from swarm.hit_names import LOST_TO, TIERS
 from swarm.report import palette
 from swarm.report.charts import phases, time_axis
 from swarm.report.run.frames import PLOT_PX, long_form, over_time, sessions
+from swarm.report.run.remarks import is_same_latency
 from swarm.report.run.timeline import timeline
 from swarm.report.theme import SPAN, TOKENS
 
 Summary = Mapping[str, Any]
 HEIGHT_PX = 190
+SQUASHED = 1.5
+"""A warm-up so many times as high as the measured phase is left out of the scale."""
+IDEAL = "ideal: no limits"
 LOST_COLORS = {
     "block_rounding": "#9aa1ab",
     "in_flight": "#7fb3d5",
@@ -31,19 +36,21 @@ LOST_COLORS = {
 
 def run_charts(summary: Summary, session_rows: pd.DataFrame, windows: pd.DataFrame) -> dict[str, Any]:
     """Return the charts that this run has something to show in, by name, in the order of the page."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {
+        "capacity": capacity(summary),
+        "losses": losses(summary),
+        "tiers": tiers(summary),
+    }
     if not session_rows.empty:
         found["session_timeline"] = timeline(session_rows)
     if not windows.empty:
         measured = summary["measured"]
         found["effective_ttft"] = latency_over_time(windows, "effective_ttft_s", "effective TTFT", measured)
-        found["ttft"] = latency_over_time(windows, "ttft_s", "TTFT on the wire", measured)
+        if not is_same_latency(windows):
+            found["ttft"] = latency_over_time(windows, "ttft_s", "TTFT on the wire", measured)
         found["hit_rate"] = hit_rate_over_time(windows, measured)
         found["agents"] = agents_over_time(windows, measured)
         found["throughput"] = throughput_over_time(windows, measured)
-    found["losses"] = losses(summary)
-    found["tiers"] = tiers(summary)
-    found["capacity"] = capacity(summary)
     return {name: chart for name, chart in found.items() if chart is not None}
 
 
@@ -53,18 +60,33 @@ def latency_over_time(windows: pd.DataFrame, name: str, title: str, measured: di
     rows = long_form(windows, columns, value="seconds")
     if rows.empty:
         return None
-    y = alt.Y("seconds:Q", title=title, axis=alt.Axis(labelExpr=SPAN), scale=alt.Scale(zero=True))
+    scale = (
+        alt.Scale(zero=True, domainMax=top)
+        if (top := _measured_top(rows, measured))
+        else alt.Scale(zero=True)
+    )
+    y = alt.Y("seconds:Q", title=title, axis=alt.Axis(labelExpr=SPAN), scale=scale)
     colors = {"p50": palette.OUTPUT, "p95": palette.RUNS[1]}
     return _lines(rows, y, colors, measured, tip=alt.Tooltip("seconds:Q", title="s", format=".4~g"))
 
 
+def _measured_top(rows: pd.DataFrame, measured: dict[str, float]) -> float | None:
+    """Return where the axis ends, if the warm-up would squash it: at the highest that was measured."""
+    inside = rows[(rows["at_s"] >= measured["from_s"]) & (rows["at_s"] <= measured["to_s"])]["seconds"]
+    if not inside.notna().any() or not measured["from_s"]:
+        return None
+    top = float(inside.max())
+    return 1.05 * top if float(rows["seconds"].max()) > SQUASHED * top > 0 else None
+
+
 def hit_rate_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
     """Return the observed hit rate and the ideal one."""
-    rows = long_form(windows, {"ideal_hit_rate": "ideal: no limits", "hit_rate": "observed"}, value="share")
+    # The ideal is drawn last, and dashed: where both are one, both are seen.
+    rows = long_form(windows, {"hit_rate": "observed", "ideal_hit_rate": IDEAL}, value="share")
     if rows.empty:
         return None
     y = alt.Y("share:Q", title="hit rate", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
-    colors = {"ideal: no limits": palette.IDEAL, "observed": palette.NEW}
+    colors = {"observed": palette.NEW, IDEAL: palette.IDEAL}
     return _lines(rows, y, colors, measured, tip=alt.Tooltip("share:Q", format=".1%"))
 
 
@@ -90,11 +112,19 @@ def throughput_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> A
     rows = rows[rows["tokens"] > 0] if not rows.empty else rows
     if rows.empty:
         return None
-    y = alt.Y(
-        "tokens:Q", title="tokens per second", scale=alt.Scale(type="log"), axis=alt.Axis(labelExpr=TOKENS)
+    axis = alt.Axis(
+        labelExpr=TOKENS, values=_log_ticks(float(rows["tokens"].min()), float(rows["tokens"].max()))
     )
+    y = alt.Y("tokens:Q", title="tokens per second", scale=alt.Scale(type="log"), axis=axis)
     colors = {"prompt": palette.CACHED, "output": palette.OUTPUT}
     return _lines(rows, y, colors, measured, tip=alt.Tooltip("tokens:Q", format=",.0f"))
+
+
+def _log_ticks(least: float, most: float) -> list[float]:
+    """Return the ticks of a logarithmic axis: powers of ten, and 2 and 5 of each where there are few."""
+    decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    steps = (1, 2, 5) if len(decades) <= 3 else (1,)
+    return [step * 10.0**power for power in decades for step in steps]
 
 
 def losses(summary: Summary) -> Any:
@@ -105,7 +135,8 @@ def losses(summary: Summary) -> Any:
         return None
     parts = [("hit", cache["hit_rate"], palette.CACHED)]
     parts += [(f"lost: {cause.replace('_', ' ')}", lost[cause], LOST_COLORS[cause]) for cause in LOST_TO]
-    parts.append(("new: no cache could hit it", 1 - cache["ideal_hit_rate"], palette.NEW))
+    new = max(0.0, 1 - sum(value for _, value, _ in parts if value))
+    parts.append(("new: no cache could hit it", new, palette.NEW))
     return _shares(parts, "share of prompt tokens")
 
 
@@ -130,19 +161,53 @@ def capacity(summary: Summary) -> Any:
     rows = [row for row in rows if row["value"] is not None]
     if not rows:
         return None
+    colors = alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values()))
+    agents = [row["agents"] for row in rows]
+    x_scale = alt.Scale(type="log", base=2, nice=False, padding=24)
+    ticks = [2.0**power for power in range(20) if min(agents) <= 2**power <= max(agents)]
+    x = alt.X(
+        "agents:Q",
+        title="concurrent agents",
+        scale=x_scale,
+        axis=alt.Axis(values=ticks or agents, format=",d"),
+    )
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("agents:Q", title="concurrent agents", scale=alt.Scale(zero=False)),
-        color=alt.Color(
-            "verdict:N",
-            legend=alt.Legend(title=None),
-            scale=alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values())),
-        ),
+        x=x, color=alt.Color("verdict:N", legend=alt.Legend(title=None), scale=colors)
     )
-    bars = base.mark_rule().encode(y="low:Q", y2="high:Q")
-    points = base.mark_point(filled=True, size=70).encode(
-        y=alt.Y("value:Q", title="share within the objective"), tooltip=["agents:Q", "value:Q", "verdict:N"]
+    y_scale = alt.Scale(domain=[0, 1])
+    y = alt.Y("value:Q", title="share within the objective", axis=alt.Axis(format=".0%"), scale=y_scale)
+    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q")
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
+        y=y, tooltip=["agents:Q", alt.Tooltip("value:Q", format=".1%"), "verdict:N"]
     )
-    return (bars + points).properties(width=PLOT_PX, height=HEIGHT_PX)
+    layers = [*_answer_band(found, x_scale), *_required(levels), bars, points]
+    return alt.layer(*layers).properties(width=PLOT_PX, height=HEIGHT_PX)
+
+
+def _answer_band(found: Summary | None, scale: alt.Scale) -> list[Any]:
+    """Return the interval of the answer as a band over the levels."""
+    low, high = (found or {}).get("agents_low"), (found or {}).get("agents_high")
+    if not low or not high:
+        return []
+    at = [{"low": low, "high": high, "text": str(low) if low == high else f"{low} to {high} agents"}]
+    base = alt.Chart(alt.Data(values=at))
+    band = base.mark_rect(color=palette.GOOD, opacity=0.18).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    text = base.mark_text(align="right", dx=-6, dy=8, fontSize=11, color=palette.GOOD).encode(
+        x=alt.X("low:Q", scale=scale), y=alt.value(HEIGHT_PX - 24), text="text:N"
+    )
+    return [band, text]
+
+
+def _required(levels: list[dict[str, Any]]) -> list[Any]:
+    """Return the share that is needed, as a line for each objective's."""
+    needed = sorted({level["required"] for level in levels if level.get("required") is not None})
+    rows = [{"required": share, "text": f"{share:.0%} needed"} for share in needed]
+    base = alt.Chart(alt.Data(values=rows))
+    rule = base.mark_rule(color=palette.TEXT, strokeDash=[2, 3]).encode(y="required:Q")
+    text = base.mark_text(align="left", dy=9, dx=4, fontSize=10, color=palette.TEXT).encode(
+        x=alt.value(0), y="required:Q", text="text:N"
+    )
+    return [rule, text]
 
 
 def _lines(
@@ -151,11 +216,12 @@ def _lines(
     scale = alt.Scale(domain=list(colors), range=list(colors.values()))
     lines = (
         alt.Chart(rows)
-        .mark_line()
+        .mark_line(clip=True)
         .encode(
             x=time_axis(),
             y=y,
             color=alt.Color("series:N", scale=scale, legend=alt.Legend(title=None, symbolType="stroke")),
+            strokeDash=alt.condition(alt.datum.series == IDEAL, alt.value([5, 3]), alt.value([1, 0])),
             tooltip=["series:N", alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"), tip],
         )
     )
@@ -174,7 +240,13 @@ def _shares(parts: list[tuple[str, float, str]], title: str) -> Any:
         alt.Chart(alt.Data(values=[row for row in rows if row["share"]]))
         .mark_bar(height=34)
         .encode(
-            x=alt.X("share:Q", title=title, axis=alt.Axis(format=".0%"), stack="zero"),
+            x=alt.X(
+                "share:Q",
+                title=title,
+                axis=alt.Axis(format=".0%"),
+                stack="zero",
+                scale=alt.Scale(domain=[0, 1], clamp=True),
+            ),
             color=alt.Color(
                 "part:N", scale=scale, legend=alt.Legend(title=None, columns=5, symbolType="square")
             ),

@@ -7,15 +7,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from swarm.load.search_words import found
 from swarm.records.run_folder import RunFolder
 from swarm.report.charts import write_picture
 from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
-from swarm.report.numbers import UNKNOWN, count, share
-from swarm.report.run.capacity import advice, sentence
+from swarm.report.numbers import UNKNOWN, count, plain, share
+from swarm.report.run.answer import answer
 from swarm.report.run.charts import read_frames, run_charts
 from swarm.report.run.figures import (
     GROUPS,
@@ -28,6 +27,7 @@ from swarm.report.run.figures import (
     percent,
     used,
 )
+from swarm.report.run.remarks import remarks
 
 Summary = Mapping[str, Any]
 PICTURES_MAX = 16
@@ -36,7 +36,7 @@ TITLES = {
     "session_timeline": (
         "Token usage of a session",
         "One bar a request: cached input gray, new input salmon, output blue; "
-        "blue dots are a person's messages. The heaviest sessions are here to choose from.",
+        "amber dots are a person's messages. The heaviest sessions are here to choose from.",
     ),
     "effective_ttft": (
         "Effective TTFT",
@@ -78,25 +78,33 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
         title = "Runs compared"
     else:
         summary = folders[0].summary()
-        charts = run_charts(summary, *read_frames(folders[0]))
-        parts, title = _run(summary, charts), f"{summary['experiment']} · {summary['run_id']}"
+        session_rows, windows = read_frames(folders[0])
+        charts = run_charts(summary, session_rows, windows)
+        parts = _run(summary, charts, remarks(summary, windows))
+        title = f"{summary['experiment']} · {summary['run_id']}"
         _write_pictures(out, charts, _picture_kinds(folders[0]))
     path = out / "report.html"
     path.write_text(page(title, parts, charts), encoding="utf-8")
     return path
 
 
-def _run(summary: Summary, charts: Mapping[str, Any]) -> list[str]:
-    parts = [_head(summary), _warnings(summary), _cards(summary), _latencies(summary)]
+def _run(summary: Summary, charts: Mapping[str, Any], said: Mapping[str, str]) -> list[str]:
+    parts = [_head(summary), _answer(summary), _warnings(summary)]
     if summary["slo"]["objectives"]:
         parts.append(_objectives(summary["slo"]))
-    if summary.get("capacity"):
-        parts.append(_capacity(summary))
+    parts.append(_failures(summary))
     for name in charts:
         title, note = TITLES[name]
-        parts.append(section(title, place(name), f"{note} {_windows_note(name, summary)}".strip()))
-    parts += [_hit_rates(summary), _money(summary), _failures(summary)]
+        how = f"{note} {_windows_note(name, summary)}".strip()
+        parts.append(section(title, place(name), how, said=said.get(name, "")))
+    parts += [_latencies(summary), _cards(summary), _hit_rates(summary), _money(summary)]
     return parts
+
+
+def _answer(summary: Summary) -> str:
+    """Return what the run says, in sentences: the first thing that is read."""
+    lines = "".join(f"<li class={each.tone}>{escape(each.text)}</li>" for each in answer(summary))
+    return f"<ul class=answer>{lines}</ul>"
 
 
 def _windows_note(name: str, summary: Summary) -> str:
@@ -180,17 +188,6 @@ def _burn(objective: Summary) -> str:
     return Markup(f"<span class='bar{over}' style='width:{width:.0f}px'></span> {percent(share_used)}")
 
 
-def _capacity(summary: Summary) -> str:
-    capacity = summary["capacity"]
-    said = [sentence(capacity), advice(capacity)]
-    facts = [
-        ("Most agents within the SLO", found(capacity)),
-        ("Limited by objective", str(capacity.get("limiting_objective") or UNKNOWN)),
-        ("Bound by", str(capacity.get("bound_by") or UNKNOWN).replace("_", " ")),
-    ]
-    return section("Capacity found", table(("", ""), facts), " ".join(filter(None, said)))
-
-
 def _hit_rates(summary: Summary) -> str:
     views = summary.get("hit_rates") or {}
     labels = {
@@ -220,7 +217,7 @@ def _money(summary: Summary) -> str:
     for title in ("cost", "rate_limited"):
         for key, value in (summary.get(title) or {}).items():
             if isinstance(value, int | float | str) and not isinstance(value, bool):
-                text = value if isinstance(value, str) else f"{value:.4g}"
+                text = value if isinstance(value, str) else plain(value)
                 rows.append((f"{title.replace('_', ' ')}: {key.replace('_', ' ')}", text))
     return section("Cost and rate limits", table(("", ""), rows)) if rows else ""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from swarm.report.numbers import plain, seconds, share
+from swarm.report.numbers import plain, seconds, share, three
 from swarm.report.sweep.points import ZONES, is_cost
 
 Show = Callable[[float | None], str]
@@ -130,7 +130,8 @@ def _of_column(rows: pd.DataFrame, x_title: str, y_title: str, figure: str) -> l
 
 def _of_all(rows: pd.DataFrame, every: list[CurveShape], x_title: str, show: Show) -> str:
     last_x = list(dict.fromkeys(rows["x"]))[-1]
-    apart = f"the {len(every)} curves {_apart(alike_at(rows, show), x_title)}"
+    many = f"the highest and the lowest of the {len(every)} curves" if len(every) > 2 else "the 2 curves"
+    apart = f"{many} {_apart(alike_at(rows, show), x_title)}"
     return f"{apart}; at {x_title} = {_name(last_x)}: {_order(every, show)}."
 
 
@@ -182,13 +183,15 @@ def _of_curve(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
         )
     if shape.last < (1 - ALIKE) * shape.peak:
         return f"{text}, and falls without a cliff to {show(shape.last)}."
+    if shape.last == shape.peak and shape.fall < ALIKE:
+        return f"{text}, the last that was tried: it may go on rising."
     return f"{text}; it has no cliff."
 
 
 def _of_cost(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
     """Say how a figure that should stay low grows."""
     times = (
-        f", {shape.peak / shape.least:.3g} times its least, {show(shape.least)}" if shape.least > 0 else ""
+        f", {three(shape.peak / shape.least)} times its least, {show(shape.least)}" if shape.least > 0 else ""
     )
     highest = f"{show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
     return f"{shape.series}: {y_title} is highest, {highest}{times}."
