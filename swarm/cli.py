@@ -5,14 +5,16 @@ Rooms are imported inside the commands, so that `swarm --help` and `swarm valida
 
 from __future__ import annotations
 
+import difflib
 import errno
 import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from swarm.commands.places import local_path, out_path, out_path_or_url
 from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
@@ -23,7 +25,22 @@ WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 """What else can be wrong with a path, of which Python makes no class of its own."""
 FULL_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """A disk that cannot store, whatever is written."""
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+class Commands(TyperGroup):
+    """The commands, which say what may be meant by a name that is none of them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command; one that is not known ends with those that are near."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            known = self.list_commands(ctx)
+            close = difflib.get_close_matches(args[0], known, n=1)
+            meant = f"did you mean 'swarm {close[0]}'?" if close else f"there are {', '.join(known)}"
+            raise UsageError(f"there is no command {args[0]!r}; {meant}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the experiment.")
@@ -37,6 +54,17 @@ TracesFormat = Annotated[
 OnBroken = Annotated[
     str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
 ]
+
+
+TokensMax = Annotated[
+    int | None,
+    typer.Option("--tokens-max", min=1, help="End before more tokens than this are sent and asked for."),
+]
+CostMax = Annotated[
+    float | None, typer.Option("--cost-max", help="End before it costs more than this, by --prices.")
+]
+Prices = Annotated[Path | None, typer.Option("--prices", parser=local_path, help="A price list (YAML).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Load a public server without a bound.")]
 
 
 def show_version(wanted: bool) -> None:
@@ -78,11 +106,20 @@ def run(
         Path | None,
         typer.Option("--resume", parser=local_path, metavar="RUN", help="Go on with a run that was cut off."),
     ] = None,
+    tokens_max: TokensMax = None,
+    cost_max: CostMax = None,
+    prices: Prices = None,
+    yes: Yes = False,
 ) -> None:
-    """Drive a live target with the swarm, from Ray actors."""
+    """Drive a live target with the swarm, from Ray actors.
+
+    Examples: swarm run experiments/quickstart.yaml | swarm run mine.yaml --target http://HOST:8000
+    """
+    from swarm.commands.costs import bounded, with_budget
     from swarm.commands.run import resume_live, run_live
     from swarm.config.read import read_experiment
 
+    budget = bounded(tokens_max, cost_max, prices, agreed=yes)
     if resume is not None:
         if experiment is not None or target is not None or overrides or seed is not None or out is not None:
             raise UsageError("swarm run --resume RUN: the run says all the rest; give nothing else")
@@ -96,7 +133,7 @@ def run(
     if config.sweep is not None:
         left = "its sweep is not run live, only its base point; swarm simulate runs all points"
         print(f"{experiment}: {left}", file=sys.stderr)
-    raise typer.Exit(run_live(config, out))
+    raise typer.Exit(run_live(with_budget(config, budget), out))
 
 
 @app.command()
@@ -110,7 +147,10 @@ def simulate(
         typer.Option("--jobs", min=1, help="Points of a sweep at once; none: as many as there are CPUs."),
     ] = None,
 ) -> None:
-    """Run the same swarm against the emulated fleet in virtual time; of a sweep, every point."""
+    """Run the same swarm against the emulated fleet in virtual time; of a sweep, every point.
+
+    Example: swarm simulate experiments/quickstart.yaml --set load.agents=100
+    """
     from swarm.commands.simulate import run_simulated
     from swarm.config.read import read_experiment, read_points
 
@@ -141,7 +181,10 @@ def serve(
         typer.Option("--journal", parser=local_path, metavar="FILE", help="Record requests and events here."),
     ] = None,
 ) -> None:
-    """Serve the emulated fleet as an OpenAI-compatible provider."""
+    """Serve the emulated fleet as an OpenAI-compatible provider.
+
+    Example: swarm serve experiments/fleets/h100x8.yaml --port 8000
+    """
     from swarm.commands.serve import serve as serve_fleet
     from swarm.config.read import read_fleet
 
@@ -162,10 +205,128 @@ def calibrate(
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
 ) -> None:
-    """Measure an idle server and write the emulated fleet that takes as long."""
+    """Measure an idle server and write the emulated fleet that takes as long.
+
+    Example: swarm calibrate --target http://HOST:8000 --out fleet.yaml
+    """
     from swarm.commands.calibrate import run_calibrate
 
     raise typer.Exit(run_calibrate(target, out, key_env=api_key_env, api=api))
+
+
+@app.command()
+def capacity(
+    target: Annotated[str | None, typer.Option("--target", help="Base URL of the server to ask.")] = None,
+    fleet: Annotated[
+        Path | None,
+        typer.Option("--fleet", parser=local_path, help="An emulated fleet's YAML file, in its place."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model's name; none: the first that the server lists.")
+    ] = None,
+    workload: Annotated[
+        str | None,
+        typer.Option("--workload", help="An experiment, a profile or traces; none: coding agents that fit."),
+    ] = None,
+    slo: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slo",
+            metavar="OBJECTIVE",
+            help="What must hold, again for each; none: 'effective_ttft_s p95 <= 2' and 'tpot_s p95 <= 0.1'.",
+        ),
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=1, help="How long it takes.")] = 10,
+    agents_max: Annotated[int, typer.Option("--agents-max", min=1, help="Most agents tried.")] = 1024,
+    tokens_max: TokensMax = None,
+    cost_max: CostMax = None,
+    prices: Prices = None,
+    yes: Yes = False,
+    api: Annotated[str, typer.Option("--api", help="What to send: chat, completions, token_ids.")] = "chat",
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
+    out: Out = None,
+) -> None:
+    """Find how many coding agents a server, or an emulated fleet, carries within an SLO.
+
+    Examples: swarm capacity --target http://HOST:8000 | swarm capacity --fleet fleet.yaml --minutes 60
+    """
+    from swarm.commands import capacity as asking
+    from swarm.commands.costs import bounded
+    from swarm.config.read import read_fleet, validate
+    from swarm.config.target import TargetConfig
+
+    if (target is None) == (fleet is None):
+        raise UsageError("swarm capacity: either --target URL or --fleet FILE is expected")
+    question = asking.Question(
+        slo=tuple(map(asking.objective_of, slo or asking.SLO_DEFAULT)),
+        workload=workload,
+        minutes=minutes,
+        agents_max=agents_max,
+        seed=seed,
+        budget=bounded(tokens_max, cost_max, prices, agreed=yes),
+    )
+    if fleet is not None:
+        raise typer.Exit(asking.capacity_of_fleet(read_fleet(fleet, []), question, out))
+    data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
+    server = validate(TargetConfig, {k: v for k, v in data.items() if v is not None}, "swarm capacity")
+    raise typer.Exit(asking.capacity_of_server(server, question, None if out is None else str(out)))
+
+
+@app.command()
+def catalog(
+    kind: Annotated[str, typer.Argument(help="models, gpus, routers, policies or formats.")],
+    name: Annotated[str | None, typer.Argument(help="One of them: an entry to copy.")] = None,
+) -> None:
+    """Say which names are known, and what one stands for.
+
+    Examples: swarm catalog models | swarm catalog gpus H100
+    """
+    from swarm.commands.catalog import catalog as show
+
+    raise typer.Exit(show(kind, name))
+
+
+@app.command()
+def doctor(
+    target: Annotated[str | None, typer.Option("--target", help="A server to look at as well.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
+    ] = None,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="Certificates to trust, for https.")
+    ] = None,
+) -> None:
+    """Look at this machine, and a server, for what would spoil a run; 1 where something must be mended.
+
+    Examples: swarm doctor | swarm doctor --target http://HOST:8000
+    """
+    from swarm.commands.doctor import doctor as look
+
+    raise typer.Exit(look(target, model=model, key_env=api_key_env, ca_file=ca_file))
+
+
+@app.command()
+def init(
+    target: Annotated[str, typer.Option("--target", help="Base URL of the server.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, metavar="FILE", help="The experiment's file to write.")
+    ],
+    model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
+    ] = None,
+) -> None:
+    """Write a short experiment that fits a server.
+
+    Example: swarm init --target http://HOST:8000 --out mine.yaml
+    """
+    from swarm.commands.init import init as write
+
+    raise typer.Exit(write(target, out, model=model, key_env=api_key_env))
 
 
 @app.command()
@@ -300,7 +461,10 @@ def validate(
     experiment: Annotated[Path, typer.Argument(parser=local_path, help="The experiment's YAML file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check an experiment, and every point of its sweep, without starting anything."""
+    """Check an experiment and every point of its sweep, or a fleet, without starting anything.
+
+    Example: swarm validate experiments/quickstart.yaml
+    """
     from swarm.commands.validate import validate as check
 
     raise typer.Exit(check(experiment, list(overrides or ())))
@@ -314,7 +478,10 @@ def report(
         bool, typer.Option("--fail-on-regression", help="Exit with 99 if a run is worse beyond noise.")
     ] = False,
 ) -> None:
-    """Draw a run's report again, or hold runs against the first of them."""
+    """Draw a run's report again, or hold runs against the first of them.
+
+    Examples: swarm report results/RUN | swarm report BASE NEW --fail-on-regression
+    """
     from swarm.commands.report import report as write
 
     raise typer.Exit(write(runs, out=out, fails_on_regression=fail_on_regression))

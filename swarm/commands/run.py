@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from swarm.cluster.job import is_job, stop_drain_s
 from swarm.cluster.launcher import RayLauncher
@@ -22,13 +23,18 @@ from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
 from swarm.errors import RunError, UsageError
+from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
 from swarm.live.driver.fitting import looked_at
+from swarm.live.driver.placement import fleet_shares
 from swarm.live.driver.recovered import Recovered, recover
+from swarm.live.preflight import Tried, tried
 from swarm.live.targets.usable import check_target
+from swarm.load.pacing import pacing_of
+from swarm.load.purse import most_cost
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
 from swarm.records import unstored
@@ -41,8 +47,17 @@ from swarm.urls import check_writable, fetched, is_url, upload, url_of
 from swarm.workload.source import left_out, load_scripts
 
 
-def run_live(experiment: Experiment, out: str | None) -> int:
-    """Carry out an experiment; return the exit code."""
+def run_live(
+    experiment: Experiment,
+    out: str | None,
+    *,
+    known: Tried | None = None,
+    beside: Mapping[str, str] | None = None,
+) -> int:
+    """Carry out an experiment; return the exit code.
+
+    `known` is what a look at its target has found; texts `beside` are written into the run folder, by name.
+    """
     check_target(experiment.target)
     experiment, server = looked_at(experiment)
     started = datetime.now(UTC)
@@ -64,10 +79,14 @@ def run_live(experiment: Experiment, out: str | None) -> int:
             if is_job(os.environ):
                 # A job that is killed can be gone on with where this is.
                 print(f"swarm: run folder: {folder.path.absolute()}", file=sys.stderr, flush=True)
+            for name, text in (beside or {}).items():
+                folder.write_text(name, text)
 
         try:
             with sole_writer(folder.journals):
-                code = _carry_out(experiment, folder, interrupts, begin, run_id=run_id, recovered=None)
+                code = _carry_out(
+                    experiment, folder, interrupts, begin, run_id=run_id, recovered=None, known=known
+                )
         finally:
             folder.discard_unbegun()
         if url is not None:
@@ -96,6 +115,7 @@ def resume_live(path: Path) -> int:
             lambda: None,
             run_id=data["run_id"],
             recovered=recover(folder.journals),
+            known=None,
         )
         if data.get("out") is not None:
             _send(folder, data["out"])
@@ -117,10 +137,13 @@ def _carry_out(
     *,
     run_id: str,
     recovered: Recovered | None,
+    known: Tried | None,
 ) -> int:
     # Ray is left when the results are there: its end lets a SIGTERM through that ends the process at once.
     with ExitStack() as ray:
-        end = _driven(experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered)
+        end = _driven(
+            experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered, known=known
+        )
         faults = (*end.faults, *keep_end(folder, run_id, end))
         settled = results_of(
             read_batches(sorted(folder.journals.glob("*.journal")), unstored=end.unstored),
@@ -135,6 +158,7 @@ def _carry_out(
             busy=end.busy,
             server=end.server,
         )
+        folder.add_notes(list(end.notes))
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:
             code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
@@ -156,6 +180,7 @@ def _driven(
     ray: ExitStack,
     run_id: str,
     recovered: Recovered | None,
+    known: Tried | None,
 ) -> RunEnd:
     """Return how the load ended; of a run that is only added up, how it had. `ray` leaves Ray."""
     if recovered is not None:
@@ -166,11 +191,15 @@ def _driven(
     with interrupts.at_once():
         scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
         check_load(local, scripts)
+    check_placed(experiment)
     interrupts.heed()
+    if experiment.target.urls and known is None:
+        known = tried(experiment.target, heed=interrupts.heed, note=_say)
+    aimed = experiment if known is None else _aimed(experiment, known)
 
     def begin_with_scripts() -> None:
         begin()
-        folder.write_left_out(left_out(experiment, scripts))
+        folder.add_notes([*left_out(experiment, scripts), *([] if known is None else known.told())])
 
     try:
         ray.enter_context(ray_session(name=run_id))
@@ -179,7 +208,7 @@ def _driven(
         interrupts.heed()
     with Live(experiment) as live:
         return drive(
-            experiment,
+            aimed,
             scripts,
             folder.journals.resolve(),
             RayLauncher(run_id),
@@ -190,6 +219,38 @@ def _driven(
             run_id=run_id,
             stop_drain_s=stop_drain_s(os.environ),
         )
+
+
+def _aimed(experiment: Experiment, known: Tried) -> Experiment:
+    """Return the experiment at a target that was tried; what that took is off its budget."""
+    changed = {"target": known.target}
+    budget = experiment.load.budget
+    if budget is None:
+        return experiment.model_copy(update=changed)
+    left: dict[str, Any] = {}
+    if budget.tokens_max is not None:
+        left["tokens_max"] = max(1, budget.tokens_max - known.prompt_tokens - known.requests)
+    if budget.cost_max is not None:
+        took = most_cost(budget.prices, known.prompt_tokens, known.requests)
+        left["cost_max"] = max(1e-12, budget.cost_max - took)
+    load = experiment.load.model_copy(update={"budget": budget.model_copy(update=left)})
+    return experiment.model_copy(update={**changed, "load": load})
+
+
+def check_placed(experiment: Experiment) -> None:
+    """Look at what needs neither Ray nor a network: the emulated fleet, and how the load is planned.
+
+    Raises:
+        ConfigError: One of them cannot be.
+    """
+    if not experiment.target.urls:
+        build_fleet(experiment.fleet)
+        fleet_shares(experiment.fleet, experiment.hosts.provider_fronts)
+    pacing_of(experiment.load, None, experiment.seed)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from swarm.sim.kernel import SimulationWatch
 from swarm.sim.run import simulated
 
 
-def run_simulated(experiment: Experiment, out: Path | None) -> int:
+def run_simulated(
+    experiment: Experiment, out: Path | None, *, beside: Mapping[str, str] | None = None
+) -> int:
     """Carry out an experiment in virtual time; return the exit code.
 
-    A signal ends it where it is: the folder then holds the run up to there.
+    Texts `beside` are written into the run folder, by name. A signal ends it where it is: the folder then
+    holds the run up to there.
     """
     run_id = simulated_run_id(experiment)
     folder = RunFolder.create(out if out is not None else unused(default_folder(run_id)))
@@ -32,6 +36,8 @@ def run_simulated(experiment: Experiment, out: Path | None) -> int:
             run = _recorded(experiment, folder, watching, origin)
         finally:
             folder.discard_unbegun()
+        for name, text in (beside or {}).items():
+            folder.write_text(name, text)
         watching.close()
         return finish(folder, experiment, run.facts, run.results, signal_number=interrupts.received)
 
@@ -50,5 +56,5 @@ def _recorded(
     """Simulate, and write what was asked for into the run folder."""
     run = simulated(experiment, watch=watch)
     folder.write_run(experiment, origin)
-    folder.write_left_out(list(run.left_out))
+    folder.add_notes(list(run.left_out))
     return run

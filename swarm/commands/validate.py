@@ -6,7 +6,7 @@ from pathlib import Path
 
 from swarm.commands.planned_load import check_load
 from swarm.config.experiment import Experiment
-from swarm.config.read import read_experiment, read_points
+from swarm.config.read import read_experiment, read_fleet, read_mapping, read_points
 from swarm.config.workload import ReplayConfig
 from swarm.fleet.build import build_fleet
 from swarm.live.targets.usable import check_target
@@ -16,7 +16,12 @@ from swarm.workload.source import Material, check_source, load_scripts
 
 
 def validate(path: Path, changes: list[str]) -> int:
-    """Check an experiment's file and say what it is; return the exit code."""
+    """Check an experiment's file, or a fleet's, and say what it is; return the exit code."""
+    if is_fleet(path):
+        fleet = read_fleet(path, changes)
+        build_fleet(fleet)
+        print(f"{path}: valid (a fleet, {fleet.name}; no experiment)")
+        return 0
     experiment = read_experiment(path, changes)
     points = read_points(path, changes)
     read: dict[str, Material] = {}
@@ -27,6 +32,12 @@ def validate(path: Path, changes: list[str]) -> int:
     of = f", {counted(len(points), 'point')}" if points else ""
     print(f"{path}: valid ({experiment.name}, seed {experiment.seed}{of})")
     return 0
+
+
+def is_fleet(path: Path) -> bool:
+    """Whether a file holds a fleet, and no experiment."""
+    data = read_mapping(path)
+    return "workload" not in data and bool({"cost", "replicas", "tiers"} & set(data))
 
 
 def _material(experiment: Experiment, read: dict[str, Material]) -> Material | None:

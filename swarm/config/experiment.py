@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from swarm.config.abort import AbortConfig
 from swarm.config.cache_model import CacheModelConfig
 from swarm.config.fleet import FleetConfig
 from swarm.config.load import LoadConfig, RecordedShape
@@ -87,6 +88,7 @@ class Experiment(Strict):
     slo: tuple[ObjectiveConfig, ...] = ()
     sweep: SweepConfig | None = None
     audit: AuditConfig = AuditConfig()
+    abort: AbortConfig = AbortConfig()
     block_tokens: int | None = Field(
         None,
         ge=1,
@@ -107,6 +109,16 @@ class Experiment(Strict):
         for objective in self.slo:
             if objective.metric in COMPLETIONS:
                 raise ValueError(f"load.search judges requests: it cannot hold {objective.metric}")
+        return self
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        spreads = self.hosts.subagents == "spread" or self.hosts.agents_per_host == 1
+        if self.load.budget is not None and spreads:
+            raise ValueError(
+                "load.budget is shared out to hosts: it cannot bound sub-agents in actors of their own: set "
+                "hosts.subagents: with_parent, and hosts.agents_per_host above 1"
+            )
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from swarm.config.budget import BudgetConfig
 from swarm.config.strict import Strict
 
 AGENTS_MAX = 1_000_000
@@ -75,6 +76,14 @@ class SearchConfig(Strict):
     resolution: float = Field(
         0.0, ge=0, lt=1, description="stop where the interval is no wider than this share; 0: at one agent"
     )
+    growth: float = Field(2.0, gt=1, le=8, description="from one level to the next, until one fails")
+    answer: Literal["levels", "curve"] = Field(
+        "levels",
+        description="levels: a verdict on each; curve: of all looks together, for all of load.duration_s",
+    )
+    ramp_per_agent_s: float | None = Field(
+        None, ge=0, description="between the agents that a level adds; null: all of them over load.ramp_s"
+    )
     hold_min_s: float = Field(
         60.0, gt=0, description="first look at a level; later looks after 2, 4, 8 x this"
     )
@@ -120,6 +129,7 @@ class LoadConfig(Strict):
     shape: Shape | None = Field(None, description="null: a ramp over ramp_s")
     search: SearchConfig | None = Field(None, description="find the most agents within the SLO instead")
     admission: AdmissionConfig | None = Field(None, description="client-side limits; null: none")
+    budget: BudgetConfig | None = Field(None, description="what a live run may spend; null: no bound")
     sessions_max: int | None = Field(
         None, ge=1, description="stop starting sessions after this many; null: no limit"
     )
@@ -138,6 +148,14 @@ class LoadConfig(Strict):
         if isinstance(data, dict) and data.get("search") is not None:
             return {"duration_s": None, **data}
         return data
+
+    @model_validator(mode="after")
+    def _curve_ends(self) -> Self:
+        if self.search is not None and self.search.answer == "curve" and self.duration_s is None:
+            raise ValueError(
+                "load.search.answer curve goes on as long as it is given: set load.duration_s, such as 600"
+            )
+        return self
 
     @model_validator(mode="after")
     def _shaped(self) -> Self:

@@ -56,6 +56,11 @@ class ObjectiveConfig(Strict):
         return bound
 
     @property
+    def told(self) -> str:
+        """The objective in full: `effective_ttft_s p95 <= 2`."""
+        return f"{self.name} {'<=' if self.at_most is not None else '>='} {self.bound:g}"
+
+    @property
     def name(self) -> str:
         """The objective's name in reports: `effective_ttft_s p95`, `ttft_s p95 expert 32000+`."""
         parts = [f"{self.metric} p{self.quantile * 100:g}"]

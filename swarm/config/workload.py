@@ -94,6 +94,13 @@ class SyntheticConfig(Strict):
         description="tokens of a compaction's summary",
     )
     warm_start: bool = Field(False, description="sessions start at a random point of their life")
+    warm_sessions: int | None = Field(
+        None,
+        ge=1,
+        description="of warm_start: only the run's first so many sessions, as many as there are slots "
+        "(load.agents; a search's agents_max), so that those that follow them begin at their beginning; "
+        "null: all",
+    )
     replies: Literal["actual", "planned"] = Field(
         "actual", description="what contexts hold: what the model answered, or text of the planned length"
     )

@@ -61,6 +61,11 @@ class Snapshot:
     """Failed requests by class."""
     good: int
     """Requests that finished within every objective; 0 without any."""
+    ended: int = 0
+    failed: int = 0
+    """Of those that ended."""
+    is_spent: bool = False
+    """Some host's share of the budget is gone."""
 
 
 class Coordinator:
@@ -174,6 +179,9 @@ class Coordinator:
             program_failed=self._program_failed,
             failures=dict(self._failures),
             good=self._good_count,
+            ended=sum(each.ended for each in gauges),
+            failed=sum(each.failed for each in gauges),
+            is_spent=any(each.is_spent for each in gauges),
         )
 
     def _open(self) -> Journal | None:

@@ -21,6 +21,7 @@ from swarm.live.targets.openai import OpenAITarget
 from swarm.load.admission import AdmissionControl
 from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
+from swarm.load.purse import NOTHING_SPENT, Purse, Spent
 from swarm.load.shapes import Span
 from swarm.measure.window import windows_of
 from swarm.records.batch import Batch
@@ -50,6 +51,8 @@ class HostPlan:
     """What is known of this host's sessions from lost or stopped hosts; None at a run's start."""
     run_id: str | None = None
     """Enters every prompt where the target's cache is to be fresh: the same on all hosts, and by a resume."""
+    spent: Spent = NOTHING_SPENT
+    """What earlier epochs of this host have spent of its share of the budget."""
 
 
 class Host:
@@ -89,6 +92,8 @@ class Host:
             lost_s = takeover.heard_until_s + experiment.hosts.report_every_s
             at_s = max(takeover.heard_until_s, clock.now_s())
             resumption = Resumption(takeover, min(lost_s, at_s), at_s)
+        budget = experiment.load.budget
+        purse = None if budget is None else Purse(budget, hosts=self._plan.hosts, before=self._plan.spent)
         self._ledger = HostLedger(
             clock=clock,
             host=self._plan.host,
@@ -100,6 +105,7 @@ class Host:
             takeover=takeover,
             follows=self._plan.follows,
             objectives=experiment.slo,
+            purse=purse,
         )
         self._interpreter = Interpreter(
             clock=clock,
@@ -109,6 +115,7 @@ class Host:
             measured_from_s=experiment.load.warmup_s,
             resumption=resumption,
             gate=self._gate(clock),
+            purse=purse,
         )
         self._interpreter.fail = self._stop_turns
         if experiment.load.duration_s is not None:

@@ -15,6 +15,7 @@ from swarm.live.admission_gate import Gate
 from swarm.live.clock import TICK_S, RunClock
 from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.load.purse import Purse
 from swarm.records.row import RequestRow
 from swarm.records.takeover import KnownOutcome, Takeover
 from swarm.workload.due import DueClock
@@ -80,8 +81,10 @@ class Interpreter:
         measured_from_s: float,
         resumption: Resumption | None,
         gate: Gate | None,
+        purse: Purse | None = None,
     ) -> None:
         self._gate = gate
+        self._purse = purse
         self._clock = clock
         self._target = target
         self._ledger = ledger
@@ -240,6 +243,12 @@ class Interpreter:
                 self._note_unsent(agent, turn, effect, intended_s)
                 raise
             waited_s = gate.waited_s(number)
+        asked = None if self._purse is None else self._purse.take(effect.prompt.length, effect.output_tokens)
+        if self._purse is not None and asked is None:
+            if gate is not None:
+                gate.leave(number)
+            self.stop()
+            raise Stopped
         request = Turn(
             prompt=effect.prompt,
             output_tokens=effect.output_tokens,
@@ -268,6 +277,13 @@ class Interpreter:
             raise
         result.admission_wait_s = waited_s
         row = self._note(sent, ideal, result)
+        if self._purse is not None and asked is not None:
+            self._purse.settle(
+                asked,
+                prompt_tokens=result.prompt_tokens,
+                cached_tokens=result.cached_tokens,
+                output_tokens=row.output_tokens,
+            )
         if gate is not None:
             gate.ended(number, ok=row.outcome == "ok")
         due.complete(row.completed_s)

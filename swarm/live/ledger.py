@@ -20,6 +20,7 @@ from swarm.live.loop_lag import LoopLag
 from swarm.live.network_bytes import network_bytes
 from swarm.live.targets.turn import TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
+from swarm.load.purse import Purse, Spent
 from swarm.measure.latency import flags
 from swarm.measure.sketch import Sketch
 from swarm.measure.slo import within_all
@@ -53,8 +54,10 @@ class HostLedger:
         takeover: Takeover | None,
         follows: tuple[int, ...],
         objectives: Sequence[ObjectiveConfig],
+        purse: Purse | None = None,
     ) -> None:
         self._clock = clock
+        self._purse = purse
         self._begun_s = clock.now_s()
         self._windows = windows
         self._host = host
@@ -90,6 +93,8 @@ class HostLedger:
         self._put_off_s = 0.0
         self._sent_count = 0
         self._open_count = 0
+        self._ended_count = 0
+        self._failed_count = 0
 
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """Note an agent's start; one that its lost host has noted and not ended goes on."""
@@ -153,6 +158,8 @@ class HostLedger:
         self._rows.append(row)
         if row.outcome == "failed" and row.error_class is not None:
             self._failures[row.error_class] = self._failures.get(row.error_class, 0) + 1
+        self._ended_count += row.outcome != "interrupted"
+        self._failed_count += row.outcome == "failed"
         if row.outcome != "ok":
             return
         if effect.echo:
@@ -202,6 +209,7 @@ class HostLedger:
         ended, self._sessions_ended = self._sessions_ended, []
         faults, self._faults = self._faults, []
         examples, self._examples = self._examples, []
+        spent = Spent(0.0, 0.0) if self._purse is None else self._purse.spent
         doubts, self._doubts = self._doubts, {}
         sent_bytes, received_bytes = network_bytes()
         failures, self._failures = self._failures, {}
@@ -228,6 +236,11 @@ class HostLedger:
                 put_off_s=self._put_off_s,
                 sent_bytes=sent_bytes,
                 received_bytes=received_bytes,
+                ended=self._ended_count,
+                failed=self._failed_count,
+                spent_tokens=spent.tokens,
+                spent_cost=spent.cost,
+                is_spent=self._purse is not None and self._purse.is_empty,
             ),
             sessions_ended=tuple(ended),
             follows=self._follows,

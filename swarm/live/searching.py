@@ -27,6 +27,7 @@ from swarm.load.search_program import (
     search_of,
     search_program,
 )
+from swarm.load.search_words import told_look
 from swarm.measure.latency import floats
 from swarm.records.batch import Batch
 from swarm.records.columns import SCHEMA
@@ -181,5 +182,4 @@ class Searching:
         if len(levels) > self._levels_told:
             self._levels_told = len(levels)
             last = levels[-1]
-            why = f": {last.why}" if last.why else ""
-            self._note(f"{last.agents} agents {last.verdict} after {2 * last.hold_s:.0f} s{why}")
+            self._note(told_look(last, self.answer()))

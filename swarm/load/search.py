@@ -8,10 +8,12 @@ is divided among them. `load.search_program` carries a search out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from swarm.config.load import SearchConfig
+from swarm.config.slo import ObjectiveConfig
 from swarm.measure.level_check import Evidence, LevelCheck
 
 LEVELS_MAX = 64
@@ -34,11 +36,24 @@ class Level:
     last: LevelCheck
 
 
+class Look(NamedTuple):
+    """What is looked at of a level, from its last agent's start on."""
+
+    from_s: float
+    to_s: float
+
+
 class Search:
     """Walks levels until the answer is as narrow as asked for."""
 
-    def __init__(self, config: SearchConfig, *, ttl_s: float | None) -> None:
+    takes_less = False
+    """Whether a look may be shorter, where the time given ends in it."""
+
+    def __init__(
+        self, config: SearchConfig, *, ttl_s: float | None, slo: Sequence[ObjectiveConfig] = ()
+    ) -> None:
         self._config = config
+        self._slo = slo
         held_s = 0.0 if ttl_s is None else ttl_s * config.ttls_held
         self._first_check_s = max(config.hold_min_s, held_s)
         self._checks_max = 1 + max(0, math.floor(math.log2(config.hold_max_s / config.hold_min_s)))
@@ -58,11 +73,21 @@ class Search:
         return 1.0 - (1.0 - self._config.confidence) / self._checks_max
 
     @property
+    def look(self) -> Look:
+        """The second half of the time that the level is held until its next check is due."""
+        after_s = self.check_after_s
+        return Look(after_s / 2, after_s)
+
+    @property
     def check_after_s(self) -> float:
         """How long after the level's start its next check is due."""
         if self._is_ttl_too_long:
             return self._config.hold_max_s
         return float(self._first_check_s * 2**self._checks)
+
+    def ramp_s(self, each_s: float, before: int) -> float:
+        """Return over which time the agents start that this level adds to those `before`."""
+        return each_s * max(0, self.agents - before)
 
     def judge(self, check: LevelCheck) -> None:
         """Take in what was seen; `agents` and `is_done` say what to do next."""
@@ -77,7 +102,7 @@ class Search:
                 why=why,
                 checks=self._checks,
                 hold_s=check.to_s - check.from_s,
-                limiting=_limiting(check),
+                limiting=limiting_of(check),
                 last=check,
             )
         )
@@ -144,7 +169,7 @@ class Search:
         )
         if high is None:
             top = max([low, *between])
-            return None if top >= self._config.agents_max else min(self._config.agents_max, 2 * top)
+            return None if top >= self._config.agents_max else raised(top, self._config)
         if high - 1 - low <= max(0.0, self._config.resolution * high):
             return None
         if between:
@@ -167,8 +192,14 @@ class Search:
             "is_complete": self.is_done,
             "limiting_objective": None if limit is None or limit.limiting is None else limit.limiting.name,
             "bound_by": None if limit is None else bound_by(limit),
-            "levels": [_told(level) for level in self.levels],
+            "within": [each.told for each in self._slo],
+            "levels": [told(level) for level in self.levels],
         }
+
+
+def raised(agents: int, config: SearchConfig) -> int:
+    """Return the level above one, of which none has failed."""
+    return min(config.agents_max, max(agents + 1, round(agents * config.growth)))
 
 
 def bound_by(level: Level) -> str | None:
@@ -185,13 +216,14 @@ def bound_by(level: Level) -> str | None:
     return None
 
 
-def _limiting(check: LevelCheck) -> Evidence | None:
+def limiting_of(check: LevelCheck) -> Evidence | None:
     """Return the objective whose misses are the largest share of those allowed."""
     seen = [each for each in check.evidence if each.count]
     return max(seen, key=lambda each: (1.0 - each.value) / max(1e-9, 1.0 - each.required), default=None)
 
 
-def _told(level: Level) -> dict[str, Any]:
+def told(level: Level) -> dict[str, Any]:
+    """Return a level as the summary has it."""
     limiting, last = level.limiting, level.last
     evidence = None if limiting is None else limiting
     return {

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from swarm.config.experiment import Experiment
+from swarm.config.load import LoadConfig
+from swarm.load.curve_search import CurveSearch
 from swarm.load.search import Search
 from swarm.measure.level_check import check_level
 
@@ -56,9 +58,14 @@ class WatchLevel:
     from_s: float
     to_s: float
 
+    @property
+    def length_s(self) -> float:
+        """How long is watched."""
+        return self.to_s - self.from_s
+
     def reading_s(self, number: int) -> float:
         """Return when the occupancy is read for the `number`th time, from 1 to `READINGS`."""
-        return self.from_s + (self.to_s - self.from_s) * number / READINGS
+        return self.from_s + self.length_s * number / READINGS
 
 
 class Seen(NamedTuple):
@@ -74,15 +81,23 @@ SearchEffect = SetLevel | EmptyCaches | WatchLevel
 SearchProgram = Generator[SearchEffect, Any, None]
 
 
-def search_of(experiment: Experiment) -> Search:
+def _ramp_s(search: Search | CurveSearch, load: LoadConfig, before: int) -> float:
+    each_s = None if load.search is None else load.search.ramp_per_agent_s
+    return load.ramp_s if each_s is None else search.ramp_s(each_s, before)
+
+
+def search_of(experiment: Experiment) -> Search | CurveSearch:
     """Return the search that an experiment asks for."""
     config = experiment.load.search
     assert config is not None
+    if config.answer == "curve":
+        assert experiment.load.duration_s is not None
+        return CurveSearch(config, experiment.slo, duration_s=experiment.load.duration_s)
     ttls = [tier.ttl_s for tier in experiment.fleet.tiers if tier.ttl_s is not None]
-    return Search(config, ttl_s=max(ttls, default=None))
+    return Search(config, ttl_s=max(ttls, default=None), slo=experiment.slo)
 
 
-def search_program(search: Search, experiment: Experiment, *, slots: int) -> SearchProgram:
+def search_program(search: Search | CurveSearch, experiment: Experiment, *, slots: int) -> SearchProgram:
     """Walk the levels of a search to its end, or to where the load's duration leaves no time for a check.
 
     `search` knows the answer at any time, also where its driver is stopped in between.
@@ -96,15 +111,18 @@ def search_program(search: Search, experiment: Experiment, *, slots: int) -> Sea
         if is_cold and search.levels:
             yield EmptyCaches(playing)
             playing = 0
-        level = SetLevel(min(search.agents, slots), playing, load.ramp_s)
+        agents = min(search.agents, slots)
+        level = SetLevel(agents, playing, _ramp_s(search, load, playing))
         begun_s = level.begun_s((yield level))
         playing = level.agents
         tried = len(search.levels)
         while len(search.levels) == tried:
-            after_s = search.check_after_s
-            watch = WatchLevel(begun_s + after_s / 2, begun_s + after_s)
+            look = search.look
+            watch = WatchLevel(begun_s + look.from_s, begun_s + look.to_s)
             if load.duration_s is not None and watch.to_s > load.duration_s:
-                return
+                if not search.takes_less or load.duration_s - watch.from_s < watch.length_s / 2:
+                    return
+                watch = WatchLevel(watch.from_s, load.duration_s)
             seen = yield watch
             search.judge(
                 check_level(

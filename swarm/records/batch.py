@@ -48,6 +48,14 @@ class Gauges:
     sent_bytes: int | None = None
     """By all network devices of the host's node but its loopback; None where it is not known."""
     received_bytes: int | None = None
+    ended: int = 0
+    failed: int = 0
+    """Of those that ended, without those that the run's end cut off."""
+    spent_tokens: float = 0.0
+    spent_cost: float = 0.0
+    """Of the run's budget, with what is set aside for open requests."""
+    is_spent: bool = False
+    """Whether the host's share of the budget is gone: it starts no more turns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,12 @@ class RunFolder:
                 f"{path}: this run was cut off and has no {SUMMARY}; go on with it, or add it up, by "
                 f"swarm run --resume {path}"
             )
+        points = sorted(each.parent for each in path.glob(f"points/*/{SUMMARY}"))
+        if not (path / SUMMARY).is_file() and points:
+            raise UsageError(
+                f"{path}: a sweep of {len(points)} points, whose own page is {path / REPORT}; of its points "
+                f"one or several: swarm report {points[0]} ..."
+            )
         if not (path / SUMMARY).is_file():
             raise UsageError(f"{path}: not a run folder: it has no {SUMMARY}")
         return cls(path)
@@ -106,10 +112,11 @@ class RunFolder:
         data = {**facts, "experiment": experiment.model_dump(mode="json")}
         self._write(RUN, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
 
-    def write_left_out(self, parts: list[str]) -> None:
-        """Add to `run.yaml` what of the workload's files is not played; whoever ends the run tells it."""
-        if parts:
-            data = {**self.run(), "left_out": parts}
+    def add_notes(self, notes: list[str]) -> None:
+        """Add to `run.yaml` what a reader of the results must know; whoever ends the run tells it."""
+        if notes:
+            found = self.run()
+            data = {**found, "left_out": [*found.get("left_out", ()), *notes]}
             self._write(RUN, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
 
     def write_requests(self, table: pa.Table) -> None:
@@ -127,6 +134,10 @@ class RunFolder:
     def write_report(self, page: str) -> None:
         """Write the page."""
         self._write(REPORT, page.encode())
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text beside the results."""
+        self._write(name, text.encode())
 
     def run(self) -> dict[str, Any]:
         """Return what `run.yaml` holds."""

@@ -118,13 +118,16 @@ class SyntheticSource:
 
         self._agent_of = session_agent
         self._config = config
+        self._cold = config.model_copy(update={"warm_start": False})
         self._shared = SharedNodes()
         self._seed = seed
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
+        first = self._config.warm_sessions
+        config = self._config if first is None or index < first else self._cold
         name = session_name(index)
-        return self._agent_of(self._config, shared=self._shared, seed=self._seed, session=name)
+        return self._agent_of(config, shared=self._shared, seed=self._seed, session=name)
 
 
 class PromptSetSource:

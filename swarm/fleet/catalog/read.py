@@ -33,6 +33,11 @@ def constants() -> RooflineConstants:
     return validate(RooflineConstants, read_mapping(path), str(path))
 
 
+def entry_files(kind: str) -> dict[str, Path]:
+    """Return the file of each packaged entry of `models` or `gpus`, by the entry's name."""
+    return {str(read_mapping(path)["name"]): path for path in sorted((FOLDER / kind).glob("*.yaml"))}
+
+
 def find_model(asked: str, key: str = "fleet.cost.model") -> ModelEntry:
     """Return a model by its name, or from a user's own file; `key` is where it was asked for."""
     return _find(ModelEntry, asked, models(), key)

@@ -12,6 +12,7 @@ from swarm.errors import Interrupted
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
 from swarm.live.directed_slots import Order
+from swarm.live.driver.abort import Abort
 from swarm.live.driver.busy_watch import BusyWatch
 from swarm.live.driver.coordinator_contact import CoordinatorContact
 from swarm.live.driver.late_hosts import LateHosts
@@ -58,6 +59,8 @@ class RunEnd:
     """When the run's time was 0."""
     server: tuple[ServerSample, ...] = ()
     """Looks at the target's counters, in order."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the run must know of its end."""
 
 
 class Driver:
@@ -94,9 +97,13 @@ class Driver:
         self._stop_drain_s = math.inf if stop_drain_s is None else stop_drain_s
         self._warnings: tuple[str, ...] = ()
         self._late = LateHosts()
+        self._abort = (
+            None if searching is not None or _refuses_by_plan(experiment) else Abort(experiment.abort)
+        )
         self._faults: list[str] = []
         self._refusal: str | None = None
         self._unstored: list[Batch] = []
+        self._notes: list[str] = []
 
     def drive(self, interrupts: Interrupts, begin: Callable[[], None]) -> RunEnd:
         """Start all hosts at one time, right after `begin` was called, and wait for the last of them.
@@ -142,6 +149,7 @@ class Driver:
             warnings=self._warnings,
             busy=(self._servers.before, self._servers.after),
             start_unix_s=self._load.start_unix_s,
+            notes=tuple(self._notes),
         )
 
     def _counted_since(self, before: ServerCounters | None) -> ServerCounters | None:
@@ -220,9 +228,25 @@ class Driver:
         if snapshot.program_failed and not self._load.has_ended:
             self._progress.note("a program has broken a rule: the run is stopped")
             self._stop()
+        self._heed_bounds(snapshot)
         if self._searching is not None and not self._load.is_stopped:
             self._searching.step(self._load.now_s, snapshot.open_requests)
             if self._searching.is_done:
+                self._stop()
+
+    def _heed_bounds(self, snapshot: Snapshot) -> None:
+        """End the load where its budget is spent, or where too much of it fails."""
+        if snapshot.is_spent and not self._load.has_ended:
+            self._progress.note("load.budget: the next request would pass it: the load is stopped")
+            self._notes.append(
+                f"load.budget was spent at {self._load.now_s:.1f} s: the load was stopped there"
+            )
+            self._stop()
+        if self._abort is not None and not self._load.has_ended:
+            reason = self._abort.reason(self._load.now_s, snapshot)
+            if reason is not None:
+                self._progress.note(reason)
+                self._faults.append(reason)
                 self._stop()
 
     def _note_end(self, host: int, outcome: Outcome) -> None:
@@ -269,3 +293,9 @@ class Driver:
         if not self._load.is_stopped:
             self._load.stop()
             self._swarm.processes.stop()
+
+
+def _refuses_by_plan(experiment: Experiment) -> bool:
+    """Whether the experiment states a plan with limits, which refuse requests on purpose."""
+    provider = experiment.fleet.provider
+    return provider is not None and provider.has_limits

@@ -9,6 +9,7 @@ from swarm.config.experiment import Experiment
 from swarm.live.host import HostPlan
 from swarm.load.assignment import slots_of
 from swarm.load.pacing import Pacing
+from swarm.load.purse import Spent
 from swarm.records.batch import Batch
 from swarm.records.takeover import Takeover, heard_until, is_lost, takeover_of
 from swarm.workload.source import session_index
@@ -79,6 +80,7 @@ class HostPlans:
             follows=tuple(last.get(earlier, -1) for earlier in range(epoch)),
             takeover=takeover,
             run_id=self._run_id,
+            spent=_spent(batches, host),
         )
 
     def _takeover(self, host: int, batches: Sequence[Batch], lost: int | None) -> Takeover:
@@ -94,3 +96,13 @@ class HostPlans:
     def _slots_of(self, host: int) -> range:
         in_turn = self._experiment.hosts.start == "in_turn"
         return slots_of(host, self._hosts_count, self._pacing.slots, in_turn=in_turn)
+
+
+def _spent(batches: Sequence[Batch], host: int) -> Spent:
+    """Return what a host's epochs have spent of its share of the budget, by their last batches."""
+    own = [batch for batch in batches if batch.host == host]
+    # Each epoch counts on from those before it.
+    return Spent(
+        max((batch.gauges.spent_tokens for batch in own), default=0.0),
+        max((batch.gauges.spent_cost for batch in own), default=0.0),
+    )

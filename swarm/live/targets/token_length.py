@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time_ns
 
@@ -10,7 +11,7 @@ from swarm.context.tree import root
 from swarm.errors import RunError
 from swarm.live.targets.body import BYTES_PER_TOKEN
 from swarm.live.targets.openai import OpenAITarget
-from swarm.live.targets.turn import Turn, TurnResult
+from swarm.live.targets.turn import Turn
 
 SHORT_TOKENS, LONG_TOKENS = 256, 2048
 """Planned lengths of the questions, where a model takes them; see `lengths_of`."""
@@ -45,6 +46,20 @@ def fit(counted: tuple[int, int], lengths: tuple[int, int]) -> Fidelity | None:
     return Fidelity(max(0, round(counted[0] - per_word * short)), per_word)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What came of one question."""
+
+    planned_tokens: int
+    prompt_tokens: int | None
+    """As the server counts them; None where it does not, or has refused."""
+    cached_tokens: int | None
+    outcome: str
+    status: int | None
+    error: str | None
+    """The server's words; None where it answered."""
+
+
 async def measured(config: TargetConfig) -> TargetConfig:
     """Return the target with what the configuration left open of its lengths: text asks the server.
 
@@ -53,21 +68,48 @@ async def measured(config: TargetConfig) -> TargetConfig:
     Raises:
         RunError: The server's cache finds one question in the other: it tells their words not apart.
     """
-    if config.api == "token_ids" or (config.bytes_per_token and config.overhead_tokens is not None):
+    if _is_known(config):
         return config
-    plain = config.model_copy(update={"bytes_per_token": BYTES_PER_TOKEN, "overhead_tokens": 0})
+    return scaled(config, await counted(config, both=True))
+
+
+async def counted(config: TargetConfig, *, both: bool) -> list[Counted]:
+    """Send the short question, and with `both` the long one where lengths are open; a refusal ends it."""
+    plain = config
+    if not _is_known(config):
+        plain = config.model_copy(update={"bytes_per_token": BYTES_PER_TOKEN, "overhead_tokens": 0})
+    lengths = lengths_of(config) if both and not _is_known(config) else lengths_of(config)[:1]
     # Of this moment alone: what the questions of an earlier run left in the cache must not hit.
     target = OpenAITarget(config=plain, seed=0, run_id=f"fidelity/{time_ns()}")
+    output_tokens = RESPONSES_OUTPUT_TOKENS if config.api == "responses" else OUTPUT_TOKENS
+    found: list[Counted] = []
     try:
-        lengths = lengths_of(config)
-        output_tokens = RESPONSES_OUTPUT_TOKENS if config.api == "responses" else OUTPUT_TOKENS
-        answers = [await _ask(target, tokens, output_tokens) for tokens in lengths]
+        for tokens in lengths:
+            found.append(await _count(target, tokens, output_tokens))
+            if found[0].error is not None:
+                break
     finally:
         await target.close()
-    _check_apart(*answers)
-    short, long = (answer.prompt_tokens if answer.outcome == "ok" else None for answer in answers)
-    found = None if short is None or long is None else fit((short, long), lengths)
-    known = found or Fidelity(0, 1.0)
+    return found
+
+
+def scaled(config: TargetConfig, found: Sequence[Counted]) -> TargetConfig:
+    """Return the target with the lengths that the answers tell, where they were left open.
+
+    Raises:
+        RunError: The server's cache finds one question in the other: it tells their words not apart.
+    """
+    if _is_known(config):
+        return config
+    lengths = lengths_of(config)
+    answers = {each.planned_tokens: each for each in found}
+    short, long = (answers.get(tokens) for tokens in lengths)
+    fitted = None
+    if short is not None and long is not None:
+        _check_apart(short, long)
+        if short.prompt_tokens is not None and long.prompt_tokens is not None:
+            fitted = fit((short.prompt_tokens, long.prompt_tokens), lengths)
+    known = fitted or Fidelity(0, 1.0)
     overhead, scale = config.overhead_tokens, config.bytes_per_token
     return config.model_copy(
         update={
@@ -77,7 +119,7 @@ async def measured(config: TargetConfig) -> TargetConfig:
     )
 
 
-def _check_apart(short: TurnResult, long: TurnResult) -> None:
+def _check_apart(short: Counted, long: Counted) -> None:
     """Refuse a tokenizer that makes the same tokens of both questions, which share no word but by chance."""
     counted, cached = short.prompt_tokens or 0, long.cached_tokens or 0
     if cached >= COLLAPSED_TOKENS and cached > counted * COLLAPSED_SHARE:
@@ -88,8 +130,12 @@ def _check_apart(short: TurnResult, long: TurnResult) -> None:
         )
 
 
-async def _ask(target: OpenAITarget, tokens: int, output_tokens: int) -> TurnResult:
-    """Send a prompt of `tokens` words of its own."""
+def _is_known(config: TargetConfig) -> bool:
+    return config.api == "token_ids" or bool(config.bytes_per_token and config.overhead_tokens is not None)
+
+
+async def _count(target: OpenAITarget, tokens: int, output_tokens: int) -> Counted:
+    """Return how many tokens the server counts in a prompt of `tokens` words."""
     name = f"fidelity/{tokens}"
     turn = Turn(
         prompt=root(name).extend(tokens),
@@ -100,4 +146,13 @@ async def _ask(target: OpenAITarget, tokens: int, output_tokens: int) -> TurnRes
         request_id=name,
         keep_reply=False,
     )
-    return await target.send(turn)
+    result = await target.send(turn)
+    is_ok = result.outcome == "ok"
+    return Counted(
+        planned_tokens=tokens,
+        prompt_tokens=result.prompt_tokens if is_ok else None,
+        cached_tokens=result.cached_tokens if is_ok else None,
+        outcome=result.outcome,
+        status=result.http_status,
+        error=None if is_ok else result.error or result.outcome,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from swarm.report.numbers import count, rate, seconds, share
+from swarm.report.run.capacity import advice, sentence
 from swarm.report.run.figures import amount, objective_value
 
 Summary = Mapping[str, Any]
@@ -62,6 +63,10 @@ def _capacity(capacity: Summary | None) -> list[Sentence]:
     if not capacity:
         return []
     low = capacity.get("agents_low")
+    if capacity.get("within"):
+        said = [Sentence(sentence(capacity), "good" if low else "bad")]
+        more = advice(capacity)
+        return said if more is None else [*said, Sentence(f"{more[0].upper()}{more[1:]}.", "plain")]
     text = f"It carries {agents_found(capacity)} agents within the SLO"
     if capacity.get("bound_by"):
         text += f", bound by {capacity['bound_by'].replace('_', ' ')}"

@@ -21,7 +21,7 @@ from swarm.measure.intervals import supports
 from swarm.measure.window import COUNTS, Windows, windows_of
 from swarm.report.compare.comparison import INTERVAL, Difference, difference_row
 from swarm.report.numbers import count, rate, seconds, share
-from swarm.report.run.answer import agents_found
+from swarm.report.run.capacity import advice, sentence
 from swarm.report.run.figures import (
     GROUPS,
     LATENCY_COLUMNS,
@@ -166,6 +166,10 @@ def show_summary(summary: dict[str, Any]) -> None:
         console.print(_objectives(summary))
     if summary.get("capacity"):
         console.print(_capacity(summary["capacity"]))
+        console.print(Text(sentence(summary["capacity"]), "bold"), soft_wrap=True)
+        more = advice(summary["capacity"])
+        if more is not None:
+            console.print(Text(more, "yellow"), soft_wrap=True)
     busy = bound(summary)
     if busy is not None:
         console.print(Text(busy), soft_wrap=True)
@@ -231,7 +235,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def _capacity(capacity: dict[str, Any]) -> Table:
-    """Return the levels that a search walked, and its answer."""
+    """Return the levels that a search walked."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("agents", "good", "interval", "of", "held", "hits", "", ""):
         table.add_column(column, justify="left" if column == "" else "right")
@@ -247,11 +251,6 @@ def _capacity(capacity: dict[str, Any]) -> Table:
             Text(level["verdict"], styles.get(level["verdict"], "yellow")),
             level["objective"] or "",
         )
-    limit = capacity["limiting_objective"]
-    table.title = f"{agents_found(capacity)} agents within the SLO" + (f": {limit}" if limit else "")
-    if capacity["bound_by"]:
-        table.title += f", bound by {capacity['bound_by'].replace('_', ' ')}"
-    table.title_style, table.title_justify = "bold", "left"
     return table
 
 

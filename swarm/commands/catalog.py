@@ -1,0 +1,105 @@
+"""`swarm catalog`: names that are known, and an entry to copy."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import get_args
+
+from swarm.config.fleet import RouterName, TierConfig
+from swarm.errors import UsageError
+from swarm.fleet.catalog.read import entry_files, gpus, models
+from swarm.fleet.router import ROUTERS
+from swarm.units import GIB
+from swarm.workload.formats import FORMATS
+from swarm.workload.formats.agent_logs.readers import PARSERS
+
+POLICIES = {"lru": "Least recent use first, deepest first within a use."}
+KINDS = ("models", "gpus", "routers", "policies", "formats")
+
+
+def catalog(kind: str, name: str | None) -> int:
+    """Print the names of a kind, or one entry; return the exit code.
+
+    Raises:
+        UsageError: There is no such kind, or no such name.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"swarm catalog {kind}: {_meant(kind, KINDS)}")
+    known = _ABOUT[kind]()
+    if name is None:
+        width = max(map(len, known))
+        for each, about in known.items():
+            print(f"{each:<{width}}  {about}")
+        return 0
+    name = next((each for each in known if each.lower() == name.lower()), name)
+    if name not in known:
+        raise UsageError(f"swarm catalog {kind} {name}: {_meant(name, tuple(known))}")
+    print(_entry(kind, name, known[name]))
+    return 0
+
+
+def _meant(name: str, known: tuple[str, ...]) -> str:
+    by_case = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), list(by_case), n=1)
+    if close:
+        return f"not known; did you mean {by_case[close[0]]!r}?"
+    return f"not known; there are {', '.join(known)}"
+
+
+def _entry(kind: str, name: str, about: str) -> str:
+    """Return what to copy."""
+    match kind:
+        case "models" | "gpus":
+            return entry_files(kind)[name].read_text(encoding="utf-8").rstrip()
+        case "routers":
+            return f"# {about}\nfleet:\n  router: {name}"
+        case "policies":
+            return f"# {about}\nfleet:\n  tiers:\n    - {{name: hbm, eviction: {name}}}"
+        case _:
+            return f"# {about}\nworkload:\n  kind: replay\n  path: TRACES\n  format: {name}"
+
+
+def _models() -> dict[str, str]:
+    return {entry.name: f"context {entry.context_tokens:,} tokens" + _also(entry.also) for entry in models()}
+
+
+def _gpus() -> dict[str, str]:
+    return {entry.name: f"{entry.memory_bytes.value / GIB:.0f} GiB" + _also(entry.also) for entry in gpus()}
+
+
+def _routers() -> dict[str, str]:
+    return {name: _first_sentence(ROUTERS[name]) for name in get_args(RouterName)}
+
+
+def _policies() -> dict[str, str]:
+    return {name: POLICIES[name] for name in get_args(TierConfig.model_fields["eviction"].annotation)}
+
+
+def _formats() -> dict[str, str]:
+    written = {name: "read" if made.write is None else "read and written" for name, made in FORMATS.items()}
+    about = {
+        name: f"{_first_sentence(inspect.getmodule(made.read))} ({written[name]})"
+        for name, made in FORMATS.items()
+    }
+    logs = {name: f"{_first_sentence(inspect.getmodule(parse))} (read)" for name, parse in PARSERS.items()}
+    return {**about, **logs}
+
+
+def _also(names: tuple[str, ...]) -> str:
+    return f"; also called {', '.join(names)}" if names else ""
+
+
+def _first_sentence(thing: object) -> str:
+    text = inspect.getdoc(thing) or ""
+    return text.partition("\n")[0]
+
+
+_ABOUT: Mapping[str, Callable[[], dict[str, str]]] = {
+    "models": _models,
+    "gpus": _gpus,
+    "routers": _routers,
+    "policies": _policies,
+    "formats": _formats,
+}
