@@ -233,7 +233,10 @@ def test_what_is_written_may_have_a_name_that_is_no_text(
         monkeypatch.chdir(tmp_path)
         assert run(monkeypatch, command, one, *options) == 0
     sys.stdout.flush()
-    assert printed.getvalue().splitlines() == [b"\xff.jsonl", b"\xff.json", b"\xff"]
+    there = os.fsencode(tmp_path)
+    assert printed.getvalue().splitlines() == [
+        there + b"/" + name for name in (b"\xff.jsonl", b"\xff.json", b"\xff")
+    ]
 
 
 def test_more_tokens_than_can_be_added_up_are_named(
