@@ -180,7 +180,7 @@ def _places() -> list[Place]:
 
 
 def _only_on(node: str) -> NodeAffinitySchedulingStrategy:
-    """Return the strategy for one node. A soft one is no use: Ray put actors without CPUs elsewhere (2.60)."""
+    """Return the strategy for one node; a soft one put actors without CPUs elsewhere (Ray 2.60)."""
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
