@@ -54,7 +54,7 @@ class RayLauncher:
         spread = Spread()
         fronts = []
         for _ in shares:
-            where = self._here if len(shares) == 1 else _rather_on(spread.pick(_places()))
+            where = self._here if len(shares) == 1 else _only_on(spread.pick(_places()))
             fronts.append(
                 RemoteProvider.options(scheduling_strategy=where).remote()  # type: ignore[attr-defined]
             )
@@ -84,7 +84,7 @@ class RayLauncher:
         """Start a host on the node with least to do for its CPUs; one that reserves some, where they are."""
         node = None if cpus else self._spread.pick(_places())
         actor = RemoteHost.options(  # type: ignore[attr-defined]
-            scheduling_strategy="SPREAD" if node is None else _rather_on(node), num_cpus=cpus
+            scheduling_strategy="SPREAD" if node is None else _only_on(node), num_cpus=cpus
         ).remote(plan, self._coordinator, self._run_id, spreads, *self._pieces)
         return HostCalls(actor, self, node)
 
@@ -189,9 +189,9 @@ def _places() -> list[Place]:
     ]
 
 
-def _rather_on(node: str) -> NodeAffinitySchedulingStrategy:
-    """Return the wish for a node; where it is gone by then, Ray takes another one."""
-    return NodeAffinitySchedulingStrategy(node, soft=True)
+def _only_on(node: str) -> NodeAffinitySchedulingStrategy:
+    """Return the strategy for one node; a soft one put actors without CPUs elsewhere (Ray 2.60)."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def is_one_machine() -> bool:
@@ -208,7 +208,8 @@ def last_line(fault: Exception) -> str:
 def _outcome_of(call: Any) -> Outcome:
     try:
         return Returned(ray.get(call))
-    except ray.exceptions.RayActorError as fault:
+    except (ray.exceptions.RayActorError, ray.exceptions.ActorUnschedulableError) as fault:
+        # A node may be gone before a host is placed on it: that is a loss like any other.
         return Lost(last_line(fault))
     except ray.exceptions.RayError as fault:
         return Failed(last_line(fault))
