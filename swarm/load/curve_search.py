@@ -19,7 +19,7 @@ from swarm.measure.level_check import Evidence, LevelCheck
 RISE_SHARE, FALL_SHARE = 0.4, 0.75
 """Of a look's length, let pass after a change of level: a queue that an overload left takes longer to go."""
 COLLAPSED, COLLAPSE_SHARE = 0.5, 1.5
-"""Below so many good requests the caches are lost as well, and are filled anew before a look is worth its time."""
+"""Below so many good requests the caches are lost as well: they are filled anew before the next look."""
 AGAIN = 0.25
 """Of the time that a new agent's start is given, for one that has played before."""
 WARY = 1.2
