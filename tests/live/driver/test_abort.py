@@ -10,7 +10,7 @@ from swarm.config.abort import AbortConfig
 from swarm.live.coordinator import Snapshot
 from swarm.live.driver.abort import Abort
 
-QUIET = Snapshot(1, 1, 0, 0, 1, 0, 0, 0, 0, b"", {}, None, False)
+QUIET = Snapshot(1, 1, 0, 0, 1, 0, 0, 0, 0, b"", {}, None, False, {}, 0)
 
 
 def told(config: AbortConfig, seen: list[tuple[float, int, int]]) -> list[bool]:
