@@ -143,6 +143,9 @@ class ClientConnection(asyncio.Protocol):
         if current is not None and current.is_chunked and not self._has_begun:
             # One that reads passes over it (RFC 9110, 15.2); one that is gone answers with a reset.
             self.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+        elif current is not None and self._has_begun:
+            # Within a stream a comment does the same.
+            self.write(b"3\r\n:\n\n\r\n" if current.is_chunked else b":\n\n")
         if current is not None:
             loop.call_later(GONE_FIRST_S, self._look_whether_gone)
         return current is not None or bool(self._queue) or self._fault is not None
