@@ -28,7 +28,7 @@ def told(config: AbortConfig, seen: list[tuple[float, int, int]]) -> list[bool]:
         ({}, [(0, 0, 0), (10, 1_000, 400), (20, 2_000, 900)], [False, False, False]),
         ({"failed_share": None}, [(0, 0, 0), (2, 600, 600)], [False, False]),
         # An hour of good answers does not hide a server that has died.
-        ({}, [(0, 0, 0), (3_580, 90_000, 0), (3_640, 90_400, 300)], [False, False, True]),
+        ({}, [(0, 0, 0), (3_570, 89_900, 0), (3_640, 90_400, 300)], [False, False, True]),
         (
             {"over_s": 30.0},
             [(0, 0, 0), (60, 100, 90), (95, 200, 90), (130, 300, 90)],
