@@ -33,7 +33,6 @@ from swarm.live.driver.placement import fleet_shares
 from swarm.live.driver.recovered import Recovered, recover
 from swarm.live.preflight import Tried, tried
 from swarm.live.targets.usable import check_target
-from swarm.load.pacing import pacing_of
 from swarm.load.purse import most_cost
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
@@ -238,15 +237,14 @@ def _aimed(experiment: Experiment, known: Tried) -> Experiment:
 
 
 def check_placed(experiment: Experiment) -> None:
-    """Look at what needs neither Ray nor a network: the emulated fleet, and how the load is planned.
+    """Look at the emulated fleet, which needs neither Ray nor a network.
 
     Raises:
-        ConfigError: One of them cannot be.
+        ConfigError: It cannot be.
     """
     if not experiment.target.urls:
         build_fleet(experiment.fleet)
         fleet_shares(experiment.fleet, experiment.hosts.provider_fronts)
-    pacing_of(experiment.load, None, experiment.seed)
 
 
 def _say(text: str) -> None:

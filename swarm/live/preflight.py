@@ -52,7 +52,7 @@ _HINTS = (
         "no models needs the model's name (--model)",
     ),
     (
-        ("readtimeout", "timed out"),
+        ("readtimeout", "timed out", "not complete within"),
         "something accepts connections there and does not answer: is the server still loading, is it the "
         "right port?",
     ),

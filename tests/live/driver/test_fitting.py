@@ -8,6 +8,7 @@ import pytest
 
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
+from swarm.errors import RunError
 from swarm.live.driver.fitting import looked_at, with_facts
 from swarm.live.targets.facts import ServerFacts
 
@@ -39,3 +40,12 @@ def test_what_the_file_states_stays(stated: dict[str, Any], block_tokens: int, c
 def test_what_nobody_tells_is_the_fleets() -> None:
     found = with_facts(experiment(), ServerFacts())
     assert (found.ideal_block_tokens, found.target.context_tokens) == (16, None)
+
+
+def test_a_target_that_lists_no_model_is_told_at_the_first_door() -> None:
+    nobody = experiment(target={"urls": ["http://127.0.0.1:9"]})
+    with pytest.raises(
+        RunError,
+        match=r"the target cannot be used: GET http://127\.0\.0\.1:9/v1/models: .*nothing listens there",
+    ):
+        looked_at(nobody)
