@@ -193,7 +193,7 @@ def test_a_model_that_is_not_there_is_named_as_it_was_asked_for(two_turns: Path)
 
 def test_without_a_file_the_answer_is_a_table(two_turns: Path) -> None:
     result = CliRunner().invoke(app, ["analyze", str(two_turns)])
-    assert "1 sessions, 2 requests" in result.stdout
+    assert "1 session, 2 requests" in result.stdout
 
 
 def test_a_report_needs_no_network(two_turns: Path, tmp_path: Path) -> None:
