@@ -68,6 +68,7 @@ class Interrupts:
 
 def end_on_signals() -> None:
     """Let SIGINT and SIGTERM end this process in order: what is open is closed, the code is 128 and more."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
 

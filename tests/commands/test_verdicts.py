@@ -398,11 +398,32 @@ COMPARED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "invalid run compared": (("refused some", "steady", "--fail-on-regression"), 1, "no verdict"),
     "modes compared": (("steady", "sinning", "--fail-on-regression"), 2, "is measured, one emulated"),
 }
+ELSEWHERE = {
+    "disk refused": (
+        "live/test_hardship.py",
+        "test_a_disk_that_refuses_ends_the_load_at_once_and_every_request_is_known",
+    ),
+    "disk made room": (
+        "records/test_unstored.py",
+        "test_what_a_full_disk_does_not_take_is_kept_elsewhere_and_brought_in_later",
+    ),
+    "load stopped": (
+        "live/driver/test_abort.py",
+        "test_a_load_is_stopped_where_most_of_the_last_minute_failed",
+    ),
+    "budget spent": ("live/test_budget.py", "test_a_run_ends_before_its_budget_is_passed"),
+    "server began anew": ("measure/test_server_time.py", "test_a_reader_is_told"),
+    "small node": ("live/driver/test_driver.py", "test_a_node_that_will_not_carry_its_hosts_is_warned_of"),
+}
+"""By finding: where it is provoked, as it takes a disk, a server or a node of its own."""
 LIVE_AND_LONG = ("struck",)
 
 
 def test_the_table_and_these_tests_have_the_same_rows() -> None:
-    assert [*ASKED, *COMPARED] == list(VERDICTS)
+    named = [*ASKED, *COMPARED, *ELSEWHERE]
+    assert sorted(named) == sorted(VERDICTS)
+    for file, test in ELSEWHERE.values():
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
 
 
 @pytest.mark.timeout(400)
