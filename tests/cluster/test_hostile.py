@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import hostile_cases
-import orjson
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -54,13 +53,13 @@ LOAD = {"agents": 4, "ramp_s": 0, "duration_s": 6, "drain_s": 5}
 
 
 @pytest.mark.parametrize("name", TURNS)
-def test_a_run_says_what_its_turns_met(swarm_run: Any, port: int, name: str) -> None:
+def test_a_run_ends_before_it_begins_where_its_turns_would_meet_this(
+    swarm_run: Any, port: int, name: str
+) -> None:
     run = swarm_run(hosts__count=1, load=LOAD, target=target(port, name))
-    _, text = run.end()
-    summary = orjson.loads((run.out / "summary.json").read_bytes())
-    assert "Traceback" not in text
-    assert set(summary["failures"]) == {hostile_cases.CASES[name].outcome}
-    assert summary["requests"]["unaccounted"] == 0
+    code, text = run.end()
+    assert (code, "Traceback" in text, run.out.exists()) == (1, False, False), text
+    assert f"ended as {hostile_cases.CASES[name].outcome}: " in text
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -42,6 +42,8 @@ def rows(admission: dict[str, Any], agents: int = 4, **load: Any) -> Any:
 def most_at_once(table: Any) -> int:
     """Return the most requests that were sent and not ended at one time."""
     sent, ended = floats(table, "sent_s"), floats(table, "completed_s")
+    # Turns that still waited when the load ended were never sent.
+    sent, ended = sent[~np.isnan(sent)], ended[~np.isnan(sent)]
     steps = sorted([(at_s, 1) for at_s in sent] + [(at_s, 0) for at_s in ended])
     return int(max(np.cumsum([1 if begins else -1 for _, begins in steps])))
 
