@@ -62,7 +62,9 @@ def prompts(traces: Path) -> list[tuple[float, Prompt]]:
     config = ReplayConfig(path=traces, replies="planned", shared_prefix=False)
     source = open_source(config, 1, load_scripts(config, 1, 1))
     recorder = Recorder()
-    kernel = Kernel(recorder, recorder, retry=RetryConfig(), seed=1, admission=None, watch=None)
+    kernel = Kernel(
+        recorder, recorder, retry=RetryConfig(), seed=1, admission=None, watch=None, breakpoints=None
+    )
     assert source.count is not None
     for index in range(source.count):
         kernel.start(source.session(index), 0.0)

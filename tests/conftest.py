@@ -1,6 +1,8 @@
 """Fixtures that many rooms use."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,14 @@ class SharedData:
         if not path.exists():
             pytest.skip(f"{path} is absent: public traces come by `{FETCH}`, {VARIABLE} says where they are")
         return path
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Let a command that ends within the tests' process not keep signals from the tests after it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.fixture(scope="session")

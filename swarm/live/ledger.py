@@ -209,9 +209,7 @@ class HostLedger:
         ended, self._sessions_ended = self._sessions_ended, []
         faults, self._faults = self._faults, []
         examples, self._examples = self._examples, []
-        spent = Spent(0.0, 0.0) if self._purse is None else self._purse.spent
         doubts, self._doubts = self._doubts, {}
-        sent_bytes, received_bytes = network_bytes()
         failures, self._failures = self._failures, {}
         batch = Batch(
             host=self._host,
@@ -225,23 +223,7 @@ class HostLedger:
             agents=tuple(steps),
             itl=itl.to_bytes(),
             loop_lag=lag.to_bytes(),
-            gauges=Gauges(
-                at_s=self._clock.now_s(),
-                sessions_started=self._sessions_started,
-                sessions_finished=self._sessions_finished,
-                open_requests=self._open_count,
-                sent=self._sent_count,
-                cpu_s=time.process_time(),
-                cpu_wait_s=cpu_wait_s(),
-                put_off_s=self._put_off_s,
-                sent_bytes=sent_bytes,
-                received_bytes=received_bytes,
-                ended=self._ended_count,
-                failed=self._failed_count,
-                spent_tokens=spent.tokens,
-                spent_cost=spent.cost,
-                is_spent=self._purse is not None and self._purse.is_empty,
-            ),
+            gauges=self._gauges(),
             sessions_ended=tuple(ended),
             follows=self._follows,
             faults=tuple(faults),
@@ -257,6 +239,28 @@ class HostLedger:
         )
         self._sequence += 1
         return self._kept(batch)
+
+    def _gauges(self) -> Gauges:
+        """Return what is known of the host now."""
+        spent = Spent(0.0, 0.0) if self._purse is None else self._purse.spent
+        sent_bytes, received_bytes = network_bytes()
+        return Gauges(
+            at_s=self._clock.now_s(),
+            sessions_started=self._sessions_started,
+            sessions_finished=self._sessions_finished,
+            open_requests=self._open_count,
+            sent=self._sent_count,
+            cpu_s=time.process_time(),
+            cpu_wait_s=cpu_wait_s(),
+            put_off_s=self._put_off_s,
+            sent_bytes=sent_bytes,
+            received_bytes=received_bytes,
+            ended=self._ended_count,
+            failed=self._failed_count,
+            spent_tokens=spent.tokens,
+            spent_cost=spent.cost,
+            is_spent=self._purse is not None and self._purse.is_empty,
+        )
 
     def _good(self, rows: pa.Table) -> int:
         """Return how many of the rows finished within every objective; 0 where there is none."""

@@ -61,9 +61,8 @@ def results_of(
     """
     rows = merged(rows_of_hosts(batches))
     remarks, unknown = refused_journals(batches)
-    places: list[Place] = [place for batch in batches for place in batch.places]
+    places: tuple[Place, ...] = _all(batches, "places")
     attendance = attendance_of(batches, report_every_s=experiment.hosts.report_every_s, ended_s=ended_s)
-    told = [step for batch in batches for step in batch.agents]
     last = list({(batch.host, batch.epoch): batch.gauges for batch in batches}.values())
     sent = sum(gauges.sent for gauges in last) + attendance.unseen
     measured_from_s = min(experiment.load.warmup_s, ended_s)
@@ -92,10 +91,7 @@ def results_of(
         remarks=remarks,
         examples=_all(batches, "examples"),
         doubts=_all(batches, "doubts"),
-        session_s=completions_s(told, measured_from_s, orchestrators=True),
-        subagent_s=completions_s(told, measured_from_s, orchestrators=False),
-        session_open_s=open_s(told, ended_s, orchestrators=True),
-        subagent_open_s=open_s(told, ended_s, orchestrators=False),
+        **_lives(batches, measured_from_s, ended_s),
         absences=attendance.absences,
         unattended_share=_unattended_share(attendance, delivered, measured_from_s, ended_s),
         ran_out_s=delivered.ran_out_s,
@@ -104,7 +100,18 @@ def results_of(
         saturation=_saturation(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
-    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), tuple(places), server)
+    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), places, server)
+
+
+def _lives(batches: Iterable[Batch], from_s: float, ended_s: float) -> dict[str, Any]:
+    """Return how long sessions and sub-agents took, those that ended and those that did not."""
+    told: list[AgentStep] = list(_all(batches, "agents"))
+    return {
+        "session_s": completions_s(told, from_s, orchestrators=True),
+        "subagent_s": completions_s(told, from_s, orchestrators=False),
+        "session_open_s": open_s(told, ended_s, orchestrators=True),
+        "subagent_open_s": open_s(told, ended_s, orchestrators=False),
+    }
 
 
 def _sums(gauges: Iterable[Gauges], *names: str) -> dict[str, Any]:
