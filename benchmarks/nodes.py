@@ -169,7 +169,8 @@ class Cluster:
 
     def counts(self) -> dict[str, Any] | None:
         """Return what the server has counted; None while it does not answer."""
-        return self.asked(self.server, SERVER_PORT, "/counts")
+        found: dict[str, Any] | None = self.asked(self.server, SERVER_PORT, "/counts")
+        return found
 
     @classmethod
     def asked(cls, node: Node, port: int, path: str) -> Any:
@@ -213,7 +214,7 @@ def cluster(count: int, logs: Path, *, has_jobs: bool) -> Iterator[Cluster]:
 
 def _living(address: str) -> set[str]:
     """Return the addresses of a cluster's living nodes; none where it does not answer."""
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     try:
         nodes = GcsClient(address=address).get_all_node_info(timeout=10)
@@ -245,9 +246,9 @@ class Job:
             return
         address = f"http://{on.head.address}:{DASHBOARD_PORT}"
         command = [f"{BIN}/ray", "job", "submit", "--address", address, "--working-dir", str(self._folder)]
-        with self.log.open("wb") as file:
+        with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*command, "--", *swarm], env=environment(), stdout=file, stderr=subprocess.STDOUT
+                [*command, "--", *swarm], env=environment(), stdout=log, stderr=subprocess.STDOUT
             )
 
     def wait_for_first_request(self) -> None:

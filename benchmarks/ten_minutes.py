@@ -10,7 +10,6 @@ hold VALUE, with the median of high / low.
 from __future__ import annotations
 
 import argparse
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -99,4 +98,4 @@ def one_fleet(pool: ProcessPoolExecutor, path: str, value: float, seeds: int, mi
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

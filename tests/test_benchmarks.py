@@ -38,7 +38,7 @@ def test_the_cache_benchmark_hits_what_the_truth_file_says(shared_data: Path) ->
     assert "7386 prompts" in said and "hit rate 0.9580" in said
 
 
-@pytest.mark.slow
+@pytest.mark.quiet
 @pytest.mark.timeout(1200)
 def test_nothing_is_lost_of_a_run_that_loses_a_host_its_driver_or_its_disk() -> None:
     said = output_of("faults.py", "--kinds", "host,driver,disk", "--phases", "measuring", "--at-once", "3")

@@ -10,7 +10,7 @@ from typing import Any
 import hostile_cases
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.quiet, pytest.mark.timeout(400)]
 WHOLE = "a whole reply of a stated length"
 TURNS = (
     "flood in tokens in chunks",

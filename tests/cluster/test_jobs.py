@@ -111,7 +111,7 @@ def test_a_job_runs_an_experiment_and_sends_its_folder(
         assert KEY not in text
 
 
-@pytest.mark.slow
+@pytest.mark.quiet
 def test_a_job_exports_every_metric(head, settings, write_experiment, tmp_path, monkeypatch) -> None:
     address, written = head
     client = client_of(address, settings, monkeypatch)

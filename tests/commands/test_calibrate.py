@@ -105,7 +105,7 @@ def test_beyond_its_bounds_no_file_is_written(
         assert FleetConfig.model_validate(safe_load(out.read_text())) == fleet
 
 
-@pytest.mark.slow
+@pytest.mark.quiet
 def test_a_small_server_is_calibrated_to_the_end(tmp_path: Path) -> None:
     """Counts come out exactly; seconds are left to a quiet machine."""
     fleet = FleetConfig(
