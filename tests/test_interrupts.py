@@ -18,8 +18,8 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 
 def soon(number: int) -> None:
-    """Send this process a signal while the main thread waits."""
-    threading.Timer(0.05, signal.raise_signal, [number]).start()
+    """Send the main thread a signal while it waits."""
+    threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, number]).start()
 
 
 @BOTH
