@@ -69,7 +69,9 @@ def test_arrivals_that_the_load_replaces_are_noted(tmp_path: Path) -> None:
 def test_sessions_that_arrive_after_the_end_are_noted(tmp_path: Path) -> None:
     replayed = experiment(tmp_path, load={"shape": {"kind": "recorded"}, "duration_s": 9.5})
     (note,) = notes(replayed)
-    assert note.startswith("2 of 3 recorded sessions would arrive after load.duration_s: 9.5 and are not played")
+    assert note.startswith(
+        "2 of 3 recorded sessions would arrive after load.duration_s: 9.5 and are not played"
+    )
     assert intended_s(replayed) == [0.0]
 
 
