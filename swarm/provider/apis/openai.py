@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from swarm.provider.api_request import Format, Members, check_sampling
@@ -97,7 +98,7 @@ def told_apart(story: Story) -> Json:
     }
 
 
-class Chunks:
+class Chunks(ABC):
     """The events of chat and completions, which differ in their choices alone."""
 
     def __init__(self, story: Story, head: Json) -> None:
@@ -108,13 +109,13 @@ class Chunks:
         """By place: how an event of one plain word is made, once one was."""
         self._plain_tokens = [_plain_tokens(reply, story) for reply in story.replies]
 
+    @abstractmethod
     def choice(self, place: int, text: str, reason: str | None) -> Json:
         """Return a choice that tells of text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def chances(self, reply: Reply, start: int, end: int) -> Any:
         """Return the log-probabilities of tokens, in the API's shape."""
-        raise NotImplementedError
 
     def opening(self) -> bytes:
         """Return nothing: the first event comes with the first token."""
