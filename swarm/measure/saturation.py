@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from swarm.fleet.busy import FleetBusy
 from swarm.records.batch import Batch, Gauges
+from swarm.units import counted
 
 ResourceName = Literal["client", "network", "fronts", "prefill", "store"]
 FULL = 0.85
@@ -94,7 +95,9 @@ def of_fleet(busy: FleetBusy, seconds: float) -> tuple[Resource, ...]:
     """Return how busy the parts of a simulated fleet were; clients and fronts take no time there."""
     prefill = busy.prefill_s / (busy.prefill_ranks * seconds) if seconds > 0 else None
     return (
-        Resource("prefill", prefill, f"{busy.prefill_ranks} schedulers computed prompts"),
+        Resource(
+            "prefill", prefill, f"time in which {counted(busy.prefill_ranks, 'scheduler')} computed prompts"
+        ),
         _fullest({name: used / seconds for name, used in busy.pipes_s.items()} if seconds > 0 else {}),
     )
 
@@ -133,7 +136,9 @@ def _network(flows: list[tuple[float, int, float, float]], gbit_per_s: float | N
     most, host, sent, received = max(flows)
     told = f"the node of host {host} sent {sent * 8 / 1e6:,.1f} Mbit/s and received {received * 8 / 1e6:,.1f}"
     if gbit_per_s is None:
-        return Resource("network", None, f"{told}; hosts.network_gbit_per_s does not say of how many")
+        return Resource(
+            "network", None, f"{told}; hosts.network_gbit_per_s, which would say of how much, is not set"
+        )
     return Resource("network", most * 8 / (gbit_per_s * 1e9), f"{told}, of {gbit_per_s * 1e3:g}")
 
 
@@ -148,14 +153,18 @@ def _fronts(before: ServerBusy, after: ServerBusy, seconds: float) -> Resource:
     )
     busiest = shares.index(max(shares))
     return Resource(
-        "fronts", min(1.0, shares[busiest]), f"server {busiest} used a core, or waited for one{late}"
+        "fronts",
+        min(1.0, shares[busiest]),
+        f"time in which server {busiest} used a core or waited for one{late}",
     )
 
 
 def _prefill(before: ServerBusy, after: ServerBusy, seconds: float) -> Resource:
     if before.prefill_s is not None and after.prefill_s is not None and after.prefill_ranks:
         share = (after.prefill_s - before.prefill_s) / (after.prefill_ranks * seconds)
-        return Resource("prefill", share, f"{after.prefill_ranks} schedulers computed prompts")
+        return Resource(
+            "prefill", share, f"time in which {counted(after.prefill_ranks, 'scheduler')} computed prompts"
+        )
     told = (before.queued_s, after.queued_s, before.first_token_s, after.first_token_s)
     if None in told:
         return Resource("prefill", None, "the servers do not tell how busy their schedulers are")
@@ -176,4 +185,4 @@ def _fullest(pipes: Mapping[str, float]) -> Resource:
     if not pipes:
         return Resource("store", None, "no memory below HBM, or none that tells of itself")
     name = max(pipes, key=lambda each: pipes[each])
-    return Resource("store", pipes[name], f"{name} moved bytes at its bandwidth")
+    return Resource("store", pipes[name], f"{name} moved bytes at its full bandwidth")
