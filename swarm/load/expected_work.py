@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from swarm.errors import ProgramError
-from swarm.workload.due import DueClock
-from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Spawn, Think
+from swarm.workload.effects import Infer
+from swarm.workload.scripted import EnoughError, ScriptedWorld
 from swarm.workload.source import Source
 
 SESSIONS_PLAYED = 12
 REQUESTS_MAX = 40
 """Of one session; what comes later is taken to be alike."""
-SECONDS_PER_TOKEN = 0.01
-"""An answer's pace: quicker than servers are, so that the work is rather put too high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ def expected_work(source: Source, slots: int) -> ExpectedWork:
     for index in range(count):
         session = _Session(played)
         # A program that breaks a rule later than its rehearsal went is told of by the host that runs it.
-        with suppress(_EnoughError, ProgramError):
+        with suppress(EnoughError, ProgramError):
             session.play(source.session(index), 0.0)
         played.session_s += session.reached_s
         played.agents_s += session.agents_s
@@ -54,10 +51,6 @@ def expected_work(source: Source, slots: int) -> ExpectedWork:
     )
 
 
-class _EnoughError(Exception):
-    """The session has been seen for long enough."""
-
-
 @dataclass(slots=True)
 class _Played:
     """What all sessions played so far have asked for."""
@@ -69,52 +62,24 @@ class _Played:
     agents_s: float = 0.0
 
 
-class _Session:
-    """One session whose requests are all answered in full, at a pace."""
+class _Session(ScriptedWorld):
+    """One session, and what it asks for."""
 
     def __init__(self, played: _Played) -> None:
+        super().__init__(requests_max=REQUESTS_MAX)
         self._played = played
-        self._requests = 0
         self.reached_s = 0.0
         """Up to when the session was played."""
         self.agents_s = 0.0
         """Time that its agents were alive, summed over them."""
 
-    def play(self, agent: Agent, start_s: float) -> Ended:
-        """Play an agent, and each child as a whole where it is spawned."""
-        program, due = agent.make(), DueClock(start_s)
-        ended: dict[str, Ended] = {}
-        result: Any = None
-        try:
-            while True:
-                try:
-                    effect = program.send(result)
-                except StopIteration as end:
-                    return Ended(agent.path, True, due.due_s, end.value)
-                match effect:
-                    case Think():
-                        due.think(effect)
-                        result = None
-                    case Infer():
-                        result = self._answer(effect, due)
-                    case Spawn(child):
-                        ended[child.path] = self.play(child, due.due_s)
-                        result = child.path
-                    case Join(paths):
-                        result = tuple(ended[path] for path in paths)
-                        for one in result:
-                            due.join(one.completed_s)
-        finally:
-            self.reached_s = max(self.reached_s, due.due_s)
-            self.agents_s += due.due_s - start_s
-
-    def _answer(self, effect: Infer, due: DueClock) -> Inferred:
-        if self._requests == REQUESTS_MAX:
-            raise _EnoughError
-        self._requests += 1
+    def saw_answer(self, effect: Infer) -> None:
+        """Count a request."""
         self._played.requests += 1
         self._played.prompt_tokens += effect.prompt.length
         self._played.output_tokens += effect.output_tokens
-        due.intend()
-        due.complete(due.due_s + effect.output_tokens * SECONDS_PER_TOKEN)
-        return Inferred(True, effect.output_tokens, due.completed_s, None)
+
+    def left(self, start_s: float, end_s: float) -> None:
+        """Count an agent's time."""
+        self.reached_s = max(self.reached_s, end_s)
+        self.agents_s += end_s - start_s

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from swarm.config.experiment import Experiment
-from swarm.load.expected_work import NO_WORK, REQUESTS_MAX, SECONDS_PER_TOKEN, ExpectedWork, expected_work
+from swarm.load.expected_work import NO_WORK, REQUESTS_MAX, ExpectedWork, expected_work
+from swarm.workload.scripted import SECONDS_PER_TOKEN
 from swarm.workload.source import Material, NoSessions, open_source
 
 

@@ -6,21 +6,15 @@ import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import zip_longest
-from typing import Any
 
 from swarm.errors import ProgramError
-from swarm.workload.due import DueClock
-from swarm.workload.effects import Agent, Effect, Ended, Infer, Inferred, Join, Spawn, Think
+from swarm.workload.effects import Agent, Effect, Infer, Spawn
+from swarm.workload.scripted import EnoughError, ScriptedWorld
 
 REQUESTS_MAX = 200
 """Of a rehearsal; a program may go on for ever."""
-SECONDS_PER_TOKEN = 0.01
 Step = tuple[str, str]
 """An agent's path and what it did, in words."""
-
-
-class _EnoughError(Exception):
-    """The rehearsal has seen enough."""
 
 
 def rehearse(name: str, session: Callable[[], Agent]) -> None:
@@ -42,53 +36,28 @@ def rehearse(name: str, session: Callable[[], Agent]) -> None:
             )
 
 
-class _Rehearsal:
-    """The scripted world: every request is answered in full, at a pace."""
+class _Rehearsal(ScriptedWorld):
+    """One session, and all that its agents did."""
 
     def __init__(self, name: str) -> None:
+        super().__init__(requests_max=REQUESTS_MAX)
         self._name = name
         self._steps: list[Step] = []
-        self._requests_count = 0
 
     def steps(self, agent: Agent) -> list[Step]:
         """Return what the agent and its children did, each child as a whole where it was spawned."""
-        with suppress(_EnoughError):
-            self._play(agent, 0.0)
+        with suppress(EnoughError):
+            self.play(agent, 0.0)
         return self._steps
 
-    def _play(self, agent: Agent, start_s: float) -> Ended:
-        program, due = agent.make(), DueClock(start_s)
-        ended: dict[str, Ended] = {}
-        result: Any = None
-        while True:
-            try:
-                effect = program.send(result)
-            except StopIteration as end:
-                self._check(agent, end.value)
-                self._steps.append((agent.path, "its end"))
-                return Ended(agent.path, True, due.due_s, end.value)
-            self._steps.append((agent.path, _words(effect)))
-            match effect:
-                case Think():
-                    due.think(effect)
-                    result = None
-                case Infer():
-                    result = self._answer(effect, due)
-                case Spawn(child):
-                    ended[child.path] = self._play(child, due.due_s)
-                    result = child.path
-                case Join(paths):
-                    result = tuple(ended[path] for path in paths)
-                    for one in result:
-                        due.join(one.completed_s)
+    def saw(self, agent: Agent, effect: Effect) -> None:
+        """Note a step."""
+        self._steps.append((agent.path, _words(effect)))
 
-    def _answer(self, effect: Infer, due: DueClock) -> Inferred:
-        self._requests_count += 1
-        if self._requests_count > REQUESTS_MAX:
-            raise _EnoughError
-        due.intend()
-        due.complete(due.due_s + effect.output_tokens * SECONDS_PER_TOKEN)
-        return Inferred(True, effect.output_tokens, due.completed_s, None)
+    def saw_end(self, agent: Agent, returned: object) -> None:
+        """Note an end, whose result must be one that can be sent."""
+        self._check(agent, returned)
+        self._steps.append((agent.path, "its end"))
 
     def _check(self, agent: Agent, returned: object) -> None:
         try:
