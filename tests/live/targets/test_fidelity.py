@@ -78,6 +78,23 @@ def test_questions_fit_small_models(context_tokens: int | None, lengths: tuple[i
     assert lengths_of(config) == lengths
 
 
+def test_a_server_that_reports_half_of_each_prompt_as_cached_is_asked_on(lab: SimpleNamespace) -> None:
+    async def script(peer: Any) -> None:
+        while True:
+            _, body = await peer.request()
+            text = "".join(message["content"] for message in json.loads(body)["messages"])
+            await peer.send(lab.SSE_HEAD)
+            usage = lab.usage(len(text) // 4, 1, len(text) // 8)
+            await peer.chunk(lab.delta("a", finish_reason="stop"), usage, lab.DONE)
+            await peer.send(b"0\r\n\r\n")
+
+    async def main() -> TargetConfig:
+        async with lab.serving(script) as server:
+            return await measured(TargetConfig(urls=(server.url,), model="m"))
+
+    assert lab.run(main).bytes_per_token == pytest.approx(4.0, rel=0.01)
+
+
 def test_a_tokenizer_that_knows_no_word_is_refused(lab: SimpleNamespace) -> None:
     """Word-level vocabularies make one unknown token of every word: the cache finds one prompt in another."""
 
