@@ -28,6 +28,8 @@ _BY_STATUS = {
     413: "plan shorter prompts",
     **dict.fromkeys((301, 302, 303, 307, 308), "set target.urls to where the Location leads"),
 }
+_LENGTH = re.compile(r"max_completion_tokens|max_output_tokens")
+"""A reply's length by another name than `max_tokens`: who names it wants it."""
 _EXACT = re.compile(r"min_tokens|ignore_eos")
 _CHOICE = re.compile(r"tool[ _-]choice|tool-call-parser|\btools\b.*(not support|unsupported)", re.I)
 _BREAKPOINTS = re.compile(r"cache_control", re.I)
@@ -72,6 +74,9 @@ def remedy(kind: str, status: int | None, words: str, *, exact_output: bool) -> 
     """Return what to do about a failure; None where it is not known."""
     if exact_output and _EXACT.search(words):
         return "set target.exact_output: false"
+    length = _LENGTH.search(words)
+    if length is not None:
+        return f"set target.max_tokens_member: {length[0]}"
     if _CHOICE.search(words):
         return "set target.tool_definition_tokens: 0, or let the server take tools"
     if _BREAKPOINTS.search(words):

@@ -29,6 +29,12 @@ from swarm.records.batch import FailureExample
         ),
         ("http_4xx", 400, "messages.0.content.0.cache_control: Extra inputs", "target.cache_control: null"),
         ("http_4xx", 400, "ignore_eos: Extra inputs are not permitted", "exact_output: false"),
+        (
+            "http_4xx",
+            400,
+            "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+            "target.max_tokens_member: max_completion_tokens",
+        ),
         ("timeout_total", 200, "not complete within 3 s", "target.timeouts.total_s"),
     ],
 )

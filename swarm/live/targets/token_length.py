@@ -122,8 +122,8 @@ def scaled(config: TargetConfig, found: Sequence[Counted]) -> TargetConfig:
 def _check_apart(short: Counted, long: Counted) -> None:
     """Refuse a tokenizer that makes the same tokens of both questions, which share no word but by chance.
 
-    The long one then hits most of the short one, or most of itself where an earlier run sent as much. Any other
-    count is the server's own affair: some report a share of each prompt, whatever they held.
+    The long one then hits most of the short one, or most of itself where an earlier run sent as much. Any
+    other count is the server's own affair: some report a share of each prompt, whatever they held.
     """
     cached = long.cached_tokens or 0
     wholes = (short.prompt_tokens or 0, long.prompt_tokens or 0)
