@@ -50,8 +50,8 @@ def most_at_once(table: Any) -> int:
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_no_more_are_in_flight_than_may_be(limit: int) -> None:
-    assert most_at_once(rows({"max_in_flight": limit})) == limit
-    assert most_at_once(rows({})) == 4
+    assert most_at_once(rows({"max_in_flight": limit}, duration_s=10)) == limit
+    assert most_at_once(rows({}, duration_s=10)) == 4
 
 
 def test_a_token_budget_sets_the_pace() -> None:
