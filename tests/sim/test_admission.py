@@ -61,7 +61,7 @@ def test_a_token_budget_sets_the_pace() -> None:
 
 
 def test_the_waiting_is_in_the_effective_ttft_alone() -> None:
-    table = rows({"max_in_flight": 1})
+    table = rows({"max_in_flight": 1}, duration_s=10)
     waits = floats(table, "admission_wait_s")
     assert waits.max() > 0.1
     wire = floats(table, "first_token_s") - floats(table, "sent_s")
