@@ -50,7 +50,7 @@ class ControlPlane:
         places = [base_url(url) for url in config.urls]
         self._urls = [place.origin + place.server for place in places]
         self._models = (places[0].origin, places[0].models(config.path))
-        self._metrics_urls = config.metrics_urls
+        self._pages = [(url, "") for url in config.metrics_urls] or [(url, "/metrics") for url in self._urls]
         self._client = httpx.AsyncClient(
             headers={**own_headers(config), **key_header(config)},
             # Certificates take 30 ms to load; where no URL is encrypted nobody looks at them.
@@ -104,9 +104,11 @@ class ControlPlane:
 
     async def pages(self) -> AsyncIterator[str]:
         """Yield the texts of `metrics`, so that one at a time is held."""
-        places = [(url, "") for url in self._metrics_urls] or [(url, "/metrics") for url in self._urls]
-        for url, path in places:
-            yield (await self._get(url, path, TEXT_BYTES_MAX)).content.decode("utf-8", "replace")
+        for url, path in self._pages:
+            yield await self._page(url, path)
+
+    async def _page(self, url: str, path: str) -> str:
+        return (await self._get(url, path, TEXT_BYTES_MAX)).content.decode("utf-8", "replace")
 
     async def counters(self) -> ServerCounters | None:
         """Return the sums over all servers' counters; None where one has none that is known.
@@ -114,7 +116,14 @@ class ControlPlane:
         Raises:
             RunError: One of them cannot be read, or is no count.
         """
-        return summed([of_page(page) async for page in self.pages()])
+        found = []
+        for url, path in self._pages:
+            page = await self._page(url, path)
+            try:
+                found.append(of_page(page))
+            except OutOfBounds as error:
+                raise OutOfBounds(f"GET {url}{path}: {error}") from None
+        return summed(found)
 
     async def page(self, path: str) -> list[str]:
         """Return the text of a page of the first server."""
