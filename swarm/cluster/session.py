@@ -24,6 +24,8 @@ def ray_session(*, name: str) -> Iterator[None]:
     if started:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+        # Of a Ray that starts here: its own default, 15, lets anything else on the machine make hosts late.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         check_environment(os.environ)
         address = os.environ.get("RAY_ADDRESS") or "local"
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from swarm.cluster import environment
+from swarm.cluster import environment, session
 from swarm.cluster.environment import check_environment
 from swarm.cluster.session import said
 from swarm.errors import UsageError
 
 SETTINGS_FRAME = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+NICENESS = "RAY_worker_niceness"
 HTTP_1 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
@@ -133,3 +135,18 @@ def test_versions_that_differ_are_told_in_one_line() -> None:
 @pytest.mark.parametrize(("fault", "words"), [(RuntimeError("a\nb\n"), "b"), (OSError(), "OSError")])
 def test_of_other_errors_the_last_line_is_told(fault: Exception, words: str) -> None:
     assert said(fault) == words
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "0"), ("5", "5")])
+def test_hosts_of_a_local_ray_yield_to_nobody_unless_asked_to(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", NICENESS)}
+    monkeypatch.setattr(os, "environ", kept if given is None else kept | {NICENESS: given})
+    seen: list[str | None] = []
+    monkeypatch.setattr(session.ray, "init", lambda **_: seen.append(os.environ.get(NICENESS)))
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(session.ray, "shutdown", lambda: None)
+    with session.ray_session(name="test"):
+        pass
+    assert seen == [expected]
