@@ -2,12 +2,13 @@
 
     python scripts/check_dockerfile.py [--mirror URL] [--keep]
 
-`debootstrap` makes the root (Debian bookworm, as the image that the Dockerfile starts from); Debian's Python 3.11
-stands for that image's. COPY, RUN, USER and WORKDIR are done as they stand, in a chroot. Then, as the image's
-user in a login shell as KubeRay uses: Ray starts, the probe of a pod's health answers, `ray job submit` runs an
-experiment against `swarm serve` and leaves its results in /results.
+`debootstrap` makes the root (Debian bookworm, as the image that the Dockerfile starts from); Debian's Python
+3.11 stands for that image's. COPY, RUN, USER and WORKDIR are done as they stand, in a chroot. Then, as the
+image's user in a login shell as KubeRay uses, Ray starts, the probe of a pod's health answers, and `ray job submit`
+runs an experiment against `swarm serve` and leaves its results in /results.
 
-Linux, as root; about ten minutes. Settings of pip and certificates are this machine's. Exit 1 where a step fails.
+Linux, as root; about ten minutes. Settings of pip and certificates are this machine's. Exit 1 where a step
+fails.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def fresh_root(root: Path, mirror: str, mounts: ExitStack) -> None:
 
 def _carry(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
     elif source.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
