@@ -22,7 +22,7 @@ from swarm.commands.run_end import end_of, keep_end
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
-from swarm.errors import RunError, UsageError
+from swarm.errors import Interrupted, RunError, UsageError
 from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
@@ -89,7 +89,7 @@ def run_live(
         finally:
             folder.discard_unbegun()
         if url is not None:
-            _send(folder, url)
+            _send(folder, url, interrupts)
     return interrupts.code(code)
 
 
@@ -117,7 +117,7 @@ def resume_live(path: Path) -> int:
             known=None,
         )
         if data.get("out") is not None:
-            _send(folder, data["out"])
+            _send(folder, data["out"], interrupts)
     return interrupts.code(code)
 
 
@@ -186,8 +186,8 @@ def _driven(
         ended = end_of(folder, experiment, recovered)
         if ended is not None:
             return ended
-    local = _with_local_traces(experiment)
     with interrupts.at_once():
+        local = _with_local_traces(experiment)
         scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
         check_load(local, scripts)
     check_placed(experiment)
@@ -268,10 +268,14 @@ class Watched:
         self.live.note(text)
 
 
-def _send(folder: RunFolder, url: str) -> None:
+def _send(folder: RunFolder, url: str, interrupts: Interrupts) -> None:
     try:
-        upload(folder.path, url)
-    except OSError as fault:
+        with interrupts.at_once():
+            upload(folder.path, url)
+    except Interrupted:
+        _say(f"swarm: --out {url}: a signal ended the sending of the results; they are in {folder.path}")
+        return
+    except (OSError, UsageError) as fault:
         raise RunError(
             f"--out {url}: the results could not be sent: {fault}; they are in {folder.path}"
         ) from None
