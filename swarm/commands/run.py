@@ -15,6 +15,7 @@ from swarm.cluster.job import is_job, stop_drain_s
 from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
+from swarm.commands.earlier_hosts import wait_for_earlier_hosts
 from swarm.commands.ending import finish
 from swarm.commands.places import default_folder, staging_folder
 from swarm.commands.planned_load import check_load
@@ -106,6 +107,7 @@ def resume_live(path: Path) -> int:
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
     check_target(experiment.target)
     with Interrupts() as interrupts, sole_writer(folder.journals):
+        wait_for_earlier_hosts(folder.journals, interrupts.heed)
         unstored.bring_in(unstored.places(folder.path, data["run_id"]))
         code = _carry_out(
             experiment,
