@@ -12,9 +12,14 @@ from typing import Any
 
 import ray
 from ray._private import services
+from ray._raylet import GcsClient
 
-from swarm.cluster.environment import check_environment
+from swarm.cluster.environment import UNSET, check_environment
 from swarm.errors import UsageError
+from swarm.urls import within
+
+GCS_S_MAX = 8.0
+"""How long a cluster's head may take for its first answer."""
 
 
 @contextmanager
@@ -26,6 +31,7 @@ def ray_session(*, name: str) -> Iterator[None]:
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
         check_environment(os.environ)
         address = os.environ.get("RAY_ADDRESS") or "local"
+        _check_answers(address)
         try:
             with _signals_are_ours():
                 ray.init(
@@ -45,6 +51,24 @@ def ray_session(*, name: str) -> Iterator[None]:
     finally:
         if started:
             _shut_down()
+
+
+def _check_answers(address: str) -> None:
+    """Raise UsageError where a cluster's head cannot say which cluster it is.
+
+    `ray.init` asks the same for a minute and longer, hears no signal meanwhile, and then ends the process.
+    """
+    if address == "local" or address.startswith("ray://"):
+        return
+    named = f"RAY_ADDRESS={address}"
+    try:
+        found = services.get_ray_address_from_environment(address, None)
+        within(GCS_S_MAX, lambda: GcsClient(address=found))
+    except Exception as fault:  # noqa: BLE001 - Ray raises bare ones
+        raise UsageError(
+            f"{named}: no Ray cluster answers there: {said(fault)}; look whether its head is up "
+            f"(`ray status`), or {UNSET}"
+        ) from None
 
 
 def said(fault: Exception) -> str:
