@@ -6,6 +6,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,7 +101,7 @@ def upload(folder: Path, url: str) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             try:
-                within(FILE_S_MAX, lambda path=path: put(path))
+                within(FILE_S_MAX, partial(put, path))
             except Exception as fault:  # noqa: BLE001 - each store's library has errors of its own
                 raise OSError(f"{path.name}: {_words(fault)}") from None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 from ray._private import services
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
 from swarm.cluster.environment import UNSET, check_environment
 from swarm.errors import UsageError
