@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -161,3 +162,20 @@ def test_versions_that_differ_are_told_in_one_line() -> None:
 @pytest.mark.parametrize(("fault", "words"), [(RuntimeError("a\nb\n"), "b"), (OSError(), "OSError")])
 def test_of_other_errors_the_last_line_is_told(fault: Exception, words: str) -> None:
     assert said(fault) == words
+
+
+def test_a_ray_that_does_not_end_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    never = threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(session, "LEAVE_S_MAX", 0.05)
+    monkeypatch.setattr(session.ray, "shutdown", lambda: never.wait(10))
+    monkeypatch.setattr(session.ray, "init", lambda **_: None)
+    monkeypatch.setattr(session, "check_environment", lambda _: None)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with ray_session(name="x"):
+        pass
+    never.set()
+    assert "Ray did not end within" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
