@@ -104,6 +104,9 @@ def resume_live(path: Path) -> int:
         raise UsageError(
             f"--resume {path}: only live runs can be gone on with; this one is {data.get('mode')!r}"
         )
+    absent = [key for key in ("run_id", "experiment") if key not in data]
+    if absent:
+        raise UsageError(f"--resume {path}: {RUN} is damaged: it has no {' and no '.join(absent)}")
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
     check_target(experiment.target)
     with Interrupts() as interrupts, sole_writer(folder.journals):
