@@ -607,6 +607,10 @@ def carried_out(runs: list[tuple[str, str]], nodes_count: int, at_once: int) -> 
         return
     nodes = Nodes(nodes_count)
     try:
+        if at_once == 1:
+            # In this thread: Ray starts a node in no other.
+            yield from (FaultyRun(nodes, *run).carry_out() for run in runs)
+            return
         with ThreadPoolExecutor(at_once) as pool:
             waiting = [pool.submit(FaultyRun(nodes, *run).carry_out) for run in runs]
             for done in as_completed(waiting):
