@@ -18,9 +18,9 @@ from swarm.records.rows import from_message
 
 STILL_S = 2.0
 """A host whose event loop woke up later than this stood still: it was stopped, or starved of its core."""
-DEVIATIONS = 2.0
+DEVIATIONS = 3.0
 """How far above the expected number of requests those may be that nobody saw: of so many that come by chance,
-the square root is the standard deviation (Poisson), and one case in forty is beyond two of them."""
+the square root is the standard deviation (Poisson), and one case in some hundred is beyond three of them."""
 RECENT_BATCHES = 10
 """Batches that say how many requests a host sends."""
 
