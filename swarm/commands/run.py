@@ -149,6 +149,7 @@ def _carry_out(
             experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered, known=known
         )
         faults = (*end.faults, *keep_end(folder, run_id, end))
+        faults += () if recovered is None else recovered.lost()
         settled = results_of(
             read_batches(sorted(folder.journals.glob("*.journal")), unstored=end.unstored),
             experiment,

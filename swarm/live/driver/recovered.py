@@ -20,6 +20,24 @@ class Recovered:
     epoch: int
     """Every epoch before this one is over."""
 
+    def lost(self) -> tuple[str, ...]:
+        """Return what is to be said against the run: reports that its journals should have, and have not.
+
+        A host numbers its reports from 0 on, and makes the first one before the run begins.
+        """
+        if not self.batches:
+            return (
+                "no journal tells of anything: what was sent before the run was gone on with is not known",
+            )
+        known: dict[tuple[int, int], set[int]] = {}
+        for batch in self.batches:
+            known.setdefault((batch.host, batch.epoch), set()).add(batch.sequence)
+        return tuple(
+            f"{max(numbers) + 1 - len(numbers):,} reports of host {host} are in no journal: what they told is lost"
+            for (host, _), numbers in sorted(known.items())
+            if len(numbers) <= max(numbers)
+        )
+
 
 def recover(journals: Path) -> Recovered:
     """Return the state that a folder of journals holds."""
