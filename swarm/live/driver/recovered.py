@@ -26,16 +26,15 @@ class Recovered:
         A host numbers its reports from 0 on, and makes the first one before the run begins.
         """
         if not self.batches:
-            return (
-                "no journal tells of anything: what was sent before the run was gone on with is not known",
-            )
+            return ("no journal tells of anything: what was sent before the run was cut off is not known",)
         known: dict[tuple[int, int], set[int]] = {}
         for batch in self.batches:
             known.setdefault((batch.host, batch.epoch), set()).add(batch.sequence)
+        missing = ((host, max(numbers) + 1 - len(numbers)) for (host, _), numbers in sorted(known.items()))
         return tuple(
-            f"{max(numbers) + 1 - len(numbers):,} reports of host {host} are in no journal: what they told is lost"
-            for (host, _), numbers in sorted(known.items())
-            if len(numbers) <= max(numbers)
+            f"{count:,} reports of host {host} are in no journal: what they told is lost"
+            for host, count in missing
+            if count
         )
 
 
