@@ -32,9 +32,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
             "wait for its end, or stop it"
         ) from None
     try:
-        with suppress(
-            OSError
-        ):  # The lock is what counts; a disk that refuses is told of by what must be stored.
+        with suppress(OSError):  # The lock counts; of a disk that refuses, others tell.
             (folder / WRITER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:

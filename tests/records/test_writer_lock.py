@@ -73,3 +73,14 @@ def test_a_signal_ends_the_wait_for_earlier_hosts(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         wait_for_earlier_hosts(tmp_path, heed)
     journal.close()
+
+
+def test_a_disk_that_refuses_the_name_of_the_writer_hides_no_other_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with pytest.raises(RunError, match="what matters"), sole_writer(tmp_path):
+        monkeypatch.setattr(Path, "unlink", refuses)
+        raise RunError("what matters")
