@@ -4,8 +4,8 @@
 
 `debootstrap` makes the root (Debian bookworm, as the image that the Dockerfile starts from); Debian's Python
 3.11 stands for that image's. COPY, RUN, USER and WORKDIR are done as they stand, in a chroot. Then, as the
-image's user in a login shell as KubeRay uses, Ray starts, the probe of a pod's health answers, and `ray job submit`
-runs an experiment against `swarm serve` and leaves its results in /results.
+image's user in a login shell as KubeRay uses, Ray starts, the probe of a pod's health answers, and a job runs
+an experiment against `swarm serve` and leaves its results in /results.
 
 Linux, as root; about ten minutes. Settings of pip and certificates are this machine's. Exit 1 where a step
 fails.

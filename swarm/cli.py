@@ -313,7 +313,7 @@ def doctor(
 def init(
     target: Annotated[str, typer.Option("--target", help="Base URL of the server.")],
     out: Annotated[
-        Path, typer.Option("--out", parser=local_path, metavar="FILE", help="The experiment's file to write.")
+        Path, typer.Option("--out", parser=out_path, metavar="FILE", help="The experiment's file to write.")
     ],
     model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
     api_key_env: Annotated[
