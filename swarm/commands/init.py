@@ -15,7 +15,7 @@ from swarm.config.read import read_experiment
 from swarm.config.target import TargetConfig
 from swarm.errors import UsageError
 from swarm.interrupts import Interrupts
-from swarm.live.look import Looked, look_at
+from swarm.live.look import LEARNED, Looked, look_at
 from swarm.live.targets.usable import check_target
 from swarm.load.sizing import IDLE_CAP_S, fitted_agents
 
@@ -49,8 +49,7 @@ def text_of(asked: TargetConfig, looked: Looked) -> str:
     found = looked.tried.target
     stated: dict[str, Any] = asked.model_dump(mode="json", exclude_defaults=True)
     target = {"urls": list(asked.urls), "model": found.model, **stated}
-    if not found.exact_output:
-        target["exact_output"] = False
+    target |= {name: learned for name in LEARNED if (learned := getattr(found, name)) != getattr(asked, name)}
     facts = "\n".join(f"#   {line}" for line in words_of(looked))
     blocks = looked.facts.block_tokens
     block = (
