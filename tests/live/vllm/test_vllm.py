@@ -131,7 +131,8 @@ def test_agents_in_a_run_hit_what_was_there_to_be_hit(url: str, tmp_path: Path) 
         "high_watermark": 4_000,
         "first_context": {"median": 1_000, "sigma": 0.5},
     }
-    workload |= {"tool_think_s": {"median": 0.5, "sigma": 0.5}, "idle_cap_s": 2}
+    workload |= {"tool_think_s": {"median": 0.5, "sigma": 0.5}, "idle_cap_s": 2, "tool_tokens": 300}
+    workload |= {"system_tokens": 200}
     data = {
         "name": "engine",
         "seed": 3,
