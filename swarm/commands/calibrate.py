@@ -30,7 +30,7 @@ REPEATS = 2
 """Of the load that is held out: how far they are apart is the server's own noise."""
 BOUNDS = {"p50": 0.3, "p95": 0.4}
 """Relative errors of a prediction that are passed, beside the server's own noise."""
-HIT_POINTS_MAX = 5.0
+HIT_POINTS_MAX = 2.0
 
 
 @dataclass(frozen=True, slots=True)

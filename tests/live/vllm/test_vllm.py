@@ -24,6 +24,7 @@ from swarm.live.probing.heldout import played
 from swarm.live.targets.control import ControlPlane, resolve
 from swarm.live.targets.facts import ServerFacts, reply_facts, server_facts
 from swarm.live.targets.openai import OpenAITarget
+from swarm.live.targets.turn import Turn
 from swarm.measure.totals import ServerCounters
 from swarm.streams import stream
 from tests.live.vllm import engine
@@ -48,9 +49,14 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the model's files are."""
+    return tmp_path_factory.mktemp("vllm")
+
+
+@pytest.fixture(scope="module")
+def url(python: Path, folder: Path) -> Iterator[str]:
     """A vLLM that serves a tiny model."""
-    folder = tmp_path_factory.mktemp("vllm")
     with engine.running(python, folder / "model", folder / "log") as found:
         yield found
 
@@ -92,6 +98,18 @@ async def sent(url: str, parts: list[Part]) -> tuple[list[int | None], ServerCou
     return [each.cached_tokens for each in found], before, after
 
 
+def turn(prompt: Prompt, name: str) -> Turn:
+    return Turn(
+        prompt=prompt,
+        output_tokens=40,
+        agent="talk",
+        session="talk",
+        parent=None,
+        request_id=name,
+        keep_reply=True,
+    )
+
+
 async def facts_of(url: str) -> ServerFacts:
     return await server_facts(await resolve(TargetConfig(urls=(url,))))
 
@@ -122,6 +140,28 @@ def test_hits_and_counters_are_those_of_the_emulated_cache(url: str, seed: int, 
     assert cached == [each.cached_tokens for each in rehearse(FLEET, [parts])]
     assert after.hit_tokens - before.hit_tokens == sum(tokens or 0 for tokens in cached)
     assert after.query_tokens - before.query_tokens == sum(part.prompt.length for part in parts)
+
+
+def test_with_its_tokenizer_contexts_of_real_replies_have_their_planned_length(
+    url: str, folder: Path
+) -> None:
+    async def talked() -> tuple[list[int | None], list[int]]:
+        data = {"urls": [url], "api": "completions", "tokenizer": str(folder / "model" / "tokenizer.json")}
+        target = OpenAITarget(config=await resolve(TargetConfig.model_validate(data)), seed=1, run_id="talk")
+        prompt, counted, planned = Prompt(Node("talk"), 200), [], []
+        try:
+            for k in range(12):
+                result = await target.send(turn(prompt, f"talk/{k}"))
+                counted.append(result.prompt_tokens)
+                planned.append(prompt.length)
+                prompt.node.echo(prompt.length, prompt.length + 40, result.reply or "")
+                prompt = prompt.extend(40 + 25)
+        finally:
+            await target.close()
+        return counted, planned
+
+    counted, planned = asyncio.run(talked())
+    assert counted == planned
 
 
 def test_agents_in_a_run_hit_what_was_there_to_be_hit(url: str, tmp_path: Path) -> None:
