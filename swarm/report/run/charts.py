@@ -172,7 +172,7 @@ def capacity(summary: Summary) -> Any:
         "agents:Q",
         title="concurrent agents",
         scale=x_scale,
-        axis=alt.Axis(values=_ticks(agents), format=",d"),
+        axis=alt.Axis(values=agent_ticks(agents), format=",d"),
     )
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=x, color=alt.Color("verdict:N", legend=alt.Legend(title=None), scale=colors)
@@ -187,7 +187,7 @@ def capacity(summary: Summary) -> Any:
     return alt.layer(*layers).properties(width=PLOT_PX, height=HEIGHT_PX)
 
 
-def _ticks(agents: list[int]) -> list[float]:
+def agent_ticks(agents: list[int]) -> list[float]:
     """Return powers of two; of levels that lie between few of them, those that stand far enough apart."""
     powers = [2.0**power for power in range(20) if min(agents) <= 2**power <= max(agents)]
     if len(powers) >= TICKS_LEAST:
