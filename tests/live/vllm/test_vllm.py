@@ -21,6 +21,8 @@ from swarm.config.target import TargetConfig
 from swarm.context.tree import Node, Prompt
 from swarm.fleet.rehearsal import Part, rehearse
 from swarm.live.probing.heldout import played
+from swarm.live.probing.pool import filled
+from swarm.live.probing.prober import Prober
 from swarm.live.targets.control import ControlPlane, resolve
 from swarm.live.targets.facts import ServerFacts, reply_facts, server_facts
 from swarm.live.targets.openai import OpenAITarget
@@ -140,6 +142,22 @@ def test_hits_and_counters_are_those_of_the_emulated_cache(url: str, seed: int, 
     assert cached == [each.cached_tokens for each in rehearse(FLEET, [parts])]
     assert after.hit_tokens - before.hit_tokens == sum(tokens or 0 for tokens in cached)
     assert after.query_tokens - before.query_tokens == sum(part.prompt.length for part in parts)
+
+
+def test_its_pool_is_found_by_filling_it(url: str) -> None:
+    async def found() -> int | None:
+        config = await resolve(TargetConfig(urls=(url,), api="token_ids", token_id_high=4_000))
+        target = OpenAITarget(config=config, seed=1, run_id="filling")
+        prober = Prober(target, pause_s=0.0)
+        try:
+            pool, _ = await filled(
+                prober, longest_tokens=8_000, pool_tokens_max=100_000, block=engine.BLOCK_TOKENS
+            )
+        finally:
+            await target.close()
+        return pool
+
+    assert asyncio.run(found()) == pytest.approx(POOL_TOKENS, rel=0.01)
 
 
 def test_with_its_tokenizer_contexts_of_real_replies_have_their_planned_length(
