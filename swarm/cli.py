@@ -45,6 +45,10 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=True, prett
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the experiment.")
 ]
+TargetKeys = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="target.KEY=VALUE", help="What else the server needs, as in a file."),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Override the experiment's seed.", min=0)]
 Out = Annotated[Path | None, typer.Option("--out", parser=out_path, help="The run folder: absent or empty.")]
 Traces = Annotated[list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")]
@@ -201,17 +205,21 @@ def calibrate(
     api: Annotated[
         str, typer.Option("--api", help="What to send: chat, completions or token_ids.")
     ] = "completions",
+    model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
+    overrides: TargetKeys = None,
 ) -> None:
     """Measure an idle server and write the emulated fleet that takes as long.
 
     Example: swarm calibrate --target http://HOST:8000 --out fleet.yaml
     """
     from swarm.commands.calibrate import run_calibrate
+    from swarm.config.read import target_of
 
-    raise typer.Exit(run_calibrate(target, out, key_env=api_key_env, api=api))
+    data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
+    raise typer.Exit(run_calibrate(target_of(data, overrides or (), "swarm calibrate"), out))
 
 
 @app.command()
@@ -247,6 +255,7 @@ def capacity(
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
+    overrides: TargetKeys = None,
     out: Out = None,
 ) -> None:
     """Find how many coding agents a server, or an emulated fleet, carries within an SLO.
@@ -255,8 +264,7 @@ def capacity(
     """
     from swarm.commands import capacity as asking
     from swarm.commands.costs import bounded
-    from swarm.config.read import read_fleet, validate
-    from swarm.config.target import TargetConfig
+    from swarm.config.read import read_fleet, target_of
 
     if (target is None) == (fleet is None):
         raise UsageError("swarm capacity: either --target URL or --fleet FILE is expected")
@@ -271,7 +279,7 @@ def capacity(
     if fleet is not None:
         raise typer.Exit(asking.capacity_of_fleet(read_fleet(fleet, []), question, out))
     data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
-    server = validate(TargetConfig, {k: v for k, v in data.items() if v is not None}, "swarm capacity")
+    server = target_of(data, overrides or (), "swarm capacity")
     raise typer.Exit(asking.capacity_of_server(server, question, None if out is None else str(out)))
 
 
@@ -299,6 +307,7 @@ def doctor(
     ca_file: Annotated[
         str | None, typer.Option("--ca-file", help="Certificates to trust, for https.")
     ] = None,
+    overrides: TargetKeys = None,
 ) -> None:
     """Look at this machine, and a server, for what would spoil a run; 1 where something must be mended.
 
@@ -306,7 +315,8 @@ def doctor(
     """
     from swarm.commands.doctor import doctor as look
 
-    raise typer.Exit(look(target, model=model, key_env=api_key_env, ca_file=ca_file))
+    data = {"urls": [target], "model": model, "api_key_env": api_key_env, "ca_file": ca_file}
+    raise typer.Exit(look(None if target is None else data, overrides or ()))
 
 
 @app.command()
@@ -319,14 +329,17 @@ def init(
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
+    overrides: TargetKeys = None,
 ) -> None:
     """Write a short experiment that fits a server.
 
     Example: swarm init --target http://HOST:8000 --out mine.yaml
     """
     from swarm.commands.init import init as write
+    from swarm.config.read import target_of
 
-    raise typer.Exit(write(target, out, model=model, key_env=api_key_env))
+    data = {"urls": [target], "model": model, "api_key_env": api_key_env}
+    raise typer.Exit(write(target_of(data, overrides or (), "swarm init"), out))
 
 
 @app.command()

@@ -172,9 +172,9 @@ class StreamTransport(httpx.AsyncBaseTransport):
         if pool is None:
             if len(self._pools) >= ORIGINS_MAX:
                 raise httpx.PoolTimeout(f"over {ORIGINS_MAX} origins")
-            context = client_context(self._ca_file) if secure else None
+            context = client_context(self._ca_file, verify=True) if secure else None
             pool = ConnectionPool(
-                origin=origin, context=context, readiness=self._readiness, limits=self._limits
+                origin=origin, context=context, readiness=self._readiness, limits=self._limits, proxy=None
             )
             self._pools[origin] = pool
         return pool

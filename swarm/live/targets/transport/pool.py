@@ -15,6 +15,7 @@ from typing import Any
 from swarm.config.target import LimitConfig
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.transport.connection import Connection
+from swarm.live.targets.transport.proxy import Proxy, ProxyRefused, open_tunnel
 from swarm.live.targets.transport.readiness import Readiness
 from swarm.live.targets.transport.tls import TlsLayer
 
@@ -43,19 +44,32 @@ class Origin:
     @property
     def authority(self) -> bytes:
         """Return the value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
         is_default = self.port == (443 if self.secure else 80)
-        return (host if is_default else f"{host}:{self.port}").encode(
-            "idna" if not host.isascii() else "ascii"
-        )
+        whole = self.whole_authority
+        return whole.rpartition(b":")[0] if is_default else whole
+
+    @property
+    def whole_authority(self) -> bytes:
+        """Return host and port, also where it is the default: what a proxy is asked for."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}".encode("idna" if not host.isascii() else "ascii")
 
 
 class ConnectionPool:
     """The open connections to one origin, idle and in use."""
 
     def __init__(
-        self, *, origin: Origin, context: ssl.SSLContext | None, readiness: Readiness, limits: LimitConfig
+        self,
+        *,
+        origin: Origin,
+        context: ssl.SSLContext | None,
+        readiness: Readiness,
+        limits: LimitConfig,
+        proxy: Proxy | None,
     ) -> None:
+        self._proxy = proxy
+        self._dialled: Origin | Proxy = origin if proxy is None else proxy
+        self._named = f"host {origin.host!r}" if proxy is None else f"proxy {proxy.url}"
         self._origin = origin
         self._context = context
         self._readiness = readiness
@@ -123,7 +137,7 @@ class ConnectionPool:
     async def _resolve(self) -> list[_Address]:
         if monotonic() >= self._addresses_until_s:
             loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
+            found = await loop.getaddrinfo(self._dialled.host, self._dialled.port, type=socket.SOCK_STREAM)
             self._addresses = [(family, address) for family, _, _, _, address in found]
             self._addresses_until_s = monotonic() + ADDRESS_KEPT_S
         return self._addresses
@@ -135,8 +149,8 @@ class ConnectionPool:
         except (OSError, UnicodeError) as error:
             # A name may have parts that are too long to be one.
             words = getattr(error, "strerror", None) or f"{error}"
-            raise ConnectError(Failure("unreachable", f"host {self._origin.host!r}: {words}")) from None
-        problem = Failure("unreachable", f"host {self._origin.host!r} has no address")
+            raise ConnectError(Failure("unreachable", f"{self._named}: {words}")) from None
+        problem = Failure("unreachable", f"{self._named} has no address")
         for family, address in addresses:
             sock = None
             try:
@@ -145,11 +159,13 @@ class ConnectionPool:
                 await loop.sock_connect(sock, address)
                 tls = None
                 if self._context is not None:
+                    if self._proxy is not None:
+                        await open_tunnel(sock, self._proxy, self._origin.whole_authority)
                     tls = TlsLayer(self._context, self._origin.host)
                     await tls.handshake(sock)
                 return sock, tls
             except OSError as error:
-                problem = _failure_of(error)
+                problem = _failure_of(error, self._proxy)
                 if sock is not None:
                     sock.close()
             except BaseException:
@@ -171,8 +187,12 @@ def _tune(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _failure_of(error: OSError) -> Failure:
+def _failure_of(error: OSError, proxy: Proxy | None) -> Failure:
     detail = f"{type(error).__name__}: {error.strerror or error}"
+    if proxy is not None and not isinstance(error, ssl.SSLError):
+        detail = f"proxy {proxy.url}: {detail}"
+    if isinstance(error, ProxyRefused):
+        return Failure("unreachable", detail)
     if isinstance(error, ssl.SSLError):
         return Failure("tls", f"handshake: {getattr(error, 'verify_message', '') or error.reason or error}")
     if isinstance(error, ConnectionRefusedError):
