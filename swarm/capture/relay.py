@@ -228,7 +228,9 @@ class Relay:
         if api is not None:
             unix_s = time() - (monotonic() - self._inbox_s)
             exchange = Exchange(api, self._inbox_s, unix_s, kept(head.fields), secret(head.fields))
-        passage = self._passage = Passage(method, body, exchange, closes=False)
+        is_old = head.start.endswith(b"1.0") and not head.has(b"connection", b"keep-alive")
+        closes = is_old or head.has(b"connection", b"close")
+        passage = self._passage = Passage(method, body, exchange, closes=closes)
         self._send_on(self._house.upstream.head(method, target, head, is_read=exchange is not None))
         self._look_whether_asked(passage, at_s)
 
