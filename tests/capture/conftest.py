@@ -170,6 +170,7 @@ def wire() -> SimpleNamespace:
         captured=captured,
         capturing=capturing,
         entries=entries,
+        inline=Inline,
         post=post,
         raw=raw,
         request=request,

@@ -33,7 +33,9 @@ def told(sessions: list[RecordedSession]) -> dict[str, dict[str, list[Turn]]]:
     for session in sessions:
         main = [turn(entry) for entry in session.entries if isinstance(entry, RecordedRequest)]
         found[session.id] = {session.id: main}
-        found[session.id] |= {agent.agent_id: list(map(turn, agent.requests)) for agent in session.subagents()}
+        found[session.id] |= {
+            agent.agent_id: list(map(turn, agent.requests)) for agent in session.subagents()
+        }
     return found
 
 
