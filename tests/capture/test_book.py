@@ -1,4 +1,4 @@
-"""The files of a capture: each can be read alone, all together have a bound, a full disk costs lines alone."""
+"""The files of a capture: each can be read alone, together they have a bound, a full disk costs lines."""
 
 from __future__ import annotations
 
