@@ -11,6 +11,7 @@ LINE_BYTES_MAX = 16 * 1024
 """Of a chunk's size with its extensions, and of a trailer."""
 _END = re.compile(rb"\r?\n\r?\n")
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_SIZE_BYTES_MAX = 18
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -128,6 +129,14 @@ class Chunked:
     def take(self, data: bytes, parts: list[bytes] | None) -> int:
         """Take chunks up to the last one's end."""
         at, size = 0, len(data)
+        if not (self._left or self._line or self._after_chunk or self._in_trailer):
+            # Nearly every read of a stream is one whole chunk.
+            end = data.find(b"\r\n", 0, _SIZE_BYTES_MAX)
+            found = _SIZE.fullmatch(data, 0, end) if end > 0 else None
+            if found and (left := int(found[0], 16)) and left == size - end - 4 and data.endswith(b"\r\n"):
+                if parts is not None:
+                    parts.append(data[end + 2 : -2])
+                return size
         while at < size and not self.is_over:
             if self._left:
                 part = data[at : at + self._left]

@@ -14,8 +14,8 @@ from swarm.live.targets.transport.receive_times import ANCILLARY_BYTES, enable, 
 from swarm.live.targets.transport.send_buffer import SendBuffer
 from swarm.live.targets.transport.tls import TlsLayer
 
-READ_BYTES = 256 * 1024
-"""Taken from a socket at once: a prompt of 100,000 tokens is two reads."""
+READ_BYTES = 64 * 1024
+"""Taken from a socket at once; from 128 KiB on the C library asks the kernel for the memory of each read."""
 LINGER_S = 2.0
 """How long the other side may take to close after it was told that no more comes."""
 _RESET = struct.pack("ii", 1, 0)
