@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from swarm.capture.asked import TEXT_LEAST, Asked
+from swarm.capture.asked import Asked
 from swarm.capture.exchange import AGENT, KIND, PARENT, SESSION
 from swarm.workload.formats.agent_logs.content import hashed
 
@@ -121,8 +121,7 @@ class Agents:
             has_calls = True
             kind = next((k for name in _KINDS if (k := _text(arguments, name))), "")
             for words in _texts(arguments, _DEPTH_MAX):
-                if len(words) >= TEXT_LEAST:
-                    self._given.put((scope, hashed(words.strip(), self._salt)), (whose.agent, kind))
+                self._given.put((scope, hashed(words.strip(), self._salt)), (whose.agent, kind))
         if chain is not None:
             chain.failed, chain.calls = failed, has_calls
             if response:
@@ -151,8 +150,11 @@ class Agents:
 
     def _giver(self, scope: str, asked: Asked) -> tuple[str, str]:
         """Return the agent that gave the first text of this one to a tool, and the kind it asked for."""
-        found = (self._given.get((scope, opening)) for opening in asked.openings)
-        return next((each for each in found if each is not None), ("", ""))
+        for opening, is_long in asked.openings:
+            given = self._given.get((scope, opening))
+            if given is not None and (is_long or (scope, given[0]) in self._waiting):
+                return given
+        return "", ""
 
     def _waiter(self, scope: str, started_s: float) -> str:
         """Return the one agent of a session whose tools run as this one starts; nothing if several do."""

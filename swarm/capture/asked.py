@@ -18,7 +18,7 @@ from swarm.workload.formats.agent_logs.logged import OpenedBy
 
 MODEL_CHARACTERS_MAX = 256
 TEXT_LEAST = 8
-"""Shorter texts are equal by chance: a sub-agent is not told by them."""
+"""Shorter texts are equal by chance: a sub-agent is told by one only while the call that holds it is open."""
 _SESSION_MARK = "session_"
 
 
@@ -39,8 +39,8 @@ class Asked:
     """None where words are missing from it, that the server keeps."""
     head: int
     """A hash of how the system prompt begins, and of the first message."""
-    openings: tuple[int, ...]
-    """Hashes of the first message's texts."""
+    openings: tuple[tuple[int, bool], ...]
+    """Hashes of the first message's texts, and whether each is long enough to be no one else's."""
 
 
 def asked_of(api: Api, body: bytes, salt: bytes) -> Asked | None:
@@ -59,7 +59,8 @@ def asked_of(api: Api, body: bytes, salt: bytes) -> Asked | None:
     rest = [each for each in messages if text(each, "role") not in ("system", "developer")]
     told = system[1] if system[1] is not None else [each for each in messages if each not in rest]
     first = rest[0] if rest else None
-    openings = tuple(hashed(words.strip(), salt) for words in texts_of(first) if len(words) >= TEXT_LEAST)
+    texts = [words.strip() for words in texts_of(first)]
+    openings = tuple((hashed(words, salt), len(words) >= TEXT_LEAST) for words in texts if words)
     continues = text(said, "previous_response_id")
     is_kept = bool(continues or said.get("conversation"))
     parts = [*(each for each in system if each is not None), *messages]

@@ -114,6 +114,14 @@ def test_an_agent_that_begins_with_what_a_tool_was_given_works_for_who_gave_it()
     assert wire.ask(*FIRST, said("It is in a file."), user("Thanks.")) == main
 
 
+def test_a_short_text_tells_a_sub_agent_while_the_call_that_holds_it_is_open() -> None:
+    wire = Wire()
+    main = wire.ask(*FIRST, calls=({"prompt": "look"},))
+    assert wire.ask(user("look")).parent == main.agent
+    assert wire.ask(*FIRST, said("I see."), user("Thanks.")) == main
+    assert wire.ask(user("look")).parent == ""
+
+
 def test_a_session_that_a_header_names_has_its_agents_told_apart_by_content() -> None:
     wire = Wire()
     headers = {b"x-claude-code-session-id": b"session"}
