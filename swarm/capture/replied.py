@@ -101,10 +101,10 @@ class Replied:
                 if type(part.get("usage")) is dict:
                     self.usage |= {name: value for name, value in part["usage"].items() if value is not None}
         kind = text(said, "type")
-        for choice in said["choices"] if type(said.get("choices")) is list else ():
+        for choice in _list(said, "choices"):
             self._look_at_choice(first_of(choice, "delta", "message") or choice)
         if kind == "message_start":
-            for block in inside(said, "message", "content") or ():
+            for block in _list(said, "message", "content"):
                 self._look_at_block(f"whole {len(self.types)} {len(self._calls)}", block)
         elif kind == "content_block_start":
             self._look_at_block(str(said.get("index")), said.get("content_block"))
@@ -115,7 +115,7 @@ class Replied:
         elif kind == "response.output_item.done":
             self._look_at_item(said.get("item"))
         elif kind == COMPLETED and not self.types:
-            for item in inside(said, "response", "output") or ():
+            for item in _list(said, "response", "output"):
                 self._look_at_item(item)
 
     def _look_at_choice(self, delta: Any) -> None:
@@ -125,7 +125,7 @@ class Replied:
             self.types["text"] = None
         if text(delta, "reasoning_content", "reasoning"):
             self.types["thinking"] = None
-        for call in delta["tool_calls"] if type(delta.get("tool_calls")) is list else ():
+        for call in _list(delta, "tool_calls"):
             self.types["tool_use"] = None
             place = str(call.get("index", len(self._calls))) if type(call) is dict else ""
             self._call(place, text(inside(call, "function"), "name"), _raw(call, "function", "arguments"))
@@ -169,6 +169,12 @@ class Replied:
         if self._api == "responses":
             return orjson.dumps({"type": COMPLETED, "response": said})
         return body
+
+
+def _list(source: Any, *names: str) -> list[Any]:
+    """Return the list at a path of fields; an empty one where there is none."""
+    found = inside(source, *names)
+    return found if type(found) is list else []
 
 
 def _raw(source: Any, *names: str) -> str:
