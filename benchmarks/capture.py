@@ -1,6 +1,6 @@
 """What the recording proxy adds: to each event of a stream, to the first after a long prompt; what it costs.
 
-    python benchmarks/capture.py [--streams 200] [--per-s 20] [--seconds 10] [--prompt-bytes 400000]
+    python benchmarks/capture.py [--streams 200] [--per-s 20] [--seconds 10] [--spread-s 5]
 
 A server writes into each event when it sent it; the client takes the kernel's stamp of its arrival, so that
 neither the client's delay nor the server's is in a figure. The same is measured without the proxy in between,
@@ -182,7 +182,7 @@ def compare(options: argparse.Namespace) -> None:
                 scribes = children(proxy.pid)
                 before = cpu_s(proxy.pid), sum(map(cpu_s, scribes))
                 began_s = time.monotonic()
-                lags, firsts = uvloop.run(measure(where, options.streams, request, 1.0))
+                lags, firsts = uvloop.run(measure(where, options.streams, request, options.spread_s))
                 lasted_s = time.monotonic() - began_s
                 own, scribe = cpu_s(proxy.pid) - before[0], sum(map(cpu_s, scribes)) - before[1]
                 found.setdefault(name, []).append((lags, firsts))
@@ -210,6 +210,7 @@ def main() -> None:
     parser.add_argument("--per-s", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--prompt-bytes", type=int, default=400_000)
+    parser.add_argument("--spread-s", type=float, default=5.0, help="Requests begin over so many seconds.")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--events", type=int, default=0, help=argparse.SUPPRESS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 import signal
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from swarm.capture.entry import Entries, line_of
 from swarm.capture.exchange import Exchange
 
 SIZE_BYTES = 8
+NICE = 15
 MODELS_MAX = 1_000
 AGENTS_MAX = 1_000_000
 """Names that are counted, and no more."""
@@ -143,6 +145,8 @@ def main() -> int:
     """Be the process: it ends when the one that began it does, and by no signal of the terminal."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # Whenever a stream has something to pass on, that comes first.
+    os.nice(NICE)
 
     def told(line: bytes) -> None:
         try:

@@ -21,8 +21,9 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(
-    "role content type text tool_calls function arguments name index usage delta message choices id item "
-    "output response content_block input prompt_tokens".split()
+    ["role", "content", "type", "text", "tool_calls", "function", "arguments", "name", "index", "usage"]
+) | st.sampled_from(
+    ["delta", "message", "choices", "id", "item", "output", "response", "content_block", "prompt_tokens"]
 )
 SHAPED = st.recursive(
     JSON | st.sampled_from(["user", "assistant", "tool", "message_start", "content_block_delta", "{", "[1"]),
