@@ -328,8 +328,12 @@ class Relay:
         if passage is None:
             return
         parts: list[bytes] = []
+        body = passage.replied_body
         try:
-            if not passage.take_reply(data, at_s, parts):
+            if body is not None and not body.is_over:
+                if body.take(data, parts) < len(data):
+                    raise Malformed("bytes after a reply's end")
+            elif not passage.take_reply(data, at_s, parts):
                 self._switch(at_s)
                 return
         except Malformed:
@@ -338,8 +342,10 @@ class Relay:
             return
         exchange = passage.exchange
         if exchange is not None and parts and self._keep(passage, exchange, parts):
-            exchange.replied += [(at_s, part) for part in parts]
-        if passage.is_over:
+            for part in parts:
+                exchange.replied.append((at_s, part))
+        body = passage.replied_body
+        if body is not None and body.is_over and passage.asked_body.is_over:
             self._finish(passage, at_s)
 
     def _switch(self, at_s: float) -> None:

@@ -37,6 +37,7 @@ class Wire:
         "_paused",
         "_readiness",
         "_recvmsg",
+        "_send",
         "_sock",
         "_timer",
         "_tls",
@@ -60,6 +61,7 @@ class Wire:
         self._on_end = on_end
         self._on_drained = on_drained
         self._recvmsg = sock.recvmsg if enable(sock) else None
+        self._send = sock.send
         self._outbox = SendBuffer(sock)
         self._outbox.on_empty = self._emptied
         self._paused = False
@@ -79,7 +81,16 @@ class Wire:
         if self.closed or not data:
             return
         buffers: list[Buffer] = [data]
-        if self._tls is not None:
+        if self._tls is None and self._outbox.is_empty:
+            # Nearly always the kernel takes all of it at once.
+            try:
+                sent = self._send(data)
+            except OSError:
+                sent = 0
+            if sent == len(data):
+                return
+            buffers = [memoryview(data)[sent:]]
+        elif self._tls is not None:
             try:
                 buffers = self._tls.encrypt(buffers)
             except OSError as error:
