@@ -197,6 +197,49 @@ def serve(
 
 
 @app.command()
+def capture(
+    upstream: Annotated[str, typer.Option("--upstream", metavar="URL", help="The server behind the proxy.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="DIR", help="Where captures are written.")
+    ],
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 8100,
+    keep_content: Annotated[
+        bool, typer.Option("--keep-content", help="Write texts of prompts and replies as well.")
+    ] = False,
+    file_max: Annotated[int, typer.Option("--file-max", min=1, help="MiB of one file.")] = 64,
+    disk_max: Annotated[
+        int, typer.Option("--disk-max", min=1, help="MiB of all captures in the folder; the oldest go first.")
+    ] = 8192,
+    drain: Annotated[
+        float, typer.Option("--drain", min=0, help="Seconds that open requests have after Ctrl-C.")
+    ] = 10,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="Certificates to trust, for https.")
+    ] = None,
+) -> None:
+    """Record what agents ask of a server: a proxy that passes bytes as they come, and keeps no text.
+
+    Example: swarm capture --upstream https://api.anthropic.com --out captures
+    """
+    from swarm.commands.capture import Wish
+    from swarm.commands.capture import capture as relay
+
+    wish = Wish(
+        upstream=upstream,
+        out=out,
+        host=host,
+        port=port,
+        keeps_content=keep_content,
+        file_mib=file_max,
+        folder_mib=disk_max,
+        drain_s=drain,
+        ca_file=ca_file,
+    )
+    raise typer.Exit(relay(wish))
+
+
+@app.command()
 def calibrate(
     target: Annotated[str, typer.Option("--target", help="Base URL of the server to probe.")],
     out: Annotated[

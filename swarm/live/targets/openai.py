@@ -23,7 +23,8 @@ from swarm.live.targets.reading.usage import hold_against
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.retry import asked_s
 from swarm.live.targets.transport.connection import Connection
-from swarm.live.targets.transport.pool import ConnectError, ConnectionPool, Origin
+from swarm.live.targets.transport.dial import ConnectError, Origin
+from swarm.live.targets.transport.pool import ConnectionPool
 from swarm.live.targets.transport.proxy import proxy_of
 from swarm.live.targets.transport.readiness import readiness
 from swarm.live.targets.transport.timeouts import Watch

@@ -13,7 +13,8 @@ from swarm.config.target import FailureClass, LimitConfig
 from swarm.context.render import Buffer
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.transport.connection import Connection, Headers
-from swarm.live.targets.transport.pool import ConnectError, ConnectionPool, Origin
+from swarm.live.targets.transport.dial import ConnectError, Origin
+from swarm.live.targets.transport.pool import ConnectionPool
 from swarm.live.targets.transport.readiness import readiness
 from swarm.live.targets.transport.tls import client_context
 
