@@ -177,7 +177,7 @@ def compare(options: argparse.Namespace) -> None:
         proxy, front = begun("-c", main, "capture", "--upstream", upstream, "--out", folder, "--port", "0")
         try:
             request = request_of(options.prompt_bytes)
-            found = {}
+            found: dict[str, list[tuple[Any, Any]]] = {}
             for name, where in (("direct", port), ("through", front)) * options.repeats:
                 scribes = children(proxy.pid)
                 before = cpu_s(proxy.pid), sum(map(cpu_s, scribes))

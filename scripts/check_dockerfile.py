@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STEP_S_MAX = 1800
 BASE = "python3 python3-pip python3-venv python-is-python3 ca-certificates"
-HOST_SETTINGS = ("/etc/resolv.conf", "/etc/ssl/certs", "/etc/pip.conf", "/etc/xdg/pip")
+HOST_SETTINGS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf", "/etc/xdg/pip")
 MOUNTS = ("/proc", "/dev", "/dev/shm")
 
 JOB = """
@@ -132,7 +132,7 @@ def fresh_root(root: Path, mirror: str, mounts: ExitStack) -> None:
 
 def _carry(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        shutil.copytree(source, target, dirs_exist_ok=True)
     elif source.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
