@@ -495,6 +495,25 @@ def convert(
 
 
 @app.command()
+def share(
+    traces: Traces,
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="DIR", help="A new folder, a file a session.")
+    ],
+    format: TracesFormat = "auto",
+    on_broken: OnBroken = "fail",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="NAME", help="Keep this name of a model or of a kind of sub-agent."),
+    ] = None,
+) -> None:
+    """Write recorded sessions as one may hand them to others: no names, no dates, no texts to guess."""
+    from swarm.commands.share import share as share_traces
+
+    raise typer.Exit(share_traces(traces, format=format, on_broken=on_broken, keep=keep or (), out=out))
+
+
+@app.command()
 def generate(
     profile: Annotated[Path, typer.Argument(parser=local_path, help="The profile's YAML file.")],
     out: Annotated[
