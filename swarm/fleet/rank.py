@@ -139,9 +139,7 @@ class Rank:
         count = len(self.batch) + len(queue.waiting)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
         rounds = 1 + count // self._max_sequences
-        return (
-            prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
-        )
+        return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
 
     def entry_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""

@@ -157,9 +157,7 @@ def test_a_hit_in_hbm_is_worth_a_queue_as_long_as_the_load_it_saves(busy_tokens:
 def lost(events: Sequence[Event], request_id: int) -> dict[str, int]:
     for event in events:
         if isinstance(event, FirstToken) and event.request_id == request_id:
-            return {
-                name: tokens for name, tokens in zip(LOST_TO, event.cache.lost_to, strict=True) if tokens
-            }
+            return {name: tokens for name, tokens in zip(LOST_TO, event.cache.lost_to, strict=True) if tokens}
     raise AssertionError(f"request {request_id} had no first token")
 
 
@@ -173,7 +171,9 @@ def test_what_one_prefill_rank_let_go_of_is_lost_to_capacity_though_its_decoder_
     ops = [Op(at_s, FleetRequest(k, "s", "s", each, 2, False), 0) for k, (at_s, each) in enumerate(asked)]
     cost = fleet_of("prefix_aware", None).cost
     both = [cost.model_copy(update={"kv_capacity_tokens": tokens}) for tokens in (100_000, 200_000)]
-    small, large = (drive(fleet_of("prefix_aware", None, replicas=APART, cost=c), ops, False, []) for c in both)
+    small, large = (
+        drive(fleet_of("prefix_aware", None, replicas=APART, cost=c), ops, False, []) for c in both
+    )
     assert lost(small[1], 2) == {"capacity": 50_001 - 1 + 9_999 + 1 - 10_000}
     assert lost(large[1], 2) == {}
 
