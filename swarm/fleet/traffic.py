@@ -160,7 +160,7 @@ class Traffic(Surroundings):
         return lane.estimate_s(tokens * self._kv_bytes_per_token)
 
     def _best(self, place: int, match: Match) -> tuple[int, float]:
-        """Return how much of a match to use, and the seconds until its prompt is computed; see `use_tokens`."""
+        """Return how much of a match to use, and the seconds until its prompt is computed."""
         rank = self._ranks[place]
         lanes, rules = self._reaches[rank.replica].reads, rank.hierarchy.rules
         blocks = [0] * len(lanes)

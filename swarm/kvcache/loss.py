@@ -60,7 +60,7 @@ class Losses:
         self._tiers = tuple(tiers)
         """Every tier of the fleet, once."""
         self._asked = tuple(asked)
-        """Of those, what the ranks reach that requests are sent to; others decode what these have computed."""
+        """Of those, what ranks reach that requests are sent to; others decode what these have computed."""
         self._has_others = len(self._asked) < len(self._tiers)
         self._published = Ideal(block_tokens=block_tokens)
         self._entered = Ideal(block_tokens=block_tokens)
