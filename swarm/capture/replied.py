@@ -11,7 +11,7 @@ import orjson
 from swarm.capture.exchange import BODY_BYTES_MAX, Exchange
 from swarm.config.target import Api
 from swarm.live.targets.reading.readings import READINGS
-from swarm.live.targets.reading.responses import COMPLETED
+from swarm.live.targets.reading.responses import COMPLETED, INCOMPLETE
 from swarm.live.targets.reading.sse import EventDecoder, EventTooLarge
 from swarm.live.targets.turn import TurnResult
 from swarm.workload.formats.agent_logs.documents import first_of, inside, text
@@ -114,7 +114,7 @@ class Replied:
                 call.append(text(said.get("delta"), "partial_json"))
         elif kind == "response.output_item.done":
             self._look_at_item(said.get("item"))
-        elif kind == COMPLETED and not self.types:
+        elif kind in (COMPLETED, INCOMPLETE) and not self.types:
             for item in _list(said, "response", "output"):
                 self._look_at_item(item)
 
@@ -167,7 +167,9 @@ class Replied:
             self.result.first_token_s = self.result.last_token_s = None
             return b'{"type":"message_stop"}'
         if self._api == "responses":
-            return orjson.dumps({"type": COMPLETED, "response": said})
+            # A reply that stopped at its most tokens is one, as it is in a stream.
+            is_cut = said.get("status") == "incomplete"
+            return orjson.dumps({"type": INCOMPLETE if is_cut else COMPLETED, "response": said})
         return body
 
 

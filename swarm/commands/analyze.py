@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from swarm.commands.broken_traces import handler, tell_others
+from swarm.commands.broken_traces import handler, nothing_in, tell_others
 from swarm.config.prices import PricesConfig
 from swarm.config.read import read_prices
 from swarm.errors import TraceError, UsageError
@@ -21,6 +21,7 @@ from swarm.reuse.curves import TtlResult, ttl_us
 from swarm.reuse.paid import Paid
 from swarm.reuse.sizing import sizing_table
 from swarm.reuse.survey import Survey, Surveyed
+from swarm.units import counted
 from swarm.workload.formats import Opened, open_format
 from swarm.workload.formats.agent_logs.logged import provenance
 from swarm.workload.formats.files import sizes
@@ -185,7 +186,8 @@ def survey(
         progress.note("finding what lies between uses")
         surveyed = survey.finish()
     if not len(surveyed.at_us):
-        raise UsageError(f"no requests in {len(units)} file(s); is the format right?")
+        files = counted(sum(map(len, units)), "file")
+        raise nothing_in(files, opened.tallies)
     return surveyed, broken
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,15 +12,22 @@ from swarm.workload.formats.agent_logs.logged import Tally
 from swarm.workload.formats.files import OnBroken, shown_name
 
 OTHERS_NAMED_MAX = 5
+BROKEN_NAMED_MAX = 10
+"""Broken parts of one file that are named, each on its line."""
 
 
 def handler(policy: str) -> tuple[OnBroken, list[TraceError]]:
     """Return what takes broken parts under the policy `fail` or `skip`, and the list it keeps."""
     broken: list[TraceError] = []
+    by_file: Counter[str] = Counter()
 
     def skip(error: TraceError) -> None:
         broken.append(error)
-        print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
+        by_file[error.path] += 1
+        if by_file[error.path] <= BROKEN_NAMED_MAX:
+            print(f"swarm: skipped: {error}", file=sys.stderr, flush=True)
+        elif by_file[error.path] == BROKEN_NAMED_MAX + 1:
+            print(f"swarm: skipped: {error.path}: more parts of this file", file=sys.stderr, flush=True)
 
     def fail(error: TraceError) -> None:
         reason = f"{error.reason}; --on-broken skip leaves such parts out"
@@ -44,3 +52,13 @@ def tell_provenance(tallies: Mapping[str, Tally]) -> None:
     for name, tally in tallies.items():
         for line in tally.lines():
             print(f"swarm: {name}: {line}", file=sys.stderr, flush=True)
+
+
+def nothing_in(paths: str, tallies: Mapping[str, Tally]) -> UsageError:
+    """Return the error that traces hold no requests: as what they were read, and what they lack."""
+    told = [
+        f"read as {name}"
+        + "".join(f"; missing: {count:,} {what}" for what, count in tally.missing.most_common())
+        for name, tally in tallies.items()
+    ]
+    return UsageError(f"no requests in {paths}; {'. '.join(told) or 'is the format right?'}")

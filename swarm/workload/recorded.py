@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+NOTICE = "notice"
+"""Among the kinds of input: neither a tool's result nor a person's words, but the client's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:

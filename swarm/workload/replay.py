@@ -111,15 +111,13 @@ def play(
     """Play one agent of a session: think as recorded, send what it sent, start its sub-agents."""
     recorded = script.agents[agent]
     turns = recorded.turns[: plan.requests_max]
-    unjoined: list[str] = []
-    must_join: list[str] = []
+    awaited: dict[int | None, list[str]] = {}
     if first == 0:
-        yield from _spawn(plan, script, tree, path, recorded.early_spawns, 0.0, unjoined, must_join)
+        yield from _spawn(plan, script, tree, path, recorded.early_spawns, 0.0, awaited)
     for index in range(first, len(turns)):
         turn = turns[index]
-        if must_join:
-            yield Join(tuple(must_join))
-            must_join.clear()
+        if index in awaited:
+            yield Join(tuple(awaited.pop(index)))
         if index > first or agent > 0 or (first == 0 and recorded.early_spawns):
             yield _think(plan, turn, index)
         prompt = tree.prompt(turn)
@@ -130,8 +128,8 @@ def play(
         if echo:
             append_reply(prompt, inferred, turn.output)
         offset = _busy_s(turns[index + 1]) if index + 1 < len(turns) else 0.0
-        yield from _spawn(plan, script, tree, path, turn.spawns, offset, unjoined, must_join)
-    rest = tuple(must_join + unjoined)
+        yield from _spawn(plan, script, tree, path, turn.spawns, offset, awaited)
+    rest = tuple(started for waiting in awaited.values() for started in waiting)
     if rest:
         yield Join(rest)
 
@@ -143,10 +141,12 @@ def _spawn(
     path: str,
     spawns: tuple[SpawnScript, ...],
     busy_s: float,
-    unjoined: list[str],
-    must_join: list[str],
+    awaited: dict[int | None, list[str]],
 ) -> Generator[Effect, Any, None]:
-    """Start sub-agents inside the think that follows; `busy_s` of their recorded offset was the model's."""
+    """Start sub-agents inside the think that follows; `busy_s` of their recorded offset was the model's.
+
+    `awaited` takes them by the turn that waits for them.
+    """
     for spawn in spawns:
         if plan.timing == "think-only":
             yield Think(_scaled(plan, max(0.0, spawn.after_s - busy_s)), since="completed")
@@ -155,7 +155,7 @@ def _spawn(
         child = f"{path}/{spawn.agent - 1}"
         make = partial(play, plan, script, tree, child, spawn.agent, 0)
         started = yield Spawn(Agent(child, path, path, script.agents[spawn.agent].role, make))
-        (must_join if spawn.joined else unjoined).append(started)
+        awaited.setdefault(spawn.join_at, []).append(started)
 
 
 def _think(plan: ReplayPlan, turn: TurnScript, index: int) -> Think:

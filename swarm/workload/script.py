@@ -5,13 +5,14 @@ A script is small plain data (a few numbers a turn), so that it can be sent to a
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from swarm.errors import TraceError
 from swarm.workload.block_paths import BrokenChainError
 from swarm.workload.effects import ThinkKind
-from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
+from swarm.workload.recorded import NOTICE, RecordedRequest, RecordedSession, RecordedSubagent
 
 _CLOCK_S = 1.0
 """Recorders round the times of rows to whole seconds, and think times too."""
@@ -34,12 +35,12 @@ class NodeScript:
 class SpawnScript:
     """A sub-agent's start: `after_s` its parent's previous turn was due.
 
-    `joined`: the parent's next turn waits for it; otherwise only the parent's end does.
+    `join_at`: the index of its parent's turn that waits for it; None: only the parent's end does.
     """
 
     agent: int
     after_s: float
-    joined: bool
+    join_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +208,8 @@ def _compile_agent(
     for ordinal, sub in enumerate(subagents):
         before = sum(start <= sub.t_s for start in starts)
         since = starts[before - 1] if before else start_s
-        has_next = before < len(starts)
-        joined = has_next and sub.end_s <= starts[before]
-        spawns[before].append(SpawnScript(ordinal + 1, max(0.0, sub.t_s - since), joined))
+        join_at = _join_at(sub, before, requests, starts)
+        spawns[before].append(SpawnScript(ordinal + 1, max(0.0, sub.t_s - since), join_at))
         ends[before].append(sub.end_s)
     for group in spawns:
         group.sort(key=lambda spawn: spawn.after_s)
@@ -235,6 +235,20 @@ def _compile_agent(
             )
         )
     return AgentScript(role, tuple(turns), tuple(spawns[0]))
+
+
+def _join_at(
+    sub: RecordedSubagent, before: int, requests: Sequence[RecordedRequest], starts: Sequence[float]
+) -> int | None:
+    """Return the turn that waited for a sub-agent: the next one if it came after its end.
+
+    One that ran in the background was waited for by the turn that the notice of its end opened.
+    """
+    after = bisect_left(starts, sub.end_s)
+    if after <= before < len(starts):
+        return before
+    is_told = after < len(starts) and NOTICE in requests[after].input_types
+    return after if is_told else None
 
 
 def _think_s(

@@ -106,6 +106,19 @@ def test_a_subagent_is_joined_only_if_it_ended_by_the_parents_next_turn(
     assert ("Join" in before_next) is joined
 
 
+@pytest.mark.parametrize(("inputs", "joined"), [(("tool_result", "notice"), True), (("tool_result",), False)])
+def test_a_subagent_in_the_background_is_joined_by_the_turn_that_its_notice_opened(
+    inputs: tuple[str, ...], joined: bool
+) -> None:
+    told = request(60.0, [1, 2, 3], input_types=inputs)
+    script = compile_session(
+        session(request(0.0, [1]), subagent(5.0, 50.0), request(9.0, [1, 2]), told), None
+    )
+    kinds = [type(effect).__name__ for effect in played(config(timing="original"), script)]
+    joins = kinds.index("Join")
+    assert kinds[:joins].count("Infer") == (2 if joined else 3)
+
+
 def test_a_spawn_splits_its_parents_think() -> None:
     script = compile_session(
         session(request(0.0, [1]), subagent(5.0, 90.0), request(9.0, [1, 2], think_s=7.0)), None

@@ -47,7 +47,7 @@ def show_analysis(analysis: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     if analysis["broken"]:
-        console.print(f"[bold red]{len(analysis['broken'])} broken parts were left out[/] (named above)")
+        console.print(f"[bold red]{len(analysis['broken'])} broken parts were left out[/] (see above)")
     for line in recorded.answers(analysis):
         console.print(line, soft_wrap=True, style="bold")
     for table in (_by_ttl(analysis), _by_capacity(analysis), _distributions(analysis), _sizing(analysis)):

@@ -15,7 +15,7 @@ from swarm.workload.formats.agent_logs.logged import Tally
 from swarm.workload.formats.agent_logs.readers import READERS, LogReader
 from swarm.workload.formats.block_traces import mooncake, weka
 from swarm.workload.formats.conversations import dag, inputs_json, multi_turn, stretches
-from swarm.workload.formats.files import OnBroken, OnOther, trace_files
+from swarm.workload.formats.files import OnBroken, OnOther, head_bytes, trace_files
 from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.formats.output import Losses, claim
@@ -96,10 +96,7 @@ class Opened:
             self._formats[file] = name
             by_format.setdefault(name, []).append(file)
         if unknown and not by_format:
-            raise UsageError(
-                f"{unknown[0]}: its content is of no format that is known; name one with --format: "
-                f"{', '.join((*FORMATS, *READERS))}"
-            )
+            raise UsageError(f"{unknown[0]}: {_unknown(unknown[0])}")
         for folder in dict.fromkeys(file.parent for file in unknown):
             on_other(folder, [file for file in unknown if file.parent == folder])
         units: list[Unit] = []
@@ -142,6 +139,14 @@ class Opened:
         if self.name == AUTO:
             return LOG_SUFFIXES
         return FORMATS[self.name].suffixes if self.name in FORMATS else LOG_SUFFIXES
+
+
+def _unknown(file: Path) -> str:
+    """Return why nobody reads a file."""
+    if not head_bytes(file).strip():
+        return "is empty, or cannot be read; give files with requests in them"
+    names = ", ".join((*FORMATS, *READERS))
+    return f"its content is of no format that is known; name one with --format: {names}"
 
 
 def open_format(spec: str) -> Opened:

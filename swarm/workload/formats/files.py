@@ -7,7 +7,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import BufferedReader, BytesIO
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -34,8 +34,11 @@ _PARQUET_MAGIC = b"PAR1"
 _MAGIC_BYTES = 6
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 10
 HEAD_LINES = 40
 """Of a file, as much as is looked at to tell what it is."""
+WHOLE_BYTES_MAX = 1 << 30
+"""Of a file that is no lines, and that is held as a whole."""
 _LINE_BYTES_MAX = 1 << 30
 """No line of a trace is longer; a file without line breaks must not fill the memory."""
 
@@ -136,12 +139,16 @@ def read_json(file: Path) -> Any:
 def read_bytes(file: Path) -> bytes:
     """Return the content of a file, unpacked if it is gzipped."""
     try:
-        content = file.read_bytes()
-        _check_packing(file, content)
-        with _unpacked(BytesIO(content), content) as stream:
-            return stream.read()
+        with file.open("rb") as raw:
+            head = raw.peek(_MAGIC_BYTES)
+            _check_packing(file, head)
+            content = _unpacked(raw, head).read(WHOLE_BYTES_MAX + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise TraceError(shown_name(file), "file", f"cannot be read: {error}") from error
+    if len(content) > WHOLE_BYTES_MAX:
+        reason = f"longer than {WHOLE_BYTES_MAX} bytes, and not one value a line; write a value a line"
+        raise TraceError(shown_name(file), "file", reason)
+    return content
 
 
 def _unpacked(raw: BinaryIO, head: bytes) -> BinaryIO:
@@ -166,7 +173,8 @@ def _check_packing(file: Path, head: bytes) -> None:
 def read_lines(file: Path, on_broken: OnBroken, on_cut: OnBroken | None = None) -> Iterator[tuple[int, Any]]:
     """Yield the JSON value of each line that is not blank, with its number (the first is 1).
 
-    A last line without its end, which is still being written, goes to `on_cut` if that is given.
+    A line that is no JSON goes to `on_cut` if that is given: a last one is still being written, one before it
+    was cut off when its writer ended.
     """
     source = shown_name(file)
     for number, line in _lines(file, on_broken):
@@ -174,8 +182,7 @@ def read_lines(file: Path, on_broken: OnBroken, on_cut: OnBroken | None = None) 
             try:
                 value = parse(source, f"line {number}", line)
             except TraceError as error:
-                is_cut = on_cut is not None and not line.endswith(b"\n")
-                (on_cut if is_cut and on_cut is not None else on_broken)(error)
+                (on_cut or on_broken)(error)
                 continue
             yield number, value
 
@@ -195,12 +202,16 @@ def head_lines(file: Path) -> list[dict[str, Any]]:
 
 def head_bytes(file: Path) -> bytes:
     """Return the first bytes of a file's content; nothing where they cannot be read."""
+    found = b""
     try:
         with file.open("rb") as raw:
             stream = _unpacked(raw, raw.peek(_MAGIC_BYTES))
-            return stream.read(HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK)
+            # In pieces: a packed file that is cut off has a beginning all the same.
+            while len(found) < HEAD_BYTES and (piece := stream.read(_PIECE_BYTES)):
+                found += piece
     except (OSError, EOFError, zlib.error):
-        return b""
+        pass
+    return found.removeprefix(_BYTE_ORDER_MARK)
 
 
 def is_parquet(file: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.errors import TraceError
-from swarm.workload.formats.agent_logs import bodies, captured, dynamo
+from swarm.workload.formats.agent_logs import agentic, bodies, captured, dynamo
 from swarm.workload.formats.agent_logs.documents import values_of
 from swarm.workload.formats.files import head_bytes, head_lines, is_packed_otherwise
 
@@ -37,7 +37,7 @@ def _of_line(value: dict[str, Any]) -> str | None:
     message = value["message"] if type(value.get("message")) is dict else {}
     is_reply = type(message.get("usage")) is dict and "input_tokens" in message["usage"]
     if is_qwen(value):
-        return None
+        return "qwen"
     if kind in _CLAUDE_TYPES and ("uuid" in value or "sessionId" in value or is_reply):
         return "claude_code"
     if is_reply and "timestamp" in value:
@@ -61,7 +61,7 @@ def _of_line(value: dict[str, Any]) -> str | None:
 def is_qwen(value: dict[str, Any]) -> bool:
     """Return whether a line is of a log that is like Claude Code's, and of another tool."""
     message = value.get("message")
-    return "systemPayload" in value or (type(message) is dict and "parts" in message)
+    return "systemPayload" in value or (type(message) is dict and "parts" in message and "sessionId" in value)
 
 
 def _of_row(value: dict[str, Any]) -> str | None:
@@ -72,6 +72,16 @@ def _of_row(value: dict[str, Any]) -> str | None:
         return "dynamo"
     if event.get("schema") == captured.SCHEMA:
         return "capture"
+    if event.get("schema") == agentic.HEADER or {"request_id", "hash_ids"} <= keys:
+        return "agentic_mooncake"
+    if {"prefix_tokens", "newly_append_tokens"} <= keys:
+        return "tracelab"
+    if _is_event(value):
+        return "copilot"
+    if value.get("type") == "session" and {"version", "id", "cwd"} <= keys:
+        return "pi"
+    if value.get("type") == "message" and {"id", "parentId", "timestamp", "message"} <= keys:
+        return "pi"
     if {"chat_id", "parent_chat_id", "hash_ids"} <= keys:
         return "bailian"
     if {"call_type", "startTime"} <= keys and {"request_id", "id"} & keys:
@@ -95,6 +105,13 @@ def _of_row(value: dict[str, Any]) -> str | None:
         return "kimi"
     is_pair = any(name in keys for name in bodies.RESPONSE) or type(value.get("usage")) is dict
     return "bodies" if is_pair and bodies.request_body(value) is not None else None
+
+
+def _is_event(value: dict[str, Any]) -> bool:
+    """Return whether a line is one of Copilot's: a type of two words, and what it is about in `data`."""
+    kind = value.get("type")
+    has_data = type(value.get("data")) is dict and "parentId" in value
+    return has_data and type(kind) is str and kind.startswith(("session.", "assistant.", "user.message"))
 
 
 def _is_langfuse(value: dict[str, Any]) -> bool:

@@ -62,7 +62,8 @@ def _agent(role: str, plan: AgentPlan, places: list[int], children: Sequence[Chi
     spawns: dict[int, list[SpawnScript]] = {}
     for ordinal, child in enumerate(children, 1):
         after_s = max(0.0, child.start_s - float(plan.at_s[child.after]))
-        spawns.setdefault(child.after, []).append(SpawnScript(ordinal, after_s, child.joined))
+        join_at = child.after + 1 if child.joined else None
+        spawns.setdefault(child.after, []).append(SpawnScript(ordinal, after_s, join_at))
     inputs, outputs, kept = plan.input.tolist(), plan.output.tolist(), plan.kept.tolist()
     at_s, think_s, service_s = plan.at_s.tolist(), plan.think_s.tolist(), plan.service_s.tolist()
     last = len(inputs) - 1

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from swarm.errors import TraceError
+from swarm.workload.formats.agent_logs.documents import time_s
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, LoggedRequest, OpenedBy, Tally
 from swarm.workload.formats.fields import TOKENS_MAX
 from swarm.workload.formats.files import OnBroken, read_lines, shown_name
@@ -27,7 +27,16 @@ WALK_MAX = 10_000
 STALE_TOKENS_PER_CHARACTER = 0.33
 """Of visible output: a lower bound of what a reply had, where its log stops at the first count."""
 COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
-NOTICES = ("<task-notification>", "[Request interrupted by user", "<local-command", "<command-name>")
+NOTICES = ("<task-", "<system-", "<local-command", "[Request interrupted by user")
+"""Beginnings of texts that stand in a person's place, and that no person wrote."""
+INTERRUPTED = "[Request interrupted by user"
+COMMANDS = ("<command-name>", "<command-message>")
+"""Beginnings of texts that a person's command stands in."""
+PERSONS = ("human", "cli", "user")
+"""Where a text is from, in versions that say it."""
+QUEUED_S = 1.0
+"""A text that comes this soon after it was taken from the queue had waited there, and no person then."""
+BACKGROUND = "async_launched"
 _AGENT_FILE = re.compile(r"agent-(.+)\.jsonl(\.gz|\.zst)?$")
 
 
@@ -40,6 +49,7 @@ class _Line:
     kind: str
     """user, or something else."""
     opened_by: OpenedBy | None
+    is_command: bool = False
 
 
 @dataclass(slots=True)
@@ -73,19 +83,28 @@ class SessionReader:
         self._on_broken = on_broken
         self.kinds: dict[str, str] = {}
         """Kinds of sub-agents, by the id of the tool use that spawned them and by their own id."""
+        self.statuses: dict[str, str] = {}
+        """How sub-agents were started or ended, by their id, where their parent's log says it."""
+        self._spawned: dict[str, str] = {}
+        """Kinds of sub-agents by the prompt that they were given."""
+        self._dequeued_s = -QUEUED_S
+        self._last_s = 0.0
+        self.compactions = 0
+        """Marks of full contexts that were made a summary of."""
 
     def agents(self, file: Path) -> Iterator[LoggedAgent]:
         """Yield the agents of one file: the main one first, or the one sub-agent whose file it is."""
         lines: dict[str, _Line] = {}
         messages: dict[str, _Message] = {}
         results: dict[str, float] = {}
+        self._last_s, self._dequeued_s = 0.0, -QUEUED_S
         for number, value in read_lines(file, self._on_broken, self._tally.take_cut):
             if type(value) is not dict:
                 self._on_broken(TraceError(shown_name(file), f"line {number}", "must be an object"))
                 continue
             try:
-                self._take(value, lines, messages, results)
-            except _Wrong as fault:
+                self._take(value, number, lines, messages, results)
+            except ValueError as fault:
                 self._on_broken(TraceError(shown_name(file), f"line {number}", str(fault)))
         own = is_agent_file(file)
         by_agent: dict[str, list[_Message]] = {}
@@ -94,7 +113,8 @@ class SessionReader:
         for agent, found in by_agent.items():
             requests = self._requests(found, lines, results, is_compaction=agent.startswith("acompact"))
             if requests:
-                yield LoggedAgent(agent, self._kind_of(agent), requests)
+                status = self.statuses.get(agent, "completed")
+                yield LoggedAgent(agent, self._kind_of(agent), requests, status)
 
     def _kind_of(self, agent: str) -> str:
         if not agent:
@@ -104,28 +124,89 @@ class SessionReader:
     def _take(
         self,
         value: dict[str, Any],
+        number: int,
         lines: dict[str, _Line],
         messages: dict[str, _Message],
         results: dict[str, float],
     ) -> None:
         """Note one line."""
         uuid = _text(value, "uuid")
-        kind = _text(value, "type")
-        at_s = time_of(value)
+        kind = _text(value, "type") or _kind_unsaid(value)
+        at_s = self._time_of(value, kind)
         if kind == "assistant":
-            self._take_reply(value, at_s, messages, lines)
+            self._take_reply(value, number, at_s, messages, lines)
+        elif kind == "queue-operation" and _text(value, "operation") in ("dequeue", "remove"):
+            self._dequeued_s = at_s
+        elif kind in ("system", "progress"):
+            self._take_notice(value, kind)
         if not uuid:
             return
         parent = _text(value, "parentUuid") or None
-        opened_by = _opened_by(value, results, at_s) if kind == "user" else None
-        lines[uuid] = _Line(parent, at_s, kind, opened_by)
+        line = _Line(parent, at_s, kind, None)
+        if kind == "user":
+            self._take_user(value, line, lines, results)
+        lines[uuid] = line
+
+    def _time_of(self, value: dict[str, Any], kind: str) -> float:
+        """Return a line's time, or that of the line before where it has none."""
+        at_s = time_of(value)
+        if at_s:
+            self._last_s = at_s
+        elif kind in ("user", "assistant"):
+            self._tally.missing["times of lines, taken from the line before"] += 1
+        return at_s or self._last_s
+
+    def _take_notice(self, value: dict[str, Any], kind: str) -> None:
+        """Note what the client says of itself: failed attempts, summaries, whose work a sub-agent does."""
+        subtype, data = _text(value, "subtype"), value.get("data")
+        if kind == "system" and subtype == "api_error":
+            self._tally.missing["attempts that failed, and whose tokens nobody counts"] += 1
+        elif kind == "system" and subtype == "compact_boundary":
+            self.compactions += 1
+        elif type(data) is dict and _text(data, "agentId"):
+            spawned_by = self.kinds.get(_text(value, "parentToolUseID"), "")
+            if spawned_by:
+                self.kinds.setdefault(_text(data, "agentId"), spawned_by)
+
+    def _take_user(
+        self, value: dict[str, Any], line: _Line, lines: dict[str, _Line], results: dict[str, float]
+    ) -> None:
+        """Note a line in a person's place: results of tools, words, or what is neither."""
+        tools = list(_results(value))
+        for tool in tools:
+            results[tool] = line.at_s
         told = value.get("toolUseResult")
-        if type(told) is dict and type(told.get("agentId")) is str:
-            tool = next(iter(_results(value)), "")
-            self.kinds.setdefault(told["agentId"], self.kinds.get(tool, ""))
+        if type(told) is dict and _text(told, "agentId"):
+            self._take_spawned(told, tools[0] if tools else "")
+        text = _words(value.get("message"))
+        if not line.parent and value.get("isSidechain"):
+            self.kinds.setdefault(f"inline-{_text(value, 'uuid')[:8]}", self._spawned.get(text, ""))
+        if text.startswith(INTERRUPTED):
+            self._tally.missing["requests that a person ended: counted as far as they had come"] += 1
+        line.is_command = text.startswith(COMMANDS)
+        before = lines.get(line.parent or "")
+        if tools:
+            line.opened_by = "tool"
+        elif line.is_command or (value.get("isMeta") and before is not None and before.is_command):
+            line.opened_by = "human"
+        elif _is_notice(value, text) or 0 <= line.at_s - self._dequeued_s < QUEUED_S:
+            line.opened_by = "notice"
+        else:
+            line.opened_by = "human"
+
+    def _take_spawned(self, told: dict[str, Any], tool: str) -> None:
+        agent, status = _text(told, "agentId"), _text(told, "status")
+        if self.kinds.get(tool):
+            self.kinds.setdefault(agent, self.kinds[tool])
+        self.statuses[agent] = BACKGROUND if told.get("isAsync") else status or "completed"
 
     def _take_reply(
-        self, value: dict[str, Any], at_s: float, messages: dict[str, _Message], lines: dict[str, _Line]
+        self,
+        value: dict[str, Any],
+        number: int,
+        at_s: float,
+        messages: dict[str, _Message],
+        lines: dict[str, _Line],
     ) -> None:
         reply = value.get("message")
         if type(reply) is not dict or type(reply.get("usage")) is not dict:
@@ -136,7 +217,7 @@ class SessionReader:
             return
         for count in COUNTS:
             _count(reply["usage"], count)
-        name = _text(reply, "id") or _text(value, "requestId") or _text(value, "uuid")
+        name = _text(reply, "id") or _text(value, "requestId") or _text(value, "uuid") or f"line {number}"
         root = "" if not value.get("isSidechain") else self._root_of(value, lines)
         message = messages.get(f"{root}\0{name}")
         if message is None:
@@ -163,6 +244,7 @@ class SessionReader:
                 message.characters += len(str(asked)) if asked else 0
                 if type(asked) is dict and type(asked.get("subagent_type")) is str:
                     self.kinds[_text(block, "id")] = asked["subagent_type"]
+                    self._spawned.setdefault(_text(asked, "prompt"), asked["subagent_type"])
 
     def _root_of(self, value: dict[str, Any], lines: dict[str, _Line]) -> str:
         """Return the id of an inline sub-agent: that of the first line of its chain."""
@@ -252,19 +334,24 @@ def _start(
     return min(start_s, message.first_s), opened_by
 
 
-def _opened_by(value: dict[str, Any], results: dict[str, float], at_s: float) -> OpenedBy:
-    """Return what a user's line is; note the results of tools that it holds."""
-    tools = list(_results(value))
-    for tool in tools:
-        results[tool] = at_s
-    if tools:
-        return "tool"
+def _kind_unsaid(value: dict[str, Any]) -> str:
+    """Return what a line without a type is: tools that rewrite logs keep what counts tokens."""
     message = value.get("message")
+    return "assistant" if type(message) is dict and type(message.get("usage")) is dict else ""
+
+
+def _is_notice(value: dict[str, Any], text: str) -> bool:
+    """Say whether a text in a person's place is a hook's, a task's end, a summary or the client's."""
+    origin = value.get("origin")
+    if type(origin) is dict and _text(origin, "kind"):
+        return _text(origin, "kind") not in PERSONS
+    return bool(value.get("isMeta") or value.get("isCompactSummary")) or text.startswith(NOTICES)
+
+
+def _words(message: Any) -> str:
+    """Return the first text of a message."""
     content = message.get("content") if type(message) is dict else None
-    text = content if type(content) is str else next((_text(b, "text") for b in _blocks(message)), "")
-    if value.get("isMeta") or value.get("isCompactSummary") or text.startswith(NOTICES):
-        return "notice"
-    return "human"
+    return content if type(content) is str else next((_text(b, "text") for b in _blocks(message)), "")
 
 
 def _results(value: dict[str, Any]) -> Iterator[str]:
@@ -295,10 +382,4 @@ def _count(value: dict[str, Any], name: str) -> int:
 
 def time_of(value: dict[str, Any]) -> float:
     """Return a line's time in Unix seconds; 0 where it has none."""
-    found = value.get("timestamp")
-    if type(found) is not str:
-        return 0.0
-    try:
-        return datetime.fromisoformat(found).timestamp()
-    except ValueError:
-        raise _Wrong(f"timestamp: must be a time of ISO 8601, got {found[:40]!r}") from None
+    return time_s(value.get("timestamp"), "timestamp") or 0.0

@@ -16,6 +16,10 @@ from swarm.workload.formats.agent_logs.logged import LoggedRequest, OpenedBy, Ta
 from swarm.workload.formats.fields import TOKENS_MAX, shown
 from swarm.workload.formats.files import OnBroken, read_lines, shown_name
 
+COPIED_S = 1.0
+"""Of a fork's log, after its begin: what it has counted by then are the requests of its origin."""
+Seen = set[tuple[float, tuple[int, ...]]]
+"""Requests by their ends and cumulative counts: another file that has them repeats them."""
 COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "total_tokens")
 CACHE_BLOCK_TOKENS = 128
 """Counts of cached tokens are multiples of this."""
@@ -30,6 +34,8 @@ class Rollout:
     kind: str
     project: str = ""
     """The folder in which it worked."""
+    forked_from: str = ""
+    """The session whose beginning its log repeats."""
     requests: list[LoggedRequest] = field(default_factory=list)
 
 
@@ -46,10 +52,12 @@ class _State:
     """When the first item of the reply under way was written."""
     types: dict[str, None] = field(default_factory=dict)
     begun_s: float = 0.0
+    last_s: float = 0.0
+    """When the last line was written that says it."""
 
 
-def read_rollout(file: Path, tally: Tally, on_broken: OnBroken) -> Rollout:
-    """Return what a file holds."""
+def read_rollout(file: Path, seen: Seen, tally: Tally, on_broken: OnBroken) -> Rollout:
+    """Return what a file holds, less what an earlier one has; `seen` is added to."""
     rollout = Rollout(file.name.split(".")[0], None, "")
     state = _State()
     for number, value in read_lines(file, on_broken, tally.take_cut):
@@ -58,16 +66,22 @@ def read_rollout(file: Path, tally: Tally, on_broken: OnBroken) -> Rollout:
                 raise ValueError("must be an object")
             payload = value.get("payload")
             payload = payload if type(payload) is dict else value
-            _take(rollout, state, value, payload, tally)
+            _take(rollout, state, value, payload, seen, tally)
         except ValueError as fault:
             on_broken(TraceError(shown_name(file), f"line {number}", str(fault)))
     return rollout
 
 
 def _take(
-    rollout: Rollout, state: _State, value: dict[str, Any], payload: dict[str, Any], tally: Tally
+    rollout: Rollout,
+    state: _State,
+    value: dict[str, Any],
+    payload: dict[str, Any],
+    seen: Seen,
+    tally: Tally,
 ) -> None:
-    kind, at_s = value.get("type"), time_of(value)
+    kind, at_s = value.get("type"), time_of(value) or state.last_s
+    state.last_s = at_s
     if kind == "session_meta":
         _take_meta(rollout, state, payload, at_s)
     elif kind == "turn_context":
@@ -77,9 +91,11 @@ def _take(
     elif kind == "response_item":
         _take_item(state, payload, at_s)
     elif kind == "event_msg" and payload.get("type") == "token_count":
-        _take_count(rollout, state, payload, at_s, tally)
+        _take_count(rollout, state, payload, at_s, seen, tally)
     elif kind == "event_msg" and payload.get("type") == "user_message":
         _wait(state, at_s, "human")
+    elif kind == "event_msg" and payload.get("type") == "turn_aborted":
+        tally.missing["turns that a person ended: counted as far as they had come"] += 1
     elif kind == "compacted":
         tally.missing["summaries of full contexts, whose requests this log does not count"] += 1
 
@@ -92,6 +108,8 @@ def _take_meta(rollout: Rollout, state: _State, payload: dict[str, Any], at_s: f
         rollout.session = payload["id"]
     if type(payload.get("cwd")) is str:
         rollout.project = payload["cwd"]
+    if type(payload.get("forked_from_id")) is str:
+        rollout.forked_from = payload["forked_from_id"]
     source = payload.get("source")
     spawn = source.get("subagent") if type(source) is dict else None
     spawn = spawn.get("thread_spawn", spawn) if type(spawn) is dict else spawn
@@ -123,7 +141,23 @@ def _take_item(state: _State, payload: dict[str, Any], at_s: float) -> None:
         state.types[{"message": "text", "reasoning": "thinking"}.get(kind, "tool_use")] = None
 
 
-def _take_count(rollout: Rollout, state: _State, payload: dict[str, Any], at_s: float, tally: Tally) -> None:
+def _is_repeated(
+    rollout: Rollout, state: _State, totals: tuple[int, ...], at_s: float, seen: Seen, tally: Tally
+) -> bool:
+    """Say whether another log has this request, or is the one to have it; note it."""
+    is_copy = at_s < state.begun_s + (COPIED_S if rollout.forked_from else 0.0)
+    if is_copy:
+        tally.read["requests of a parent or an origin that a log repeats"] += 1
+    elif (at_s, totals) in seen:
+        tally.read["requests that another log has already"] += 1
+        return True
+    seen.add((at_s, totals))
+    return is_copy
+
+
+def _take_count(
+    rollout: Rollout, state: _State, payload: dict[str, Any], at_s: float, seen: Seen, tally: Tally
+) -> None:
     info = payload.get("info")
     if type(info) is not dict:
         return
@@ -136,8 +170,8 @@ def _take_count(rollout: Rollout, state: _State, payload: dict[str, Any], at_s: 
         tally.read["token counts that were written twice"] += 1
         return
     state.totals = totals
-    if at_s < state.begun_s:
-        tally.read["requests of a parent that a sub-agent's log repeats"] += 1
+    if _is_repeated(rollout, state, totals, at_s, seen, tally):
+        state.types, state.first_s, state.opened_by, state.waiting_s = {}, None, "tool", None
         return
     steps = [now - then for now, then in zip(totals, before, strict=True)]
     if min(steps[:3]) < 0:

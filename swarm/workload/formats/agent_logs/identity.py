@@ -95,6 +95,8 @@ class Chains:
     tally: Tally
     misses_by_routing: bool
     """Whether a prompt that grew and was read short met a server without its blocks, and not new content."""
+    sends_replies: bool = False
+    """Whether a prompt that goes on has all of the reply before it; else it is at least the prompt before."""
     _names: Names = field(init=False)
     _last: dict[tuple[str, str], _Context] = field(default_factory=dict)
     """By agent and model."""
@@ -134,6 +136,13 @@ class Chains:
         pool = (request.model, agent.kind)
         if last is not None and read == last.held_tokens:
             return last.ids[: read // block], EXACT
+        if (
+            last is not None
+            and self._goes_on(request, last)
+            and self.misses_by_routing
+            and read < last.held_tokens
+        ):
+            return last.ids[: last.held_tokens // block], self._why_short(request, last)
         for other in reversed(self._recent.get(request.model, [])):
             if read and other.held_tokens == read:
                 return other.ids[: read // block], OTHER
@@ -144,14 +153,16 @@ class Chains:
         if read > last.held_tokens:
             # What lies between was sent by a request that no log has.
             return last.ids[: last.held_tokens // block], ABOVE
-        if self.misses_by_routing and request.input_tokens >= last.input_tokens:
-            return last.ids[: last.held_tokens // block], self._why_short(request, last)
         is_shared = self.pools.knows(pool, read) or read == 0
         if is_shared and request.start_s - last.start_s > last.ttl_s:
             return last.ids[: last.held_tokens // block], EXPIRED
         if read and self.pools.knows(pool, read):
             return self.pools.prefix(pool, read), CHANGED
         return last.ids[: read // block], CHANGED
+
+    def _goes_on(self, request: LoggedRequest, last: _Context) -> bool:
+        """Say whether a prompt is long enough to hold all that the one before it had."""
+        return request.input_tokens >= (last.held_tokens if self.sends_replies else last.input_tokens)
 
     def _why_short(self, request: LoggedRequest, last: _Context) -> str:
         """Return why a prompt that only grew was read short of what the one before had left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from swarm.workload.formats.files import OnBroken, shown_name
 
 CACHE_BLOCK_TOKENS = 256
 """Counts of cached tokens are multiples of this, and are of prompts without the reply."""
+OWN_NAMES = ("wire", "context")
+"""Files that are called the same in each session's folder."""
+MAIN = "main"
 
 
 def parse(values: Iterator[tuple[Path, str, Any]], tally: Tally, on_broken: OnBroken) -> Iterator[Row]:
     """Yield the steps that ended; their counts come again as `usage.record`, which is not counted."""
     models: dict[Path, str] = {}
     opened: dict[Path, OpenedBy] = {}
+    asked: Counter[Path] = Counter()
     for file, place, value in values:
         try:
             if type(value) is not dict:
@@ -27,13 +32,29 @@ def parse(values: Iterator[tuple[Path, str, Any]], tally: Tally, on_broken: OnBr
             kind = text(value, "type")
             if kind == "llm.request":
                 models[file] = text(value, "model")
+                asked[file] += 1
             elif kind == "turn.prompt":
-                opened[file] = "human"
+                opened[file] = "human" if text(value.get("origin"), "kind") in ("", "user") else "notice"
             elif text(inside(value, "event"), "type") == "step.end":
                 yield _row(file, value, models.get(file, ""), opened.get(file, "notice"), tally)
                 opened[file] = "tool"
+                asked[file] -= 1
         except ValueError as fault:
             on_broken(TraceError(shown_name(file), place, str(fault)))
+    left = sum(count for count in asked.values() if count > 0)
+    if left:
+        tally.missing["requests whose end is not written: hidden, failed or ended by a person"] += left
+
+
+def whose(file: Path) -> tuple[str, str]:
+    """Return a file's session and agent, by `SESSION/agents/AGENT/wire.jsonl` or `SESSION/wire.jsonl`."""
+    name = file.name.split(".")[0]
+    if name not in OWN_NAMES:
+        return name, ""
+    if file.parent.parent.name == "agents":
+        agent = file.parent.name
+        return file.parent.parent.parent.name, "" if agent == MAIN else agent
+    return file.parent.name, ""
 
 
 def _row(file: Path, value: dict[str, Any], model: str, opened_by: OpenedBy, tally: Tally) -> Row:
@@ -53,10 +74,11 @@ def _row(file: Path, value: dict[str, Any], model: str, opened_by: OpenedBy, tal
         tokens(usage.get(name), name)
         for name in ("inputOther", "inputCacheRead", "inputCacheCreation", "output")
     )
+    session, agent = whose(file)
     return Row(
-        session=file.name.split(".")[0],
-        agent="",
-        kind="",
+        session=session,
+        agent=agent,
+        kind="agent" if agent else "",
         request=request_of(
             start_s=start_s,
             end_s=at_s,

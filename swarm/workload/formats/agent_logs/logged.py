@@ -85,8 +85,8 @@ class Tally:
         return self.read, self.inferred, self.missing
 
     def take_cut(self, error: TraceError) -> None:
-        """Note a last line that is still being written: the log is of a session under way."""
-        self.missing["last lines that were still being written"] += 1
+        """Note a line that is no JSON: tools add lines without a sync, and end in the middle of one."""
+        self.missing["lines that are cut off or still being written"] += 1
 
     def report(self) -> dict[str, Any]:
         """Return all of it as one JSON value."""

@@ -11,10 +11,12 @@ import orjson
 
 from swarm.errors import TraceError
 from swarm.workload.formats.agent_logs import (
+    agentic,
     bailian,
     bodies,
     captured,
     codex,
+    copilot,
     dynamo,
     gateways,
     gemini,
@@ -22,6 +24,9 @@ from swarm.workload.formats.agent_logs import (
     litellm,
     opencode,
     otel,
+    pi,
+    qwen,
+    tracelab,
 )
 from swarm.workload.formats.agent_logs.claude_code import SessionReader, is_agent_file
 from swarm.workload.formats.agent_logs.codex import Rollout, read_rollout
@@ -75,9 +80,13 @@ class ClaudeCode:
         agents: list[LoggedAgent] = []
         for file in unit:
             agents += reader.agents(file)
-        for agent in agents:
-            if agent.agent_id.startswith("acompact"):
-                agent.kind = ""
+        summaries = [agent for agent in agents if agent.agent_id.startswith("acompact")]
+        for agent in summaries:
+            agent.kind = ""
+        if reader.compactions > len(summaries):
+            self._tally.missing["summaries of full contexts, whose requests this log does not count"] += (
+                reader.compactions - len(summaries)
+            )
         if not agents:
             return
         name = _session_and_time(unit[0])[0]
@@ -92,49 +101,62 @@ class Codex:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._pools = Pools(codex.CACHE_BLOCK_TOKENS)
+        self._seen: codex.Seen = set()
+        self._pools = Pools(BLOCK_TOKENS)
 
     def units(self, files: Sequence[Path]) -> list[tuple[Path, ...]]:
-        """Return each session's file with those of its sub-agents, of theirs and so on."""
+        """Return each session's files with those of its sub-agents, of theirs and so on."""
         parents: dict[str, str] = {}
-        by_id: dict[str, Path] = {}
+        by_id: dict[str, list[Path]] = {}
         for file in files:
             own, parent = _codex_ids(file)
-            by_id[own] = file
+            by_id.setdefault(own, []).append(file)
             if parent:
                 parents[own] = parent
         groups: dict[str, list[Path]] = {}
-        for own, file in by_id.items():
+        for own, found in by_id.items():
             root, steps = own, 0
             while parents.get(root) in by_id and steps < len(by_id):
                 root, steps = parents[root], steps + 1
-            groups.setdefault(root, []).append(file)
+            groups.setdefault(root, []).extend(found)
         return [
-            tuple(sorted(found, key=lambda file: (file != by_id[root], file.name)))
+            tuple(sorted(found, key=lambda file: (file not in by_id[root], file.name)))
             for root, found in groups.items()
         ]
 
     def read(self, unit: tuple[Path, ...], on_broken: OnBroken) -> Iterator[RecordedSession]:
-        """Yield the session."""
-        rollouts: list[Rollout] = [read_rollout(file, self._tally, on_broken) for file in unit]
+        """Yield the session; a thread that is in several files is one agent."""
+        rollouts: dict[str, Rollout] = {}
+        for file in unit:
+            found = read_rollout(file, self._seen, self._tally, on_broken)
+            before = rollouts.setdefault(found.session, found)
+            if before is not found:
+                before.requests += found.requests
+                before.requests.sort(key=lambda request: request.start_s)
+        main = next(iter(rollouts))
         agents = [
             LoggedAgent(
-                "" if place == 0 else each.session,
-                "" if place == 0 else each.kind or "subagent",
+                "" if own == main else own,
+                "" if own == main else each.kind or "subagent",
                 each.requests,
             )
-            for place, each in enumerate(rollouts)
+            for own, each in rollouts.items()
             if each.requests
         ]
         if not agents:
             return
-        name = rollouts[0].session
         chains = Chains(
-            _owner(unit, name), codex.CACHE_BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=True
+            _owner(unit, main),
+            BLOCK_TOKENS,
+            self._pools,
+            self._tally,
+            misses_by_routing=True,
+            sends_replies=True,
         )
         _note_identity(agents, self._tally, in_loops=True)
-        if _is_bounded(name, unit, agents, chains, on_broken):
-            yield session_of(name, shown_name(unit[0]), agents, chains, "codex", rollouts[0].project)
+        if _is_bounded(main, unit, agents, chains, on_broken):
+            project = rollouts[main].project
+            yield session_of(main, shown_name(unit[0]), agents, chains, "codex", project)
 
 
 PARSERS: dict[str, Parser] = {
@@ -146,7 +168,12 @@ PARSERS: dict[str, Parser] = {
     "opencode": opencode.parse,
     "gemini": gemini.parse,
     "kimi": kimi.parse,
+    "qwen": qwen.parse,
+    "copilot": copilot.parse,
+    "pi": pi.parse,
+    "tracelab": tracelab.parse,
     "bailian": bailian.parse,
+    "agentic_mooncake": agentic.parse,
     "langfuse": gateways.langfuse,
     "openrouter": gateways.openrouter,
 }

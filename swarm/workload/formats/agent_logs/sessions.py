@@ -9,10 +9,10 @@ from swarm.errors import TraceError
 from swarm.workload.formats.agent_logs.identity import Chains
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, LoggedRequest
 from swarm.workload.formats.fields import SESSION_BLOCKS_MAX, TOO_MANY_BLOCKS
-from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
+from swarm.workload.recorded import NOTICE, RecordedRequest, RecordedSession, RecordedSubagent
 
 INPUT_TYPES = {"start": ("text",), "human": ("text",), "tool": ("tool_result",)}
-NOTICE = ("tool_result", "notice")
+NOTICED = ("tool_result", NOTICE)
 """Of a request that neither a person nor a tool opened: no person waited before it."""
 COMPACTION = ("tool_result", "compaction")
 
@@ -82,7 +82,7 @@ def _requests(agent: LoggedAgent, ids: Sequence[Sequence[int]]) -> tuple[Recorde
 
 
 def _request(request: LoggedRequest, ids: Sequence[int], think_s: float | None) -> RecordedRequest:
-    inputs = COMPACTION if request.is_compaction else INPUT_TYPES.get(request.opened_by, NOTICE)
+    inputs = COMPACTION if request.is_compaction else INPUT_TYPES.get(request.opened_by, NOTICED)
     return RecordedRequest(
         t_s=request.start_s,
         model=request.model,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.errors import TraceError
@@ -217,6 +217,7 @@ USAGE = ("id", "usage", "content", "model", "stop_reason", "input_tokens", "info
 
 
 @pytest.mark.parametrize("format", ["claude_code", "codex"])
+@settings(deadline=None)
 @given(
     lines=st.lists(
         st.dictionaries(
@@ -299,3 +300,121 @@ def test_a_prompt_of_codex_that_grew_keeps_its_blocks_and_its_miss_has_a_cause(
     one, two = (list(request.hash_ids) for request in session.requests())
     assert one == two[: len(one)]
     assert any(sentence.startswith(why) for sentence in opened.tallies["codex"].inferred)
+
+
+@pytest.mark.parametrize(
+    ("line", "opened"),
+    [
+        ({}, "human"),
+        ({"isMeta": True}, "notice"),
+        ({"message": {"role": "user", "content": "<task-notification>done</task-notification>"}}, "notice"),
+        ({"origin": {"kind": "task-notification"}}, "notice"),
+        ({"origin": {"kind": "human"}}, "human"),
+        ({"isCompactSummary": True}, "notice"),
+        ({"message": {"role": "user", "content": "<command-name>/review</command-name>"}}, "human"),
+    ],
+)
+def test_hooks_and_notifications_are_no_people(tmp_path: Path, line: dict[str, Any], opened: str) -> None:
+    lines = [*TWO[:7], {**person("u2", 72, "a3"), **line}, TWO[8]]
+    (session,) = sessions(write(tmp_path / "s.jsonl", lines))
+    *_, last = session.requests()
+    assert last.input_types == (("text",) if opened == "human" else ("tool_result", "notice"))
+
+
+def test_a_commands_text_that_the_client_puts_in_is_a_persons(tmp_path: Path) -> None:
+    command = person("u2", 72, "a3", message={"role": "user", "content": "<command-message>review"})
+    lines = [
+        *TWO[:7],
+        command,
+        person("u3", 72, "u2", isMeta=True),
+        reply("a4", 75, "u3", "m3", usage(2, 3548, 100, 2)),
+    ]
+    (session,) = sessions(write(tmp_path / "s.jsonl", lines))
+    assert [request.input_types for request in session.requests()][-1] == ("text",)
+
+
+def test_a_text_that_had_waited_in_the_queue_is_no_wait_of_a_person(tmp_path: Path) -> None:
+    taken = {"type": "queue-operation", "operation": "dequeue", "timestamp": at(71.9), "sessionId": "s"}
+    (session,) = sessions(write(tmp_path / "s.jsonl", [*TWO[:7], taken, *TWO[7:]]))
+    assert [request.input_types for request in session.requests()][-1] == ("tool_result", "notice")
+
+
+def told_by(path: Path) -> tuple[list[RecordedSession], dict[str, int]]:
+    opened = open_format("auto")
+    units = opened.units(opened.files([path], pass_over), pass_over)
+    found = [session for unit in units for session in opened.read_unit(unit, fail)]
+    return found, dict(next(iter(opened.tallies.values())).missing)
+
+
+def test_what_has_no_counts_is_said(tmp_path: Path) -> None:
+    more = [
+        {"type": "system", "subtype": "api_error", "timestamp": at(76), "uuid": "e1"},
+        {"type": "system", "subtype": "compact_boundary", "timestamp": at(77), "uuid": "e2"},
+        person("u7", 78, "a4", message={"role": "user", "content": "[Request interrupted by user]"}),
+    ]
+    _, missing = told_by(write(tmp_path / "s.jsonl", [*TWO, *more]))
+    assert sorted(sentence.split(",")[0].split(":")[0] for sentence in missing) == [
+        "attempts that failed",
+        "requests that a person ended",
+        "summaries of full contexts",
+    ]
+
+
+def test_a_summary_in_a_file_of_its_own_is_a_request_and_not_missing(tmp_path: Path) -> None:
+    full = {"type": "system", "subtype": "compact_boundary", "timestamp": at(90), "uuid": "e2"}
+    write(tmp_path / "s.jsonl", [*TWO, full])
+    summary = reply("c1", 85, None, "mc", usage(2, 3648, 900, 400))
+    write(tmp_path / "s" / "subagents" / "agent-acompact-1.jsonl", [summary])
+    (session,), missing = told_by(tmp_path)
+    *_, last = session.requests()
+    assert (last.input_types, missing) == (("tool_result", "compaction"), {})
+    *_, before, last = (list(request.hash_ids) for request in session.requests())
+    assert last[: 3648 // 64] == before[: 3648 // 64]
+
+
+def test_a_sub_agent_in_the_background_is_told_as_such(tmp_path: Path) -> None:
+    launched = {"agentId": "abc", "isAsync": True, "status": "async_launched"}
+    write(tmp_path / "s.jsonl", [*TWO[:4], result("r1", 6, "a1", "t1", toolUseResult=launched), *TWO[5:]])
+    inner = [person("v1", 6), reply("b1", 50, "v1", "n1", usage(2, 0, 800, 9))]
+    write(tmp_path / "s" / "subagents" / "agent-abc.jsonl", inner)
+    (session,) = sessions(tmp_path)
+    (agent,) = session.subagents()
+    assert (agent.kind, agent.status) == ("Explore", "async_launched")
+
+
+def test_an_inline_side_chain_has_the_kind_of_the_task_whose_prompt_it_begins_with(tmp_path: Path) -> None:
+    task = reply("a1", 3, "u1", "m1", usage(4, 0, 1000, 1), "t1")
+    task["message"]["content"][0]["input"]["prompt"] = "look around"
+    words = {"role": "user", "content": "look around"}
+    inner = [
+        person("v1", 3.2, isSidechain=True, message=words),
+        reply("b1", 5, "v1", "n1", usage(2, 0, 800, 9), isSidechain=True),
+    ]
+    (session,) = sessions(write(tmp_path / "s.jsonl", [person("u1", 0), task, *inner]))
+    assert [agent.kind for agent in session.subagents()] == ["Explore"]
+
+
+def test_lines_that_other_tools_left_without_type_and_ids_are_each_a_request(tmp_path: Path) -> None:
+    lines = [
+        {"timestamp": at(n), "sessionId": "s", "message": {"role": "assistant", "usage": usage(n, 0, 0, 1)}}
+        for n in (1, 2, 3)
+    ]
+    (session,) = sessions(write(tmp_path / "s.jsonl", lines))
+    assert [request.input_tokens for request in session.requests()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "stamp", [1_772_359_200, 1_772_359_200_000, 1_772_359_200_000_000, "1772359200", None]
+)
+def test_a_line_may_have_its_time_in_any_unit_or_none(tmp_path: Path, stamp: Any) -> None:
+    lines = [TWO[0] | {"timestamp": 1_772_359_200}, TWO[1] | {"timestamp": stamp}]
+    (session,) = sessions(write(tmp_path / "s.jsonl", lines))
+    assert [request.t_s for request in session.requests()] == [1_772_359_200]
+
+
+def test_a_line_that_was_cut_off_costs_itself_and_is_counted(tmp_path: Path) -> None:
+    lines = [json.dumps(line) for line in TWO]
+    path = tmp_path / "s.jsonl"
+    path.write_text("\r\n".join([*lines[:5], lines[5][:40], "\0" * 99, *lines[6:]]))
+    (session,), missing = told_by(path)
+    assert (len(list(session.requests())), list(missing.values())) == (3, [2])

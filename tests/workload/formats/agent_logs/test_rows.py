@@ -284,6 +284,86 @@ CAPTURED = {
     "shared": 0,
     "hashes": "AQAAAAAAAAACAAAAAAAAAA==",
 }
+PI = {
+    "type": "message",
+    "id": "a1",
+    "parentId": "u1",
+    "timestamp": "2026-05-12T01:02:29Z",
+    "message": {
+        "role": "assistant",
+        "model": "m",
+        "usage": {"input": 4, "output": 7, "cacheRead": 900, "cacheWrite": 100, "totalTokens": 1011},
+        "stopReason": "toolUse",
+        "timestamp": 1_778_547_747_000,
+        "content": [{"type": "text", "text": "x"}],
+    },
+}
+QWEN = {
+    "type": "system",
+    "subtype": "ui_telemetry",
+    "uuid": "u2",
+    "sessionId": "s",
+    "timestamp": "2026-05-05T11:08:46.390Z",
+    "cwd": "/p",
+    "systemPayload": {
+        "uiEvent": {
+            "event.name": "qwen-code.api_response",
+            "event.timestamp": "2026-05-05T11:08:46.382Z",
+            "response_id": "r",
+            "model": "m",
+            "duration_ms": 7478,
+            "ttft_ms": 500,
+            "input_token_count": 1000,
+            "output_token_count": 7,
+            "cached_content_token_count": 600,
+            "thoughts_token_count": 3,
+            "total_token_count": 1007,
+        }
+    },
+}
+COPILOT = {
+    "type": "assistant.usage",
+    "id": "e1",
+    "parentId": "e0",
+    "timestamp": "2025-12-18T21:32:13Z",
+    "data": {
+        "model": "m",
+        "apiCallId": "c",
+        "duration": 1500,
+        "inputTokens": 1000,
+        "cacheReadTokens": 896,
+        "cacheWriteTokens": 0,
+        "outputTokens": 7,
+    },
+}
+TRACELAB = {
+    "provider": "claude",
+    "project": "p",
+    "session_id": "s",
+    "round_index": 0,
+    "trace_key": "claude:s:m1",
+    "model": "m",
+    "input_tokens_total": 1004,
+    "prefix_tokens": 900,
+    "newly_append_tokens": 104,
+    "claude_cache_creation_input_tokens": 100,
+    "output_tokens": 7,
+    "first_input_event_type": "user_message",
+    "timing_events": [
+        {"event_type": "user_message", "timestamp": "2026-05-31T12:00:01Z"},
+        {"event_type": "text", "timestamp": "2026-05-31T12:00:03Z"},
+        {"event_type": "tool_call", "timestamp": "2026-05-31T12:00:04Z"},
+    ],
+    "tools": [],
+}
+AGENTIC = {
+    "request_id": "q",
+    "session_id": "s",
+    "timestamp": 0,
+    "input_length": 130,
+    "output_length": 7,
+    "hash_ids": [7, 8, 9],
+}
 EACH: list[tuple[str, dict[str, Any], list[tuple[int, int, int | None, int | None]]]] = [
     ("otel", OTEL, [(2000, 7, 0, 0), (500, 7, 0, 0), (3000, 7, 1920, 0)]),
     ("litellm", LITELLM, [(2000, 7, 1920, 0)]),
@@ -299,6 +379,11 @@ EACH: list[tuple[str, dict[str, Any], list[tuple[int, int, int | None, int | Non
     ("langfuse", LANGFUSE, [(1000, 7, 900, 0)]),
     ("openrouter", OPENROUTER, [(1000, 7, 896, 0)]),
     ("capture", CAPTURED, [(1004, 7, 900, 100)]),
+    ("qwen", QWEN, [(1000, 7, 600, 0)]),
+    ("copilot", COPILOT, [(1000, 7, 896, 0)]),
+    ("pi", PI, [(1004, 7, 900, 100)]),
+    ("tracelab", TRACELAB, [(1004, 7, 900, 100)]),
+    ("agentic_mooncake", AGENTIC, [(130, 7, None, None)]),
 ]
 
 
