@@ -40,7 +40,7 @@ def tiers_of(name: str, few: int, many: int) -> Points:
 
 @pytest.fixture(scope="module")
 def decode() -> Points:
-    return tiers_of("memory_tiers_decode", 16, 144)
+    return tiers_of("memory_tiers_decode", 16, 192)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +58,11 @@ def test_few_agents_find_all_memories_alike(name: str, request: pytest.FixtureRe
 
 
 def test_with_many_agents_a_nodes_dram_overflows_and_posix_makes_it_worse(decode: Points) -> None:
-    output = {tiers: figure(point, OUTPUT) for (tiers, agents), point in decode.items() if agents == "144"}
+    output = {tiers: figure(point, OUTPUT) for (tiers, agents), point in decode.items() if agents == "192"}
     # What the cluster shares holds everybody's contexts; a node's DRAM does not, and what it gives up is
     # written to a storage so slow that the writes stand in the way of what is to be read.
     shared = min(output["HBM + NVMe grid"], output["HBM + pooled DRAM"])
-    assert shared > 1.5 * output["HBM + DRAM"] > 1.5 * output["HBM + DRAM + POSIX"]
+    assert shared > 1.4 * output["HBM + DRAM"] > 2 * output["HBM + DRAM + POSIX"]
     few = {tiers: figure(point, OUTPUT) for (tiers, agents), point in decode.items() if agents == "16"}
     assert all(output[tiers] > 2 * few[tiers] for tiers in few)
 
