@@ -123,18 +123,16 @@ class Rank:
         return self._departures.finished
 
     def estimate_s(self, prompt: Prompt, sender: int | None, now_s: float) -> float:
-        """Return about how many seconds a new request would cost here, with a reply of the assumed length.
+        """Return about how long a new request would take here, with a reply of the assumed length.
 
         Waiting: what the prompts here still take to compute. Then its own prompt: loads from lower tiers,
         with what is under way there now, and what is left to compute; or its KV from the rank `sender`.
-        Then the reply at the present pace, once for each time that sequences fill the rank. What it has
-        computed here, each sequence that decodes here waits for: their seconds count as its own.
+        Then the reply at the present pace, once for each time that sequences fill the rank.
         """
         match = self.hierarchy.lookup(prompt, now_s)
         step, queue = self.step, self.queue
         if sender is None:
-            load_s, computed_s = self._surroundings.prompt_s(self.place, match, now_s)
-            prompt_s = load_s + computed_s * (1 + len(self.batch))
+            prompt_s = self._surroundings.prompt_s(self.place, match, now_s)
         else:
             tokens = prompt.length - match.by_tier[0]
             prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)

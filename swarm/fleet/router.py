@@ -56,12 +56,12 @@ class SessionAffine:
 
 
 class PrefixAware:
-    """The least seconds, its own and those of others that it keeps waiting: hit and miss against the load."""
+    """The least seconds until the reply: what the hit and the miss cost there against the load."""
 
     def pick(
         self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
     ) -> Rank:
-        """Return the rank where it costs the fewest seconds; among equals, the first."""
+        """Return the rank that would answer first; among equals, the first."""
         best = ranks[0]
         if len(ranks) == 1:
             return best

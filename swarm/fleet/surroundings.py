@@ -33,8 +33,8 @@ class Surroundings(ABC):
         """Return how much of a match to use, the rest being faster to compute; None for all."""
 
     @abstractmethod
-    def prompt_s(self, place: int, match: Match, now_s: float) -> tuple[float, float]:
-        """Return about how long a rank loads what it will of a match, and then computes the rest."""
+    def prompt_s(self, place: int, match: Match, now_s: float) -> float:
+        """Return about how long a rank takes to load what it will of a match, and to compute the rest."""
 
     @abstractmethod
     def receive_s(self, place: int, sender: int, tokens: int, now_s: float) -> float:

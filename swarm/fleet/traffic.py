@@ -148,26 +148,25 @@ class Traffic(Surroundings):
             return None
         return self._best(place, match)[0]
 
-    def prompt_s(self, place: int, match: Match, now_s: float) -> tuple[float, float]:
-        """Return about how long a rank loads what it will of a match, and then computes the rest."""
+    def prompt_s(self, place: int, match: Match, now_s: float) -> float:
+        """Return about how long a rank takes to load what it will of a match, and to compute the rest."""
         if match.by_tier[0] == match.tokens:
-            cost = self._ranks[place].cost
-            return 0.0, cost.prefill_s(match.tokens, match.prompt.length - match.tokens)
-        return self._best(place, match)[1:]
+            return self._ranks[place].cost.prefill_s(match.tokens, match.prompt.length - match.tokens)
+        return self._best(place, match)[1]
 
     def receive_s(self, place: int, sender: int, tokens: int, now_s: float) -> float:
         """Return about how long the KV of so many tokens takes from one rank to another."""
         lane = self._kv_lanes[self._ranks[sender].replica, self._ranks[place].replica]
         return lane.estimate_s(tokens * self._kv_bytes_per_token)
 
-    def _best(self, place: int, match: Match) -> tuple[int, float, float]:
-        """Return how much of a match to use, and the seconds that loading it and computing the rest take."""
+    def _best(self, place: int, match: Match) -> tuple[int, float]:
+        """Return how much of a match to use, and the seconds until its prompt is computed."""
         rank = self._ranks[place]
         lanes, rules = self._reaches[rank.replica].reads, rank.hierarchy.rules
         blocks = [0] * len(lanes)
         is_free = self._recomputes_when_faster
         least_s = rank.cost.prefill_s(match.by_tier[0], match.prompt.length - match.by_tier[0])
-        best = match.by_tier[0], 0.0, least_s
+        best = match.by_tier[0]
         for part in match.parts:
             if part.tier == 0:
                 continue
@@ -178,11 +177,10 @@ class Traffic(Surroundings):
                 for lane, count in zip(lanes, blocks, strict=True)
                 if lane is not None and count
             )
-            computed_s = rank.cost.prefill_s(end, match.prompt.length - end)
-            if load_s + computed_s < least_s or not is_free:
-                least_s = load_s + computed_s
-                best = end, load_s, computed_s
-        return best
+            total_s = load_s + rank.cost.prefill_s(end, match.prompt.length - end)
+            if total_s < least_s or not is_free:
+                least_s, best = total_s, end
+        return best, least_s
 
     def let_sender_go(self, sequence: Sequence, now_s: float) -> None:
         """The prefill rank of a sequence need not hold its KV any longer."""
