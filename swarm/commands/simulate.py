@@ -17,6 +17,7 @@ from swarm.records.run_folder import RunFolder, simulated_run_id, unused
 from swarm.report.live.simulation import Watching
 from swarm.sim.kernel import SimulationWatch
 from swarm.sim.run import simulated
+from swarm.workload.source import Material
 
 
 def run_simulated(
@@ -33,7 +34,7 @@ def run_simulated(
         watching = Watching(experiment, interrupts, sys.stderr)
         origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=command())
         try:
-            run = _recorded(experiment, folder, watching, origin)
+            run = _recorded(experiment, folder, watching, origin, None)
         finally:
             folder.discard_unbegun()
         for name, text in (beside or {}).items():
@@ -42,19 +43,31 @@ def run_simulated(
         return finish(folder, experiment, run.facts, run.results, signal_number=interrupts.received)
 
 
-def simulate_into(experiment: Experiment, folder: RunFolder, made_with: dict[str, Any]) -> dict[str, Any]:
-    """Carry out an experiment in virtual time, for its records alone; return the summary."""
+def simulate_into(
+    experiment: Experiment,
+    folder: RunFolder,
+    made_with: dict[str, Any],
+    material: Material | None = None,
+) -> dict[str, Any]:
+    """Carry out an experiment in virtual time, for its records alone; return the summary.
+
+    `material` is what `load_scripts` gave, where several runs share it.
+    """
     run_id = simulated_run_id(experiment)
     origin = {"run_id": run_id, "mode": "simulate", "seed": experiment.seed, **made_with}
-    run = _recorded(experiment, folder, None, origin)
+    run = _recorded(experiment, folder, None, origin, material)
     return record(folder, experiment, run.facts, run.results, signal_number=None)
 
 
 def _recorded(
-    experiment: Experiment, folder: RunFolder, watch: SimulationWatch | None, origin: dict[str, Any]
+    experiment: Experiment,
+    folder: RunFolder,
+    watch: SimulationWatch | None,
+    origin: dict[str, Any],
+    material: Material | None,
 ) -> MeasuredRun:
     """Simulate, and write what was asked for into the run folder."""
-    run = simulated(experiment, watch=watch)
+    run = simulated(experiment, watch=watch, material=material)
     folder.write_run(experiment, origin)
     folder.add_notes(list(run.left_out))
     return run

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,38 @@ from swarm.commands.simulate import simulate_into
 from swarm.config.experiment import Experiment
 from swarm.config.read import Point
 from swarm.config.sweep import SweepConfig
+from swarm.config.workload import ReplayConfig, Workload
 from swarm.errors import UsageError
 from swarm.records.origin import commit, versions
 from swarm.records.run_folder import RunFolder, simulated_run_id
 from swarm.report.notes import kinds
 from swarm.report.sweep.comparison import SWEEP, draw_sweep, write_sweep
 from swarm.report.sweep.points import PointResult, derived, unobserved
+from swarm.workload.source import Material, load_scripts
 
 POINTS = "points"
 NAME_MAX = 120
 Work = tuple[Experiment, Path]
 Files = dict[str, bytes]
 Ended = tuple[Path, Files, str | None]
+READ = frozenset(
+    {
+        "kind",
+        "path",
+        "format",
+        "on_broken",
+        "sessions_max",
+        "context_max",
+        "context_min",
+        "context_scale",
+        "subagents",
+    }
+)
+"""What of a replay's keys decides which sessions are read."""
+HOW_PLAYED = {
+    name: field.get_default() for name, field in ReplayConfig.model_fields.items() if name not in READ
+}
+"""The other keys, at one value for all: how sessions are played does not change what is read."""
 
 
 def run_sweep(
@@ -36,6 +57,7 @@ def run_sweep(
 
     A folder that holds points of this very sweep is gone on with: what is there is not run again.
     """
+    _read_once.cache_clear()
     folder = out if out is not None else default_folder(simulated_run_id(experiment))
     folders = [folder / POINTS / name_of(number, point) for number, point in enumerate(points)]
     _claim(folder)
@@ -66,10 +88,22 @@ def simulate_point(experiment: Experiment, made_with: dict[str, Any]) -> tuple[F
     """Simulate one point, on whatever node; return its records by name, and what went wrong, or None."""
     with tempfile.TemporaryDirectory(prefix="swarm-point-") as name:
         try:
-            simulate_into(experiment, RunFolder(Path(name)), made_with)
+            simulate_into(experiment, RunFolder(Path(name)), made_with, _traces_of(experiment.workload))
         except Exception as fault:  # noqa: BLE001 - a point's failure, of whatever kind, is that point's result
             return {}, f"{type(fault).__name__}: {fault}"
         return {path.name: path.read_bytes() for path in sorted(Path(name).iterdir())}, None
+
+
+def _traces_of(workload: Workload) -> Material | None:
+    """Return a replay's sessions, read once for all points that play the same; None for other workloads."""
+    if not isinstance(workload, ReplayConfig):
+        return None
+    return _read_once(workload.model_copy(update=HOW_PLAYED))
+
+
+@lru_cache(maxsize=1)
+def _read_once(workload: ReplayConfig) -> Material:
+    return load_scripts(workload, 0, 0)
 
 
 def name_of(number: int, point: Point) -> str:

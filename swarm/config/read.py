@@ -120,13 +120,16 @@ def read_points(path: Path, overrides: list[str], *, seed: int | None = None) ->
 
 def _point(data: dict[str, Any], sweep: SweepConfig, chosen: tuple[Choice, ...], path: str) -> Point:
     *pairs, seed = chosen
+    tied = {other: values[at] for key, at, _ in pairs for other, values in sweep.tied.get(key, {}).items()}
     changed = copy.deepcopy(data)
     changed["seed"] = seed.value
     for key, _, value in pairs:
         _assign(changed, key, copy.deepcopy(value))
+    for key, value in tied.items():
+        _assign(changed, key, copy.deepcopy(value))
     labels = {key: _label(sweep, key, at, value) for key, at, value in pairs}
     where = f"{path}: sweep at " + ", ".join(f"{key}={label}" for key, label in labels.items())
-    changes = {key: value for key, _, value in chosen}
+    changes = {key: value for key, _, value in chosen} | tied
     return Point(changes, labels, validate(Experiment, changed, where))
 
 

@@ -55,6 +55,10 @@ class SweepConfig(Strict):
     grid: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict, description="dotted key of the experiment -> values; a value may be a mapping"
     )
+    tied: dict[str, dict[str, tuple[Any, ...]]] = Field(
+        default_factory=dict,
+        description="key of the grid -> other keys that change with it -> a value for each of its own",
+    )
     labels: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="names for a key's values, in their order, for charts"
     )
@@ -89,6 +93,22 @@ class SweepConfig(Strict):
             if key.split(".")[0] == "sweep":
                 raise ValueError(f"{key}: a point of a sweep has no sweep of its own")
         return grid
+
+    @model_validator(mode="after")
+    def _ties_go_with_the_grid(self) -> "SweepConfig":
+        taken = [*self.grid, "seed", "sweep"]
+        for key, others in self.tied.items():
+            if key not in self.grid:
+                raise ValueError(f"tied: {key} is not a key of the grid: {', '.join(self.grid)}")
+            for other, values in others.items():
+                if other in taken or other.split(".")[0] == "sweep":
+                    raise ValueError(f"tied.{key}: {other} is set already; a key is set in one place")
+                taken.append(other)
+                if len(values) != len(self.grid[key]):
+                    raise ValueError(
+                        f"tied.{key}.{other}: {len(values)} values for the {len(self.grid[key])} of {key}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _money_is_priced(self) -> "SweepConfig":

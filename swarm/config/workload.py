@@ -12,10 +12,10 @@ from swarm.config.strict import Strict
 class LognormalConfig(Strict):
     """A lognormal by its median and the sigma of its logarithm, cut to [least, most]."""
 
-    median: float = Field(gt=0, description="half of the draws lie below")
+    median: float = Field(ge=0, description="half of the draws lie below; 0: every draw is 0, or `least`")
     sigma: float = Field(ge=0, description="of the logarithm; 0: every draw is the median")
     least: float = Field(0.0, ge=0, description="draws below are set to it")
-    most: float = Field(1e12, gt=0, description="draws above are set to it")
+    most: float = Field(1e12, ge=0, description="draws above are set to it")
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -126,6 +126,9 @@ class ReplayConfig(Strict):
         "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
     )
     stagger_s: float = Field(0.0, ge=0, description="longest wait of `start: staggered`")
+    start_between: tuple[float, float] = Field(
+        (0.0, 1.0), description="of `start: random`: shares of a session's turns, as in [0.25, 0.75]"
+    )
     shared_prefix: bool = Field(
         True, description="sessions share the system and tool prefix, as real ones do"
     )
@@ -139,12 +142,29 @@ class ReplayConfig(Strict):
         ge=1,
         description="sessions with a longer request, reply included, are left out; after the scale",
     )
+    context_min: int | None = Field(
+        None,
+        ge=1,
+        description="sessions without a request so long, reply included, are left out; after the scale",
+    )
+    subagents: Literal["any", "with", "without"] = Field(
+        "any", description="play all sessions, or those with sub-agents alone, or those without"
+    )
     context_scale: float = Field(
         1.0, gt=0, le=100, description="factor on the lengths of all prompts and replies"
     )
     order: Literal["file", "shuffled"] = Field("shuffled", description="of sessions")
     repeat: bool = Field(False, description="start over when all recorded sessions have been played")
     on_broken: Literal["fail", "skip"] = Field("fail", description="what a session does that cannot be read")
+
+    @model_validator(mode="after")
+    def _parts_are_of_a_session(self) -> Self:
+        low, high = self.start_between
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"start_between: [{low:g}, {high:g}]: 0 <= LOW <= HIGH <= 1 is expected")
+        if self.start != "random" and (low, high) != (0.0, 1.0):
+            raise ValueError(f"start_between: goes with `start: random`, found `start: {self.start}`")
+        return self
 
 
 class ProfileConfig(Strict):

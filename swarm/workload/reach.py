@@ -79,6 +79,6 @@ def _share_above(config: LognormalConfig, bound: float) -> float:
         return 0.0
     if config.least > bound:
         return 1.0
-    if config.sigma == 0:
+    if config.sigma == 0 or not config.median:
         return float(config.median > bound)
     return 0.5 * math.erfc(math.log(bound / config.median) / (config.sigma * math.sqrt(2)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +49,9 @@ def session_agent(
     first = 0
     turns = script.agents[0].turns
     if config.start == "random" and turns:
-        first = int(stream(seed, "replay-start", session).integers(0, len(turns)))
+        low = min(int(config.start_between[0] * len(turns)), len(turns) - 1)
+        high = max(low + 1, math.ceil(config.start_between[1] * len(turns)))
+        first = int(stream(seed, "replay-start", session).integers(low, high))
     delay_s = 0.0
     if config.start == "staggered":
         delay_s = float(stream(seed, "replay-start", session).random()) * config.stagger_s

@@ -16,9 +16,9 @@ def resized(
     """Return the sessions that are played, and notes on what was changed of them.
 
     Raises:
-        ConfigError: None is short enough.
+        ConfigError: None is of the lengths that are asked for, or has what sub-agents are asked for.
     """
-    factor, most = config.context_scale, config.context_max
+    factor, most, least = config.context_scale, config.context_max, config.context_min
     notes: list[str] = []
     if factor != 1.0:
         nodes: dict[int, tuple[NodeScript, ...]] = {}
@@ -35,6 +35,23 @@ def resized(
             for script in scripts
         )
         notes.append(f"prompts and replies have {factor:g} times their recorded length")
+    if config.subagents != "any":
+        wanted = config.subagents == "with"
+        scripts = _kept(
+            scripts,
+            tuple(script for script in scripts if (len(script.agents) > 1) == wanted),
+            f"workload.subagents: {config.subagents}",
+            "has none" if wanted else "has some",
+            notes,
+        )
+    if least is not None:
+        scripts = _kept(
+            scripts,
+            tuple(script for script in scripts if longest_tokens(script) >= least),
+            f"workload.context_min: {least:,}",
+            f"is shorter; the longest request has {max(map(longest_tokens, scripts)):,} tokens",
+            notes,
+        )
     if most is None:
         return scripts, tuple(notes)
     kept = tuple(script for script in scripts if longest_tokens(script) <= most)
@@ -50,6 +67,22 @@ def resized(
             f"requests longer than workload.context_max: {most:,}"
         )
     return kept, tuple(notes)
+
+
+def _kept(
+    scripts: tuple[SessionScript, ...],
+    kept: tuple[SessionScript, ...],
+    asked: str,
+    fault: str,
+    notes: list[str],
+) -> tuple[SessionScript, ...]:
+    """Return the sessions that are kept; a note says how many are not."""
+    if not kept:
+        raise ConfigError(f"{asked}: each of the {len(scripts):,} sessions {fault}")
+    if len(kept) < len(scripts):
+        count = len(scripts) - len(kept)
+        notes.append(f"left out {count:,} of {len(scripts):,} recorded sessions by {asked}")
+    return kept
 
 
 def longest_tokens(script: SessionScript) -> int:

@@ -43,6 +43,8 @@ class ProfileMaterial:
     choices: tuple[int, ...]
 
 
+ONE_SESSION = {"sessions_max": 1, "context_max": None, "context_min": None, "subagents": "any"}
+"""What is read of a replay where one session is to be looked at."""
 LEFT_OUT_NAMED_MAX = 3
 NAME_SHOWN_MAX = 80
 """Characters of a broken part's name that are kept."""
@@ -302,7 +304,7 @@ def check_source(config: Workload, seed: int) -> None:
         case ProfileConfig():
             read_profile(config.path)
         case ReplayConfig() if not is_url(str(config.path)):
-            _recorded_scripts(config.model_copy(update={"sessions_max": 1, "context_max": None}))
+            _recorded_scripts(config.model_copy(update=ONE_SESSION))
         case ProgramConfig():
             from swarm.workload.program.source import check_program
 

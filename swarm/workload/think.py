@@ -22,7 +22,7 @@ def lognormal(config: LognormalConfig, generator: np.random.Generator, count: in
 
 def one_length(config: LognormalConfig, generator: np.random.Generator) -> int:
     """Draw one whole number, at least 1."""
-    log = math.log(config.median) + config.sigma * float(generator.standard_normal())
+    log = _log(config.median) + config.sigma * float(generator.standard_normal())
     value = math.exp(min(log, LOG_MOST))
     return max(1, round(min(max(value, config.least), config.most)))
 
@@ -37,10 +37,14 @@ def lengths(
     return np.maximum(1.0, np.rint(normals, out=normals), out=normals).astype(np.int64)
 
 
+def _log(median: float) -> float:
+    return math.log(median) if median else -math.inf
+
+
 def _values(config: LognormalConfig, normals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn standard normals into values, in place."""
     normals *= config.sigma
-    normals += math.log(config.median)
+    normals += _log(config.median)
     np.exp(normals, out=normals)
     return np.minimum(np.maximum(normals, config.least, out=normals), config.most, out=normals)
 

@@ -9,9 +9,13 @@ import pytest
 import ray
 import yaml
 
+from swarm.commands.simulate import simulate_into
 from swarm.commands.sweep import run_sweep
 from swarm.config.read import read_experiment, read_points
+from swarm.config.workload import ReplayConfig
 from swarm.errors import ConfigError, UsageError
+from swarm.records.run_folder import RunFolder
+from swarm.workload.source import Material, load_scripts
 
 EXPERIMENT = {
     "name": "small",
@@ -22,6 +26,7 @@ EXPERIMENT = {
         "labels": {"fleet.router": ["in turn", "by prefix"]},
     },
 }
+TRACES = Path(__file__).parents[2] / "experiments" / "traces" / "coding-agent"
 HALF_A_PAIR = [{"role": "decode"}]
 
 
@@ -148,3 +153,53 @@ def test_notes_of_the_points_are_told_once(tmp_path: Path, capfd: pytest.Capture
     said = "2 of 2 points: extrapolated: up to 16000…32000 tokens"
     assert capfd.readouterr().err.count(f"note: {said}") == 1
     assert (tmp_path / "out" / "report.html").read_text().count(said) == 1
+
+
+def test_keys_that_are_tied_change_together(tmp_path: Path) -> None:
+    tied = {"load.agents": {"fleet.max_waiting": [5, 7]}}
+    data = EXPERIMENT | {"sweep": EXPERIMENT["sweep"] | {"tied": tied}}
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(data))
+    points = read_points(tmp_path / "e.yaml", [])
+    found = [
+        (p.experiment.load.agents, p.experiment.fleet.max_waiting, p.labels["load.agents"]) for p in points
+    ]
+    assert found == [(2, 5, "2"), (4, 7, "4"), (2, 5, "2"), (4, 7, "4")]
+    assert points[-1].changes["fleet.max_waiting"] == 7
+
+
+@pytest.mark.parametrize(
+    ("tied", "fault"),
+    [
+        ({"load.ramp_s": {"fleet.max_waiting": [5]}}, "load.ramp_s is not a key of the grid"),
+        ({"load.agents": {"fleet.max_waiting": [5]}}, "1 values for the 2 of load.agents"),
+        ({"load.agents": {"fleet.router": ["round_robin", "round_robin"]}}, "fleet.router is set already"),
+    ],
+)
+def test_ties_that_cannot_be_are_refused(tied: dict, fault: str, tmp_path: Path) -> None:
+    data = EXPERIMENT | {"sweep": EXPERIMENT["sweep"] | {"tied": tied}}
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError, match=fault):
+        read_points(tmp_path / "e.yaml", [])
+
+
+def test_recorded_sessions_are_read_once_for_all_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[ReplayConfig] = []
+
+    def load(config: ReplayConfig, seed: int, sessions: int) -> Material:
+        reads.append(config)
+        return load_scripts(config, seed, sessions)
+
+    monkeypatch.setattr("swarm.commands.sweep.load_scripts", load)
+    workload = {"kind": "replay", "path": str(TRACES), "idle_cap_s": 1, "sessions_max": 2}
+    grid = {"load.agents": [1, 2], "workload.time_scale": [1.0, 0.5]}
+    data = EXPERIMENT | {"workload": workload, "sweep": {"grid": grid}}
+    assert _swept(tmp_path, data, tmp_path / "out", 1) == 0
+    assert len(reads) == 1
+    experiment = read_points(tmp_path / "experiment.yaml", [])[2].experiment
+    alone = RunFolder(tmp_path / "alone")
+    alone.path.mkdir()
+    summary = simulate_into(experiment, alone, {})
+    folder = next((tmp_path / "out" / "points").glob("0002-*"))
+    assert RunFolder(folder).summary() == summary

@@ -57,12 +57,12 @@ def test_few_agents_find_all_memories_alike(name: str, request: pytest.FixtureRe
     assert max(outputs) < 1.05 * min(outputs)
 
 
-def test_with_many_agents_a_nodes_dram_overflows_and_posix_makes_it_worse(decode: Points) -> None:
+def test_with_many_agents_a_nodes_dram_overflows_and_posix_helps_a_little(decode: Points) -> None:
     output = {tiers: figure(point, OUTPUT) for (tiers, agents), point in decode.items() if agents == "144"}
-    # What the cluster shares holds everybody's contexts; a node's DRAM does not, and what it gives up is
-    # written to a storage so slow that the writes stand in the way of what is to be read.
+    # What the cluster shares holds everybody's contexts; a node's DRAM does not. What it gives up, a slow
+    # storage holds: that is better than none as long as the router prices its loads.
     shared = min(output["HBM + NVMe grid"], output["HBM + pooled DRAM"])
-    assert shared > 1.5 * output["HBM + DRAM"] > 1.5 * output["HBM + DRAM + POSIX"]
+    assert shared > 1.4 * output["HBM + DRAM + POSIX"] > 1.6 * output["HBM + DRAM"]
     few = {tiers: figure(point, OUTPUT) for (tiers, agents), point in decode.items() if agents == "16"}
     assert all(output[tiers] > 2 * few[tiers] for tiers in few)
 

@@ -1,12 +1,14 @@
 """Prompts in a cycle or at random, against what an LRU must make of them."""
 
+import itertools
+
 import pytest
 
 from swarm.config.experiment import Experiment
-from swarm.config.workload import GrowthConfig, PromptSetConfig
+from swarm.config.workload import GrowthConfig, LognormalConfig, PromptSetConfig
 from swarm.sim.run import simulate
 from swarm.workload.agent import SharedNodes
-from swarm.workload.prompt_set import prompt_index, prompt_of, prompts_at
+from swarm.workload.prompt_set import _thinks, prompt_index, prompt_of, prompts_at
 
 BLOCK, PROMPT_BLOCKS = 16, 64
 PROMPT = BLOCK * PROMPT_BLOCKS
@@ -71,3 +73,10 @@ def test_a_prompt_ends_in_its_own_share_of_new_tokens(share: float, tokens: int)
     path = prompt_of(config, SharedNodes(), 3, "s1", 0).path()
     assert sum(part.end - part.start for part in path if part.node.name == "s1#0") == tokens
     assert path[-1].end == 100
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0])
+def test_agents_may_not_think_at_all(sigma: float) -> None:
+    config = PromptSetConfig(think_s=LognormalConfig(median=0, sigma=sigma))
+    thinks = itertools.islice(_thinks(config, 1, "s0"), 5)
+    assert list(thinks) == [0.0] * 5

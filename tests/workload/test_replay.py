@@ -222,3 +222,22 @@ def test_a_session_on_another_clock_is_compiled_alike(start_s: float) -> None:
     assert script.start_s == start_s + 4.0
     assert [spawn.after_s for spawn in main.early_spawns] == [0.0]
     assert [turn.gap_s for turn in main.turns] == [6.0, 20.0]
+
+
+def test_sessions_start_within_the_stated_part_of_their_turns() -> None:
+    script = compile_session(session(*(request(10.0 * k, list(range(k + 1))) for k in range(20))), None)
+
+    def turns_played(name: str) -> int:
+        config = ReplayConfig(path=Path("x"), start="random", start_between=(0.25, 0.75))
+        agent = session_agent(config, script, shared=SharedNodes(), seed=1, session=name)
+        return sum(isinstance(effect, Infer) for effect in effects(agent.make()))
+
+    starts = {20 - turns_played(f"s{k}") for k in range(200)}
+    assert starts == set(range(5, 15))
+
+
+def test_a_part_of_a_session_needs_a_random_start_and_an_order() -> None:
+    with pytest.raises(ValueError, match="goes with `start: random`"):
+        ReplayConfig(path=Path("x"), start_between=(0.25, 0.75))
+    with pytest.raises(ValueError, match="0 <= LOW <= HIGH <= 1"):
+        ReplayConfig(path=Path("x"), start="random", start_between=(0.75, 0.25))

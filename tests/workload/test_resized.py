@@ -70,3 +70,21 @@ def test_a_reply_that_no_longer_fits_is_not_continued() -> None:
     rounded = script("one", turn(10, 1), turn(11, 1, False))
     scripts, _ = resized(config(context_scale=0.1), (rounded,))
     assert [each.continues for each in scripts[0].agents[0].turns] == [False, False]
+
+
+def test_sessions_are_chosen_by_their_longest_request_and_their_subagents() -> None:
+    child = AgentScript("subagent", (turn(50, 5, False),), ())
+    parent = SessionScript("parent", None, SHORT.nodes, (*SHORT.agents, child))
+    everyone = (LONG, SHORT, parent)
+    assert resized(config(context_min=1_000), everyone)[0] == (LONG,)
+    assert resized(config(subagents="with"), everyone)[0] == (parent,)
+    kept, notes = resized(config(subagents="without", context_min=106), everyone)
+    assert kept == (LONG,)
+    assert notes == (
+        "left out 1 of 3 recorded sessions by workload.subagents: without",
+        "left out 1 of 2 recorded sessions by workload.context_min: 106",
+    )
+    with pytest.raises(ConfigError, match=r"subagents: with: each of the 2 sessions has none"):
+        resized(config(subagents="with"), (LONG, SHORT))
+    with pytest.raises(ConfigError, match=r"context_min: 9,000: .* the longest request has 1,108 tokens"):
+        resized(config(context_min=9_000), everyone)
