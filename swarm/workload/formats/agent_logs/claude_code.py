@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from swarm.errors import TraceError
+from swarm.workload.formats.agent_logs.chains import Chains, Nearest
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, LoggedRequest, OpenedBy, Tally
 from swarm.workload.formats.fields import TOKENS_MAX
 from swarm.workload.formats.files import OnBroken, read_lines, shown_name
 
 HOUR_S = 3600.0
 FIVE_MINUTES_S = 300.0
-WALK_MAX = 10_000
-"""Lines between a request and the user's line before it."""
 STALE_TOKENS_PER_CHARACTER = 0.33
 """Of visible output: a lower bound of what a reply had, where its log stops at the first count."""
 COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
@@ -58,6 +57,25 @@ class _Message:
     root: str = ""
 
 
+@dataclass(slots=True)
+class _Log:
+    """What one file has told so far."""
+
+    lines: dict[str, _Line] = field(default_factory=dict)
+    chains: Chains = field(default_factory=Chains)
+    messages: dict[str, _Message] = field(default_factory=dict)
+    results: dict[str, float] = field(default_factory=dict)
+    """When tools were done, by the id of their use."""
+
+    def asked(self) -> Nearest:
+        """Return which user's line comes before each; to be asked once all lines are there."""
+        lines = self.lines
+        return Nearest(
+            lambda line: lines[line].parent if line in lines else None,
+            lambda line: line in lines and lines[line].kind == "user",
+        )
+
+
 def is_agent_file(file: Path) -> str | None:
     """Return the id of the sub-agent whose file this is, or None."""
     found = _AGENT_FILE.search(file.name)
@@ -76,23 +94,22 @@ class SessionReader:
 
     def agents(self, file: Path) -> Iterator[LoggedAgent]:
         """Yield the agents of one file: the main one first, or the one sub-agent whose file it is."""
-        lines: dict[str, _Line] = {}
-        messages: dict[str, _Message] = {}
-        results: dict[str, float] = {}
+        log = _Log()
         for number, value in read_lines(file, self._on_broken, self._tally.take_cut):
             if type(value) is not dict:
                 self._on_broken(TraceError(shown_name(file), f"line {number}", "must be an object"))
                 continue
             try:
-                self._take(value, lines, messages, results)
+                self._take(value, log)
             except _Wrong as fault:
                 self._on_broken(TraceError(shown_name(file), f"line {number}", str(fault)))
         own = is_agent_file(file)
         by_agent: dict[str, list[_Message]] = {}
-        for message in messages.values():
+        for message in log.messages.values():
             by_agent.setdefault(own or message.root, []).append(message)
+        asked = log.asked()
         for agent, found in by_agent.items():
-            requests = self._requests(found, lines, results, is_compaction=agent.startswith("acompact"))
+            requests = self._requests(found, log, asked, is_compaction=agent.startswith("acompact"))
             if requests:
                 yield LoggedAgent(agent, self._kind_of(agent), requests)
 
@@ -101,32 +118,25 @@ class SessionReader:
             return ""
         return self.kinds.get(agent) or ("inline" if agent.startswith("inline-") else "agent")
 
-    def _take(
-        self,
-        value: dict[str, Any],
-        lines: dict[str, _Line],
-        messages: dict[str, _Message],
-        results: dict[str, float],
-    ) -> None:
+    def _take(self, value: dict[str, Any], log: _Log) -> None:
         """Note one line."""
         uuid = _text(value, "uuid")
         kind = _text(value, "type")
         at_s = time_of(value)
         if kind == "assistant":
-            self._take_reply(value, at_s, messages, lines)
+            self._take_reply(value, at_s, log)
         if not uuid:
             return
         parent = _text(value, "parentUuid") or None
-        opened_by = _opened_by(value, results, at_s) if kind == "user" else None
-        lines[uuid] = _Line(parent, at_s, kind, opened_by)
+        opened_by = _opened_by(value, log.results, at_s) if kind == "user" else None
+        log.lines[uuid] = _Line(parent, at_s, kind, opened_by)
+        log.chains.add(uuid, parent)
         told = value.get("toolUseResult")
         if type(told) is dict and type(told.get("agentId")) is str:
             tool = next(iter(_results(value)), "")
             self.kinds.setdefault(told["agentId"], self.kinds.get(tool, ""))
 
-    def _take_reply(
-        self, value: dict[str, Any], at_s: float, messages: dict[str, _Message], lines: dict[str, _Line]
-    ) -> None:
+    def _take_reply(self, value: dict[str, Any], at_s: float, log: _Log) -> None:
         reply = value.get("message")
         if type(reply) is not dict or type(reply.get("usage")) is not dict:
             self._tally.missing["replies without usage"] += 1
@@ -137,8 +147,8 @@ class SessionReader:
         for count in COUNTS:
             _count(reply["usage"], count)
         name = _text(reply, "id") or _text(value, "requestId") or _text(value, "uuid")
-        root = "" if not value.get("isSidechain") else self._root_of(value, lines)
-        message = messages.get(f"{root}\0{name}")
+        root = "" if not value.get("isSidechain") else self._root_of(value, log.chains)
+        message = log.messages.get(f"{root}\0{name}")
         if message is None:
             identity = (_text(reply, "id"), _text(value, "requestId"))
             if identity[0]:
@@ -149,7 +159,7 @@ class SessionReader:
             message = _Message(
                 _text(value, "parentUuid") or None, at_s, at_s, _text(reply, "model"), {}, None, root=root
             )
-            messages[f"{root}\0{name}"] = message
+            log.messages[f"{root}\0{name}"] = message
         message.first_s = min(message.first_s, at_s)
         message.last_s = max(message.last_s, at_s)
         message.usage = reply["usage"]
@@ -164,20 +174,17 @@ class SessionReader:
                 if type(asked) is dict and type(asked.get("subagent_type")) is str:
                     self.kinds[_text(block, "id")] = asked["subagent_type"]
 
-    def _root_of(self, value: dict[str, Any], lines: dict[str, _Line]) -> str:
+    def _root_of(self, value: dict[str, Any], chains: Chains) -> str:
         """Return the id of an inline sub-agent: that of the first line of its chain."""
         if type(value.get("agentId")) is str and value["agentId"]:
             return str(value["agentId"])
-        at, steps = _text(value, "parentUuid"), 0
-        while at in lines and lines[at].parent and steps < WALK_MAX:
-            at, steps = lines[at].parent or "", steps + 1
-        return f"inline-{at[:8]}"
+        return f"inline-{chains.first(_text(value, 'parentUuid'))[:8]}"
 
     def _requests(
         self,
         found: list[_Message],
-        lines: dict[str, _Line],
-        results: dict[str, float],
+        log: _Log,
+        asked: Nearest,
         *,
         is_compaction: bool,
     ) -> list[LoggedRequest]:
@@ -186,7 +193,7 @@ class SessionReader:
         requests: list[LoggedRequest] = []
         before: _Message | None = None
         for message in found:
-            start_s, opened_by = _start(message, before, lines, results)
+            start_s, opened_by = _start(message, before, log, asked)
             requests.append(
                 self._request(message, start_s, opened_by if requests else "start", is_compaction)
             )
@@ -233,21 +240,16 @@ class _Wrong(ValueError):
     """A field that cannot be what it is."""
 
 
-def _start(
-    message: _Message, before: _Message | None, lines: dict[str, _Line], results: dict[str, float]
-) -> tuple[float, OpenedBy]:
+def _start(message: _Message, before: _Message | None, log: _Log, asked: Nearest) -> tuple[float, OpenedBy]:
     """Return when a request was sent, and what opened it."""
-    at, steps = message.parent, 0
     opened_by: OpenedBy = "tool"
     start_s = message.first_s
-    while at is not None and at in lines and steps < WALK_MAX:
-        line = lines[at]
-        if line.kind == "user":
-            start_s, opened_by = line.at_s, line.opened_by or "human"
-            break
-        at, steps = line.parent, steps + 1
+    user = asked.of(message.parent)
+    if user is not None:
+        line = log.lines[user]
+        start_s, opened_by = line.at_s, line.opened_by or "human"
     if before is not None:
-        ends = [results[tool] for tool in before.tools if tool in results]
+        ends = [log.results[tool] for tool in before.tools if tool in log.results]
         start_s = max([start_s, *(end for end in ends if end <= message.first_s)])
     return min(start_s, message.first_s), opened_by
 
