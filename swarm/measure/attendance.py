@@ -68,6 +68,10 @@ class _Watch:
         self.carried: list[tuple[float, AgentStep]] = []
         """Agents that it took over, and from when on."""
 
+    def has_gaps(self) -> bool:
+        """Whether some of its reports are in no journal; they are numbered from 0 on."""
+        return self.batches[-1].sequence + 1 != len(self.batches)
+
     def stills(self) -> Iterator[tuple[float, float]]:
         """Yield the times in which it stood still."""
         lags = [Sketch.from_bytes(batch.loop_lag).most for batch in self.batches]
@@ -191,7 +195,27 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
             unseen = max(0, unseen - following.missed())
         if heard_s < ended_s:
             absences.append(Absence(watch.host, heard_s, back_s, is_lost=True, unseen=unseen))
+    if any(each.has_gaps() for each in followers):
+        steps += _untold_starts(steps)
     return Attendance(tuple(absences), tuple(steps), tuple(unattended))
+
+
+def _untold_starts(steps: Iterable[tuple[int, AgentStep]]) -> list[tuple[int, AgentStep]]:
+    """Return a start for each end whose own no report tells of, at the same instant.
+
+    So the agent counts, and is alive for no time that anybody knows of.
+    """
+    live: dict[str, int] = {}
+    starts: list[tuple[int, AgentStep]] = []
+    # At one instant starts go first: who goes on where it ended is not away.
+    for host, step in sorted(steps, key=lambda each: (each[1].at_s, -each[1].change)):
+        if step.agent is None:
+            continue
+        live[step.agent] = live.get(step.agent, 0) + step.change
+        if live[step.agent] < 0:
+            live[step.agent] = 0
+            starts.append((host, replace(step, change=1, finished=False)))
+    return starts
 
 
 def _live(steps: Iterable[AgentStep], at_s: float) -> list[AgentStep]:
