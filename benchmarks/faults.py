@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DURATION_S, WARMUP_S = 10.0, 3.0
 PHASES = ("start", "warm-up", "measuring", "drain", "results")
 KINDS = ("host", "node", "coordinator", "driver", "target", "provider", "disk", "inodes")
+OF_RAY = ("gcs", "raylet", "read-only")
+"""Each on a Ray of the run's own, which the loss of its head ends."""
 PAIRS = ("host+coordinator", "driver+target", "node+provider", "driver+disk")
 SERIAL_FROM = 2000
 """The first number, so that every one is a likely count of prompt tokens."""
@@ -251,12 +253,24 @@ class Disk:
                 (self.path / "inodes" / str(number)).touch()
 
     def clear(self) -> None:
+        self.take_writes()
         (self.path / "filler").unlink(missing_ok=True)
         shutil.rmtree(self.path / "inodes", ignore_errors=True)
 
     def close(self) -> None:
         if self.is_mounted:
             subprocess.run(["umount", "-l", self.path], check=False)
+
+    def refuse_writes(self) -> None:
+        """Be mounted anew for reading alone, as soon as nobody has a file open for writing."""
+        command = ["mount", "-o", "remount,ro", str(self.path)]
+        _until(
+            lambda: not subprocess.run(command, capture_output=True, check=False).returncode,
+            "files stay open for writing",
+        )
+
+    def take_writes(self) -> None:
+        subprocess.run(["mount", "-o", "remount,rw", self.path], check=False)
 
 
 def processes_below(pid: int) -> list[tuple[int, str]]:
@@ -325,6 +339,37 @@ class Nodes:
     def close(self) -> None:
         self._cluster.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class OwnRay:
+    """The Ray that a run starts for itself, on this machine."""
+
+    address = "local"
+
+    def __init__(self) -> None:
+        os.environ.update(RAY)
+
+    def part(self, driver: int, name: str) -> int | None:
+        """Return the process of a run's Ray by its program: gcs_server, raylet."""
+        found = (pid for pid, line in processes_below(driver) if f"/{name}" in line.partition(" ")[0])
+        return next(found, None)
+
+    def actors(self, name: str, driver: int) -> list[int]:
+        """Return the pids of a driver's actors by their class."""
+        raylet = self.part(driver, "raylet")
+        below = [] if raylet is None else processes_below(raylet)
+        return [pid for pid, line in below if line.startswith(f"ray::{name}")]
+
+    def lose(self, driver: int, name: str) -> None:
+        pid = self.part(driver, name)
+        if pid is not None:
+            _kill(pid)
+
+    def fill(self) -> None:
+        """Every run has a Ray of its own."""
+
+    def close(self) -> None:
+        """It ends with its run."""
 
 
 def _job_of(pid: int) -> str:
@@ -410,7 +455,7 @@ class Found:
 class FaultyRun:
     """One run and what is done to it."""
 
-    def __init__(self, nodes: Nodes, kind: str, phase: str) -> None:
+    def __init__(self, nodes: Nodes | OwnRay, kind: str, phase: str) -> None:
         self.found = Found(kind, phase)
         self._nodes = nodes
         self._text = ""
@@ -498,7 +543,7 @@ class FaultyRun:
         if kind == "host":
             for pid in self._nodes.actors("RemoteHost", process.pid)[:1]:
                 _kill(pid)
-        elif kind == "node":
+        elif kind == "node" and isinstance(self._nodes, Nodes):
             self._nodes.kill_one_with_hosts(process.pid)
         elif kind == "coordinator":
             for pid in self._nodes.actors("RemoteCoordinator", process.pid):
@@ -513,6 +558,10 @@ class FaultyRun:
             self._disk.fill()
         elif kind == "inodes":
             self._disk.take_inodes()
+        elif kind == "read-only":
+            self._disk.refuse_writes()
+        elif kind in ("gcs", "raylet") and isinstance(self._nodes, OwnRay):
+            self._nodes.lose(process.pid, "gcs_server" if kind == "gcs" else kind)
 
     def _end(self) -> None:
         process = self._process
@@ -605,7 +654,7 @@ def carried_out(runs: list[tuple[str, str]], nodes_count: int, at_once: int) -> 
     """Carry out runs on a cluster, some at once; yield each as it ends."""
     if not runs:
         return
-    nodes = Nodes(nodes_count)
+    nodes = Nodes(nodes_count) if nodes_count else OwnRay()
     try:
         if at_once == 1:
             # In this thread: Ray starts a node in no other.
@@ -639,8 +688,9 @@ def main() -> int:
     found: list[Found] = []
     # The loss of a node would be felt by other runs on it.
     alone = [run for run in runs if "node" in run[0]]
-    for some, nodes_count, at_once in ((runs, 1, asked.at_once), (alone, 3, 1)):
-        these = [run for run in some if nodes_count > 1 or run not in alone]
+    own = [run for run in runs if set(run[0].split("+")) & set(OF_RAY)]
+    shared = [run for run in runs if run not in alone and run not in own]
+    for these, nodes_count, at_once in ((shared, 1, asked.at_once), (own, 0, 1), (alone, 3, 1)):
         for each in carried_out(these, nodes_count, at_once):
             found.append(each)
             print(each.line(), file=sys.stderr, flush=True)

@@ -218,8 +218,8 @@ def _wide_integer(data: Any, key: str = "") -> str | None:
         parts = [(f"{key}.{place}", value) for place, value in enumerate(data)]
     elif isinstance(data, int) and not -(2**63) <= data < 2**63:
         # Python writes no number of over 4,300 digits out.
-        found = str(data) if data.bit_length() <= WIDTH_SHOWN else f"one of {data.bit_length():,} bits"
-        return f"{_cut(key)}: found {found}"
+        shown = str(data) if data.bit_length() <= WIDTH_SHOWN else f"one of {data.bit_length():,} bits"
+        return f"{_cut(key)}: found {shown}"
     else:
         return None
     return next((found for name, value in parts if (found := _wide_integer(value, name)) is not None), None)

@@ -123,9 +123,11 @@ def _extent(data: Any, known: dict[int, tuple[float, float]]) -> tuple[float, fl
 
 
 def _unfit(data: Any, key: str) -> str | None:
-    """Return what no key can hold, with its place: NaN, or half of a surrogate pair; None where all can."""
+    """Return what no key can hold, with its place: NaN, bytes, half a surrogate pair; None where all can."""
     if isinstance(data, float) and math.isnan(data):
         return f"{key or 'the value'}: found NaN; a number is expected"
+    if isinstance(data, bytes):
+        return f"{key or 'the value'}: found binary data; write it as text"
     if isinstance(data, str):
         try:
             data.encode()

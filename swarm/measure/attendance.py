@@ -146,7 +146,7 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
     followers = sorted((watch for watch in watches.values()), key=lambda watch: (watch.begun_s, watch.host))
     known = {(w.host, w.epoch): w.agents() for w in followers} if any(w.is_lost for w in followers) else {}
     rates = [rate for rate in (each.rate() for each in followers) if rate]
-    usual_rate = statistics.fmean(rates) if rates else 0.0
+    usual = statistics.fmean(rates) if rates else 0.0
     absences: list[Absence] = []
     steps: list[tuple[int, AgentStep]] = []
     unattended: list[AgentStep] = []
@@ -168,9 +168,7 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
                 steps.append((watch.host, replace(agent, at_s=to_s, change=1)))
         if not watch.is_lost:
             continue
-        heard_s = watch.heard_s
-        epochs = [each.epoch for each in followers if each.host == watch.host and each.epoch > watch.epoch]
-        following = watches[watch.host, min(epochs)] if epochs else None
+        heard_s, following = watch.heard_s, _following(watch, followers)
         went_on_s: list[float] = []
         for agent in _live(own, math.inf):
             later = [each for each in followers if each.epoch >= watch.epoch and each is not watch]
@@ -188,23 +186,32 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
             runner.carried.append((again_s, replace(agent, at_s=again_s, change=1)))
             went_on_s.append(again_s)
         until_s = min(ended_s, heard_s + watch.silence_s(report_every_s))
-        unseen = watch.unseen(within_s=until_s - heard_s, others=usual_rate)
+        unseen = watch.unseen(within_s=until_s - heard_s, others=usual)
         back_s = max(went_on_s, default=None)
         if following is not None:
             back_s = max(heard_s, following.begun_s)
             unseen = max(0, unseen - following.missed())
         if heard_s < ended_s:
             absences.append(Absence(watch.host, heard_s, back_s, is_lost=True, unseen=unseen))
-    if any(each.has_gaps() for each in followers):
-        steps += _untold_starts(steps)
+    steps += _untold_starts(steps, followers)
     return Attendance(tuple(absences), tuple(steps), tuple(unattended))
 
 
-def _untold_starts(steps: Iterable[tuple[int, AgentStep]]) -> list[tuple[int, AgentStep]]:
+def _following(watch: _Watch, followers: Iterable[_Watch]) -> _Watch | None:
+    """Return who took a host's place next, if anybody did."""
+    later = [each for each in followers if each.host == watch.host and each.epoch > watch.epoch]
+    return min(later, key=lambda each: each.epoch, default=None)
+
+
+def _untold_starts(
+    steps: Iterable[tuple[int, AgentStep]], watches: Iterable[_Watch]
+) -> list[tuple[int, AgentStep]]:
     """Return a start for each end whose own no report tells of, at the same instant.
 
     So the agent counts, and is alive for no time that anybody knows of.
     """
+    if not any(each.has_gaps() for each in watches):
+        return []
     live: dict[str, int] = {}
     starts: list[tuple[int, AgentStep]] = []
     # At one instant starts go first: who goes on where it ended is not away.

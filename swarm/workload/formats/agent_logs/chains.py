@@ -22,7 +22,8 @@ class Chains:
 
     def first(self, line: str) -> str:
         """Return the first line of the chain that a line is in; of a circle, one of its lines."""
-        at, walked = line, {}
+        at = line
+        walked: dict[str, None] = {}
         while at not in walked:
             before = self._far.get(at) or self._before.get(at)
             if not before:
