@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DURATION_S, WARMUP_S = 10.0, 3.0
 PHASES = ("start", "warm-up", "measuring", "drain", "results")
 KINDS = ("host", "node", "coordinator", "driver", "target", "provider", "disk", "inodes")
-OF_RAY = ("gcs", "raylet", "read-only")
+OF_RAY = ("gcs", "raylet", "read-only", "second-writer")
 """Each on a Ray of the run's own, which the loss of its head ends."""
 PAIRS = ("host+coordinator", "driver+target", "node+provider", "driver+disk")
 SERIAL_FROM = 2000
@@ -48,6 +48,8 @@ WAIT_S_MAX = 600.0
 TRIALS_MAX = 3
 """Most requests that a run which never begins may have sent."""
 STARTS_MAX = 6
+SAID_MAX = 4000
+"""Characters of a run's words that are kept."""
 RAY = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -437,6 +439,8 @@ class Found:
     wall_s: float = 0.0
     codes: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    said: str = ""
+    """The end of what the commands printed."""
     trouble: list[str] = field(default_factory=list)
 
     @property
@@ -498,8 +502,11 @@ class FaultyRun:
         return path
 
     def _start(self, *arguments: str) -> None:
+        self._process = self._popen(*arguments)
+
+    def _popen(self, *arguments: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "RAY_ADDRESS": self._nodes.address, "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-c", "from swarm.cli import main; main()", "run", *arguments],
             env=environment,
             stdout=subprocess.PIPE,
@@ -558,10 +565,19 @@ class FaultyRun:
             self._disk.fill()
         elif kind == "inodes":
             self._disk.take_inodes()
+        elif kind == "second-writer":
+            self._check_refused(self._popen("--resume", str(self._out)))
+            process.kill()
         elif kind == "read-only":
             self._disk.refuse_writes()
         elif kind in ("gcs", "raylet") and isinstance(self._nodes, OwnRay):
             self._nodes.lose(process.pid, "gcs_server" if kind == "gcs" else kind)
+
+    def _check_refused(self, second: subprocess.Popen[str]) -> None:
+        """Hold that a second writer ends by itself, in words; while it writes there may be two."""
+        text, _ = second.communicate(timeout=WAIT_S_MAX)
+        if second.returncode != 2 or "another process writes this run" not in text:
+            self.found.trouble.append(f"SECOND WRITER: code {second.returncode}, {text[-600:]}")
 
     def _end(self) -> None:
         process = self._process
@@ -573,6 +589,7 @@ class FaultyRun:
             text, _ = process.communicate()
             self.found.trouble.append("HUNG")
         self._text += text
+        self.found.said = self._text[-SAID_MAX:]
         self.found.codes.append(process.returncode)
         if "Traceback" in text or "*** SIG" in text:
             at = max(text.find("Traceback"), text.find("*** SIG"))
@@ -586,7 +603,18 @@ class FaultyRun:
         assert process is not None
         _until(lambda: not self._nodes.actors("RemoteHost", process.pid), "hosts outlive their driver")
         self._start("--resume", str(self._out))
+        if "second-writer" in self.found.kind:
+            _until(self._is_locked, "the run is not gone on with")
+            self._check_refused(self._popen("--resume", str(self._out)))
         self._end()
+
+    def _is_locked(self) -> bool:
+        """Whether the one that goes on has told its name; the lock's own file stays after its writer."""
+        process = self._process
+        assert process is not None
+        with contextlib.suppress(OSError):
+            return f"process {process.pid} " in (self._out / "journal" / ".writer").read_text()
+        return process.poll() is not None
 
     def _compare(self) -> None:
         found, target = self.found, self._target

@@ -81,8 +81,11 @@ class RayLauncher:
         self._pieces = ship(material)
 
     def start_host(self, plan: HostPlan, *, cpus: float, spreads: bool) -> HostCalls:
-        """Start a host on the node with least to do for its CPUs; one that reserves some, where they are."""
-        node = None if cpus else self._spread.pick(_places())
+        """Start a host on the node with least to do for its CPUs; one that reserves some, where they are.
+
+        Raises RunError where no node is left.
+        """
+        node = None if cpus else self._spread.pick(_places_left())
         actor = RemoteHost.options(  # type: ignore[attr-defined]
             scheduling_strategy="SPREAD" if node is None else _only_on(node), num_cpus=cpus
         ).remote(plan, self._coordinator, self._run_id, spreads, *self._pieces)
@@ -187,6 +190,17 @@ def _places() -> list[Place]:
         Place(node["NodeID"], node["Resources"].get("CPU", 0.0))
         for node in sorted(alive, key=lambda node: str(node["NodeID"]))
     ]
+
+
+def _places_left() -> list[Place]:
+    """Return the nodes that live; raises RunError where there is none, or nobody to say so."""
+    try:
+        places = _places()
+    except Exception as fault:  # noqa: BLE001 - Ray raises bare ones where its head is lost
+        raise RunError(f"Ray itself is lost: {last_line(fault)}") from None
+    if not places:
+        raise RunError("Ray itself is lost: no node of it lives")
+    return places
 
 
 def _only_on(node: str) -> NodeAffinitySchedulingStrategy:
