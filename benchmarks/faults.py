@@ -566,6 +566,8 @@ class FaultyRun:
         elif kind == "inodes":
             self._disk.take_inodes()
         elif kind == "second-writer":
+            # It stands still, so that it is no further when a busy machine has started the second one.
+            process.send_signal(signal.SIGSTOP)
             self._check_refused(self._popen("--resume", str(self._out)))
             process.kill()
         elif kind == "read-only":

@@ -21,12 +21,15 @@ from swarm.live.coordinator import CoordinatorPlan
 from swarm.live.directed_slots import Order
 from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned, answer
 from swarm.live.host import HostPlan
+from swarm.urls import within
 from swarm.workload.source import Material
 
 COORDINATOR_RESTARTS_MAX = 3
 FRONT_START_S_MAX = 120.0
 FRONT_STOP_S_MAX = 10.0
 WHEREABOUTS_S_MAX = 5.0
+PLACES_S_MAX = 20.0
+"""How long Ray's head may take to say which nodes live; one that is lost says nothing."""
 
 
 class RayLauncher:
@@ -195,7 +198,7 @@ def _places() -> list[Place]:
 def _places_left() -> list[Place]:
     """Return the nodes that live; raises RunError where there is none, or nobody to say so."""
     try:
-        places = _places()
+        places = within(PLACES_S_MAX, _places)
     except Exception as fault:  # noqa: BLE001 - Ray raises bare ones where its head is lost
         raise RunError(f"Ray itself is lost: {last_line(fault)}") from None
     if not places:
