@@ -130,7 +130,7 @@ def _point(data: dict[str, Any], sweep: SweepConfig, chosen: tuple[Choice, ...],
     for key, _, value in pairs:
         _assign(changed, key, copy.deepcopy(value))
     labels = {key: _label(sweep, key, at, value) for key, at, value in pairs}
-    where = f"{path}: sweep at " + ", ".join(f"{key}={label}" for key, label in labels.items())
+    where = f"{path}: sweep at " + ", ".join(f"{key}={_cut(label)}" for key, label in labels.items())
     changes = {key: value for key, _, value in chosen}
     return Point(changes, labels, validate(Experiment, changed, where))
 
