@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DURATION_S, WARMUP_S = 10.0, 3.0
 PHASES = ("start", "warm-up", "measuring", "drain", "results")
 KINDS = ("host", "node", "coordinator", "driver", "target", "provider", "disk", "inodes")
+OF_RAY = ("gcs", "raylet", "read-only", "second-writer")
+"""Each on a Ray of the run's own, which the loss of its head ends."""
 PAIRS = ("host+coordinator", "driver+target", "node+provider", "driver+disk")
 SERIAL_FROM = 2000
 """The first number, so that every one is a likely count of prompt tokens."""
@@ -46,6 +48,8 @@ WAIT_S_MAX = 600.0
 TRIALS_MAX = 3
 """Most requests that a run which never begins may have sent."""
 STARTS_MAX = 6
+SAID_MAX = 4000
+"""Characters of a run's words that are kept."""
 RAY = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -251,12 +255,24 @@ class Disk:
                 (self.path / "inodes" / str(number)).touch()
 
     def clear(self) -> None:
+        self.take_writes()
         (self.path / "filler").unlink(missing_ok=True)
         shutil.rmtree(self.path / "inodes", ignore_errors=True)
 
     def close(self) -> None:
         if self.is_mounted:
             subprocess.run(["umount", "-l", self.path], check=False)
+
+    def refuse_writes(self) -> None:
+        """Be mounted anew for reading alone, as soon as nobody has a file open for writing."""
+        command = ["mount", "-o", "remount,ro", str(self.path)]
+        _until(
+            lambda: not subprocess.run(command, capture_output=True, check=False).returncode,
+            "files stay open for writing",
+        )
+
+    def take_writes(self) -> None:
+        subprocess.run(["mount", "-o", "remount,rw", self.path], check=False)
 
 
 def processes_below(pid: int) -> list[tuple[int, str]]:
@@ -327,6 +343,37 @@ class Nodes:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class OwnRay:
+    """The Ray that a run starts for itself, on this machine."""
+
+    address = "local"
+
+    def __init__(self) -> None:
+        os.environ.update(RAY)
+
+    def part(self, driver: int, name: str) -> int | None:
+        """Return the process of a run's Ray by its program: gcs_server, raylet."""
+        found = (pid for pid, line in processes_below(driver) if f"/{name}" in line.partition(" ")[0])
+        return next(found, None)
+
+    def actors(self, name: str, driver: int) -> list[int]:
+        """Return the pids of a driver's actors by their class."""
+        raylet = self.part(driver, "raylet")
+        below = [] if raylet is None else processes_below(raylet)
+        return [pid for pid, line in below if line.startswith(f"ray::{name}")]
+
+    def lose(self, driver: int, name: str) -> None:
+        pid = self.part(driver, name)
+        if pid is not None:
+            _kill(pid)
+
+    def fill(self) -> None:
+        """Every run has a Ray of its own."""
+
+    def close(self) -> None:
+        """It ends with its run."""
+
+
 def _job_of(pid: int) -> str:
     """Return the Ray job of a worker."""
     with contextlib.suppress(OSError):
@@ -392,6 +439,8 @@ class Found:
     wall_s: float = 0.0
     codes: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    said: str = ""
+    """The end of what the commands printed."""
     trouble: list[str] = field(default_factory=list)
 
     @property
@@ -410,7 +459,7 @@ class Found:
 class FaultyRun:
     """One run and what is done to it."""
 
-    def __init__(self, nodes: Nodes, kind: str, phase: str) -> None:
+    def __init__(self, nodes: Nodes | OwnRay, kind: str, phase: str) -> None:
         self.found = Found(kind, phase)
         self._nodes = nodes
         self._text = ""
@@ -453,8 +502,11 @@ class FaultyRun:
         return path
 
     def _start(self, *arguments: str) -> None:
+        self._process = self._popen(*arguments)
+
+    def _popen(self, *arguments: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "RAY_ADDRESS": self._nodes.address, "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-c", "from swarm.cli import main; main()", "run", *arguments],
             env=environment,
             stdout=subprocess.PIPE,
@@ -498,7 +550,7 @@ class FaultyRun:
         if kind == "host":
             for pid in self._nodes.actors("RemoteHost", process.pid)[:1]:
                 _kill(pid)
-        elif kind == "node":
+        elif kind == "node" and isinstance(self._nodes, Nodes):
             self._nodes.kill_one_with_hosts(process.pid)
         elif kind == "coordinator":
             for pid in self._nodes.actors("RemoteCoordinator", process.pid):
@@ -513,6 +565,21 @@ class FaultyRun:
             self._disk.fill()
         elif kind == "inodes":
             self._disk.take_inodes()
+        elif kind == "second-writer":
+            # It stands still, so that it is no further when a busy machine has started the second one.
+            process.send_signal(signal.SIGSTOP)
+            self._check_refused(self._popen("--resume", str(self._out)))
+            process.kill()
+        elif kind == "read-only":
+            self._disk.refuse_writes()
+        elif kind in ("gcs", "raylet") and isinstance(self._nodes, OwnRay):
+            self._nodes.lose(process.pid, "gcs_server" if kind == "gcs" else kind)
+
+    def _check_refused(self, second: subprocess.Popen[str]) -> None:
+        """Hold that a second writer ends by itself, in words; while it writes there may be two."""
+        text, _ = second.communicate(timeout=WAIT_S_MAX)
+        if second.returncode != 2 or "another process writes this run" not in text:
+            self.found.trouble.append(f"SECOND WRITER: code {second.returncode}, {text[-600:]}")
 
     def _end(self) -> None:
         process = self._process
@@ -524,6 +591,7 @@ class FaultyRun:
             text, _ = process.communicate()
             self.found.trouble.append("HUNG")
         self._text += text
+        self.found.said = self._text[-SAID_MAX:]
         self.found.codes.append(process.returncode)
         if "Traceback" in text or "*** SIG" in text:
             at = max(text.find("Traceback"), text.find("*** SIG"))
@@ -537,7 +605,18 @@ class FaultyRun:
         assert process is not None
         _until(lambda: not self._nodes.actors("RemoteHost", process.pid), "hosts outlive their driver")
         self._start("--resume", str(self._out))
+        if "second-writer" in self.found.kind:
+            _until(self._is_locked, "the run is not gone on with")
+            self._check_refused(self._popen("--resume", str(self._out)))
         self._end()
+
+    def _is_locked(self) -> bool:
+        """Whether the one that goes on has told its name; the lock's own file stays after its writer."""
+        process = self._process
+        assert process is not None
+        with contextlib.suppress(OSError):
+            return f"process {process.pid} " in (self._out / "journal" / ".writer").read_text()
+        return process.poll() is not None
 
     def _compare(self) -> None:
         found, target = self.found, self._target
@@ -605,7 +684,7 @@ def carried_out(runs: list[tuple[str, str]], nodes_count: int, at_once: int) -> 
     """Carry out runs on a cluster, some at once; yield each as it ends."""
     if not runs:
         return
-    nodes = Nodes(nodes_count)
+    nodes = Nodes(nodes_count) if nodes_count else OwnRay()
     try:
         if at_once == 1:
             # In this thread: Ray starts a node in no other.
@@ -639,8 +718,9 @@ def main() -> int:
     found: list[Found] = []
     # The loss of a node would be felt by other runs on it.
     alone = [run for run in runs if "node" in run[0]]
-    for some, nodes_count, at_once in ((runs, 1, asked.at_once), (alone, 3, 1)):
-        these = [run for run in some if nodes_count > 1 or run not in alone]
+    own = [run for run in runs if set(run[0].split("+")) & set(OF_RAY)]
+    shared = [run for run in runs if run not in alone and run not in own]
+    for these, nodes_count, at_once in ((shared, 1, asked.at_once), (own, 0, 1), (alone, 3, 1)):
         for each in carried_out(these, nodes_count, at_once):
             found.append(each)
             print(each.line(), file=sys.stderr, flush=True)

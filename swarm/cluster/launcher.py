@@ -21,12 +21,15 @@ from swarm.live.coordinator import CoordinatorPlan
 from swarm.live.directed_slots import Order
 from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned, answer
 from swarm.live.host import HostPlan
+from swarm.urls import within
 from swarm.workload.source import Material
 
 COORDINATOR_RESTARTS_MAX = 3
 FRONT_START_S_MAX = 120.0
 FRONT_STOP_S_MAX = 10.0
 WHEREABOUTS_S_MAX = 5.0
+PLACES_S_MAX = 20.0
+"""How long Ray's head may take to say which nodes live; one that is lost says nothing."""
 
 
 class RayLauncher:
@@ -81,8 +84,11 @@ class RayLauncher:
         self._pieces = ship(material)
 
     def start_host(self, plan: HostPlan, *, cpus: float, spreads: bool) -> HostCalls:
-        """Start a host on the node with least to do for its CPUs; one that reserves some, where they are."""
-        node = None if cpus else self._spread.pick(_places())
+        """Start a host on the node with least to do for its CPUs; one that reserves some, where they are.
+
+        Raises RunError where no node is left.
+        """
+        node = None if cpus else self._spread.pick(_places_left())
         actor = RemoteHost.options(  # type: ignore[attr-defined]
             scheduling_strategy="SPREAD" if node is None else _only_on(node), num_cpus=cpus
         ).remote(plan, self._coordinator, self._run_id, spreads, *self._pieces)
@@ -187,6 +193,17 @@ def _places() -> list[Place]:
         Place(node["NodeID"], node["Resources"].get("CPU", 0.0))
         for node in sorted(alive, key=lambda node: str(node["NodeID"]))
     ]
+
+
+def _places_left() -> list[Place]:
+    """Return the nodes that live; raises RunError where there is none, or nobody to say so."""
+    try:
+        places = within(PLACES_S_MAX, _places)
+    except Exception as fault:  # noqa: BLE001 - Ray raises bare ones where its head is lost
+        raise RunError(f"Ray itself is lost: {last_line(fault)}") from None
+    if not places:
+        raise RunError("Ray itself is lost: no node of it lives")
+    return places
 
 
 def _only_on(node: str) -> NodeAffinitySchedulingStrategy:

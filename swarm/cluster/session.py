@@ -21,8 +21,16 @@ from swarm.errors import UsageError
 from swarm.urls import within
 
 LEAVE_S_MAX = 30.0
+HEAD_AWAY_S_MAX = 600
+"""How long a Ray of ours may be without its head: its default, 60, ends our own process, in C, with code 1.
+
+Hosts, coordinator and driver go on without it, so that a run ends in order, with its report.
+"""
 GCS_S_MAX = 8.0
 """How long a cluster's head may take for its first answer."""
+
+
+_OURS = {"gcs_rpc_server_reconnect_timeout_s": HEAD_AWAY_S_MAX}
 
 
 @contextmanager
@@ -45,6 +53,7 @@ def ray_session(*, name: str) -> Iterator[None]:
                     include_dashboard=False if address == "local" else None,
                     log_to_driver=True,
                     logging_level=logging.ERROR,
+                    _system_config=_OURS if address == "local" else None,
                 )
         except Exception as fault:
             # Ray raises bare ones, such as where it starts too slowly.
@@ -81,6 +90,8 @@ def said(fault: Exception) -> str:
     lines = [line.strip() for line in str(fault).strip().splitlines()]
     if lines and lines[0].startswith("Version mismatch"):
         return f"{' '.join(lines)}; the same versions are needed on every node and here"
+    if lines and "timed out during startup" in lines[-1]:
+        return f"{lines[-1]} Try again when the machine has less to do, and has memory left"
     return lines[-1] if lines else type(fault).__name__
 
 

@@ -106,7 +106,13 @@ class RooflineCostConfig(Strict):
 class FleetConfig(Strict):
     """An emulated fleet."""
 
-    name: str = Field("fleet", description="names the fleet, and the model where the cost names none")
+    name: str = Field(
+        "fleet",
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="names the fleet, and the model where the cost names none",
+    )
     block_tokens: int = Field(16, ge=1, description="tokens of one block of the prefix cache")
     cost: Annotated[SimpleCostConfig | RooflineCostConfig, Field(discriminator="kind")] = SimpleCostConfig()
     replicas: tuple[ReplicaGroupConfig, ...] = Field((ReplicaGroupConfig(),), min_length=1)

@@ -7,6 +7,7 @@ import difflib
 import itertools
 import math
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,10 @@ PROFILE_BYTES_MAX = 512 * 1024
 """The longest tables that a profile may have take less, with all digits of a double."""
 SHOWN_MAX = 120
 """Characters of a value in an error."""
+WIDTH_SHOWN = 128
+"""Bits of a whole number that is shown in digits."""
+FAULTS_SHOWN = 20
+"""Of one file."""
 SAID = {
     "model_type": "a mapping of keys is expected",
     "model_attributes_type": "a mapping of keys is expected",
@@ -128,7 +133,7 @@ def _point(data: dict[str, Any], sweep: SweepConfig, chosen: tuple[Choice, ...],
     for key, value in tied.items():
         _assign(changed, key, copy.deepcopy(value))
     labels = {key: _label(sweep, key, at, value) for key, at, value in pairs}
-    where = f"{path}: sweep at " + ", ".join(f"{key}={label}" for key, label in labels.items())
+    where = f"{path}: sweep at " + ", ".join(f"{key}={_cut(label)}" for key, label in labels.items())
     changes = {key: value for key, _, value in chosen} | tied
     return Point(changes, labels, validate(Experiment, changed, where))
 
@@ -202,8 +207,10 @@ def validate(model: type[M], data: Any, where: str) -> M:
             if error["type"] != "too_short"
             or not any(loc[: len(error["loc"])] == error["loc"] for loc in at_fault)
         ]
-        lines = [_explain(error, data, model) for error in errors]
-        raise ConfigError(f"{where}: {len(lines)} fault(s)\n" + "\n".join(lines)) from None
+        lines = [_explain(error, data, model) for error in errors[:FAULTS_SHOWN]]
+        more = len(errors) - len(lines)
+        lines += [f"  and {more:,} more"] if more else []
+        raise ConfigError(f"{where}: {len(errors):,} fault(s)\n" + "\n".join(lines)) from None
 
 
 def _wide_integer(data: Any, key: str = "") -> str | None:
@@ -212,9 +219,12 @@ def _wide_integer(data: Any, key: str = "") -> str | None:
         parts = [(f"{key}.{name}" if key else str(name), value) for name, value in data.items()]
     elif isinstance(data, list | tuple):
         parts = [(f"{key}.{place}", value) for place, value in enumerate(data)]
+    elif isinstance(data, int) and not -(2**63) <= data < 2**63:
+        # Python writes no number of over 4,300 digits out.
+        shown = str(data) if data.bit_length() <= WIDTH_SHOWN else f"one of {data.bit_length():,} bits"
+        return f"{_cut(key)}: found {shown}"
     else:
-        is_wide = isinstance(data, int) and not -(2**63) <= data < 2**63
-        return f"{key}: found {str(data)[:40]}" if is_wide else None
+        return None
     return next((found for name, value in parts if (found := _wide_integer(value, name)) is not None), None)
 
 
@@ -240,13 +250,13 @@ def _models_in(annotation: Any) -> list[type[Strict]]:
 
 def _known_instead(key: str, known: list[str]) -> str:
     """Return which key may be meant, or all that there are."""
-    close = difflib.get_close_matches(key, known, n=1)
+    close = difflib.get_close_matches(key[:SHOWN_MAX], known, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
 
 
 def _explain(error: Any, data: Any, model: type[Strict]) -> str:
     """Return a fault as a line: the key, what was found, what is allowed."""
-    key, kind, context = _key(error["loc"], data), error["type"], error.get("ctx", {})
+    key, kind, context = _cut(_key(error["loc"], data)), error["type"], error.get("ctx", {})
     if kind.startswith("union_tag"):
         key = f"{key}.{context['discriminator'].strip(chr(39))}"
     if kind == "extra_forbidden":
@@ -293,7 +303,10 @@ def _shown(found: Any) -> str:
         return "a mapping"
     if isinstance(found, list | tuple):
         return f"a list of {len(found)}"
-    text = repr(found)
+    return _cut(repr(found))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
@@ -302,6 +315,9 @@ def read_mapping(
 ) -> dict[str, Any]:
     """Return the mapping that a YAML file holds."""
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            # It may have no writer, and a sweep's file is read again.
+            raise ConfigError(f"{path}: is a pipe, which can be read once; write {what} into a file")
         # The size of what is no plain file is not known before.
         with path.open("rb") as file:
             content = file.read(bytes_max + 1)

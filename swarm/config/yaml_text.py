@@ -15,6 +15,8 @@ from swarm.errors import ConfigError
 VALUES_MAX = 1 << 20
 DEPTH_MAX = 64
 """Of a text's values, one that an alias repeats counted each time."""
+WRITTEN_MAX = 60_000
+"""Keys and values that a text writes out: reading so many takes a second, a profile has half of them."""
 MERGED_MAX = 10_000
 """Keys that merge keys (`<<`) may bring in, all of them together."""
 FAULTS = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError)
@@ -28,8 +30,16 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self._merged = 0
+        self._written = 0
         self._looked_at: set[int] = set()
         """Mappings by identity: once flattened, one holds its own keys beside those that they override."""
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        """Count a key or value, before it is built: the library calls this for each that is written out."""
+        self._written += 1
+        if self._written > WRITTEN_MAX:
+            raise ConfigError(f"has more than {WRITTEN_MAX:,} keys and values; take some out")
+        super().descend_resolver(current_node, current_index)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Bring in what a merge key names; each mapping's own keys must differ."""
@@ -113,9 +123,11 @@ def _extent(data: Any, known: dict[int, tuple[float, float]]) -> tuple[float, fl
 
 
 def _unfit(data: Any, key: str) -> str | None:
-    """Return what no key can hold, with its place: NaN, or half of a surrogate pair; None where all can."""
+    """Return what no key can hold, with its place: NaN, bytes, half a surrogate pair; None where all can."""
     if isinstance(data, float) and math.isnan(data):
         return f"{key or 'the value'}: found NaN; a number is expected"
+    if isinstance(data, bytes):
+        return f"{key or 'the value'}: found binary data; write it as text"
     if isinstance(data, str):
         try:
             data.encode()

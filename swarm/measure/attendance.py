@@ -68,6 +68,10 @@ class _Watch:
         self.carried: list[tuple[float, AgentStep]] = []
         """Agents that it took over, and from when on."""
 
+    def has_gaps(self) -> bool:
+        """Whether some of its reports are in no journal; they are numbered from 0 on."""
+        return self.batches[-1].sequence + 1 != len(self.batches)
+
     def stills(self) -> Iterator[tuple[float, float]]:
         """Yield the times in which it stood still."""
         lags = [Sketch.from_bytes(batch.loop_lag).most for batch in self.batches]
@@ -142,7 +146,7 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
     followers = sorted((watch for watch in watches.values()), key=lambda watch: (watch.begun_s, watch.host))
     known = {(w.host, w.epoch): w.agents() for w in followers} if any(w.is_lost for w in followers) else {}
     rates = [rate for rate in (each.rate() for each in followers) if rate]
-    usual_rate = statistics.fmean(rates) if rates else 0.0
+    usual = statistics.fmean(rates) if rates else 0.0
     absences: list[Absence] = []
     steps: list[tuple[int, AgentStep]] = []
     unattended: list[AgentStep] = []
@@ -164,9 +168,7 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
                 steps.append((watch.host, replace(agent, at_s=to_s, change=1)))
         if not watch.is_lost:
             continue
-        heard_s = watch.heard_s
-        epochs = [each.epoch for each in followers if each.host == watch.host and each.epoch > watch.epoch]
-        following = watches[watch.host, min(epochs)] if epochs else None
+        heard_s, following = watch.heard_s, _following(watch, followers)
         went_on_s: list[float] = []
         for agent in _live(own, math.inf):
             later = [each for each in followers if each.epoch >= watch.epoch and each is not watch]
@@ -184,14 +186,43 @@ def attendance_of(batches: Iterable[Batch], *, report_every_s: float, ended_s: f
             runner.carried.append((again_s, replace(agent, at_s=again_s, change=1)))
             went_on_s.append(again_s)
         until_s = min(ended_s, heard_s + watch.silence_s(report_every_s))
-        unseen = watch.unseen(within_s=until_s - heard_s, others=usual_rate)
+        unseen = watch.unseen(within_s=until_s - heard_s, others=usual)
         back_s = max(went_on_s, default=None)
         if following is not None:
             back_s = max(heard_s, following.begun_s)
             unseen = max(0, unseen - following.missed())
         if heard_s < ended_s:
             absences.append(Absence(watch.host, heard_s, back_s, is_lost=True, unseen=unseen))
+    steps += _untold_starts(steps, followers)
     return Attendance(tuple(absences), tuple(steps), tuple(unattended))
+
+
+def _following(watch: _Watch, followers: Iterable[_Watch]) -> _Watch | None:
+    """Return who took a host's place next, if anybody did."""
+    later = [each for each in followers if each.host == watch.host and each.epoch > watch.epoch]
+    return min(later, key=lambda each: each.epoch, default=None)
+
+
+def _untold_starts(
+    steps: Iterable[tuple[int, AgentStep]], watches: Iterable[_Watch]
+) -> list[tuple[int, AgentStep]]:
+    """Return a start for each end whose own no report tells of, at the same instant.
+
+    So the agent counts, and is alive for no time that anybody knows of.
+    """
+    if not any(each.has_gaps() for each in watches):
+        return []
+    live: dict[str, int] = {}
+    starts: list[tuple[int, AgentStep]] = []
+    # At one instant starts go first: who goes on where it ended is not away.
+    for host, step in sorted(steps, key=lambda each: (each[1].at_s, -each[1].change)):
+        if step.agent is None:
+            continue
+        live[step.agent] = live.get(step.agent, 0) + step.change
+        if live[step.agent] < 0:
+            live[step.agent] = 0
+            starts.append((host, replace(step, change=1, finished=False)))
+    return starts
 
 
 def _live(steps: Iterable[AgentStep], at_s: float) -> list[AgentStep]:

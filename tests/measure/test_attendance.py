@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from swarm.config.experiment import Experiment
+from swarm.measure.agents import count_agents
 from swarm.measure.attendance import attendance_of
 from swarm.measure.notes import notes_of
 from swarm.measure.results import Results, results_of
@@ -199,3 +200,12 @@ def test_an_absence_is_told_and_a_long_one_makes_the_run_invalid(
 
 def test_a_batch_keeps_its_beginning_in_a_journal() -> None:
     assert Batch.of_frame(batch(1, 1, 16.0, begun_s=15.0).frame()).begun_s == 15.0
+
+
+def test_an_end_whose_start_no_report_tells_of_makes_no_count_negative() -> None:
+    known = watch(0, 0, 0, 40, ends=True)
+    names = ("a", "b", "c")
+    untold = stopped(known[20:], *names)
+    steps = [step for _, step in attendance_of(untold, report_every_s=1.0, ended_s=ENDED_S).steps]
+    counts = count_agents(steps, from_s=0.0, to_s=ENDED_S)
+    assert (counts.orchestrators, counts.live_mean, min(counts.live_orchestrators)) == (3, 0.0, 0)

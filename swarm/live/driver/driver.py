@@ -265,8 +265,9 @@ class Driver:
         self._swarm.end(host, why)
         if self._load.has_ended:
             return
-        if not self._swarm.replace(host):
-            self._faults.append(f"host {host} was lost again and again, the last time: {why}")
+        fault = self._swarm.replace(host, why)
+        if fault is not None:
+            self._faults.append(f"host {host} {fault}")
             return
         self._begin(host)
         self._progress.note(f"host {host}: its sessions go on in epoch {self._swarm.epoch(host)}")

@@ -51,7 +51,8 @@ class HostProcesses:
 
     def wait_until_ready(self, clock: Clock, heed: Callable[[], None], note: Callable[[str], None]) -> None:
         """Return when all hosts are ready; call `heed` while they are not. Raises RunError."""
-        waiting: list[Call] = [process.clock() for process in self._processes.values()]
+        hosts = {process.clock(): host for host, process in self._processes.items()}
+        waiting: list[Call] = list(hosts)
         total, until_s = len(waiting), clock.monotonic_s() + READY_S_MAX
         while waiting:
             heed()
@@ -61,9 +62,13 @@ class HostProcesses:
                     "has the cluster the CPUs that hosts.count x hosts.cpus_per_host ask for?"
                 )
             ended = self._launcher.wait(waiting, READY_POLL_S)
-            for outcome in ended.values():
+            for call, outcome in ended.items():
                 if not isinstance(outcome, Returned):
-                    raise RunError(f"a host could not be started: {outcome.why}")
+                    raise RunError(
+                        f"host {hosts[call]} ended before the run began, which did not begin: no turn was "
+                        f"sent; {outcome.why}; run it again, and if a host ends again, look for what ends "
+                        "processes there, such as too little memory"
+                    )
             waiting = [call for call in waiting if call not in ended]
             if ended and total > 1:
                 note(f"hosts ready: {total - len(waiting)} of {total}")

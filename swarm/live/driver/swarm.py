@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from swarm.errors import RunError
 from swarm.live.clock import Clock
 from swarm.live.directed_slots import Order
 from swarm.live.driver.clock_offsets import clock_offsets
@@ -63,14 +64,18 @@ class Swarm:
         epoch = self._roster.start(host, self._clock.monotonic_s())
         self.processes.start(self.plans.resumed(host, epoch, batches))
 
-    def replace(self, host: int) -> bool:
-        """Start a host that goes on with a lost one's sessions; return False where it was lost too often."""
+    def replace(self, host: int, why: str) -> str | None:
+        """Start a host that goes on with a lost one's sessions; return what befell it where none can."""
         if not self._roster.may_replace(host):
-            return False
+            return f"was lost again and again, the last time: {why}"
         epoch = self._roster.start(host, self._clock.monotonic_s())
         batches = read_batches(sorted(self._journals.glob("*.journal")))
-        self.processes.start(self.plans.replacement(host, epoch, batches))
-        return True
+        try:
+            self.processes.start(self.plans.replacement(host, epoch, batches))
+        except RunError as fault:
+            self._roster.end(host)
+            return f"was lost ({why}), and no other goes on with its sessions: {fault}"
+        return None
 
     def wait_until_ready(self, heed: Callable[[], None]) -> None:
         """Return when all hosts that were started are ready; call `heed` until then. Raises RunError."""

@@ -87,7 +87,9 @@ def test_hosts_that_are_not_ready_in_time_end_the_run_before_its_begin(tmp_path:
 
 def test_a_host_that_cannot_be_made_ends_the_run_before_its_begin(tmp_path: Path) -> None:
     play = played(tmp_path, {(0, 0): Life(unstartable="no such module")})
-    with pytest.raises(RunError, match="a host could not be started: no such module"):
+    with pytest.raises(
+        RunError, match=r"host 0 ended before the run began, .*no turn was sent; no such module; run"
+    ):
         play.drive()
     assert play.began_s == []
 
@@ -150,6 +152,20 @@ def test_both_hosts_may_be_lost_at_one_time(tmp_path: Path) -> None:
     play = played(tmp_path, {(host, 0): Life(dies_s=30.0) for host in (0, 1)})
     assert play.drive().faults == ()
     assert [play.asked(host, *CARE)[2:] for host in (0, 1)] == [REPLACED, REPLACED]
+
+
+def test_where_no_node_is_left_the_run_ends_with_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any, **__: Any) -> None:
+        raise RunError("no node lives")
+
+    play = played(tmp_path, {(host, 0): Life(dies_s=30.0) for host in (0, 1)})
+    play.launcher.when(29.0, lambda: monkeypatch.setattr(play.launcher, "start_host", refuses))
+    assert play.drive().faults == tuple(
+        f"host {host} was lost (its process died), and no other goes on with its sessions: no node lives"
+        for host in (0, 1)
+    )
 
 
 def test_a_replacement_reserves_no_cpus(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.errors import TraceError
+from swarm.workload.formats.agent_logs.chains import Chains, Nearest
 from swarm.workload.formats.agent_logs.documents import time_s
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, LoggedRequest, OpenedBy, Tally
 from swarm.workload.formats.fields import TOKENS_MAX
@@ -22,8 +23,6 @@ from swarm.workload.formats.files import OnBroken, read_lines, shown_name
 
 HOUR_S = 3600.0
 FIVE_MINUTES_S = 300.0
-WALK_MAX = 10_000
-"""Lines between a request and the user's line before it."""
 STALE_TOKENS_PER_CHARACTER = 0.33
 """Of visible output: a lower bound of what a reply had, where its log stops at the first count."""
 COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
@@ -68,6 +67,25 @@ class _Message:
     root: str = ""
 
 
+@dataclass(slots=True)
+class _Log:
+    """What one file has told so far."""
+
+    lines: dict[str, _Line] = field(default_factory=dict)
+    chains: Chains = field(default_factory=Chains)
+    messages: dict[str, _Message] = field(default_factory=dict)
+    results: dict[str, float] = field(default_factory=dict)
+    """When tools were done, by the id of their use."""
+
+    def asked(self) -> Nearest:
+        """Return which user's line comes before each; to be asked once all lines are there."""
+        lines = self.lines
+        return Nearest(
+            lambda line: lines[line].parent if line in lines else None,
+            lambda line: line in lines and lines[line].kind == "user",
+        )
+
+
 def is_agent_file(file: Path) -> str | None:
     """Return the id of the sub-agent whose file this is, or None."""
     found = _AGENT_FILE.search(file.name)
@@ -94,24 +112,23 @@ class SessionReader:
 
     def agents(self, file: Path) -> Iterator[LoggedAgent]:
         """Yield the agents of one file: the main one first, or the one sub-agent whose file it is."""
-        lines: dict[str, _Line] = {}
-        messages: dict[str, _Message] = {}
-        results: dict[str, float] = {}
+        log = _Log()
         self._last_s, self._dequeued_s = 0.0, -QUEUED_S
         for number, value in read_lines(file, self._on_broken, self._tally.take_cut):
             if type(value) is not dict:
                 self._on_broken(TraceError(shown_name(file), f"line {number}", "must be an object"))
                 continue
             try:
-                self._take(value, number, lines, messages, results)
+                self._take(value, number, log)
             except ValueError as fault:
                 self._on_broken(TraceError(shown_name(file), f"line {number}", str(fault)))
         own = is_agent_file(file)
         by_agent: dict[str, list[_Message]] = {}
-        for message in messages.values():
+        for message in log.messages.values():
             by_agent.setdefault(own or message.root, []).append(message)
+        asked = log.asked()
         for agent, found in by_agent.items():
-            requests = self._requests(found, lines, results, is_compaction=agent.startswith("acompact"))
+            requests = self._requests(found, log, asked, is_compaction=agent.startswith("acompact"))
             if requests:
                 status = self.statuses.get(agent, "completed")
                 yield LoggedAgent(agent, self._kind_of(agent), requests, status)
@@ -121,20 +138,13 @@ class SessionReader:
             return ""
         return self.kinds.get(agent) or ("inline" if agent.startswith("inline-") else "agent")
 
-    def _take(
-        self,
-        value: dict[str, Any],
-        number: int,
-        lines: dict[str, _Line],
-        messages: dict[str, _Message],
-        results: dict[str, float],
-    ) -> None:
+    def _take(self, value: dict[str, Any], number: int, log: _Log) -> None:
         """Note one line."""
         uuid = _text(value, "uuid")
         kind = _text(value, "type") or _kind_unsaid(value)
         at_s = self._time_of(value, kind)
         if kind == "assistant":
-            self._take_reply(value, number, at_s, messages, lines)
+            self._take_reply(value, number, at_s, log)
         elif kind == "queue-operation" and _text(value, "operation") in ("dequeue", "remove"):
             self._dequeued_s = at_s
         elif kind in ("system", "progress"):
@@ -144,8 +154,9 @@ class SessionReader:
         parent = _text(value, "parentUuid") or None
         line = _Line(parent, at_s, kind, None)
         if kind == "user":
-            self._take_user(value, line, lines, results)
-        lines[uuid] = line
+            self._take_user(value, line, log)
+        log.lines[uuid] = line
+        log.chains.add(uuid, parent)
 
     def _time_of(self, value: dict[str, Any], kind: str) -> float:
         """Return a line's time, or that of the line before where it has none."""
@@ -168,13 +179,11 @@ class SessionReader:
             if spawned_by:
                 self.kinds.setdefault(_text(data, "agentId"), spawned_by)
 
-    def _take_user(
-        self, value: dict[str, Any], line: _Line, lines: dict[str, _Line], results: dict[str, float]
-    ) -> None:
+    def _take_user(self, value: dict[str, Any], line: _Line, log: _Log) -> None:
         """Note a line in a person's place: results of tools, words, or what is neither."""
         tools = list(_results(value))
         for tool in tools:
-            results[tool] = line.at_s
+            log.results[tool] = line.at_s
         told = value.get("toolUseResult")
         if type(told) is dict and _text(told, "agentId"):
             self._take_spawned(told, tools[0] if tools else "")
@@ -184,7 +193,7 @@ class SessionReader:
         if text.startswith(INTERRUPTED):
             self._tally.missing["requests that a person ended: counted as far as they had come"] += 1
         line.is_command = text.startswith(COMMANDS)
-        before = lines.get(line.parent or "")
+        before = log.lines.get(line.parent or "")
         if tools:
             line.opened_by = "tool"
         elif line.is_command or (value.get("isMeta") and before is not None and before.is_command):
@@ -200,14 +209,7 @@ class SessionReader:
             self.kinds.setdefault(agent, self.kinds[tool])
         self.statuses[agent] = BACKGROUND if told.get("isAsync") else status or "completed"
 
-    def _take_reply(
-        self,
-        value: dict[str, Any],
-        number: int,
-        at_s: float,
-        messages: dict[str, _Message],
-        lines: dict[str, _Line],
-    ) -> None:
+    def _take_reply(self, value: dict[str, Any], number: int, at_s: float, log: _Log) -> None:
         reply = value.get("message")
         if type(reply) is not dict or type(reply.get("usage")) is not dict:
             self._tally.missing["replies without usage"] += 1
@@ -218,8 +220,8 @@ class SessionReader:
         for count in COUNTS:
             _count(reply["usage"], count)
         name = _text(reply, "id") or _text(value, "requestId") or _text(value, "uuid") or f"line {number}"
-        root = "" if not value.get("isSidechain") else self._root_of(value, lines)
-        message = messages.get(f"{root}\0{name}")
+        root = "" if not value.get("isSidechain") else self._root_of(value, log.chains)
+        message = log.messages.get(f"{root}\0{name}")
         if message is None:
             identity = (_text(reply, "id"), _text(value, "requestId"))
             if identity[0]:
@@ -230,7 +232,7 @@ class SessionReader:
             message = _Message(
                 _text(value, "parentUuid") or None, at_s, at_s, _text(reply, "model"), {}, None, root=root
             )
-            messages[f"{root}\0{name}"] = message
+            log.messages[f"{root}\0{name}"] = message
         message.first_s = min(message.first_s, at_s)
         message.last_s = max(message.last_s, at_s)
         message.usage = reply["usage"]
@@ -246,20 +248,17 @@ class SessionReader:
                     self.kinds[_text(block, "id")] = asked["subagent_type"]
                     self._spawned.setdefault(_text(asked, "prompt"), asked["subagent_type"])
 
-    def _root_of(self, value: dict[str, Any], lines: dict[str, _Line]) -> str:
+    def _root_of(self, value: dict[str, Any], chains: Chains) -> str:
         """Return the id of an inline sub-agent: that of the first line of its chain."""
         if type(value.get("agentId")) is str and value["agentId"]:
             return str(value["agentId"])
-        at, steps = _text(value, "parentUuid"), 0
-        while at in lines and lines[at].parent and steps < WALK_MAX:
-            at, steps = lines[at].parent or "", steps + 1
-        return f"inline-{at[:8]}"
+        return f"inline-{chains.first(_text(value, 'parentUuid'))[:8]}"
 
     def _requests(
         self,
         found: list[_Message],
-        lines: dict[str, _Line],
-        results: dict[str, float],
+        log: _Log,
+        asked: Nearest,
         *,
         is_compaction: bool,
     ) -> list[LoggedRequest]:
@@ -268,7 +267,7 @@ class SessionReader:
         requests: list[LoggedRequest] = []
         before: _Message | None = None
         for message in found:
-            start_s, opened_by = _start(message, before, lines, results)
+            start_s, opened_by = _start(message, before, log, asked)
             requests.append(
                 self._request(message, start_s, opened_by if requests else "start", is_compaction)
             )
@@ -315,21 +314,16 @@ class _Wrong(ValueError):
     """A field that cannot be what it is."""
 
 
-def _start(
-    message: _Message, before: _Message | None, lines: dict[str, _Line], results: dict[str, float]
-) -> tuple[float, OpenedBy]:
+def _start(message: _Message, before: _Message | None, log: _Log, asked: Nearest) -> tuple[float, OpenedBy]:
     """Return when a request was sent, and what opened it."""
-    at, steps = message.parent, 0
     opened_by: OpenedBy = "tool"
     start_s = message.first_s
-    while at is not None and at in lines and steps < WALK_MAX:
-        line = lines[at]
-        if line.kind == "user":
-            start_s, opened_by = line.at_s, line.opened_by or "human"
-            break
-        at, steps = line.parent, steps + 1
+    user = asked.of(message.parent)
+    if user is not None:
+        line = log.lines[user]
+        start_s, opened_by = line.at_s, line.opened_by or "human"
     if before is not None:
-        ends = [results[tool] for tool in before.tools if tool in results]
+        ends = [log.results[tool] for tool in before.tools if tool in log.results]
         start_s = max([start_s, *(end for end in ends if end <= message.first_s)])
     return min(start_s, message.first_s), opened_by
 
