@@ -37,6 +37,10 @@ class RunError(SwarmError):
     """A run that could not be carried out (exit code 1)."""
 
 
+class TargetError(RunError):
+    """A target that cannot be used as a run would use it: nothing of the run was sent."""
+
+
 class OutOfBounds(RunError):
     """What a server says of itself is too long, too slow, or no number that can be."""
 
