@@ -178,6 +178,7 @@ async def _tried(target: TargetConfig, note: Callable[[str], None], stage: Stage
         )
     answers: list[Counted] = []
     refusals: list[str] = []
+    refused: list[tuple[str, Counted]] = []
     for url in resolved.urls:
         one = _impatient(resolved.model_copy(update={"urls": (url,), "weights": ()}))
         stage.awaited = (
@@ -189,9 +190,10 @@ async def _tried(target: TargetConfig, note: Callable[[str], None], stage: Stage
         # A context shorter than the second question is no fault.
         if found[0].error is not None:
             refusals.append(_words(url, resolved, found[0], notes))
+            refused.append((url, found[0]))
         answers += found
     if len(refusals) == len(resolved.urls):
-        raise TargetError(refusals[0])
+        raise TargetError(refusals[0], refused)
     notes += [f"left aside at the start: {words}" for words in refusals]
     for words in notes:
         note(words)

@@ -1,4 +1,4 @@
-"""A live run whose target cannot be used: an invalid run folder with its words, and nothing sent."""
+"""A live run whose target cannot be used: an invalid run folder with its words and its trials."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def test_a_target_that_cannot_be_used_leaves_its_words_in_the_run_folder(
     assert told in run.said
     assert not run.summary["valid"]
     assert told in run.summary["invalid_reasons"][0]
-    assert run.summary["requests"]["sent"] == 0
+    assert run.summary["requests"]["sent"] == run.summary["requests"]["failed"] == int(is_there)
+    assert run.summary["failures"] == ({"http_4xx": 1} if is_there else {})
+    assert [row["error_class"] for row in run.rows] == ["http_4xx"] * is_there
     assert told in (folder / "report.html").read_text(encoding="utf-8")
     assert RunFolder(folder).run()["begun"] is False
 
