@@ -360,6 +360,15 @@ RUNS: dict[str, Callable[[Path], Ended]] = {
         slo=[{"metric": "session_s", "quantile": 0.5, "at_most": 20}],
         fleet={"cost": {**COST, "prefill_tokens_per_s": 400, "kv_capacity_tokens": 10_000}},
     ),
+    "silent": lambda folder: simulated(
+        folder,
+        workload={**PROMPTS, "turns": 99_991},
+        load={**LOAD, "duration_s": 12, "drain_s": 1},
+        fleet={
+            "cost": {**COST, "prefill_tokens_per_s": 400},
+            "replicas": [{"max_batched_tokens": 2048}],
+        },
+    ),
     "herd": lambda folder: simulated(folder, load={**LOAD, "warmup_s": 0.001}),
     "tiers": lambda folder: simulated(folder, fleet=SLOW_TIERS, load={**LOAD, "duration_s": 60}),
     "unmeasured": lambda folder: simulated(
@@ -421,6 +430,7 @@ ASKED: dict[str, tuple[str, int, str]] = {
     "host lost": ("struck", 1, "was lost: it was last heard at"),
     "host stood still": ("struck", 1, "stood still from"),
     "turns never sent": ("gated", 99, "7 turns still waited for admission when the load ended"),
+    "late at the end": ("silent", 0, "had no token yet when the run ended, after up to 13.0 s"),
     "sessions never ended": ("gated", 99, "8 sessions had taken longer than 20 s"),
     "load ran out": ("ran out", 0, "the load ran out: the last session ended at"),
     "falling load": ("falling", 0, "sessions ended and none took their place"),
