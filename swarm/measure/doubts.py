@@ -53,10 +53,12 @@ def cut_told(rows: pa.Table) -> list[str]:
     """
     rows = rows.filter(rows.column("measured"))
     waited_s = pc.subtract(rows.column("first_token_s"), rows.column("intended_s"))
-    longest_s = pc.max(waited_s.filter(pc.equal(rows.column("outcome"), "ok"))).as_py() or 0.0
+    longest_s = pc.max(waited_s.filter(pc.equal(rows.column("outcome"), "ok"))).as_py()
     cut = rows.filter(
         pc.and_(pc.equal(rows.column("error_class"), "interrupted"), pc.is_null(rows.column("first_token_s")))
     )
+    if longest_s is None:
+        return []
     cut_s = pc.subtract(cut.column("completed_s"), cut.column("intended_s"))
     late_s = cut_s.filter(pc.greater(cut_s, longest_s))
     if not len(late_s):

@@ -366,7 +366,7 @@ RUNS: dict[str, Callable[[Path], Ended]] = {
         load={**LOAD, "duration_s": 12, "drain_s": 1},
         fleet={
             "cost": {**COST, "prefill_tokens_per_s": 400},
-            "replicas": [{"max_batched_tokens": 2048}],
+            "replicas": [{"max_sequences": 1}],
         },
     ),
     "herd": lambda folder: simulated(folder, load={**LOAD, "warmup_s": 0.001}),
