@@ -76,7 +76,7 @@ def main() -> int:
             if experiment.name in LIVE_ONLY or (asked.only and experiment.stem not in asked.only):
                 continue
             found[experiment.stem] = results_of(experiment, Path(scratch))
-            if before is None:
+            if before is None or experiment.stem not in before:
                 print(f"{experiment.stem}: {len(found[experiment.stem])} values", flush=True)
                 continue
             told = differences(before[experiment.stem], found[experiment.stem], experiment.stem)

@@ -1,6 +1,7 @@
 """Every exception that Swarm raises on purpose, on one page."""
 
 import signal
+from collections.abc import Sequence
 
 
 class SwarmError(Exception):
@@ -35,6 +36,17 @@ class Interrupted(SwarmError):
 
 class RunError(SwarmError):
     """A run that could not be carried out (exit code 1)."""
+
+
+class TargetError(RunError):
+    """A target that cannot be used as a run would use it: nothing of the run was sent.
+
+    `refusals` are the requests that tried it, by URL, as whoever raises it knows them.
+    """
+
+    def __init__(self, text: str, refusals: Sequence[tuple[str, object]] = ()) -> None:
+        super().__init__(text)
+        self.refusals = tuple(refusals)
 
 
 class OutOfBounds(RunError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from swarm.live import collector
 from swarm.live.report_outbox import ReportError
 from swarm.live.room import Room, raise_file_limit, room_here
 from swarm.live.spread_agents import ProcessLost, SpreadAgents
@@ -41,6 +42,7 @@ class RemoteProvider:
         address = host or ray.util.get_node_ip_address()
         self._provider = Provider(config, host=address, port=port)
         await self._provider.start()
+        collector.settle()
         return f"http://{address}:{self._provider.port}"
 
     async def stop(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from swarm.config.experiment import Experiment
 from swarm.fleet.cost.validation import validation_notes
-from swarm.measure.doubts import counts_told, doubts_told, unsent_told
+from swarm.measure.doubts import counts_told, cut_told, doubts_told, unsent_told
 from swarm.measure.failures import failures_told
 from swarm.measure.modelled import with_modelled
 from swarm.measure.notes import notes_of
@@ -47,6 +47,7 @@ def record(
     summary["notes"] = [*cut, *damaged, *left_out, *_unused(experiment, facts), *told]
     summary["notes"] += failures_told(summary["failure_reasons"])
     summary["notes"] += unsent_told(rows)
+    summary["notes"] += [] if facts.is_search else cut_told(rows)
     summary["notes"] += doubts_told(settled.totals.doubts)
     summary["notes"] += server_notes(settled.server, summary)
     if facts.mode == "live":

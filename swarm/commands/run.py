@@ -20,10 +20,11 @@ from swarm.commands.ending import finish
 from swarm.commands.places import default_folder, staging_folder
 from swarm.commands.planned_load import check_load
 from swarm.commands.run_end import end_of, keep_end
+from swarm.commands.unbegun import record_unbegun
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
-from swarm.errors import Interrupted, RunError, UsageError
+from swarm.errors import Interrupted, RunError, TargetError, UsageError
 from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
@@ -59,7 +60,6 @@ def run_live(
     `known` is what a look at its target has found; texts `beside` are written into the run folder, by name.
     """
     check_target(experiment.target)
-    experiment, server = looked_at(experiment)
     started = datetime.now(UTC)
     # To the millisecond: the id enters every prompt, and two runs at once must not warm each other's caches.
     run_id = f"{experiment.name}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}"
@@ -69,6 +69,7 @@ def run_live(
         check_writable(url)
     with Interrupts() as interrupts:
         folder = RunFolder.create(_place_of(run_id, out, url))
+        server: dict[str, Any] | None = None
 
         def begin() -> None:
             origin = origin_of(run_id=run_id, mode="live", seed=experiment.seed, by_command=command())
@@ -83,10 +84,18 @@ def run_live(
                 folder.write_text(name, text)
 
         try:
+            with interrupts.at_once():
+                experiment, server = looked_at(experiment)
             with sole_writer(folder.journals):
                 code = _carry_out(
                     experiment, folder, interrupts, begin, run_id=run_id, recovered=None, known=known
                 )
+        except TargetError as fault:
+            record_unbegun(folder, experiment, fault, run_id=run_id, started=started, out=url)
+            print(folder.path.absolute(), file=sys.stdout, flush=True)
+            if url is not None:
+                _send(folder, url, interrupts)
+            raise
         finally:
             folder.discard_unbegun()
         if url is not None:
@@ -103,6 +112,11 @@ def resume_live(path: Path) -> int:
     if data.get("mode") != "live":
         raise UsageError(
             f"--resume {path}: only live runs can be gone on with; this one is {data.get('mode')!r}"
+        )
+    if data.get("begun") is False:
+        raise UsageError(
+            f"--resume {path}: this run never began, as its target could not be used; start it anew, into "
+            "the same folder if you like"
         )
     absent = [key for key in ("run_id", "experiment") if key not in data]
     if absent:

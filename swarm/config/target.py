@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -101,6 +102,8 @@ _SECRET = re.compile(
     r"(^|[-_])(authorization|api-?key|key|token|secret|password|cookie|credentials?|signature)$",
     re.IGNORECASE,
 )
+_SIGNED = re.compile(rf"{_SECRET.pattern}|^sig$", re.IGNORECASE)
+"""Names of a query's members that are keys."""
 _NO_SECRETS = ("idempotency-key",)
 _OWN_HEADERS = (
     "host",
@@ -265,6 +268,24 @@ class TargetConfig(Strict):
         for url in self.metrics_urls:
             if not _WHOLE_URL.fullmatch(url):
                 raise ValueError(f"metrics_urls: {url!r} is no URL in full, such as http://HOST:PORT/metrics")
+        return self
+
+    @model_validator(mode="after")
+    def _urls_hold_no_keys(self) -> Self:
+        """Refuse what would stand in `run.yaml`, and beside every row."""
+        places = [("urls", url) for url in self.urls] + [("metrics_urls", url) for url in self.metrics_urls]
+        for name, url in [*places, ("path", self.path or "")]:
+            parts = urlsplit(url)
+            if "@" in parts.netloc:
+                raise ValueError(
+                    f"{name}: a URL has no user or password, which would stand in run.yaml; take them out"
+                )
+            member = next((key for key, _ in parse_qsl(parts.query) if _SIGNED.search(key)), None)
+            if member is not None:
+                raise ValueError(
+                    f"{name}: {member!r} in the query looks like a key, which would stand in run.yaml: take "
+                    "it out; a server is given its key as a header by target.api_key_env or target.auth"
+                )
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from swarm.config.target import TargetConfig
-from swarm.errors import RunError
+from swarm.errors import RunError, TargetError
 from swarm.live.targets.control import ControlPlane, resolve
 from swarm.live.targets.token_length import Counted, counted, scaled
 from swarm.measure.failures import remedy
@@ -131,7 +131,7 @@ def tried(target: TargetConfig, *, heed: Callable[[], None], note: Callable[[str
     """Return the target, resolved and tried; `heed` is called meanwhile, and may raise.
 
     Raises:
-        RunError: The target cannot be used as the run would use it, in the server's words.
+        TargetError: The target cannot be used as the run would use it, in the server's words.
     """
     stage = Stage(f"{', '.join(target.urls)} to answer")
     return waited(_tried(target, note, stage), heed=heed, note=note, stage=stage)
@@ -168,7 +168,7 @@ async def _tried(target: TargetConfig, note: Callable[[str], None], stage: Stage
     try:
         resolved = await resolve(target)
     except RunError as fault:
-        raise RunError(f"the target cannot be used: {with_hint(str(fault))}") from None
+        raise TargetError(f"the target cannot be used: {with_hint(str(fault))}") from None
     listed = await _listed(resolved) if target.model is not None else None
     notes: list[str] = []
     if listed is not None and resolved.model not in listed:
@@ -178,6 +178,7 @@ async def _tried(target: TargetConfig, note: Callable[[str], None], stage: Stage
         )
     answers: list[Counted] = []
     refusals: list[str] = []
+    refused: list[tuple[str, Counted]] = []
     for url in resolved.urls:
         one = _impatient(resolved.model_copy(update={"urls": (url,), "weights": ()}))
         stage.awaited = (
@@ -189,9 +190,10 @@ async def _tried(target: TargetConfig, note: Callable[[str], None], stage: Stage
         # A context shorter than the second question is no fault.
         if found[0].error is not None:
             refusals.append(_words(url, resolved, found[0], notes))
+            refused.append((url, found[0]))
         answers += found
     if len(refusals) == len(resolved.urls):
-        raise RunError(refusals[0])
+        raise TargetError(refusals[0], refused)
     notes += [f"left aside at the start: {words}" for words in refusals]
     for words in notes:
         note(words)

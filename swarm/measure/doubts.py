@@ -46,6 +46,30 @@ def unsent_told(rows: pa.Table) -> list[str]:
     ]
 
 
+def cut_told(rows: pa.Table) -> list[str]:
+    """Return a note on requests that had no token when the run ended, after longer than any other waited.
+
+    Percentiles are of those that finished: a server that falls silent would not show in them.
+    """
+    rows = rows.filter(rows.column("measured"))
+    waited_s = pc.subtract(rows.column("first_token_s"), rows.column("intended_s"))
+    longest_s = pc.max(waited_s.filter(pc.equal(rows.column("outcome"), "ok"))).as_py()
+    cut = rows.filter(
+        pc.and_(pc.equal(rows.column("error_class"), "interrupted"), pc.is_null(rows.column("first_token_s")))
+    )
+    if longest_s is None:
+        return []
+    cut_s = pc.subtract(cut.column("completed_s"), cut.column("intended_s"))
+    late_s = cut_s.filter(pc.greater(cut_s, longest_s))
+    if not len(late_s):
+        return []
+    return [
+        f"{counted(len(late_s), 'request')} had no token yet when the run ended, after up to "
+        f"{pc.max(late_s).as_py():.1f} s; those that finished had theirs within {longest_s:.1f} s: "
+        "percentiles are of these alone; give load.drain_s more, or look at what the server did at the end"
+    ]
+
+
 def counts_told(rows: pa.Table) -> list[str]:
     """Return notes where the counts of all finished requests together are far from what was planned.
 

@@ -18,6 +18,8 @@ TURNS_PER_ENDPOINT = 20
 """With fewer turns than this for each endpoint, one that served none is no finding."""
 TEMPLATE_TOKENS = 128
 """Of a chat template around a prompt: the same for all, so that a server's cache may hold them already."""
+COUNTERS_SPARE = 0.05
+"""A server's counters of prompts may be by so much above what this run sent, and be of this run alone."""
 CLASSES_NAMED = 3
 """Classes of failures that are told one by one."""
 HOSTS_NAMED = 5
@@ -57,6 +59,7 @@ def invalid_reasons(
     )
     for check in (_outputs, _endpoints, _excess_hits):
         reasons += check(facts, ended)
+    reasons += _excess_of_counters(facts, totals, ended)
     reasons += _hosts(facts.audit, totals)
     reasons += _delivery(facts, totals)
     if totals.unaccounted > facts.audit.unaccounted_share * totals.sent:
@@ -134,6 +137,33 @@ def _excess_hits(facts: RunFacts, ended: Selection) -> list[str]:
         f"the server reports {cached.sum() / prompt.sum():.1%} of the prompt tokens as cached where this "
         f"run's own requests explain {ideal.sum() / prompt.sum():.1%}: its cache was warm from an earlier "
         "run or another client, or it counts wrongly; empty the cache, keep target.cache: fresh, or raise "
+        "audit.excess_hits_share if a warm cache is meant"
+    ]
+
+
+def _excess_of_counters(facts: RunFacts, totals: RunTotals, ended: Selection) -> list[str]:
+    """Return the same where usage is silent on hits and counters tell them, of the whole run.
+
+    Counters that were asked for much more than this run sent tell of other clients, which a note says.
+    """
+    counters, whole = totals.counters, ended.whole
+    asked = Selection(whole, flags(whole, "outcome", "ok"))
+    prompt, ideal = (floats(asked, name) for name in ("prompt_tokens", "ideal_tokens"))
+    sent = float(floats(whole, "prompt_tokens").sum())
+    if facts.mode != "live" or counters is None or not sent or asked.knowing("cached_tokens").num_rows:
+        return []
+    if not 0 < counters.query_tokens <= sent * (1.0 + COUNTERS_SPARE) or not prompt.sum():
+        return []
+    counted_otherwise = np.abs(prompt - floats(asked, "planned_prompt_tokens"))
+    explained = (ideal + facts.block_tokens + TEMPLATE_TOKENS + counted_otherwise).sum() + sent - prompt.sum()
+    share, bound = (counters.hit_tokens - explained) / counters.query_tokens, facts.audit.excess_hits_share
+    if share <= bound:
+        return []
+    told, own = counters.hit_tokens / counters.query_tokens, ideal.sum() / prompt.sum()
+    return [
+        f"the server's counters tell of {told:.1%} of the prompt tokens as cached where this run's own "
+        f"requests explain {own:.1%}: its cache was warm from an earlier run or another client; empty the "
+        "cache, keep target.cache: fresh, or raise "
         "audit.excess_hits_share if a warm cache is meant"
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
@@ -26,6 +27,7 @@ RUN, REQUESTS, WINDOWS, SUMMARY, REPORT = (
     "summary.json",
     "report.html",
 )
+OWN = {RUN, REQUESTS, WINDOWS, SUMMARY, REPORT, "charts", "journal"}
 ROW_GROUP_ROWS = 65_536
 """Rows of a table that are encoded at once, in memory."""
 
@@ -40,9 +42,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """Make a new folder, or take an empty one; refuse one that holds anything."""
+        """Make a new folder, or take an empty one, or that of a run that its target did not let begin.
+
+        Raises UsageError where it holds anything else.
+        """
         if path.exists() and not path.is_dir():
             raise UsageError(f"--out {path}: a folder is expected, found a file")
+        if path.is_dir() and _is_unbegun(path):
+            _clear(path)
         if path.is_dir() and any(path.iterdir()):
             raise UsageError(f"--out {path}: the folder holds files already; name an absent or empty one")
         folder = cls(path)
@@ -177,6 +184,26 @@ class RunFolder:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
             raise
+
+
+def _is_unbegun(path: Path) -> bool:
+    """Return whether a folder is of a run that never began, and holds nothing else."""
+    if not (path / RUN).is_file() or not {each.name for each in path.iterdir()} <= OWN:
+        return False
+    if any(each.stat().st_size for each in path.glob("journal/*.journal")):
+        return False
+    try:
+        return RunFolder(path).run().get("begun") is False
+    except UsageError:
+        return False
+
+
+def _clear(path: Path) -> None:
+    """Remove what a run that never began has left."""
+    for name in (REPORT, SUMMARY, WINDOWS, REQUESTS, RUN):
+        (path / name).unlink(missing_ok=True)
+    for folder in (path / "charts", path / "journal"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mapping(path: Path, read: Callable[[bytes], Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from swarm.reuse.curves import TtlResult, by_ttl, hits_by_capacity, ttl_us
 from swarm.reuse.survey import Surveyed
 from swarm.units import US_PER_S
 
+GAP_S_LEAST, GAP_SHARE = 30 * 86_400, 0.9
+"""A gap between requests of so long, and of such a share of the span, is told."""
 _PERCENTILES = (5, 10, 25, 50, 75, 90, 95, 99)
 
 
@@ -37,6 +39,7 @@ def assemble(
         "unique_blocks": surveyed.reuse.unique_blocks,
         "span_s": int(surveyed.at_us.max(initial=0)) / US_PER_S,
         "models": surveyed.models,
+        "notes": _clock_told(surveyed.at_us),
         "broken": [{"path": error.path, "place": error.place, "reason": error.reason} for error in broken],
         "ttl": [_ttl_row(ttl_s, row, input_tokens) for ttl_s, row in zip(ttls_s, results, strict=True)],
         "lru": [
@@ -49,6 +52,19 @@ def assemble(
     }
     analysis.update(_distributions(surveyed))
     return analysis, results
+
+
+def _clock_told(at_us: NDArray[np.int64]) -> list[str]:
+    """Return a note where nearly all of the span is one gap: means over time are then of nothing."""
+    gaps = np.diff(np.sort(at_us))
+    longest = int(gaps.max(initial=0))
+    if longest < GAP_S_LEAST * US_PER_S or longest < GAP_SHARE * int(at_us.max()):
+        return []
+    days = longest / US_PER_S / 86_400
+    return [
+        f"between two requests that follow each other lie {days:,.0f} days, nearly all of the span: a clock "
+        "jumped, or traces of several times stand in one; means over time are of that gap: take them apart"
+    ]
 
 
 def _ttl_row(ttl_s: float | None, result: TtlResult, input_tokens: int) -> dict[str, Any]:

@@ -45,6 +45,16 @@ def test_a_trace_that_begins_later_has_the_same_analysis(tmp_path: Path, start_m
     assert at_zero["ttl"][0]["working_set_mean_tokens"] == pytest.approx(512 * held_s / 200.5)
 
 
+def test_a_clock_that_jumped_is_told(tmp_path: Path) -> None:
+    options = ("--format", "mooncake", "--ttl", "60", "--capacity", "inf")
+    path = mooncake(tmp_path / "zero.jsonl", start_ms=0)
+    assert analyze(tmp_path, str(path), *options)["notes"] == []
+    later = mooncake(tmp_path / "later.jsonl", start_ms=1_788_000_000_000)
+    path.write_text(path.read_text() + later.read_text())
+    (note,) = analyze(tmp_path, str(path), *options)["notes"]
+    assert "lie 20,694 days, nearly all of the span: a clock jumped" in note
+
+
 @pytest.fixture(scope="module")
 def of_agents(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return analyze(tmp_path_factory.mktemp("agents"), str(shared_data / "agent-traces"))

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import replace
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
+from full_disk import SmallDisk, small_disk
+from processes import ProcessLauncher
+from scripted_server import reply, scripted
+from whole import Ended, command, lived, without_ray, written
 
-from swarm import cli
+from swarm.records.batch import Batch
 from swarm.records.journal import read_journal
 from swarm.report.live.simulation import Watching
 
@@ -59,43 +61,15 @@ GROWING: dict[str, Any] = {
 LOAD: dict[str, Any] = {"agents": 8, "ramp_s": 0, "duration_s": 30, "drain_s": 5}
 LAX = {"send_lag_p99_s": 60, "loop_lag_p99_s": 60, "cpu_share": 9, "cpu_wait_share": 1, "clock_offset_s": 60}
 """Bounds that a busy machine keeps."""
+FALLING = {**LAX, "delivered_share": 1e-6}
 STRICT = dict.fromkeys(LAX, 1e-9)
 SLO = [{"metric": "effective_ttft_s", "quantile": 0.9, "at_most": 5.0}]
 MISSED = [{"metric": "effective_ttft_s", "quantile": 0.9, "at_most": 1e-6}]
 WAIT_S_MAX = 150.0
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    said: str
-    folder: Path
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds."""
-        found: dict[str, Any] = orjson.loads((self.folder / "summary.json").read_bytes())
-        return found
-
-
 def experiment(folder: Path, **parts: Any) -> Path:
-    path = folder.with_name(f"{folder.name}.json")
-    path.write_text(
-        json.dumps({"name": "t", "charts": [], "workload": PROMPTS, "load": LOAD, "fleet": FLEET, **parts})
-    )
-    return path
-
-
-def command(folder: Path, *words: str | Path) -> Ended:
-    """Carry out a command in this process."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said), redirect_stdout(io.StringIO()):
-        patch.setattr(sys, "argv", ["swarm", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    return Ended(int(ended.value.code or 0), said.getvalue(), folder)
+    return written(folder, **{"workload": PROMPTS, "load": LOAD, "fleet": FLEET, **parts})
 
 
 def simulated(folder: Path, **parts: Any) -> Ended:
@@ -129,17 +103,30 @@ def ended(run: subprocess.Popen[str], folder: Path) -> Ended:
 def strict(folder: Path) -> Ended:
     """Bounds that nobody keeps."""
     load = {**LOAD, "duration_s": 3, "drain_s": 1}
-    return ended(started(folder, load=load, audit=STRICT, hosts={"count": 1}), folder)
+    return lived(folder, experiment(folder, load=load, audit=STRICT, hosts={"count": 1}))
 
 
 class Sinner(BaseHTTPRequestHandler):
-    """Of ten requests one is refused, one cut, one counted wrongly; all else is hit, and ends early."""
+    """Of ten requests one is refused, one cut, one counted wrongly; all else is hit, and ends early.
+
+    Its process is a younger one at every look.
+    """
 
     protocol_version = "HTTP/1.0"
     count = 0
+    looks = 0
 
     def do_GET(self) -> None:
-        self.send_error(404)
+        if self.path != "/metrics":
+            self.send_error(404)
+            return
+        type(self).looks += 1
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(
+            b"vllm:prefix_cache_hits_total 0\nvllm:prefix_cache_queries_total 0\n"
+            b"process_start_time_seconds %d\n" % (1_700_000_000 + 60 * self.looks)
+        )
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -171,7 +158,7 @@ class Sinner(BaseHTTPRequestHandler):
 
 
 def sinning(folder: Path) -> Ended:
-    """A server that does nothing right, under two names of which one session uses one."""
+    """A server that does nothing right, under two names of which one session uses one; it is given up."""
     server = ThreadingHTTPServer(("0.0.0.0", 0), Sinner)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = server.server_address[1]
@@ -182,12 +169,20 @@ def sinning(folder: Path) -> Ended:
         "overhead_tokens": 0,
     }
     workload = {**PROMPTS, "think_s": {"median": 0.02, "sigma": 0.3}}
-    load = {**LOAD, "agents": 1, "duration_s": 5, "drain_s": 1}
+    load = {**LOAD, "agents": 1, "duration_s": 120, "drain_s": 1}
+    abort = {"failed_share": 0.1, "requests_min": 60}
+    parts = {"workload": workload, "load": load, "target": target, "abort": abort}
     try:
-        return ended(started(folder, workload=workload, load=load, target=target, audit=LAX), folder)
+        return lived(folder, experiment(folder, **parts, hosts={"count": 1}, audit=LAX))
     finally:
         server.shutdown()
         server.server_close()
+
+
+def barred(folder: Path) -> Ended:
+    """A server that takes no request."""
+    with scripted(lambda asked: reply("400 Bad Request", b"no such model")) as url:
+        return lived(folder, experiment(folder, target={"urls": [url], "model": "m"}))
 
 
 def hosts_of(run: subprocess.Popen[str]) -> list[int]:
@@ -253,6 +248,45 @@ def struck(folder: Path) -> Ended:
     return found
 
 
+def spent(folder: Path) -> Ended:
+    """Sessions without end, far more than one machine can play, of which the budget lets a few begin."""
+    load: dict[str, Any] = {"agents": 10_000, "ramp_s": 10_000, "duration_s": 120, "drain_s": 1}
+    load["budget"] = {"tokens_max": 40_000}
+    return lived(folder, experiment(folder, load=load, hosts={"count": 1}, audit=FALLING))
+
+
+def refused(folder: Path) -> Ended:
+    """A disk that is full for a while."""
+    return on_a_small_disk(folder, lambda disk, batch: disk.clear() if batch.is_last else None)
+
+
+def made_room(folder: Path) -> Ended:
+    """A disk that is full until the run has ended, which is gone on with."""
+    return on_a_small_disk(folder, lambda disk, batch: None, is_resumed=True)
+
+
+def on_a_small_disk(
+    folder: Path, then: Callable[[SmallDisk, Batch], None], *, is_resumed: bool = False
+) -> Ended:
+    with small_disk(folder.with_name(f"{folder.name}-disk"), "size=16m") as disk:
+
+        def fill(launcher: ProcessLauncher, batch: Batch) -> None:
+            if batch.sequence == 1:
+                disk.fill()
+            then(disk, batch)
+
+        load = {"agents": 2, "ramp_s": 0, "duration_s": 3, "drain_s": 1}
+        hosts = {"count": 1, "report_every_s": 0.5}
+        out = disk.path / "run"
+        run = lived(out, experiment(out, load=load, hosts=hosts, audit=FALLING), fill)
+        if is_resumed:
+            disk.clear()
+            with without_ray():
+                run = command(out, "run", "--resume", out)
+        shutil.copytree(out, folder)
+    return replace(run, folder=folder)
+
+
 def signalled(folder: Path) -> Ended:
     """A simulation that a signal ends."""
     goes_on = Watching.goes_on
@@ -294,7 +328,11 @@ SEARCH = {"ramp_s": 0, "search": {"agents_max": 2, "hold_min_s": 20, "hold_max_s
 RUNS: dict[str, Callable[[Path], Ended]] = {
     "strict": strict,
     "sinning": sinning,
+    "barred": barred,
     "struck": struck,
+    "spent": spent,
+    "refused": refused,
+    "made room": made_room,
     "signalled": signalled,
     "skipping": skipping,
     "breaking": breaking,
@@ -321,6 +359,15 @@ RUNS: dict[str, Callable[[Path], Ended]] = {
         load={**LOAD, "admission": {"max_in_flight": 1}},
         slo=[{"metric": "session_s", "quantile": 0.5, "at_most": 20}],
         fleet={"cost": {**COST, "prefill_tokens_per_s": 400, "kv_capacity_tokens": 10_000}},
+    ),
+    "silent": lambda folder: simulated(
+        folder,
+        workload={**PROMPTS, "turns": 99_991},
+        load={**LOAD, "duration_s": 12, "drain_s": 1},
+        fleet={
+            "cost": {**COST, "prefill_tokens_per_s": 400},
+            "replicas": [{"max_sequences": 1}],
+        },
     ),
     "herd": lambda folder: simulated(folder, load={**LOAD, "warmup_s": 0.001}),
     "tiers": lambda folder: simulated(folder, fleet=SLOW_TIERS, load={**LOAD, "duration_s": 60}),
@@ -357,6 +404,7 @@ ASKED: dict[str, tuple[str, int, str]] = {
     "starved host": ("strict", 1, "of the time for a core"),
     "wrong clock": ("strict", 1, "ms from the driver's"),
     "failed requests": ("sinning", 1, "of the requests failed"),
+    "target refused": ("barred", 1, "the target refuses what this run would send"),
     "nothing finished": ("refused all", 1, "no request of the measured phase finished"),
     "cut streams": ("sinning", 1, "of the streams ended without a finish"),
     "other output lengths": ("sinning", 1, "of the outputs are not as long as asked"),
@@ -370,12 +418,19 @@ ASKED: dict[str, tuple[str, int, str]] = {
     "hosts away": ("struck", 1, "of the sessions' time"),
     "unaccounted requests": ("struck", 1, "requests are unaccounted for"),
     "host given up": ("struck", 1, "was lost again and again"),
+    "disk refused": ("refused", 1, "reports could not be stored"),
+    "disk made room": ("made room", 0, "all that it sent is known"),
+    "load stopped": ("sinning", 1, "more than abort.failed_share: 0.1: the load was stopped"),
+    "budget spent": ("spent", 0, "load.budget was spent at"),
+    "server began anew": ("sinning", 1, "the server began anew"),
+    "small node": ("spent", 0, "are expected to need"),
     "own program failed": ("breaking", 1, "it raised ZeroDivisionError"),
     "objective missed": ("missed", 99, ""),
     "no level passed": ("found none", 99, ""),
     "host lost": ("struck", 1, "was lost: it was last heard at"),
     "host stood still": ("struck", 1, "stood still from"),
     "turns never sent": ("gated", 99, "7 turns still waited for admission when the load ended"),
+    "late at the end": ("silent", 0, "had no token yet when the run ended, after up to 13.0 s"),
     "sessions never ended": ("gated", 99, "8 sessions had taken longer than 20 s"),
     "load ran out": ("ran out", 0, "the load ran out: the last session ended at"),
     "falling load": ("falling", 0, "sessions ended and none took their place"),
@@ -398,32 +453,11 @@ COMPARED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "invalid run compared": (("refused some", "steady", "--fail-on-regression"), 1, "no verdict"),
     "modes compared": (("steady", "sinning", "--fail-on-regression"), 2, "is measured, one emulated"),
 }
-ELSEWHERE = {
-    "disk refused": (
-        "live/test_hardship.py",
-        "test_a_disk_that_refuses_ends_the_load_at_once_and_every_request_is_known",
-    ),
-    "disk made room": (
-        "records/test_unstored.py",
-        "test_what_a_full_disk_does_not_take_is_kept_elsewhere_and_brought_in_later",
-    ),
-    "load stopped": (
-        "live/driver/test_abort.py",
-        "test_a_load_is_stopped_where_most_of_the_last_minute_failed",
-    ),
-    "budget spent": ("live/test_budget.py", "test_a_run_ends_before_its_budget_is_passed"),
-    "server began anew": ("measure/test_server_time.py", "test_a_reader_is_told"),
-    "small node": ("live/driver/test_driver.py", "test_a_node_that_will_not_carry_its_hosts_is_warned_of"),
-}
-"""By finding: where it is provoked, as it takes a disk, a server or a node of its own."""
 LIVE_AND_LONG = ("struck",)
 
 
 def test_the_table_and_these_tests_have_the_same_rows() -> None:
-    named = [*ASKED, *COMPARED, *ELSEWHERE]
-    assert sorted(named) == sorted(VERDICTS)
-    for file, test in ELSEWHERE.values():
-        assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    assert sorted([*ASKED, *COMPARED]) == sorted(VERDICTS)
 
 
 @pytest.mark.timeout(400)
@@ -439,7 +473,8 @@ def test_a_command_tells_the_finding(finding: str, run_of: Callable[[str], Ended
     match VERDICTS[finding]:
         case "invalid":
             (told,) = [reason for reason in reasons if words in reason][:1]
-            assert f"INVALID: do not use these numbers: {told}" in run.said
+            mark = "swarm: " if finding == "target refused" else "INVALID: do not use these numbers: "
+            assert f"{mark}{told}" in run.said
         case "noted":
             told = next(note for note in notes if words in note)
             assert f"note: {told}" in run.said

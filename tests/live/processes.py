@@ -1,12 +1,14 @@
 """A launcher of local processes: the driver's own course of a run, without Ray.
 
 Hosts are processes that may be killed at any time; the coordinator and the emulated fleet live in this one.
+Where nobody kills them they may be threads, which start in no time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -35,11 +37,14 @@ NODE = "this machine"
 class ProcessLauncher:
     """Starts the processes of one run, and carries what they say while the driver waits."""
 
-    def __init__(self, on_batch: Callable[[ProcessLauncher, Batch], None]) -> None:
+    def __init__(
+        self, on_batch: Callable[[ProcessLauncher, Batch], None], *, in_threads: bool = False
+    ) -> None:
         self.plans: list[HostPlan] = []
         """Of every host that was started, in order."""
         self.coordinator: Coordinator
         self._on_batch = on_batch
+        self._in_threads = in_threads
         self._fronts = ExitStack()
         self._hosts: dict[int, LocalHost] = {}
         self._outcomes: dict[Call, Outcome] = {}
@@ -65,7 +70,8 @@ class ProcessLauncher:
     def start_host(self, plan: HostPlan, *, cpus: float, spreads: bool) -> LocalHost:
         assert not spreads, "local processes start none themselves"
         self.plans.append(plan)
-        self._hosts[plan.host] = LocalHost(plan, self._material, self._outcomes)
+        start = _Thread if self._in_threads else SPAWN.Process
+        self._hosts[plan.host] = LocalHost(plan, self._material, self._outcomes, start)
         return self._hosts[plan.host]
 
     def wait(self, calls: Sequence[Call], within_s: float) -> dict[Call, Outcome]:
@@ -106,17 +112,27 @@ class ProcessLauncher:
                 host.note(kind, value)
 
 
+class _Thread(threading.Thread):
+    """A host that ends by itself alone."""
+
+    def kill(self) -> None:
+        """Leave it to its end."""
+
+
 class LocalHost:
     """A host's process and its connection."""
 
-    def __init__(self, plan: HostPlan, material: Material, outcomes: dict[Call, Outcome]) -> None:
+    def __init__(
+        self, plan: HostPlan, material: Material, outcomes: dict[Call, Outcome], start: Callable[..., Any]
+    ) -> None:
         self._outcomes = outcomes
         self._waiting: dict[str, list[Call]] = {"clock": [], "ended": []}
         self.is_lost = False
         self.connection, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=run_host, args=(plan, material, theirs))
+        self._process = start(target=run_host, args=(plan, material, theirs))
         self._process.start()
-        theirs.close()
+        if not isinstance(self._process, _Thread):
+            theirs.close()
 
     def clock(self) -> Call:
         self.send("clock", None)

@@ -10,7 +10,7 @@ from swarm.config.provider import ProviderConfig
 from swarm.measure.hosts import HostLoad
 from swarm.measure.latency import Selection, flags
 from swarm.measure.sketch import Sketch
-from swarm.measure.totals import RunFacts, RunTotals
+from swarm.measure.totals import RunFacts, RunTotals, ServerCounters
 from swarm.measure.validity import invalid_reasons
 from swarm.records.row import RequestRow
 from swarm.records.rows import RowTable
@@ -150,6 +150,30 @@ def test_hits_that_the_run_cannot_explain_are_of_a_warm_cache(changes: dict[str,
     rows = [row(**{**planned, **changes}, endpoint=url) for url in FACTS.endpoints] * 50
     assert len(reasons(rows)) == count
     assert reasons(rows, facts=dataclasses.replace(FACTS, mode="simulate")) == []
+
+
+@pytest.mark.parametrize(
+    ("hit_tokens", "query_tokens", "count"),
+    [
+        (550_000, 1_000_000, 0),
+        (550_000 + 14_400 + 50_000, 1_000_000, 0),
+        (550_000 + 14_400 + 50_001, 1_000_000, 1),
+        (990_000, 1_050_000, 1),
+        # Another client's traffic is in these.
+        (990_000, 1_050_001, 0),
+        (0, 0, 0),
+    ],
+)
+def test_hits_that_counters_alone_tell_are_held_against_the_run_too(
+    hit_tokens: int, query_tokens: int, count: int
+) -> None:
+    planned = {"planned_prompt_tokens": 10_000, "prompt_tokens": 10_000, "ideal_tokens": 5_500, "attempts": 1}
+    rows = [row(**planned, endpoint=url) for url in FACTS.endpoints] * 50
+    counters = ServerCounters("vllm", 1, hit_tokens, query_tokens, 0)
+    found = reasons(rows, counters=counters)
+    assert [reason.startswith("the server's counters tell of") for reason in found] == [True] * count
+    known = [row(**planned, cached_tokens=5_500, endpoint=url) for url in FACTS.endpoints] * 50
+    assert reasons(known, counters=counters) == []
 
 
 def test_streams_without_a_finish_have_a_bound_of_their_own() -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from swarm.config.experiment import Experiment
-from swarm.errors import RunError
+from swarm.errors import TargetError
 from swarm.live.preflight import with_hint
 from swarm.live.targets.facts import ServerFacts, server_facts
 from swarm.workload.reach import check_reach
@@ -18,14 +18,14 @@ def looked_at(experiment: Experiment) -> tuple[Experiment, dict[str, Any] | None
 
     Raises:
         ConfigError: Requests of the workload are longer than the target takes.
-        RunError: The target lists no model to ask, and none is named: nothing could be sent.
+        TargetError: The target lists no model to ask, and none is named: nothing could be sent.
     """
     if not experiment.target.urls:
         return experiment, None
     facts = asyncio.run(server_facts(experiment.target))
     if experiment.target.model is None and facts.models is None and facts.closed:
         # The door that a run comes through first; to knock again would take as long again.
-        raise RunError(f"the target cannot be used: {with_hint(facts.closed[0])}")
+        raise TargetError(f"the target cannot be used: {with_hint(facts.closed[0])}")
     fitted = with_facts(experiment, facts)
     check_reach(fitted)
     return fitted, asdict(facts)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from html.entities import codepoint2name
+from typing import Any
 
 from swarm.config.target import TargetConfig
+from swarm.live.targets.transport.proxy import proxy_of
 
 SHOWN_MAX = 400
 """Characters of a server's words that are kept."""
@@ -47,12 +49,30 @@ class Redactor:
 
 
 def redactor(config: TargetConfig, key: str | None) -> Redactor:
-    """Return the redactor of a target: of its key, and of headers and members whose names say secrets."""
+    """Return the redactor of a target.
+
+    Of its key, of its proxies' passwords, and of headers and members whose names say secrets.
+    """
     secrets = [] if key is None else [key]
-    for name, value in (*config.headers.items(), *config.extra_body.items()):
-        if isinstance(value, str) and _SECRET_NAME.search(name):
-            secrets += [value, *value.split()]
+    for value in (*_named(config.headers), *_named(config.extra_body)):
+        secrets += [value, *value.split()]
+    for url in (*config.urls, *config.metrics_urls):
+        proxy = proxy_of(url, config.proxy)
+        if proxy is not None:
+            secrets += proxy.secrets
     return Redactor(secrets)
+
+
+def _named(value: Any, *, is_secret: bool = False) -> Iterator[str]:
+    """Yield the texts at any depth whose own name, or one above it, says a secret."""
+    if isinstance(value, str) and is_secret:
+        yield value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _named(each, is_secret=is_secret or _SECRET_NAME.search(name) is not None)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _named(each, is_secret=is_secret)
 
 
 def _blotted(text: str, chars: list[re.Pattern[str]], lead: re.Pattern[str]) -> str:

@@ -136,7 +136,9 @@ def _summary(analysis: dict[str, Any]) -> str:
         ("output tokens", analysis["output_tokens"]),
         ("unique blocks", analysis["unique_blocks"]),
     ]
-    parts = [table(("", ""), [(name, f"{value:,}") for name, value in facts]), _broken(analysis["broken"])]
+    parts = [table(("", ""), [(name, f"{value:,}") for name, value in facts])]
+    parts += [f"<p><b>note:</b> {escape(note)}</p>" for note in analysis["notes"]]
+    parts.append(_broken(analysis["broken"]))
     columns = ("mean", "p5", "p25", "p50", "p75", "p95", "p99", "max")
     rows = [
         (label, *(show(analysis[key][column]) for column in columns))

@@ -48,6 +48,8 @@ def show_analysis(analysis: dict[str, Any]) -> None:
     )
     if analysis["broken"]:
         console.print(f"[bold red]{len(analysis['broken'])} broken parts were left out[/] (see above)")
+    for note in analysis["notes"]:
+        console.print(f"[bold red]note:[/] {escape(note)}", soft_wrap=True)
     for line in recorded.answers(analysis):
         console.print(line, soft_wrap=True, style="bold")
     for table in (_by_ttl(analysis), _by_capacity(analysis), _distributions(analysis), _sizing(analysis)):

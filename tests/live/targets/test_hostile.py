@@ -420,6 +420,20 @@ def test_counts_are_held_against_what_was_sent_and_what_came(
     assert result.doubts == doubts
 
 
+@pytest.mark.parametrize("how", FRAMINGS)
+def test_a_whole_reply_behind_its_deltas_is_not_counted_again(lab: SimpleNamespace, how: str) -> None:
+    message = {"role": "assistant", "content": "ab"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    parts = FRAMINGS[how](ROLE + TEXTS + data({"choices": [choice]}) + DONE)
+
+    async def script(peer: Any) -> None:
+        await peer.request()
+        await peer.send(*parts)
+
+    result = lab.ask(script)
+    assert (result.outcome, result.reply, result.output_counted) == ("ok", "ab", 2)
+
+
 def test_a_reply_that_cannot_be_read_disarms_no_timeout(lab: SimpleNamespace) -> None:
     async def script(peer: Any) -> None:
         await peer.request()

@@ -74,6 +74,19 @@ def test_what_a_terminal_would_take_for_orders_is_replaced() -> None:
     assert Redactor([]).shown("a\x1b[2Jb\0c\ud83d") == "a\ufffd[2Jb\ufffdc\ufffd"
 
 
+def test_the_password_of_a_proxy_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://bob:wordpass%2F77@proxy.example.com:3128")
+    known = redactor(TargetConfig(urls=("https://api.example.com",)), None)
+    sent = b64encode(b"bob:wordpass/77").decode()
+    shown = known.shown(f"it opens no tunnel: 407 no {sent}, no wordpass/77 and no wordpass%2F77, bob")
+    assert shown == "it opens no tunnel: 407 no [key], no [key] and no [key], bob"
+
+
+def test_secrets_are_found_at_any_depth() -> None:
+    config = TargetConfig(extra_body={"metadata": {"auth": {"user": "membersecret"}, "team": "bluebirds"}})
+    assert redactor(config, None).shown("membersecret bluebirds") == "[key] bluebirds"
+
+
 def test_secrets_are_found_by_the_names_of_headers_and_members() -> None:
     config = TargetConfig(
         headers={"X-Signature-Seed": "topsecret77", "X-Team": "bluebirds"},

@@ -152,7 +152,7 @@ class Answer:
 
     def _take_events(self, events: list[bytes], at: float, deltas: int) -> None:
         """Count what bears tokens, beside deltas counted before; end the attempt if an event says so."""
-        deltas += self._count_deltas(events)
+        deltas += self._count_deltas(events, deltas)
         if deltas:
             self._note(deltas, at)
         reading = self._reading
@@ -197,7 +197,7 @@ class Answer:
             events = self._decoder.flush()
         except EventTooLarge:
             return
-        deltas = self._count_deltas(events)
+        deltas = self._count_deltas(events, 0)
         if deltas:
             self._note(deltas, at)
 
@@ -237,8 +237,9 @@ class Answer:
             result.token_times.extend([at] * deltas)
             result.merged_reads += 1
 
-    def _count_deltas(self, events: list[bytes]) -> int:
-        deltas = 0
+    def _count_deltas(self, events: list[bytes], before: int) -> int:
+        """Return how many events bear tokens; `before` of the same read were counted already."""
+        deltas, result = 0, self.result
         shape, reply = self._shape, self._reply
         head, tail, text_from, text_to = shape.head, shape.tail, len(shape.head), -len(shape.tail)
         for event in events:
@@ -257,7 +258,7 @@ class Answer:
                     continue
             if not event:
                 continue
-            deltas += self._take_other(event)
+            deltas += self._take_other(event, deltas + before + result.output_counted > 0)
             if self._reading.problem is not None or self._reading.done:
                 break
             if shape is not self._shape:
@@ -265,9 +266,10 @@ class Answer:
                 head, tail, text_from, text_to = shape.head, shape.tail, len(shape.head), -len(shape.tail)
         return deltas
 
-    def _take_other(self, event: bytes) -> bool:
+    def _take_other(self, event: bytes, has_spoken: bool) -> bool:
         """Take an event that does not have the learned shape; return whether it bears a token."""
         reading, reply = self._reading, self._reply
+        reading.has_spoken = has_spoken
         last = self._shape.last(event)
         if last is not None:
             text, self.result.finish_reason = last

@@ -91,6 +91,7 @@ class Reading:
         "_bears",
         "_result",
         "done",
+        "has_spoken",
         "ids",
         "is_aside",
         "is_plain",
@@ -104,6 +105,8 @@ class Reading:
         self._result = result
         self._bears = False
         self.done = False
+        self.has_spoken = False
+        """Whether tokens came before the event at hand."""
         self.lacks = ""
         """What must still come before a reply with a reason counts as whole; nothing in most APIs."""
         self.problem: Failure | None = None
@@ -167,6 +170,10 @@ class Reading:
         delta = choice.get("delta")
         if delta is None:
             delta = choice.get("message") or choice
+            if delta is not choice and self.has_spoken:
+                # Some servers end with the whole reply: nothing of it is new.
+                self.is_plain = False
+                delta = {}
         elif delta.__class__ is not dict:
             raise ValueError(delta)
         self._take_members(delta)

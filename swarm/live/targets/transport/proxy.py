@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -37,6 +37,13 @@ class Proxy:
         """How it is shown: without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody may see of it: the password, and the two as they are sent."""
+        sent = self.authorization.removeprefix(b"Basic ")
+        password = b64decode(sent).partition(b":")[2].decode("utf-8", "replace")
+        return (password, sent.decode()) if sent else ()
 
     @property
     def header(self) -> bytes:
