@@ -13,6 +13,7 @@ from swarm.config.experiment import Experiment
 from swarm.measure.agents import completions_s, count_agents, open_s
 from swarm.measure.attendance import Attendance, attendance_of
 from swarm.measure.delivery import Delivery, delivery_of, herd_of
+from swarm.measure.event_lateness import event_lateness
 from swarm.measure.hosts import host_loads
 from swarm.measure.latency import flags
 from swarm.measure.reconcile import with_ideal
@@ -98,6 +99,7 @@ def results_of(
         herd=herd_of(rows, experiment, from_s=measured_from_s),
         warnings=warnings,
         saturation=_saturation(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
+        event_lateness=event_lateness(*busy),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), places, server)

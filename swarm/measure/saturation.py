@@ -48,6 +48,8 @@ class ServerBusy:
     """What requests waited for until they were admitted, summed: engines that are not emulated tell it."""
     first_token_s: float | None
     """What requests waited for until their first token, summed."""
+    late_by_bound: tuple[Mapping[float, float], ...] = ()
+    """By emulated server: moments at which events were sent, counted up to each bound on how late, in seconds."""
 
 
 def bound_by(resources: Iterable[Resource]) -> ResourceName | None:

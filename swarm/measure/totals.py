@@ -11,6 +11,7 @@ from swarm.config.provider import ProviderConfig
 from swarm.config.slo import ObjectiveConfig
 from swarm.measure.attendance import Absence
 from swarm.measure.delivery import Herd
+from swarm.measure.event_lateness import EventLateness
 from swarm.measure.hosts import HostLoad
 from swarm.measure.saturation import Resource
 from swarm.measure.sketch import Sketch
@@ -149,3 +150,5 @@ class RunTotals:
     """Where nodes were expected not to carry what was placed on them, in words."""
     saturation: tuple[Resource, ...] = ()
     """How busy what requests need was over the measured phase."""
+    event_lateness: tuple[EventLateness, ...] = ()
+    """How late emulated servers sent their events in the measured phase."""

@@ -20,6 +20,8 @@ TEMPLATE_TOKENS = 128
 """Of a chat template around a prompt: the same for all, so that a server's cache may hold them already."""
 CLASSES_NAMED = 3
 """Classes of failures that are told one by one."""
+LATE_SHARE = 0.01
+"""Of an emulator's moments of sending, those that may be late beyond the bound: a p99."""
 HOSTS_NAMED = 5
 """Findings about hosts that are told one by one."""
 
@@ -58,6 +60,7 @@ def invalid_reasons(
     for check in (_outputs, _endpoints, _excess_hits):
         reasons += check(facts, ended)
     reasons += _hosts(facts.audit, totals)
+    reasons += _lateness(facts.audit, totals)
     reasons += _delivery(facts, totals)
     if totals.unaccounted > facts.audit.unaccounted_share * totals.sent:
         reasons.append(
@@ -175,6 +178,20 @@ def _hosts(audit: AuditConfig, totals: RunTotals) -> list[str]:
             )
     if len(reasons) > HOSTS_NAMED:
         reasons = [*reasons[:HOSTS_NAMED], f"and {len(reasons) - HOSTS_NAMED} more findings about hosts"]
+    return reasons
+
+
+def _lateness(audit: AuditConfig, totals: RunTotals) -> list[str]:
+    """Return which emulated servers did not keep the times that their fleets stated."""
+    reasons, bound_s = [], audit.event_lateness_p99_s
+    for each in totals.event_lateness:
+        share = each.share_over(bound_s)
+        if share > LATE_SHARE:
+            reasons.append(
+                f"server {each.server}: {share:.1%} of the moments at which the emulator sent events were over "
+                f"{bound_s * 1e3:.1f} ms late, more than {LATE_SHARE:.0%}: its machine and not the emulated fleet "
+                "made the latencies; give it a core of its own, or fewer requests"
+            )
     return reasons
 
 
