@@ -49,7 +49,7 @@ class ServerBusy:
     first_token_s: float | None
     """What requests waited for until their first token, summed."""
     late_by_bound: tuple[Mapping[float, float], ...] = ()
-    """By emulated server: moments at which events were sent, counted up to each bound on how late, in seconds."""
+    """By emulated server: moments of sending, counted up to each bound on how late they were, in seconds."""
 
 
 def bound_by(resources: Iterable[Resource]) -> ResourceName | None:
