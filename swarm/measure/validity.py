@@ -189,8 +189,8 @@ def _lateness(audit: AuditConfig, totals: RunTotals) -> list[str]:
         if share > LATE_SHARE:
             reasons.append(
                 f"server {each.server}: {share:.1%} of the emulator's moments of sending were over "
-                f"{bound_s * 1e3:.1f} ms late, more than {LATE_SHARE:.0%}: its machine made the latencies, and "
-                "not the emulated fleet; give it a core of its own, or fewer requests"
+                f"{bound_s * 1e3:.1f} ms late, more than {LATE_SHARE:.0%}: its machine made the latencies, "
+                "and not the emulated fleet; give it a core of its own, or fewer requests"
             )
     return reasons
 
