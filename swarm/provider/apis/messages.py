@@ -82,7 +82,7 @@ def _check(members: Members) -> None:
 
 def _prompt(body: Body, members: Members, rules: Rules) -> tuple[Writer, Choice]:
     """Return the prompt, and which tools are to be called: tools, then system, then messages."""
-    writer = Writer(body, rules.template_tokens)
+    writer = rules.writer(body)
     tools = members.list("tools")
     if tools:
         writer.begin("tools")
