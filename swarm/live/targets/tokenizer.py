@@ -25,7 +25,8 @@ def single_tokens(path: Path) -> tuple[bytes, ...]:
         return tuple(token_file(path, MEMBER).words())
     except ConfigError as fault:
         raise ConfigError(
-            f"{fault}; leave it out, and lengths are measured from the server's usage"
+            f"{fault}; leave it out, and lengths are measured from the server's usage, or set target.api: "
+            "token_ids, which takes no words"
         ) from None
 
 
