@@ -13,12 +13,11 @@ from swarm.config.experiment import Experiment
 from swarm.measure.agents import completions_s, count_agents, open_s
 from swarm.measure.attendance import Attendance, attendance_of
 from swarm.measure.delivery import Delivery, delivery_of, herd_of
-from swarm.measure.event_lateness import event_lateness
 from swarm.measure.hosts import host_loads
 from swarm.measure.latency import flags
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.refused_journals import refused_journals
-from swarm.measure.saturation import ServerBusy, of_clients, of_servers
+from swarm.measure.saturation import ServerBusy, event_lateness, of_clients, of_servers
 from swarm.measure.server_time import ServerSample
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters

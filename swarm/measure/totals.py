@@ -11,9 +11,8 @@ from swarm.config.provider import ProviderConfig
 from swarm.config.slo import ObjectiveConfig
 from swarm.measure.attendance import Absence
 from swarm.measure.delivery import Herd
-from swarm.measure.event_lateness import EventLateness
 from swarm.measure.hosts import HostLoad
-from swarm.measure.saturation import Resource
+from swarm.measure.saturation import EventLateness, Resource
 from swarm.measure.sketch import Sketch
 from swarm.records.batch import FailureExample
 

@@ -7,9 +7,9 @@ import pytest
 
 from swarm.config.experiment import AuditConfig
 from swarm.config.provider import ProviderConfig
-from swarm.measure.event_lateness import EventLateness
 from swarm.measure.hosts import HostLoad
 from swarm.measure.latency import Selection, flags
+from swarm.measure.saturation import EventLateness
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.measure.validity import invalid_reasons

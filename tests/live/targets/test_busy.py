@@ -7,8 +7,7 @@ from swarm.context.tree import root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import FleetRequest
 from swarm.live.targets.busy import read_busy
-from swarm.measure.event_lateness import event_lateness
-from swarm.measure.saturation import of_servers
+from swarm.measure.saturation import event_lateness, of_servers
 from swarm.provider.metrics.page import Meter
 
 FLEET = {
