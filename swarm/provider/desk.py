@@ -68,11 +68,12 @@ class Desk:
     ) -> Cancel:
         """Send a request to the fleet, its answer to a connection; raises `Fault`."""
         identity = self._models.identity(ask.model)
+        for prompt in ask.prompts:
+            check_fits(ask, prompt.tokens, self._context_tokens, api.style)
+        # After what clients look for: the words on the context's length.
         asked, most = ask.length.asked, self._limits.output_tokens_max
         if asked is not None and asked > most:
             raise invalid(f"{ask.length.member}: at most {most} are given, got {asked}", ask.length.member)
-        for prompt in ask.prompts:
-            check_fits(ask, prompt.tokens, self._context_tokens, api.style)
         driver = self._driver
         numbers = [driver.next_number() for _ in range(ask.replies)]
         replies = [self._reply(ask, place, number) for place, number in enumerate(numbers)]

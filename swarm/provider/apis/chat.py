@@ -169,7 +169,13 @@ def _format(body: Body, members: Members) -> Format | None:
         return None
     if kind == "json_object":
         return Format(schema={"type": "object"})
-    named = members.sub("response_format", asked).object("json_schema") or {}
+    named = members.sub("response_format", asked).object("json_schema")
+    if named is None:
+        raise invalid(
+            "Missing required parameter: 'response_format.json_schema'.",
+            "response_format.json_schema",
+            "missing_required_parameter",
+        )
     return format_of(body, named.get("schema", {"type": "object"}), "response_format")
 
 

@@ -159,6 +159,8 @@ def _content(content: object, writer: Writer, members: Members, where: str, kind
             raise invalid(f"{place}: an object with a type is expected", place)
         own = Members(block, f"{place}.")
         _block(own.one_of("type", kinds), block, own, writer, place)
+        if block.get("text") == "" and own.has("cache_control"):
+            raise invalid(f"{place}: cache_control cannot be set for empty text blocks", place)
         _breakpoint(own, writer)
 
 
