@@ -45,6 +45,9 @@ class AuditConfig(Strict):
 
     send_lag_p99_s: float = Field(0.05, gt=0, description="first byte sent after it was due")
     loop_lag_p99_s: float = Field(0.05, gt=0, description="how late a host's event loop wakes")
+    event_lateness_p99_s: float = Field(
+        0.05, gt=0, description="how late an emulated server sends its events, by its own histogram"
+    )
     unaccounted_share: float = Field(
         0.01, ge=0, le=1, description="requests sent from lost hosts, of which nothing is known"
     )

@@ -175,6 +175,7 @@ def read_fleet(path: Path, overrides: list[str]) -> FleetConfig:
     data = read_mapping(path)
     if "workload" in data:
         return read_experiment(path, overrides).fleet
+    _resolve_tokenizer(data.get("serving"), path.parent)
     for override in overrides:
         _set(data, override)
     return validate(FleetConfig, data, str(path))
@@ -342,7 +343,9 @@ def _read_fleet_in(data: dict[str, Any], folder: Path) -> None:
         changes = {key: value for key, value in fleet.items() if key != "base"}
         fleet = fleet["base"]
     if isinstance(fleet, str):
-        data["fleet"] = {**read_mapping(folder / fleet), **changes}
+        found = read_mapping(folder / fleet)
+        _resolve_tokenizer(found.get("serving"), (folder / fleet).parent)
+        data["fleet"] = {**found, **changes}
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
@@ -352,6 +355,14 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
         workload.setdefault("path", "")
     if isinstance(workload, dict) and isinstance(workload.get("path"), str) and "://" not in workload["path"]:
         workload["path"] = str(folder / workload["path"])
+    fleet = data.get("fleet")
+    _resolve_tokenizer(data.get("target"), folder)
+    _resolve_tokenizer(fleet.get("serving") if isinstance(fleet, dict) else None, folder)
+
+
+def _resolve_tokenizer(part: Any, folder: Path) -> None:
+    if isinstance(part, dict) and isinstance(part.get("tokenizer"), str):
+        part["tokenizer"] = str(folder / part["tokenizer"])
 
 
 def _set(data: dict[str, Any], override: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -35,6 +36,11 @@ class ServingConfig(Strict):
         ge=0,
         le=64,
         description="tokens that each message costs beside its content; 0: counts stay as planned",
+    )
+    tokenizer: Path | None = Field(
+        None,
+        description="a model's `tokenizer.json`, by which text is counted instead of by 4 bytes a token; "
+        "needs the extra `tokenizer`",
     )
     lateness_s_max: float = Field(
         0.05, gt=0, description="p99 of how late events are sent at which `/health` says so"

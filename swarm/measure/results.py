@@ -17,7 +17,7 @@ from swarm.measure.hosts import host_loads
 from swarm.measure.latency import flags
 from swarm.measure.reconcile import with_ideal
 from swarm.measure.refused_journals import refused_journals
-from swarm.measure.saturation import Resource, ServerBusy, of_clients, of_servers
+from swarm.measure.saturation import ServerBusy, event_lateness, of_clients, of_servers
 from swarm.measure.server_time import ServerSample
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunTotals, ServerCounters
@@ -97,7 +97,7 @@ def results_of(
         ran_out_s=delivered.ran_out_s,
         herd=herd_of(rows, experiment, from_s=measured_from_s),
         warnings=warnings,
-        saturation=_saturation(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
+        **_servers(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
     return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), places, server)
@@ -125,17 +125,18 @@ def _all(batches: Iterable[Batch], name: str) -> tuple[Any, ...]:
     return tuple(each for batch in batches for each in getattr(batch, name))
 
 
-def _saturation(
+def _servers(
     batches: Iterable[Batch],
     experiment: Experiment,
     busy: tuple[ServerBusy | None, ServerBusy | None],
     *,
     from_s: float,
     to_s: float,
-) -> tuple[Resource, ...]:
-    """Return how busy all that a live request needs was."""
+) -> dict[str, Any]:
+    """Return how busy all that a live request needs was, and whether emulated servers kept their times."""
     bandwidth = experiment.hosts.network_gbit_per_s
-    return (*of_clients(batches, from_s=from_s, to_s=to_s, gbit_per_s=bandwidth), *of_servers(*busy))
+    clients = of_clients(batches, from_s=from_s, to_s=to_s, gbit_per_s=bandwidth)
+    return {"saturation": (*clients, *of_servers(*busy)), "event_lateness": event_lateness(*busy)}
 
 
 def _merged(parts: Iterable[bytes]) -> Sketch:

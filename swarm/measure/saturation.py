@@ -1,7 +1,8 @@
 """What was full: how busy clients, network, fronts, prefill and stores were over the measured phase.
 
 A share of 1 is a resource that had no time left. What is nearest to it bounds the run; below `FULL` nothing
-does, and the load itself is the limit. Live shares are measured, simulated ones are the model's own.
+does, and the load itself is the limit. Live shares are measured, simulated ones are the model's own. Emulated
+servers also tell how late they sent their events.
 """
 
 from __future__ import annotations
@@ -48,6 +49,24 @@ class ServerBusy:
     """What requests waited for until they were admitted, summed: engines that are not emulated tell it."""
     first_token_s: float | None
     """What requests waited for until their first token, summed."""
+    late_by_bound: tuple[Mapping[float, float], ...] = ()
+    """By emulated server: moments of sending, counted up to each bound on how late they were, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventLateness:
+    """Moments at which one server sent events, by how long after their time that was."""
+
+    server: int
+    late_by_bound: Mapping[float, float]
+    """Moments that were late by each bound in seconds at most; the last bound is infinite."""
+
+    def share_over(self, bound_s: float) -> float:
+        """Return the share of moments that were surely later than `bound_s`: 0 where none is known."""
+        counts = self.late_by_bound
+        most = max(counts.values(), default=0.0)
+        within = min((count for bound, count in counts.items() if bound >= bound_s), default=most)
+        return (most - within) / most if most > 0 else 0.0
 
 
 def bound_by(resources: Iterable[Resource]) -> ResourceName | None:
@@ -89,6 +108,19 @@ def of_servers(before: ServerBusy | None, after: ServerBusy | None) -> tuple[Res
         return tuple(Resource(name, None, "the servers' counters could not be read") for name in _SERVERS)
     seconds = after.at_s - before.at_s
     return (_fronts(before, after, seconds), _prefill(before, after, seconds), _store(before, after, seconds))
+
+
+def event_lateness(before: ServerBusy | None, after: ServerBusy | None) -> tuple[EventLateness, ...]:
+    """Return what each server counted in between; one that was started anew in it is not known."""
+    if before is None or after is None:
+        return ()
+    found: list[EventLateness] = []
+    pairs = zip(before.late_by_bound, after.late_by_bound, strict=False)
+    for server, (first, last) in enumerate(pairs):
+        grown = {bound: count - first.get(bound, 0.0) for bound, count in last.items()}
+        if grown and min(grown.values()) >= 0:
+            found.append(EventLateness(server, grown))
+    return tuple(found)
 
 
 def of_fleet(busy: FleetBusy, seconds: float) -> tuple[Resource, ...]:

@@ -12,7 +12,7 @@ from swarm.config.slo import ObjectiveConfig
 from swarm.measure.attendance import Absence
 from swarm.measure.delivery import Herd
 from swarm.measure.hosts import HostLoad
-from swarm.measure.saturation import Resource
+from swarm.measure.saturation import EventLateness, Resource
 from swarm.measure.sketch import Sketch
 from swarm.records.batch import FailureExample
 
@@ -149,3 +149,5 @@ class RunTotals:
     """Where nodes were expected not to carry what was placed on them, in words."""
     saturation: tuple[Resource, ...] = ()
     """How busy what requests need was over the measured phase."""
+    event_lateness: tuple[EventLateness, ...] = ()
+    """How late emulated servers sent their events in the measured phase."""

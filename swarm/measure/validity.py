@@ -22,6 +22,8 @@ COUNTERS_SPARE = 0.05
 """A server's counters of prompts may be by so much above what this run sent, and be of this run alone."""
 CLASSES_NAMED = 3
 """Classes of failures that are told one by one."""
+LATE_SHARE = 0.01
+"""Of an emulator's moments of sending, those that may be late beyond the bound: a p99."""
 HOSTS_NAMED = 5
 """Findings about hosts that are told one by one."""
 
@@ -61,6 +63,7 @@ def invalid_reasons(
         reasons += check(facts, ended)
     reasons += _excess_of_counters(facts, totals, ended)
     reasons += _hosts(facts.audit, totals)
+    reasons += _lateness(facts.audit, totals)
     reasons += _delivery(facts, totals)
     if totals.unaccounted > facts.audit.unaccounted_share * totals.sent:
         reasons.append(
@@ -205,6 +208,20 @@ def _hosts(audit: AuditConfig, totals: RunTotals) -> list[str]:
             )
     if len(reasons) > HOSTS_NAMED:
         reasons = [*reasons[:HOSTS_NAMED], f"and {len(reasons) - HOSTS_NAMED} more findings about hosts"]
+    return reasons
+
+
+def _lateness(audit: AuditConfig, totals: RunTotals) -> list[str]:
+    """Return which emulated servers did not keep the times that their fleets stated."""
+    reasons, bound_s = [], audit.event_lateness_p99_s
+    for each in totals.event_lateness:
+        share = each.share_over(bound_s)
+        if share > LATE_SHARE:
+            reasons.append(
+                f"server {each.server}: {share:.1%} of the emulator's moments of sending were over "
+                f"{bound_s * 1e3:.1f} ms late, more than {LATE_SHARE:.0%}: its machine made the latencies, "
+                "and not the emulated fleet; give it a core of its own, or fewer requests"
+            )
     return reasons
 
 

@@ -56,6 +56,15 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True)
+class EchoedPrompt:
+    """A prompt as text."""
+
+    text: str
+    tokens: tuple[str, ...]
+    """The text of every token."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiRequest:
     """One request, understood."""
 
@@ -73,7 +82,8 @@ class ApiRequest:
     """A stream ends with an event that holds the usage."""
     with_ids: bool = False
     """The reply's token ids go along (`return_token_ids`)."""
-    echo: bool = False
+    echoed_prompts: tuple[EchoedPrompt, ...] = ()
+    """Where replies are to begin with their prompts."""
     logprobs: int | None = None
     """Tokens whose chances are told at each place; None: none are, not even of the token that is there."""
     stops: tuple[str, ...] = ()

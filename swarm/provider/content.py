@@ -1,8 +1,9 @@
 """A request's content: the bytes that its tokens are made of, and where a role begins in them.
 
-A token is 4 bytes of content. Roles add no bytes, so that planned lengths stay exact; where a message begins
-is marked instead, and a mark changes the identity of the block that it lies in. What the model said comes
-back in one form, whichever API brings it: a call of a tool is `{"name":...,"arguments":...}`.
+A token is 4 bytes of content: of its text, or its id where a real tokenizer counts. Roles add no bytes, so
+that planned lengths stay exact; where a message begins is marked instead, and a mark changes the identity of
+the block that it lies in. What the model said comes back in one form, whichever API brings it: a call of a
+tool is `{"name":...,"arguments":...}`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import orjson
 from swarm.provider.fingerprints import TOKEN_BYTES, tokens_of
 from swarm.provider.long_parts import loads, mark
 from swarm.provider.refusal import invalid
+from swarm.provider.tokens import Tokenizer
 
 Json: TypeAlias = dict[str, Any]
 Buffer: TypeAlias = bytes | memoryview
@@ -92,11 +94,22 @@ class Body:
 class Writer:
     """Puts a prompt's content together, message by message."""
 
-    __slots__ = ("_template_tokens", "body", "breakpoints", "continues", "last", "marks", "parts", "size")
+    __slots__ = (
+        "_template_tokens",
+        "_tokenizer",
+        "body",
+        "breakpoints",
+        "continues",
+        "last",
+        "marks",
+        "parts",
+        "size",
+    )
 
-    def __init__(self, body: Body, template_tokens: int) -> None:
+    def __init__(self, body: Body, template_tokens: int, tokenizer: Tokenizer) -> None:
         self.body = body
         self._template_tokens = template_tokens
+        self._tokenizer = tokenizer
         self.continues = False
         """The reply goes on with the last message."""
         self.parts: list[Buffer] = []
@@ -111,7 +124,7 @@ class Writer:
         self.marks.append((self.size, MARKS[kind]))
         self.last = kind
         if self._template_tokens:
-            self.put(turn_of(kind, self._template_tokens))
+            self._append(self._tokenizer.turn(kind, self._template_tokens))
 
     def text(self, text: str, member: str) -> None:
         """Append a string."""
@@ -127,7 +140,11 @@ class Writer:
         self.put(call_content(name, arguments))
 
     def put(self, part: Buffer) -> None:
-        """Append bytes."""
+        """Append a text."""
+        self._append(self._tokenizer.content(part))
+
+    def _append(self, part: Buffer) -> None:
+        """Append content."""
         self.parts.append(part)
         self.size += len(part)
 
@@ -146,11 +163,6 @@ class Writer:
         if not self.continues:
             self.begin("assistant")
         return Content(tuple(self.parts), self.size, tuple(self.marks))
-
-
-def turn_of(kind: str, tokens: int) -> bytes:
-    """Return what a chat template puts before a message."""
-    return f"<|{kind}|>".encode()[: TOKEN_BYTES * tokens].ljust(TOKEN_BYTES * tokens)
 
 
 def call_content(name: str, arguments: Buffer) -> bytes:

@@ -26,6 +26,7 @@ from swarm.provider.limits import ServerLimits
 from swarm.provider.refusal import invalid
 from swarm.provider.replies.reply import Reply
 from swarm.provider.replies.speaker import Speaker
+from swarm.provider.tokens import Tokenizer
 from swarm.provider.trie import ContentTrie
 
 BRANCHES_A_REQUEST = 3
@@ -46,13 +47,15 @@ class Desk:
         models: Models,
         limits: ServerLimits,
         past: KeptAnswers,
+        tokenizer: Tokenizer,
     ) -> None:
         self._driver = driver
+        self._kinds = (b"ids", b"ids") if tokenizer.is_real else (b"text", b"ids")
         self._models = models
         self._limits = limits
         self._past = past
         self._context_tokens = int(min(fleet.context_tokens, 2**62))
-        self._speaker = Speaker(config.serving)
+        self._speaker = Speaker(config.serving, tokenizer)
         self._prints = Fingerprints(block_tokens=config.block_tokens)
         self._trie = ContentTrie(
             block_tokens=config.block_tokens,
@@ -65,11 +68,12 @@ class Desk:
     ) -> Cancel:
         """Send a request to the fleet, its answer to a connection; raises `Fault`."""
         identity = self._models.identity(ask.model)
+        for prompt in ask.prompts:
+            check_fits(ask, prompt.tokens, self._context_tokens, api.style)
+        # After what clients look for: the words on the context's length.
         asked, most = ask.length.asked, self._limits.output_tokens_max
         if asked is not None and asked > most:
             raise invalid(f"{ask.length.member}: at most {most} are given, got {asked}", ask.length.member)
-        for prompt in ask.prompts:
-            check_fits(ask, prompt.tokens, self._context_tokens, api.style)
         driver = self._driver
         numbers = [driver.next_number() for _ in range(ask.replies)]
         replies = [self._reply(ask, place, number) for place, number in enumerate(numbers)]
@@ -120,7 +124,7 @@ class Desk:
         at, keep_s = ask.breakpoints[_longest(ask)] if ask.breakpoints else (0, 0.0)
         marks = [*prompt.marks, *reply.marks(prompt.size)]
         prints = self._prints.of(b"".join((*prompt.parts, reply.content())), marks)
-        node = self._trie.place(_kind(prompt, identity, ask.salt), prints)
+        node = self._trie.place(_kind(self._kinds[prompt.is_ids], identity, ask.salt), prints)
         return FleetRequest(
             request_id=number,
             session=_session(session, node.name),
@@ -159,9 +163,8 @@ def _give_up(driver: FleetLoop, numbers: list[int]) -> None:
         driver.cancel(number)
 
 
-def _kind(prompt: Content, identity: str, salt: str) -> bytes:
+def _kind(kind: bytes, identity: str, salt: str) -> bytes:
     """Return what must be alike beside content for caches to be shared."""
-    kind = b"ids" if prompt.is_ids else b"text"
     if not identity and not salt:
         return kind
     return kind + blake2b(f"{identity}\x00{salt}".encode(errors="surrogatepass"), digest_size=16).digest()

@@ -24,6 +24,7 @@ from swarm.provider.limits import LIMITS, ServerLimits
 from swarm.provider.metrics.page import Meter
 from swarm.provider.pages import Pages
 from swarm.provider.refusal import Fault, Style
+from swarm.provider.tokens import tokenizer_of
 
 WATCH_S_MAX = 1.0
 """How often slow clients are looked for, at least."""
@@ -54,7 +55,8 @@ class Provider:
         self._past = KeptAnswers(limits.kept_bytes_max)
         context_tokens = int(min(self._fleet.context_tokens, 2**62))
         self._models = Models(config, context_tokens=context_tokens, created_unix_s=int(time.time()))
-        self._rules = Rules(limits, config.serving.chat_template_tokens, self._past)
+        self._tokenizer = tokenizer_of(config.serving.tokenizer)
+        self._rules = Rules(limits, config.serving.chat_template_tokens, self._past, self._tokenizer)
         self._connections: dict[ClientConnection, None] = {}
         self._driver: FleetLoop | None = None
         self._desk: Desk | None = None
@@ -89,7 +91,13 @@ class Provider:
         self._server = server
         driver = self._driver = FleetLoop(self._fleet, self._meter, journal)
         self._desk = Desk(
-            self._fleet, self._config, driver=driver, models=self._models, limits=self.limits, past=self._past
+            self._fleet,
+            self._config,
+            driver=driver,
+            models=self._models,
+            limits=self.limits,
+            past=self._past,
+            tokenizer=self._tokenizer,
         )
         self._pages = Pages(
             config=self._config,

@@ -57,7 +57,7 @@ def experiment(**changes: Any) -> Experiment:
         "load": {"agents": 8, "ramp_s": 0.3, "sessions_max": 12, "duration_s": None, "drain_s": 1.0},
         "hosts": {"count": 2, "report_every_s": 0.2},
         "fleet": dict(FLEET),
-        "audit": {"loop_lag_p99_s": 60, "send_lag_p99_s": 60},
+        "audit": {"loop_lag_p99_s": 60, "event_lateness_p99_s": 60, "send_lag_p99_s": 60},
         "window_s": 1.0,
     }
     for key, value in changes.items():

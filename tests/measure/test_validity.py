@@ -9,6 +9,7 @@ from swarm.config.experiment import AuditConfig
 from swarm.config.provider import ProviderConfig
 from swarm.measure.hosts import HostLoad
 from swarm.measure.latency import Selection, flags
+from swarm.measure.saturation import EventLateness
 from swarm.measure.sketch import Sketch
 from swarm.measure.totals import RunFacts, RunTotals, ServerCounters
 from swarm.measure.validity import invalid_reasons
@@ -113,6 +114,17 @@ def test_a_host_that_was_the_limit_is_named(
 
 def test_many_hosts_findings_are_told_in_few_words() -> None:
     assert len(reasons(GOOD, hosts=tuple(host(host=k, cpu_share=1.0) for k in range(1000)))) == 6
+
+
+@pytest.mark.parametrize(
+    ("late", "bound_s", "said"), [(2, 0.05, 1), (1, 0.05, 0), (2, 60.0, 0), (2, 0.06, 0)]
+)
+def test_an_emulator_that_did_not_keep_its_own_times_is_named(late: int, bound_s: float, said: int) -> None:
+    facts = dataclasses.replace(FACTS, audit=AuditConfig(event_lateness_p99_s=bound_s))
+    counts = {0.01: 90.0, 0.05: 100.0 - late, 0.1: 100.0, float("inf"): 100.0}
+    known = (EventLateness(0, {0.05: 9.0, float("inf"): 9.0}), EventLateness(1, counts))
+    found = reasons(GOOD, facts=facts, event_lateness=known)
+    assert len(found) == said and all("server 1: 2.0%" in reason for reason in found)
 
 
 @pytest.mark.parametrize(

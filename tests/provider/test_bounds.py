@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -149,8 +150,13 @@ def test_a_slow_body_is_given_up(desk: SimpleNamespace) -> None:
 
 def test_a_client_that_does_not_read_is_given_up(desk: SimpleNamespace) -> None:
     async def main() -> str:
-        async with desk.serving(write_buffer_bytes_max=10_000) as served:
-            _, writer = await asyncio.open_connection("127.0.0.1", served.provider.port, limit=1)
+        # Slow enough that no delay of this machine makes the whole reply due in one write, which ends it.
+        slow = desk.fleet(cost={"decode_base_s": 1e-4})
+        async with desk.serving(slow, write_buffer_bytes_max=10_000) as served:
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", served.provider.port))
+            _, writer = await asyncio.open_connection(sock=sock, limit=1)
             body = b'{"prompt":"abcd","max_tokens":100000,"stream":true}'
             writer.write(desk.request("/v1/completions", body))
             text = 'reason="abort"} 0'

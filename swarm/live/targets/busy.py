@@ -15,6 +15,9 @@ _SAMPLE = re.compile(
     r"(?:\{(?:pipe=\"([^\"]*)\")?.*\})?\s+([0-9.eE+-]+)\s*$",
     re.MULTILINE,
 )
+_LATE = re.compile(
+    r"^swarm:event_lateness_seconds_bucket\{[^}]*\ble=\"([^\"]+)\"[^}]*\}\s+([0-9.eE+-]+)\s*$", re.MULTILINE
+)
 
 
 def read_busy(texts: Sequence[str], at_s: float) -> ServerBusy:
@@ -40,7 +43,19 @@ def read_busy(texts: Sequence[str], at_s: float) -> ServerBusy:
         late_count=_sum(each, "swarm:event_lateness_seconds_count") or 0.0,
         queued_s=_sum(each, "vllm:request_queue_time_seconds_sum"),
         first_token_s=_sum(each, "vllm:time_to_first_token_seconds_sum"),
+        late_by_bound=tuple(_late_by_bound(text) for text in texts),
     )
+
+
+def _late_by_bound(text: str) -> dict[float, float]:
+    """Return how many moments of sending were late by each bound at most; nothing where no emulator tells."""
+    counts: dict[float, float] = {}
+    for bound, count in _LATE.findall(text[:TEXT_BYTES_MAX]):
+        try:
+            counts[float(bound)] = float(count)
+        except ValueError:
+            continue
+    return counts
 
 
 _PIPE = "pipe "

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from swarm.fleet.events import CacheUse
 from swarm.provider.api_request import ApiRequest
-from swarm.provider.content import Content
+from swarm.provider.content import Body, Content, Writer
 from swarm.provider.limits import ServerLimits
 from swarm.provider.refusal import Style
 from swarm.provider.replies.reply import Reply
+from swarm.provider.tokens import Tokenizer
 
 NO_USE = CacheUse(0, 0, 0, (), ())
 
@@ -25,6 +26,11 @@ class Rules:
     """That each message costs beside its content."""
     past: Past
     """What earlier answers continue, by their ids."""
+    tokenizer: Tokenizer
+
+    def writer(self, body: Body) -> Writer:
+        """Return what puts the content of a body's prompt together."""
+        return Writer(body, self.template_tokens, self.tokenizer)
 
 
 class Past(Protocol):

@@ -11,7 +11,7 @@ from swarm.provider.apis.api import Api, Rules, Story
 from swarm.provider.apis.openai import Chunks, format_of, guided, head_of, settings_of, usage
 from swarm.provider.content import Body, Json, Writer
 from swarm.provider.refusal import invalid
-from swarm.provider.replies.chances import MOST, logprob, others, pieces
+from swarm.provider.replies.chances import MOST, logprob, others
 from swarm.provider.replies.reply import Reply
 
 ROLES = {
@@ -30,7 +30,7 @@ def read(data: bytes, rules: Rules) -> ApiRequest:
     """Return what a body asks for; raises `Fault`."""
     body = Body(data)
     members = Members(body.members)
-    writer = Writer(body, rules.template_tokens)
+    writer = rules.writer(body)
     tools = members.list("tools")
     if tools:
         writer.begin("tools")
@@ -169,7 +169,13 @@ def _format(body: Body, members: Members) -> Format | None:
         return None
     if kind == "json_object":
         return Format(schema={"type": "object"})
-    named = members.sub("response_format", asked).object("json_schema") or {}
+    named = members.sub("response_format", asked).object("json_schema")
+    if named is None:
+        raise invalid(
+            "Missing required parameter: 'response_format.json_schema'.",
+            "response_format.json_schema",
+            "missing_required_parameter",
+        )
     return format_of(body, named.get("schema", {"type": "object"}), "response_format")
 
 
@@ -226,7 +232,7 @@ def chances(reply: Reply, start: int, end: int, count: int) -> Json | None:
     if reply.call is not None:
         return None
     found = []
-    for token in pieces(reply.piece(start, end)):
+    for token in reply.pieces(start, end):
         likeliest = [_chance(*each) for each in others(token, count)]
         found.append({**_chance(token, logprob(token)), "top_logprobs": likeliest})
     return {"content": found, "refusal": None}

@@ -82,7 +82,7 @@ def _check(members: Members) -> None:
 
 def _prompt(body: Body, members: Members, rules: Rules) -> tuple[Writer, Choice]:
     """Return the prompt, and which tools are to be called: tools, then system, then messages."""
-    writer = Writer(body, rules.template_tokens)
+    writer = rules.writer(body)
     tools = members.list("tools")
     if tools:
         writer.begin("tools")
@@ -159,6 +159,8 @@ def _content(content: object, writer: Writer, members: Members, where: str, kind
             raise invalid(f"{place}: an object with a type is expected", place)
         own = Members(block, f"{place}.")
         _block(own.one_of("type", kinds), block, own, writer, place)
+        if block.get("text") == "" and own.has("cache_control"):
+            raise invalid(f"{place}: cache_control cannot be set for empty text blocks", place)
         _breakpoint(own, writer)
 
 

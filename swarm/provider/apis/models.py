@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from swarm.config.fleet import FleetConfig
@@ -50,10 +48,6 @@ class Models:
     def _model(self, name: str) -> Json:
         config = self._config
         is_adapter = name not in self._own
-        overhead: Any = config.serving.chat_template_tokens
-        said = (
-            "Roles add nothing." if not overhead else f"Each message adds {overhead} tokens, the reply's too."
-        )
         return {
             "id": name,
             "object": "model",
@@ -65,16 +59,30 @@ class Models:
             "parent": config.name if is_adapter else None,
             "max_model_len": self._context_tokens,
             "block_size": config.block_tokens,
-            "tokenizer": {
-                "id_tokens": 1,
-                "text_bytes_per_token": TOKEN_BYTES,
-                "chat_overhead_tokens": overhead,
-                "reply_ids": [REPLY_ID_LOW, REPLY_ID_HIGH],
-                "description": (
-                    "A token id is one token. Text is one token for every 4 bytes of UTF-8, rounded up over "
-                    "the whole prompt: the contents of all messages one after another, after the tools "
-                    "as JSON. "
-                    f"{said} Replies are 4 bytes a token, or ids."
-                ),
-            },
+            "tokenizer": self._tokenizer(),
+        }
+
+    def _tokenizer(self) -> Json:
+        """Return how tokens are counted."""
+        serving = self._config.serving
+        overhead = serving.chat_template_tokens
+        said = (
+            "Roles add nothing." if not overhead else f"Each message adds {overhead} tokens, the reply's too."
+        )
+        if serving.tokenizer is not None:
+            description = (
+                f"A token id is one token. Text is made tokens by {serving.tokenizer.name}, every part of a "
+                f"message by itself. {said}"
+            )
+            return {"id_tokens": 1, "chat_overhead_tokens": overhead, "description": description}
+        return {
+            "id_tokens": 1,
+            "text_bytes_per_token": TOKEN_BYTES,
+            "chat_overhead_tokens": overhead,
+            "reply_ids": [REPLY_ID_LOW, REPLY_ID_HIGH],
+            "description": (
+                "A token id is one token. Text is one token for every 4 bytes of UTF-8, rounded up over "
+                "the whole prompt: the contents of all messages one after another, after the tools "
+                f"as JSON. {said} Replies are 4 bytes a token, or ids."
+            ),
         }

@@ -181,7 +181,7 @@ class Chunks(ABC):
         if self._story.ask.logprobs is not None:
             choice["logprobs"] = self.chances(reply, at, at + 1)
         if self._with_ids:
-            choice["token_ids"] = [int(reply.ids[ID_BYTES * at : ID_BYTES * at + ID_DIGITS])]
+            choice["token_ids"] = [reply.id_at(at)]
         return self.chunk(choice)
 
     def _token(self, made: bytes, reply: Reply, at: int) -> bytes:
@@ -202,7 +202,9 @@ class Chunks(ABC):
 
 def _plain_tokens(reply: Reply, story: Story) -> int:
     """Return how many of a reply's tokens are told as plain words."""
-    return reply.shown_bytes // TOKEN_BYTES if reply.is_prose and story.ask.logprobs is None else 0
+    # Real ids have no width that a template could know.
+    is_plain = reply.is_prose and story.ask.logprobs is None and not (story.ask.with_ids and reply.coded)
+    return reply.shown_bytes // TOKEN_BYTES if is_plain else 0
 
 
 def head_of(story: Story, kind: str, prefix: str) -> Json:

@@ -51,7 +51,7 @@ def read(data: bytes, rules: Rules) -> ApiRequest:
     check_sampling(members)
     if members.flag("background"):
         raise invalid("background: answers are given while the client waits", "background")
-    writer = Writer(body, rules.template_tokens)
+    writer = rules.writer(body)
     tools = members.list("tools")
     if tools:
         writer.begin("tools")

@@ -7,9 +7,8 @@ import orjson
 from swarm.provider.api_request import Members
 from swarm.provider.apis.api import Rules
 from swarm.provider.apis.chat import write_messages
-from swarm.provider.content import Body, Content, Writer, ids_content
+from swarm.provider.content import Body, Content, ids_content
 from swarm.provider.refusal import invalid
-from swarm.provider.tokens import ids_of_text, pieces_of_ids, text_of_ids
 
 
 def tokenize(data: bytes, rules: Rules, context_tokens: int) -> bytes:
@@ -17,20 +16,20 @@ def tokenize(data: bytes, rules: Rules, context_tokens: int) -> bytes:
     body = Body(data)
     members = Members(body.members)
     content = _content(body, members, rules)
-    ids = ids_of_text(b"".join(content.parts))
+    ids = rules.tokenizer.ids(b"".join(content.parts))
     found = {"count": len(ids), "max_model_len": context_tokens, "tokens": ids, "token_strs": None}
     if members.flag("return_token_strs"):
-        found["token_strs"] = pieces_of_ids(ids)
+        found["token_strs"] = rules.tokenizer.pieces(ids)
     return orjson.dumps(found)
 
 
 def _content(body: Body, members: Members, rules: Rules) -> Content:
     if members.has("prompt"):
-        data = body.text(members.text("prompt"), "prompt")
+        data = rules.tokenizer.content(body.text(members.text("prompt"), "prompt"))
         return Content((data,), len(data))
     if not members.has("messages"):
         raise invalid("prompt: a string is expected, or messages", "prompt")
-    writer = Writer(body, rules.template_tokens)
+    writer = rules.writer(body)
     tools = members.list("tools")
     if tools:
         writer.begin("tools")
@@ -43,4 +42,5 @@ def _content(body: Body, members: Members, rules: Rules) -> Content:
 def detokenize(data: bytes, rules: Rules) -> bytes:
     """Return the answer to a body with token ids; raises `Fault`."""
     tokens = Members(Body(data).members).list("tokens")
-    return orjson.dumps({"prompt": text_of_ids(b"".join(ids_content(tokens, "tokens").parts))})
+    ids_content(tokens, "tokens")
+    return orjson.dumps({"prompt": rules.tokenizer.text(tokens)})

@@ -14,13 +14,13 @@ VOCABULARY = tuple(WORDS[at : at + WORD_BYTES] for at in range(0, len(WORDS), WO
 
 
 @cache
-def _words() -> WordAlphabet:
-    return word_alphabet(VOCABULARY)
+def _alphabet(vocabulary: tuple[bytes, ...]) -> WordAlphabet:
+    return word_alphabet(vocabulary)
 
 
-def words(name: str, tokens: int) -> bytes:
+def words(name: str, tokens: int, vocabulary: tuple[bytes, ...] = VOCABULARY) -> bytes:
     """Return the text of a reply: a word a token, in usual vocabularies too; fit for a JSON string."""
-    return b"".join(_words().render(root(name).extend(tokens)))
+    return b"".join(_alphabet(vocabulary).render(root(name).extend(tokens)))
 
 
 def ids(name: str, tokens: int) -> bytes:

@@ -44,33 +44,56 @@ class Reply:
     stop: str | None = None
     """The client's word that ended it."""
     is_prose: bool = True
-    """The text holds nothing that a JSON string must escape."""
+    """The text holds nothing that a JSON string must escape, and is `TOKEN_BYTES` a token."""
+    coded: bytes = b""
+    """Its ids as content, where a real tokenizer counts."""
+    cuts: tuple[int, ...] = ()
+    """Where each token of its text ends, in bytes; nothing: every `TOKEN_BYTES`."""
 
     @property
     def shown(self) -> bytes:
         """Return the text that the client is told."""
         return self.text[: self.shown_bytes]
 
+    def at(self, tokens: int) -> int:
+        """Return where its first tokens end, in bytes of its text; or of its call's content."""
+        if not self.cuts:
+            return TOKEN_BYTES * tokens
+        return self.cuts[min(tokens, len(self.cuts)) - 1] if tokens else 0
+
     def piece(self, start: int, end: int) -> bytes:
         """Return the text of the tokens [start, end)."""
-        if not self.is_prose and not self.text.isascii():
-            # No character is cut in two.
-            return self.shown if end >= self.tokens else b""
-        return self.text[TOKEN_BYTES * start : min(TOKEN_BYTES * end, self.shown_bytes)]
+        text = self.text
+        low, high = self.at(start), min(self.at(end), self.shown_bytes)
+        return text[low:high] if self.is_prose else text[_whole(text, low) : _whole(text, high)]
+
+    def pieces(self, start: int, end: int) -> list[str]:
+        """Return the text of each of the tokens [start, end)."""
+        return [self.piece(at, at + 1).decode() for at in range(start, end)]
 
     def arguments(self, start: int, end: int) -> bytes:
         """Return the part of its call's arguments that the tokens [start, end) bring."""
         assert self.call is not None
         before, given = self.call.before_arguments, self.call.arguments
-        low, high = (min(max(0, TOKEN_BYTES * at - before), len(given)) for at in (start, end))
+        low, high = (_whole(given, min(max(0, self.at(at) - before), len(given))) for at in (start, end))
         return given[low:high]
 
     def id_list(self) -> list[int]:
         """Return its token ids."""
+        if self.coded:
+            return array("I", self.coded[: TOKEN_BYTES * self.tokens]).tolist()
         return [int(each) for each in self.ids[: ID_BYTES * self.tokens - 1].split(b",")]
+
+    def id_at(self, at: int) -> int:
+        """Return the id of a token."""
+        if self.coded:
+            return int.from_bytes(self.coded[TOKEN_BYTES * at : TOKEN_BYTES * at + TOKEN_BYTES], "little")
+        return int(self.ids[ID_BYTES * at : ID_BYTES * at + ID_BYTES - 1])
 
     def content(self) -> Buffer:
         """Return the reply as it continues the prompt's content."""
+        if self.coded:
+            return self.coded[: TOKEN_BYTES * self.tokens]
         if self.ids:
             return array("I", self.id_list()).tobytes()
         if self.call is not None:
@@ -80,3 +103,10 @@ class Reply:
     def marks(self, at: int) -> tuple[tuple[int, int], ...]:
         """Return what begins with it in content that it continues from byte `at` on."""
         return () if self.call is None else ((at, MARKS["call"]),)
+
+
+def _whole(text: bytes, at: int) -> int:
+    """Return the end of the character that lies at a place: none is cut in two."""
+    while at < len(text) and text[at] & 0xC0 == 0x80:
+        at += 1
+    return at

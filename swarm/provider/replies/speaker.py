@@ -11,13 +11,14 @@ import numpy as np
 import orjson
 
 from swarm.config.serving import ServingConfig
-from swarm.provider.api_request import ApiRequest, Choice, Tool
+from swarm.provider.api_request import ApiRequest, Choice, Format, Tool
 from swarm.provider.content import call_content
 from swarm.provider.fingerprints import TOKEN_BYTES, tokens_of
 from swarm.provider.refusal import invalid
 from swarm.provider.replies.prose import ids, words
 from swarm.provider.replies.reply import Call, Finish, Reply
 from swarm.provider.replies.schema import SchemaFault, value_for
+from swarm.provider.tokens import Tokenizer
 from swarm.streams import digest64, stream
 
 ACTS = re.compile(
@@ -33,10 +34,11 @@ HARMLESS = "true"
 class Speaker:
     """Makes replies by a served fleet's settings."""
 
-    def __init__(self, config: ServingConfig) -> None:
+    def __init__(self, config: ServingConfig, tokenizer: Tokenizer) -> None:
         self._config = config
+        self._tokenizer = tokenizer
         # What replies are cut from is made before the first of them is due.
-        words("", 1)
+        words("", 1, tokenizer.words)
         ids("", 1)
 
     def reply(self, ask: ApiRequest, name: str, room: int, *, is_ids: bool) -> Reply:
@@ -49,7 +51,7 @@ class Speaker:
         if called is not None:
             return self._call(called, name, most, is_forced=ask.choice.kind == "required")
         if ask.format is not None:
-            return _formatted(ask, name, most)
+            return self._formatted(ask, name, most)
         return self._prose(ask, name, most, is_ids=is_ids)
 
     def _most(self, ask: ApiRequest, name: str, room: int) -> int:
@@ -64,13 +66,18 @@ class Speaker:
             drawn = max(self._drawn(name), length.least)
             if drawn <= most or length.asked is None:
                 tokens, finish = min(drawn, most), "stop"
-        text = words(name, tokens)
+        text = words(name, tokens, self._tokenizer.words)
+        coded = self._coded(text)
         if ask.stops:
-            stopped = _stopped(text, ask.stops, length.least)
+            stopped = _stopped(text, ask.stops, length.least, coded)
             if stopped is not None:
                 return stopped
-        known = ids(name, tokens) if is_ids else b""
-        return Reply(tokens, _finish(finish), text, known, shown_bytes=len(text))
+        known = ids(name, tokens) if is_ids and not coded else b""
+        return Reply(tokens, _finish(finish), text, known, shown_bytes=len(text), coded=coded)
+
+    def _coded(self, text: bytes) -> bytes:
+        """Return a text's ids, where a real tokenizer counts."""
+        return bytes(self._tokenizer.content(text)) if self._tokenizer.is_real else b""
 
     def _drawn(self, name: str) -> int:
         """Return the length of a reply that the model ends by itself."""
@@ -105,10 +112,13 @@ class Speaker:
 
     def _call(self, tool: Tool, name: str, most: int, *, is_forced: bool) -> Reply:
         arguments = orjson.dumps(self._arguments(tool, name))
-        tokens = len(call_content(tool.name, arguments)) // TOKEN_BYTES
+        said = call_content(tool.name, arguments)
+        coded = self._coded(said)
+        tokens = len(coded or said) // TOKEN_BYTES
         call = Call(f"{digest64(f'id {name}'):016x}", tool.name, arguments)
         finish: Finish = "tool_calls" if tokens <= most else "length"
-        return Reply(min(tokens, most), finish, call=call, is_prose=False)
+        cuts = self._tokenizer.cuts(said)
+        return Reply(min(tokens, most), finish, call=call, is_prose=False, coded=coded, cuts=cuts)
 
     def _arguments(self, tool: Tool, name: str) -> dict[str, Any]:
         """Return values for a tool: those that the fleet lists, else made-up ones that fit its schema."""
@@ -128,6 +138,19 @@ class Speaker:
         if not isinstance(value, dict):
             raise invalid(f"tools: the parameters of {tool.name!r} are no object", "tools")
         return value
+
+    def _formatted(self, ask: ApiRequest, name: str, most: int) -> Reply:
+        """Return a reply in the form that the client asks for."""
+        assert ask.format is not None
+        text = _text_of(ask.format, stream(0, "format", name))
+        coded, cuts = self._coded(text), self._tokenizer.cuts(text)
+        tokens = tokens_of(len(coded or text))
+        finish: Finish = "stop" if tokens <= most else "length"
+        tokens = min(tokens, most)
+        text = text[: cuts[tokens - 1] if cuts else TOKEN_BYTES * tokens]
+        return Reply(
+            tokens, finish, text, shown_bytes=len(text), is_prose=False, coded=coded, cuts=cuts[:tokens]
+        )
 
 
 def _narrowed(
@@ -170,29 +193,21 @@ def _unfit(tool: Tool, fault: SchemaFault) -> Exception:
     return invalid(f"tools: {tool.name!r}: {fault}", "tools")
 
 
-def _formatted(ask: ApiRequest, name: str, most: int) -> Reply:
-    """Return a reply in the form that the client asks for."""
-    form = ask.format
-    assert form is not None
-    chance: np.random.Generator = stream(0, "format", name)
+def _text_of(form: Format, chance: np.random.Generator) -> bytes:
+    """Return a text in a form; raises `Fault`."""
     if form.choices:
-        text = form.choices[int(chance.integers(len(form.choices)))].encode()
-    else:
-        assert form.schema is not None
-        try:
-            text = json.dumps(value_for(form.schema, chance), separators=(",", ":")).encode()
-        except SchemaFault as fault:
-            raise invalid(f"{form.member}: {fault}", form.member) from None
-        if text[-1:] in b"}]":
-            text = text[:-1] + b" " * (-len(text) % TOKEN_BYTES) + text[-1:]
-    tokens = tokens_of(len(text))
-    finish: Finish = "stop" if tokens <= most else "length"
-    tokens = min(tokens, most)
-    text = text[: TOKEN_BYTES * tokens]
-    return Reply(tokens, finish, text, shown_bytes=len(text), is_prose=False)
+        return form.choices[int(chance.integers(len(form.choices)))].encode()
+    assert form.schema is not None
+    try:
+        text = json.dumps(value_for(form.schema, chance), separators=(",", ":")).encode()
+    except SchemaFault as fault:
+        raise invalid(f"{form.member}: {fault}", form.member) from None
+    if text[-1:] in b"}]":
+        text = text[:-1] + b" " * (-len(text) % TOKEN_BYTES) + text[-1:]
+    return text
 
 
-def _stopped(text: bytes, stops: tuple[str, ...], least: int) -> Reply | None:
+def _stopped(text: bytes, stops: tuple[str, ...], least: int, coded: bytes) -> Reply | None:
     """Return the reply that ends with the first of the client's words in it; None where there is none."""
     found: list[tuple[int, str]] = []
     for stop in stops:
@@ -205,7 +220,7 @@ def _stopped(text: bytes, stops: tuple[str, ...], least: int) -> Reply | None:
         return None
     at, stop = min(found)
     tokens = tokens_of(at + len(stop.encode()))
-    return Reply(tokens, "stop", text[: TOKEN_BYTES * tokens], shown_bytes=at, stop=stop)
+    return Reply(tokens, "stop", text[: TOKEN_BYTES * tokens], shown_bytes=at, stop=stop, coded=coded)
 
 
 def _finish(name: str) -> Finish:

@@ -7,7 +7,7 @@ from swarm.context.tree import root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import FleetRequest
 from swarm.live.targets.busy import read_busy
-from swarm.measure.saturation import of_servers
+from swarm.measure.saturation import event_lateness, of_servers
 from swarm.provider.metrics.page import Meter
 
 FLEET = {
@@ -46,3 +46,15 @@ def test_an_engine_tells_of_its_queue_over_all_its_schedulers() -> None:
 def test_what_a_page_does_not_say_is_not_known(text: str) -> None:
     found = read_busy([VLLM, text], 5.0)
     assert (found.loops_s, found.queued_s) == ((12.5, None), None)
+
+
+def test_how_late_an_emulator_sent_is_told_of_the_phase_alone() -> None:
+    config = FleetConfig.model_validate(FLEET)
+    meter = Meter(build_fleet(config), config)
+    meter.late(0.3)
+    before = read_busy([VLLM, meter.text().decode()], 0.0)
+    for seconds in (0.001, 0.001, 0.001, 0.07):
+        meter.late(seconds)
+    (found,) = event_lateness(before, read_busy([VLLM, meter.text().decode()], 9.0))
+    assert (found.server, found.share_over(0.05), found.share_over(0.2)) == (1, 0.25, 0.0)
+    assert event_lateness(before, read_busy([VLLM, VLLM], 9.0)) == event_lateness(None, before) == ()

@@ -207,6 +207,7 @@ def test_unknown_models_are_refused_if_asked(desk: SimpleNamespace) -> None:
         ({"messages": USER, "tool_choice": "required"}, "tool_choice"),
         ({"messages": USER, "tools": [{"type": "function"}]}, "tools[0].function"),
         ({"messages": USER, "response_format": {"type": "xml"}}, "response_format.type"),
+        ({"messages": USER, "response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"messages": USER, "stream_options": {}}, "stream_options"),
         ({"messages": USER, "max_tokens": 999}, "max_tokens"),
         ({"messages": [{"role": "user", "content": "x" * 9999}]}, "messages"),
@@ -215,6 +216,15 @@ def test_unknown_models_are_refused_if_asked(desk: SimpleNamespace) -> None:
 def test_an_error_names_the_member_at_fault(desk: SimpleNamespace, body: dict[str, Any], param: str) -> None:
     (answer,) = ask(desk, CHAT, body, max_model_len=1000)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("wanted", [841, 300_000])
+def test_more_than_the_context_holds_is_refused_in_its_words(desk: SimpleNamespace, wanted: int) -> None:
+    """Also where it is more than any reply is given: clients look for the context's length."""
+    (answer,) = ask(desk, CHAT, {"messages": USER, "max_tokens": wanted}, max_model_len=1000)
+    error = answer.json()["error"]
+    assert error["message"].startswith("This model's maximum context length is 1000 tokens. However")
+    assert (error["param"], error["code"]) == ("max_tokens", "context_length_exceeded")
 
 
 def test_a_length_that_is_not_named_is_what_is_left_at_most(desk: SimpleNamespace) -> None:

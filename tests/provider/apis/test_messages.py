@@ -136,6 +136,7 @@ def test_a_loop_of_calls_finds_what_it_said_before(desk: SimpleNamespace) -> Non
         {"system": [kept("a", "5m"), kept("b", "1h")]},
         {"system": [kept("a", "5m")] * 5},
         {"system": [kept("a", "7m")]},
+        {"system": [kept("", "5m")]},
     ],
 )
 def test_nonsense_is_refused_in_anthropics_shape(desk: SimpleNamespace, body: dict[str, Any]) -> None:
