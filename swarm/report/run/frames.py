@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from swarm.measure.sketch import Sketch
 from swarm.measure.window import COUNTS, LEVELS
@@ -74,7 +75,11 @@ def _bar_px(at_s: pd.Series[float]) -> float:
 
 def over_time(folder: RunFolder) -> pd.DataFrame:
     """Return the run's windows, joined until at most `POINTS_MAX` are left; quantiles of joined sketches."""
-    table = folder.windows()
+    return over_time_of(folder.windows())
+
+
+def over_time_of(table: pa.Table) -> pd.DataFrame:
+    """Return a table as `measure.series` makes them likewise."""
     frame: pd.DataFrame = table.to_pandas()
     frame = frame[frame["host"].isna() & frame["endpoint"].isna()].reset_index(drop=True)
     if frame.empty:
