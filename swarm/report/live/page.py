@@ -126,5 +126,6 @@ def live_page(title: str) -> str:
         f"longest time, as last reported.</p><div class=wide><table><thead><tr>{head}</tr></thead>"
         "<tbody id=agents></tbody></table></div></section>"
         "<section id=said hidden><h2>What was said</h2><ul id=notes></ul></section></main>"
-        f"<script type=module>{bundle}\n{SCRIPT}</script></html>\n"
+        # Apart: the library's own short names would be declared twice.
+        f"<script type=module>{bundle}</script><script type=module>{SCRIPT}</script></html>\n"
     )

@@ -11,6 +11,7 @@ import hmac
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -209,8 +210,9 @@ async def serve_page(
             await publisher.publish()
         if may_end(publisher):
             server.should_exit = True
-            await serving
-    await serving
+    # It raises the signal that has ended it once more, in its own task.
+    with suppress(SystemExit, KeyboardInterrupt):
+        await serving
 
 
 def _host_of(header: str) -> str:
