@@ -27,7 +27,24 @@ NAMES_SHOWN = 8
 
 T = TypeVar("T")
 
+
+@dataclass(slots=True)
+class Stage:
+    """What a trial waits for now, in words that follow `waiting for`."""
+
+    awaited: str
+
+
+_SILENT = (
+    "something accepts connections there and does not answer: is the server still loading, is it the right "
+    "port?"
+)
 _HINTS = (
+    (
+        ("proxy http",),
+        "the proxy is named by target.proxy or, where that is `environment`, by https_proxy, http_proxy or "
+        "all_proxy: mend it, or go past it by target.proxy: null, or by the host's name in no_proxy",
+    ),
     (
         ("name or service not known", "nodename nor servname", "no address", "name resolution"),
         "DNS knows no such host: check the host's name",
@@ -40,7 +57,10 @@ _HINTS = (
         ("wrong_version_number", "wrong version number", "record layer"),
         "the port speaks no TLS: write http:// in place of https://",
     ),
-    (("certificate",), "name the server's certificate in target.ca_file"),
+    (
+        ("certificate",),
+        "name the certificate that signed it in target.ca_file, or set target.verify: false",
+    ),
     (
         ("http 401", "http 403"),
         "give a key that may use the model: export it, and name the variable in target.api_key_env "
@@ -53,8 +73,7 @@ _HINTS = (
     ),
     (
         ("readtimeout", "timed out", "not complete within"),
-        "something accepts connections there and does not answer: is the server still loading, is it the "
-        "right port?",
+        _SILENT,
     ),
     (
         ("remoteprotocolerror", "illegal", "invalid http"),
@@ -96,7 +115,10 @@ class Tried:
 def hint(words: str) -> str | None:
     """Return what to do about a fault that keeps a server from being asked at all; None: unknown."""
     low = words.lower()
-    return next((what for signs, what in _HINTS if any(sign in low for sign in signs)), None)
+    found = next((what for signs, what in _HINTS if any(sign in low for sign in signs)), None)
+    # A plain server waits for the end of what it takes for a request's first line.
+    is_tls_awaited = found == _SILENT and "https://" in low
+    return f"{found} If it speaks no TLS, write http:// in place of https://" if is_tls_awaited else found
 
 
 def with_hint(words: str) -> str:
@@ -111,18 +133,19 @@ def tried(target: TargetConfig, *, heed: Callable[[], None], note: Callable[[str
     Raises:
         RunError: The target cannot be used as the run would use it, in the server's words.
     """
-    return waited(_tried(target, note), heed=heed, note=note, what=f"{', '.join(target.urls)} to answer")
+    stage = Stage(f"{', '.join(target.urls)} to answer")
+    return waited(_tried(target, note, stage), heed=heed, note=note, stage=stage)
 
 
 def waited(
-    work: Coroutine[Any, Any, T], *, heed: Callable[[], None], note: Callable[[str], None], what: str
+    work: Coroutine[Any, Any, T], *, heed: Callable[[], None], note: Callable[[str], None], stage: Stage
 ) -> T:
     """Return what the work returns, run in a loop of its own; a long wait is told."""
-    return asyncio.run(_waited(work, heed, note, what))
+    return asyncio.run(_waited(work, heed, note, stage))
 
 
 async def _waited(
-    work: Coroutine[Any, Any, T], heed: Callable[[], None], note: Callable[[str], None], what: str
+    work: Coroutine[Any, Any, T], heed: Callable[[], None], note: Callable[[str], None], stage: Stage
 ) -> T:
     loop = asyncio.get_running_loop()
     begun_s = told_s = loop.time()
@@ -133,7 +156,7 @@ async def _waited(
             heed()
             if not task.done() and loop.time() - told_s >= WAITED_S:
                 told_s = loop.time()
-                note(f"waiting for {what}, {told_s - begun_s:.0f} s so far")
+                note(f"waiting for {stage.awaited}, {told_s - begun_s:.0f} s so far")
     finally:
         if not task.done():
             task.cancel()
@@ -141,7 +164,7 @@ async def _waited(
     return task.result()
 
 
-async def _tried(target: TargetConfig, note: Callable[[str], None]) -> Tried:
+async def _tried(target: TargetConfig, note: Callable[[str], None], stage: Stage) -> Tried:
     try:
         resolved = await resolve(target)
     except RunError as fault:
@@ -156,9 +179,13 @@ async def _tried(target: TargetConfig, note: Callable[[str], None]) -> Tried:
     answers: list[Counted] = []
     refusals: list[str] = []
     for url in resolved.urls:
-        one = resolved.model_copy(update={"urls": (url,), "weights": ()})
+        one = _impatient(resolved.model_copy(update={"urls": (url,), "weights": ()}))
+        stage.awaited = (
+            f"the first token of a request for model {resolved.model!r} that {url} has accepted (is the "
+            f"model still loading, are others queued? given up {one.timeouts.first_token_s:.0f} s after it)"
+        )
         # One server's usage tells the lengths of all: they serve the same model.
-        found = await counted(_impatient(one), both=not any(each.error is None for each in answers))
+        found = await counted(one, both=not any(each.error is None for each in answers))
         # A context shorter than the second question is no fault.
         if found[0].error is not None:
             refusals.append(_words(url, resolved, found[0], notes))
