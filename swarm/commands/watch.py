@@ -49,7 +49,7 @@ def watch(place: str, *, address: str, port: int, hosts: tuple[str, ...], termin
     try:
         asyncio.run(
             serve_page(
-                Going(folder),
+                Going(folder, awaits=lambda: bool(beside) and _is_alive(beside)),
                 address=address,
                 port=port,
                 token=secrets.token_urlsafe(TOKEN_BYTES),

@@ -5,6 +5,7 @@ Of a live run it reads the coordinator's journal, as far as that has got; of eve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ RECENT = 40
 class Going:
     """What is known of a run, a simulation or a sweep that goes on in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, awaits: Callable[[], bool] = lambda: False) -> None:
+        """`awaits` tells whether somebody is about to begin there, as long as nothing has begun."""
         self.folder = folder
+        self._awaits = awaits
         self.course = CourseReader(folder)
         self.experiment: Experiment | None = None
         self.doings = Doings()
@@ -46,6 +49,8 @@ class Going:
         self._windows: Windows | None = None
         self._read_bytes: dict[Path, int] = {}
         self._gauges: dict[int, dict[int, Any]] = {}
+        self._newest: dict[tuple[int, int], int] = {}
+        """By host and epoch, the number of the last batch that was taken."""
         self._good = 0
         self._failures: dict[str, int] = {}
         self._was_there = False
@@ -62,15 +67,24 @@ class Going:
                 self._read_journal(path)
 
     @property
+    def name(self) -> str:
+        """What goes on, for a title."""
+        return str(self._begun.get("name") or self.folder.name)
+
+    @property
     def has_ended(self) -> bool:
         """Whether the results are there, and nobody writes any more."""
         is_done = (self.folder / SUMMARY).is_file() or (self.folder / "sweep.json").is_file()
-        return is_done and not self.course.is_there
+        return is_done and self._is_over
 
     @property
     def is_gone(self) -> bool:
         """Whether it ended without results: what was there is not, or was never."""
-        return not self.course.is_there and not (self.folder / RUN).is_file() and not self.has_ended
+        return self._is_over and not (self.folder / RUN).is_file() and not self.has_ended
+
+    @property
+    def _is_over(self) -> bool:
+        return not self.course.is_there and (self._was_there or not self._awaits())
 
     @property
     def report(self) -> Path | None:
@@ -99,7 +113,7 @@ class Going:
         if self.experiment is not None:
             until_s = self.experiment.load.duration_s
         found: dict[str, Any] = {
-            "name": self._begun.get("name") or self.folder.name,
+            "name": self.name,
             "mode": self._begun.get("mode", "live"),
             "folder": str(self.folder),
             "now_s": self.now_s,
@@ -161,6 +175,9 @@ class Going:
         for message in read_journal(path, start=self._read_bytes.get(path, 0)):
             self._read_bytes[path] = self._read_bytes.get(path, 0) + frame_bytes(message)
             batch = Batch.of_frame(message)
+            if batch.sequence <= self._newest.get((batch.host, batch.epoch), -1):
+                continue
+            self._newest[batch.host, batch.epoch] = batch.sequence
             rows = split(batch)[0]
             self._windows.add(rows)
             self.doings.take(batch)

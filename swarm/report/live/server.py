@@ -1,7 +1,7 @@
 """The only door to the web server: a page of something that goes on, behind a token and a check of the host.
 
-The state is made once for all who look, and each of them is sent the newest one that he can take: a browser
-that sleeps holds up nobody, and misses what was in between.
+The state is made once for all who look. Each of them is sent the newest one when the one before has left: for a
+browser that sleeps one state waits, and the socket's buffer; it misses what was in between and holds up nobody.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 EVERY_S = 1.0
 CHARTS_EVERY_S = 2.0
 NOTES_SHOWN = 30
+VIEWERS_MAX = 32
+"""At once; more are turned away."""
+CONNECTIONS_MAX = 96
+"""Of all kinds."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     "cache-control": "no-store",
@@ -85,12 +89,14 @@ class Publisher:
     watchers: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     has_ended: bool = False
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _charts: dict[str, Any] = field(default_factory=dict)
     _charts_s: float = -1e9
 
     async def publish(self) -> None:
         """Take in what is new, once."""
-        data, ended = await asyncio.to_thread(self._state)
+        async with self._reading:
+            data, ended = await asyncio.to_thread(self._state)
         async with self.changed:
             self.newest, self.number, self.has_ended = data, self.number + 1, ended
             self.changed.notify_all()
@@ -144,10 +150,11 @@ def app_of(publisher: Publisher, *, token: str, hosts: tuple[str, ...]) -> Guard
     from starlette.routing import Route
 
     async def home(_: Request) -> Response:
-        name = publisher.going.head(publisher.going.over_time())["name"]
-        return HTMLResponse(await asyncio.to_thread(live_page, name), headers=HEADERS)
+        return HTMLResponse(await asyncio.to_thread(live_page, publisher.going.name), headers=HEADERS)
 
     async def events(_: Request) -> Response:
+        if publisher.watchers >= VIEWERS_MAX:
+            return PlainTextResponse(f"{VIEWERS_MAX} look already, as many as may", 503, HEADERS)
         headers = {**HEADERS, "x-accel-buffering": "no"}
         return StreamingResponse(publisher.events(), media_type="text/event-stream", headers=headers)
 
@@ -199,7 +206,10 @@ async def serve_page(
     shown = f"[{address}]" if ":" in address else address
     publisher = Publisher(going)
     app = app_of(publisher, token=token, hosts=(*LOOPBACK, address, *hosts))
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1,
+        limit_concurrency=CONNECTIONS_MAX,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     await publisher.publish()
     opened(f"http://{shown}:{listener.getsockname()[1]}/?token={token}")
