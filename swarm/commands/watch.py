@@ -12,7 +12,7 @@ from pathlib import Path
 from swarm.commands.live_page import check_installed
 from swarm.errors import RunError, UsageError
 from swarm.report.live.going import Going
-from swarm.report.live.server import LOOPBACK, Publisher, serve_page
+from swarm.report.live.server import EVERY_S, LOOPBACK, Publisher, serve_page
 from swarm.report.live.terminal import watch_folder, watch_url
 from swarm.urls import is_url
 
@@ -56,6 +56,7 @@ def watch(place: str, *, address: str, port: int, hosts: tuple[str, ...], termin
                 hosts=hosts,
                 opened=lambda url: print(url, flush=True),
                 may_end=ends.may_end,
+                every_s=EVERY_S,
             )
         )
     except OSError as fault:

@@ -118,6 +118,7 @@ class Going:
             "folder": str(self.folder),
             "now_s": self.now_s,
             "until_s": until_s,
+            "has_begun": bool(self._begun),
             "has_ended": self.has_ended,
             "is_gone": self.is_gone,
             "has_report": self.report is not None,

@@ -30,7 +30,7 @@ const $=id=>document.getElementById(id);
 const views={},shapes={};
 const three=v=>v==null||Number.isNaN(v)?'–':Math.abs(v)>=1000?Math.round(v).toLocaleString('en'):
   String(+v.toPrecision(3));
-const span=v=>v==null?'–':v<1e-3?three(v*1e6)+' µs':v<1?three(v*1e3)+' ms':v<120?three(v)+' s':
+const span=v=>v==null?'–':v===0?'0 s':v<1e-3?three(v*1e6)+' µs':v<1?three(v*1e3)+' ms':v<120?three(v)+' s':
   v<7200?three(v/60)+' min':three(v/3600)+' h';
 const share=v=>v==null?'–':(v*100).toFixed(1)+' %';
 const last=list=>{for(let at=list.length-1;at>=0;at--)if(list[at]!=null)return list[at];return null};
@@ -58,7 +58,8 @@ function state(h){
     text+=' simulated; '+span(h.wall_s*(h.until_s-h.now_s)/h.now_s)+' left';
   else if(h.until_s&&h.mode==='live'&&!p.total)text+='; '+span(Math.max(0,h.until_s-h.now_s))+' left';
   if(h.has_ended)text='It has ended.';else if(h.is_gone)text='It ended without results.';
-  $('when').textContent=text;
+  if(!h.has_begun&&!h.has_ended&&!h.is_gone)text='It is about to begin.';
+  $('when').textContent=text;$('name').textContent=h.name;document.title=h.name+' · live';
   $('stop').hidden=h.has_ended||h.is_gone||!h.can_stop;
   $('report').hidden=!h.has_report;$('report').href='/report?token='+encodeURIComponent(token);
   $('progress').hidden=h.has_ended||h.is_gone;
@@ -116,7 +117,7 @@ def live_page(title: str) -> str:
         "<meta name=viewport content='width=device-width,initial-scale=1'>"
         "<link rel=icon href='data:,'>"
         f"<title>{escape(title)} · live</title><style>{STYLE}{LIVE_STYLE}</style>"
-        f"<main><div class=top><h1>{escape(title)}</h1><button id=stop hidden>Stop</button>"
+        f"<main><div class=top><h1 id=name>{escape(title)}</h1><button id=stop hidden>Stop</button>"
         "<a id=report hidden>Open the report</a></div>"
         "<p class=soft><span id=when role=status>…</span> "
         "<span id=lost hidden>Nothing is heard from the page's process.</span></p>"

@@ -1,7 +1,7 @@
 """The only door to the web server: a page of something that goes on, behind a token and a check of the host.
 
-The state is made once for all who look. Each of them is sent the newest one when the one before has left: for a
-browser that sleeps one state waits, and the socket's buffer; it misses what was in between and holds up nobody.
+The state is made once for all who look. Each of them is sent the newest one when the one before has left: for
+a browser that sleeps one state waits, and the socket's buffer. It misses what was in between.
 """
 
 from __future__ import annotations
@@ -193,8 +193,11 @@ async def serve_page(
     hosts: tuple[str, ...],
     opened: Callable[[str], None],
     may_end: Callable[[Publisher], bool],
+    every_s: float,
 ) -> None:
     """Serve the page until `may_end` says so, or a signal comes; `opened` is told its URL.
+
+    The state is read every `every_s` seconds.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -215,7 +218,7 @@ async def serve_page(
     opened(f"http://{shown}:{listener.getsockname()[1]}/?token={token}")
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not serving.done():
-        await asyncio.wait([serving], timeout=EVERY_S)
+        await asyncio.wait([serving], timeout=every_s)
         if not publisher.has_ended:
             await publisher.publish()
         if may_end(publisher):

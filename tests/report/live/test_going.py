@@ -41,9 +41,8 @@ def test_windows_that_are_over_are_those_of_the_results(going_run) -> None:
     windows = windows_of(going.experiment)
     windows.add(going_run.rows)
     seen, whole = going.over_time(), over_time_of(series(windows))
-    assert len(seen) > 150
     both = pd.merge(seen, whole, on=["start_s", "end_s"])
-    assert len(both) == len(seen)
+    assert len(both) >= len(whole) - 1 > 200
     for name in ("requests_per_s", "hit_rate", "effective_ttft_s_p95", "tpot_s_p50"):
         assert np.allclose(both[f"{name}_x"], both[f"{name}_y"], equal_nan=True), name
 
