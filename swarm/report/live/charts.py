@@ -17,8 +17,7 @@ from swarm.report.run.charts import (
     latency_over_time,
     throughput_over_time,
 )
-from swarm.report.run.frames import PLOT_PX
-from swarm.report.theme import SPAN, TOKENS
+from swarm.report.theme import PLOT_PX, SPAN, TOKENS
 
 DOING_COLORS = {
     ASKS: palette.NEW,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from swarm.report.charts import library
-from swarm.report.document import STYLE
+from swarm.report.document import FIT, STYLE
 from swarm.report.live.charts import TITLES
 from swarm.report.live.doing import DOING
 
@@ -19,7 +19,6 @@ button{font:inherit;padding:.35rem .9rem;border:1px solid #d64545;color:#d64545;
 button{border-radius:4px;cursor:pointer}
 button[disabled]{opacity:.5;cursor:default}
 .top{display:flex;gap:1rem;align-items:baseline;flex-wrap:wrap;justify-content:space-between}
-.wide{overflow-x:auto}
 [hidden]{display:none}
 #lost{color:#d64545}
 """
@@ -70,12 +69,12 @@ function rows(id,list,cells){$(id).replaceChildren(...list.map(each=>{const tr=d
 async function draw(name,spec){
   const box=$('chart-'+name),data=spec.datasets||{};
   box.parentElement.hidden=false;
-  const shape=JSON.stringify({...spec,datasets:null});
+  const room=roomOf(box),shape=room+JSON.stringify({...spec,datasets:null});
   if(shapes[name]===shape&&views[name]){
     for(const key in data)views[name].data(key,data[key]);
     await views[name].runAsync();return}
   shapes[name]=shape;box.style.minHeight=box.offsetHeight+'px';
-  const made=await vegaEmbed(box,spec,{actions:false});views[name]=made.view;box.style.minHeight='';
+  const made=await vegaEmbed(box,fitted(spec,room),{...LOOK,actions:false});views[name]=made.view;box.style.minHeight='';
 }
 let drawing=false;
 async function show(said){
@@ -128,5 +127,5 @@ def live_page(title: str) -> str:
         "<tbody id=agents></tbody></table></div></section>"
         "<section id=said hidden><h2>What was said</h2><ul id=notes></ul></section></main>"
         # Apart: the library's own short names would be declared twice.
-        f"<script type=module>{bundle}</script><script type=module>{SCRIPT}</script></html>\n"
+        f"<script type=module>{bundle}</script><script type=module>{FIT}{SCRIPT}</script></html>\n"
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 EVERY_S = 1.0
+SHARE_MAX = 0.1
+"""Of a core, for reading and drawing: a state that takes long to make is made more seldom."""
 CHARTS_EVERY_S = 2.0
 NOTES_SHOWN = 30
 VIEWERS_MAX = 32
@@ -89,6 +91,8 @@ class Publisher:
     watchers: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     has_ended: bool = False
+    cost_s: float = 0.0
+    """CPU time that the newest state took."""
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _charts: dict[str, Any] = field(default_factory=dict)
     _charts_s: float = -1e9
@@ -118,6 +122,7 @@ class Publisher:
             self.watchers -= 1
 
     def _state(self) -> tuple[bytes, bool]:
+        began_s = time.thread_time()
         going = self.going
         going.read()
         windows = going.over_time()
@@ -132,7 +137,9 @@ class Publisher:
             "agents": going.doings.listed(going.now_s),
             "charts": self._charts,
         }
-        return orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY), is_over
+        data = orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
+        self.cost_s = time.thread_time() - began_s
+        return data, is_over
 
 
 def app_of(publisher: Publisher, *, token: str, hosts: tuple[str, ...]) -> Guard:
@@ -197,7 +204,7 @@ async def serve_page(
 ) -> None:
     """Serve the page until `may_end` says so, or a signal comes; `opened` is told its URL.
 
-    The state is read every `every_s` seconds.
+    The state is read every `every_s` seconds, more seldom where that takes `SHARE_MAX` of a core.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -218,7 +225,7 @@ async def serve_page(
     opened(f"http://{shown}:{listener.getsockname()[1]}/?token={token}")
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not serving.done():
-        await asyncio.wait([serving], timeout=every_s)
+        await asyncio.wait([serving], timeout=max(every_s, publisher.cost_s / SHARE_MAX))
         if not publisher.has_ended:
             await publisher.publish()
         if may_end(publisher):

@@ -12,10 +12,10 @@ import pandas as pd
 from swarm.hit_names import LOST_TO, TIERS
 from swarm.report import palette
 from swarm.report.charts import phases, time_axis
-from swarm.report.run.frames import PLOT_PX, long_form, over_time, sessions
+from swarm.report.run.frames import long_form, over_time, sessions
 from swarm.report.run.remarks import is_same_latency
 from swarm.report.run.timeline import timeline
-from swarm.report.theme import SPAN, TOKENS
+from swarm.report.theme import PLOT_PX, SPAN, TOKENS
 
 Summary = Mapping[str, Any]
 HEIGHT_PX = 190
