@@ -74,7 +74,8 @@ async function draw(name,spec){
     for(const key in data)views[name].data(key,data[key]);
     await views[name].runAsync();return}
   shapes[name]=shape;box.style.minHeight=box.offsetHeight+'px';
-  const made=await vegaEmbed(box,fitted(spec,room),{...LOOK,actions:false});views[name]=made.view;box.style.minHeight='';
+  const made=await vegaEmbed(box,fitted(spec,room),{...LOOK,actions:false});
+  views[name]=made.view;box.style.minHeight='';
 }
 let drawing=false;
 async function show(said){
