@@ -3,7 +3,7 @@
     python scripts/check_pages.py results/RUN/report.html results/SWEEP/report.html --shots shots
 
 A page is refused where it says something on the console, is wider than its window, has a chart without marks,
-or has labels of a chart that lie on each other or are cut off. Needs `playwright` and a Chromium (`--chromium`).
+or has labels of a chart that lie on each other or are cut off. Needs `playwright` and a Chromium.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from swarm.commands.live_page import check_installed
 from swarm.errors import RunError, UsageError
+from swarm.records.writer_lock import WRITER
 from swarm.report.live.going import Going
 from swarm.report.live.server import EVERY_S, LOOPBACK, Publisher, serve_page
 from swarm.report.live.terminal import watch_folder, watch_url
@@ -35,8 +36,14 @@ def watch(place: str, *, address: str, port: int, hosts: tuple[str, ...], termin
     folder = Path(place)
     if not folder.is_dir():
         raise UsageError(f"swarm watch {place}: a run folder or a page's URL is expected")
+    going = Going(
+        folder, awaits=lambda: _is_alive(beside) if beside else (folder / "journal" / WRITER).exists()
+    )
+    going.read()
+    if going.is_gone and not beside:
+        raise UsageError(f"swarm watch {place}: nothing goes on there, and no results are there")
     if terminal:
-        return watch_folder(Going(folder))
+        return watch_folder(going)
     check_installed()
     os.nice(NICENESS)
     if address not in LOOPBACK:
@@ -49,7 +56,7 @@ def watch(place: str, *, address: str, port: int, hosts: tuple[str, ...], termin
     try:
         asyncio.run(
             serve_page(
-                Going(folder, awaits=lambda: bool(beside) and _is_alive(beside)),
+                going,
                 address=address,
                 port=port,
                 token=secrets.token_urlsafe(TOKEN_BYTES),

@@ -76,7 +76,7 @@ CONFIG: dict[str, Any] = {
         "titlePadding": 10,
     },
     "axisX": {"grid": False},
-    "axisY": {"domain": False, "ticks": False, "titleAnchor": "end"},
+    "axisY": {"domain": False, "ticks": False, "titleAnchor": "end", "minExtent": 48},
     "legend": {
         "labelColor": TEXT,
         "titleColor": TEXT,

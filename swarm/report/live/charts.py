@@ -39,7 +39,7 @@ def live_charts(going: Going, windows: pd.DataFrame) -> dict[str, dict[str, Any]
     """Return the specifications of the charts that have something to show, by name, in the page's order."""
     found: dict[str, Any] = {"doing": doing_over_time(going), "course": course(going)}
     if not windows.empty and going.experiment is not None:
-        measured = {"from_s": going.experiment.load.warmup_s, "to_s": going.now_s}
+        measured = {"from_s": min(going.experiment.load.warmup_s, going.now_s), "to_s": going.now_s}
         found["effective_ttft"] = latency_over_time(windows, "effective_ttft_s", "effective TTFT", measured)
         found["tpot"] = latency_over_time(windows, "tpot_s", "time per output token", measured)
         found["hit_rate"] = hit_rate_over_time(windows, measured)

@@ -238,7 +238,7 @@ def _lines(
             x=time_axis(),
             y=y,
             color=alt.Color("series:N", scale=scale, legend=alt.Legend(title=None, symbolType="stroke")),
-            strokeDash=alt.condition(alt.datum.series == IDEAL, alt.value([5, 3]), alt.value([1, 0])),
+            strokeDash=alt.condition(alt.datum.series == IDEAL, alt.value([4, 7]), alt.value([1, 0])),
             tooltip=["series:N", alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"), tip],
         )
     )
