@@ -77,7 +77,13 @@ async function draw(name,spec){
   const made=await vegaEmbed(box,fitted(spec,room),{...LOOK,actions:false});
   views[name]=made.view;box.style.minHeight='';
 }
-let drawing=false;
+let drawing=false,charts={},later;
+async function drawAll(){
+  if(drawing)return;
+  drawing=true;
+  try{for(const name in charts)await draw(name,charts[name])}finally{drawing=false}
+}
+addEventListener('resize',()=>{clearTimeout(later);later=setTimeout(drawAll,300)});
 async function show(said){
   state(said.head);
   $('notes').replaceChildren(...said.notes.map(t=>{const li=document.createElement('li');
@@ -86,9 +92,7 @@ async function show(said){
   $('who').hidden=!said.agents.length;
   rows('agents',said.agents,a=>[a.agent,a.does,span(a.for_s),three(a.turns),three(a.context),
     a.failed||'',a.children||'']);
-  if(drawing)return;
-  drawing=true;
-  try{for(const name in said.charts)await draw(name,said.charts[name])}finally{drawing=false}
+  charts=said.charts;await drawAll();
 }
 const events=new EventSource('/events?token='+encodeURIComponent(token));
 events.onmessage=e=>{$('lost').hidden=true;const said=JSON.parse(e.data);show(said);

@@ -249,10 +249,13 @@ def _server(summary: Summary) -> str:
 
 
 def _money(summary: Summary) -> str:
-    """Return cost and rate limits, where the fleet has prices or limits."""
+    """Return cost and rate limits, where the fleet has prices or a limit was met."""
     rows = []
     for title in ("cost", "rate_limited"):
-        for key, value in (summary.get(title) or {}).items():
+        found = summary.get(title) or {}
+        if title == "rate_limited" and not any(found.values()):
+            continue
+        for key, value in found.items():
             if isinstance(value, int | float | str) and not isinstance(value, bool):
                 text = value if isinstance(value, str) else plain(value)
                 rows.append((f"{title.replace('_', ' ')}: {key.replace('_', ' ')}", text))
