@@ -591,6 +591,23 @@ def watch(
     raise typer.Exit(show(place, address=host, port=port, hosts=names, terminal=terminal, beside=beside))
 
 
+@app.command()
+def export(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    to: Annotated[str, typer.Option("--to", help="csv (a folder), junit or openmetrics (a file).")],
+    out: Annotated[Path, typer.Option("--out", parser=out_path, help="Where it goes.")],
+) -> None:
+    """Write a run's tables as CSV, its verdicts as JUnit XML, or its time series as OpenMetrics.
+
+    Examples: swarm export results/RUN --to junit --out run.xml |
+    swarm export results/RUN --to openmetrics --out run.om;
+    promtool tsdb create-blocks-from openmetrics run.om data/
+    """
+    from swarm.commands.export import export as write
+
+    raise typer.Exit(write(runs, kind=to, out=out))
+
+
 def main() -> None:
     """Run the command line: 2 for a wrong command or file, 1 for a failed run, 128 and more for a signal."""
     # Nothing here multiplies matrices worth a second thread: numpy's would only spin at the start.
