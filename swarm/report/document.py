@@ -41,6 +41,9 @@ th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 h1,h2{break-after:avoid}.vega-bindings,button{display:none}:root{color-scheme:light}}
 """
 
+STACKED_PX = 600
+"""Charts that stand side by side stand on each other where there is less room."""
+
 FIT = f"""
 const roomOf=box=>Math.round(Math.min({PLOT_PX},Math.max(200,box.clientWidth-95)));
 function fitted(part,room){{
@@ -48,8 +51,11 @@ function fitted(part,room){{
   if(part===null||typeof part!=='object')return part;
   const found={{}};
   for(const key in part)found[key]=key==='datasets'?part[key]:
-    (key==='width'||key==='value')&&part[key]==={PLOT_PX}?room:
+    key==='width'&&part[key]>room||key==='value'&&part[key]==={PLOT_PX}?room:
     key==='legend'&&part[key]&&room<700?{{...part[key],columns:room<420?1:2}}:fitted(part[key],room);
+  if(found.hconcat&&room<{STACKED_PX}){{
+    found.vconcat=found.hconcat;delete found.hconcat;
+    for(const view of found.vconcat)view.width=room}}
   return found}}
 const LOOK={{renderer:'svg',logLevel:1}};
 """
