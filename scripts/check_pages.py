@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 WIDTHS_PX = (1280, 768, 390)
 HEIGHT_PX = 900
 SCHEMES = ("light", "dark")
+DRAWN = "[...document.querySelectorAll('.chart')].every(each => each.querySelector('svg'))"
 MEASURE = r"""
 () => {
   const found = [];
@@ -90,6 +92,8 @@ def opened(pages: list[Path], chromium: str, shots: Path | None) -> Iterator[tup
 def _looked_at(
     browser: Any, page: Path, width: int, scheme: str, media: str, shots: Path | None
 ) -> list[str]:
+    from playwright.sync_api import TimeoutError
+
     context = browser.new_context(viewport={"width": width, "height": HEIGHT_PX}, color_scheme=scheme)
     tab = context.new_page()
     said: list[str] = []
@@ -98,9 +102,8 @@ def _looked_at(
     context.route("http**", lambda route: (said.append(f"it asks for {route.request.url}"), route.abort()))
     tab.emulate_media(media=media)
     tab.goto(page.resolve().as_uri())
-    tab.wait_for_function(
-        "[...document.querySelectorAll('.chart')].every(e=>e.querySelector('svg'))", timeout=60_000
-    )
+    with suppress(TimeoutError):  # A chart that is not drawn by then is found below.
+        tab.wait_for_function(DRAWN, timeout=60_000)
     tab.wait_for_timeout(200)
     found = [*said, *tab.evaluate(MEASURE)]
     if shots is not None:
