@@ -68,6 +68,9 @@ CostMax = Annotated[
     float | None, typer.Option("--cost-max", help="End before it costs more than this, by --prices.")
 ]
 Prices = Annotated[Path | None, typer.Option("--prices", parser=local_path, help="A price list (YAML).")]
+LivePage = Annotated[
+    bool, typer.Option("--live", help="Show it on a page while it goes on; its URL is told on stderr.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Load a public server without a bound.")]
 
 
@@ -114,6 +117,7 @@ def run(
     cost_max: CostMax = None,
     prices: Prices = None,
     yes: Yes = False,
+    live: LivePage = False,
 ) -> None:
     """Drive a live target with the swarm, from Ray actors.
 
@@ -127,7 +131,7 @@ def run(
     if resume is not None:
         if experiment is not None or target is not None or overrides or seed is not None or out is not None:
             raise UsageError("swarm run --resume RUN: the run says all the rest; give nothing else")
-        raise typer.Exit(resume_live(resume))
+        raise typer.Exit(resume_live(resume, shows_page=live))
     if experiment is None:
         raise UsageError("swarm run: an EXPERIMENT is expected")
     changes = list(overrides or ())
@@ -137,7 +141,7 @@ def run(
     if config.sweep is not None:
         left = "its sweep is not run live, only its base point; swarm simulate runs all points"
         print(f"{experiment}: {left}", file=sys.stderr)
-    raise typer.Exit(run_live(with_budget(config, budget), out))
+    raise typer.Exit(run_live(with_budget(config, budget), out, shows_page=live))
 
 
 @app.command()
@@ -150,6 +154,7 @@ def simulate(
         int | None,
         typer.Option("--jobs", min=1, help="Points of a sweep at once; none: as many as there are CPUs."),
     ] = None,
+    live: LivePage = False,
 ) -> None:
     """Run the same swarm against the emulated fleet in virtual time; of a sweep, every point.
 
@@ -163,8 +168,8 @@ def simulate(
         from swarm.commands.sweep import run_sweep
 
         points = read_points(experiment, list(overrides or ()), seed=seed)
-        raise typer.Exit(run_sweep(config, config.sweep, points, out=out, jobs=jobs))
-    raise typer.Exit(run_simulated(config, out))
+        raise typer.Exit(run_sweep(config, config.sweep, points, out=out, jobs=jobs, shows_page=live))
+    raise typer.Exit(run_simulated(config, out, shows_page=live))
 
 
 @app.command()
@@ -300,6 +305,7 @@ def capacity(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
     overrides: TargetKeys = None,
     out: Out = None,
+    live: LivePage = False,
 ) -> None:
     """Find how many coding agents a server, or an emulated fleet, carries within an SLO.
 
@@ -320,10 +326,11 @@ def capacity(
         budget=bounded(tokens_max, cost_max, prices, agreed=yes),
     )
     if fleet is not None:
-        raise typer.Exit(asking.capacity_of_fleet(read_fleet(fleet, []), question, out))
+        raise typer.Exit(asking.capacity_of_fleet(read_fleet(fleet, []), question, out, shows_page=live))
     data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
     server = target_of(data, overrides or (), "swarm capacity")
-    raise typer.Exit(asking.capacity_of_server(server, question, None if out is None else str(out)))
+    where = None if out is None else str(out)
+    raise typer.Exit(asking.capacity_of_server(server, question, where, shows_page=live))
 
 
 @app.command()
@@ -560,6 +567,28 @@ def report(
     from swarm.commands.report import report as write
 
     raise typer.Exit(write(runs, out=out, fails_on_regression=fail_on_regression))
+
+
+@app.command()
+def watch(
+    place: Annotated[str, typer.Argument(metavar="RUN|URL", help="A run folder, or a live page's URL.")],
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 0,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Another host name that the page is asked by, again for each."),
+    ] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Show it here, not on a page.")] = False,
+    beside: Annotated[int, typer.Option("--beside", hidden=True)] = 0,
+) -> None:
+    """Show a run, a simulation or a sweep while it goes on: a folder's on a page, a page's URL here.
+
+    Examples: swarm watch results/RUN | swarm watch results/RUN --terminal | swarm watch 'http://HOST:PORT/?token=...'
+    """
+    from swarm.commands.watch import watch as show
+
+    names = tuple(name or ())
+    raise typer.Exit(show(place, address=host, port=port, hosts=names, terminal=terminal, beside=beside))
 
 
 @app.command()

@@ -26,6 +26,11 @@ class Interrupts:
             self._before[number] = signal.signal(number, self._note)
         return self
 
+    def ask(self) -> None:
+        """Wish for the end as a first SIGINT does: somebody who watches has asked for it."""
+        if self.received is None:
+            self.received = signal.SIGINT
+
     def heed(self) -> None:
         """Raise Interrupted if a signal has come: where nothing has begun that could be brought to an end."""
         if self.received is not None:

@@ -68,7 +68,9 @@ def objective_of(text: str) -> ObjectiveConfig:
     return validate(ObjectiveConfig, data, f"--slo {text!r}")
 
 
-def capacity_of_server(target: TargetConfig, question: Question, out: str | None) -> int:
+def capacity_of_server(
+    target: TargetConfig, question: Question, out: str | None, *, shows_page: bool = False
+) -> int:
     """Look at a server, find its capacity live, and return the exit code."""
     from swarm.commands.run import run_live  # brings Ray
 
@@ -85,12 +87,15 @@ def capacity_of_server(target: TargetConfig, question: Question, out: str | None
         experiment = experiment.model_copy(update={"block_tokens": looked.facts.block_tokens})
     _tell_plan(question, size, demand)
     target = target.model_copy(update={name: getattr(looked.tried.target, name) for name in LEARNED})
-    code = run_live(experiment, out, known=looked.tried, beside={EXPERIMENT: text_of(experiment, target)})
+    beside = {EXPERIMENT: text_of(experiment, target)}
+    code = run_live(experiment, out, known=looked.tried, beside=beside, shows_page=shows_page)
     _what_if(target.urls[0])
     return code
 
 
-def capacity_of_fleet(fleet: FleetConfig, question: Question, out: Path | None) -> int:
+def capacity_of_fleet(
+    fleet: FleetConfig, question: Question, out: Path | None, *, shows_page: bool = False
+) -> int:
     """Find the capacity of an emulated fleet in virtual time, and return the exit code."""
     from swarm.commands.simulate import run_simulated
 
@@ -100,7 +105,8 @@ def capacity_of_fleet(fleet: FleetConfig, question: Question, out: Path | None) 
     _check_alone(known, question.slo)
     experiment, size, demand = experiment_for(question, known, TargetConfig(), fleet)
     _tell_plan(question, size, demand)
-    return run_simulated(experiment, out, beside={EXPERIMENT: text_of(experiment, None)})
+    beside = {EXPERIMENT: text_of(experiment, None)}
+    return run_simulated(experiment, out, beside=beside, shows_page=shows_page)
 
 
 def experiment_for(

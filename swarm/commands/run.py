@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
 from swarm.commands.earlier_hosts import wait_for_earlier_hosts
 from swarm.commands.ending import finish
+from swarm.commands.live_page import page_beside
 from swarm.commands.places import default_folder, staging_folder
 from swarm.commands.planned_load import check_load
 from swarm.commands.run_end import end_of, keep_end
@@ -43,7 +44,8 @@ from swarm.records.journal import read_batches
 from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RUN, RunFolder
 from swarm.records.writer_lock import sole_writer
-from swarm.report.run.terminal import Live
+from swarm.report.live.course import Course
+from swarm.report.live.running import Live
 from swarm.urls import check_writable, fetched, is_url, upload, url_of
 from swarm.workload.source import left_out, load_scripts
 
@@ -54,10 +56,12 @@ def run_live(
     *,
     known: Tried | None = None,
     beside: Mapping[str, str] | None = None,
+    shows_page: bool = False,
 ) -> int:
     """Carry out an experiment; return the exit code.
 
     `known` is what a look at its target has found; texts `beside` are written into the run folder, by name.
+    With `shows_page` a page in another process shows how it goes on.
     """
     check_target(experiment.target)
     started = datetime.now(UTC)
@@ -86,7 +90,7 @@ def run_live(
         try:
             with interrupts.at_once():
                 experiment, server = looked_at(experiment)
-            with sole_writer(folder.journals):
+            with sole_writer(folder.journals), page_beside(folder.path, wanted=shows_page):
                 code = _carry_out(
                     experiment, folder, interrupts, begin, run_id=run_id, recovered=None, known=known
                 )
@@ -103,7 +107,7 @@ def run_live(
     return interrupts.code(code)
 
 
-def resume_live(path: Path) -> int:
+def resume_live(path: Path, *, shows_page: bool = False) -> int:
     """Go on with a run that was cut off, from its journals; return the exit code."""
     if not (path / RUN).is_file():
         raise UsageError(f"--resume {path}: not a run folder: it has no {RUN}")
@@ -123,7 +127,8 @@ def resume_live(path: Path) -> int:
         raise UsageError(f"--resume {path}: {RUN} is damaged: it has no {' and no '.join(absent)}")
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
     check_target(experiment.target)
-    with Interrupts() as interrupts, sole_writer(folder.journals):
+    page = page_beside(folder.path, wanted=shows_page)
+    with Interrupts() as interrupts, sole_writer(folder.journals), page:
         wait_for_earlier_hosts(folder.journals, interrupts.heed)
         unstored.bring_in(unstored.places(folder.path, data["run_id"]))
         code = _carry_out(
@@ -158,10 +163,11 @@ def _carry_out(
     known: Tried | None,
 ) -> int:
     # Ray is left when the results are there: its end lets a SIGTERM through that ends the process at once.
-    with ExitStack() as ray:
+    with ExitStack() as ray, closing(Course(folder.path)) as course:
         end = _driven(
-            experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered, known=known
-        )
+            experiment, folder, interrupts, begin,
+            ray=ray, run_id=run_id, recovered=recovered, known=known, course=course,
+        )  # fmt: skip
         faults = (*end.faults, *keep_end(folder, run_id, end))
         faults += () if recovered is None else recovered.lost()
         settled = results_of(
@@ -200,6 +206,7 @@ def _driven(
     run_id: str,
     recovered: Recovered | None,
     known: Tried | None,
+    course: Course,
 ) -> RunEnd:
     """Return how the load ended; of a run that is only added up, how it had. `ray` leaves Ray."""
     if recovered is not None:
@@ -219,6 +226,7 @@ def _driven(
     def begin_with_scripts() -> None:
         begin()
         folder.add_notes([*left_out(experiment, scripts), *([] if known is None else known.told())])
+        course.tell("begin", name=experiment.name, mode="live", until_s=experiment.load.duration_s)
 
     try:
         ray.enter_context(ray_session(name=run_id))
@@ -233,7 +241,7 @@ def _driven(
             RayLauncher(run_id),
             begin=begin_with_scripts,
             interrupts=interrupts,
-            progress=Watched(live, Metrics(experiment, run_id)),
+            progress=Watched(live, Metrics(experiment, run_id), course, interrupts),
             recovered=recovered,
             run_id=run_id,
             stop_drain_s=stop_drain_s(os.environ),
@@ -273,19 +281,24 @@ def _say(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A run shown on the terminal and in Ray's metrics."""
+    """A run shown on the terminal, in Ray's metrics, and to whoever watches its folder."""
 
     live: Live
     metrics: Metrics
+    course: Course
+    interrupts: Interrupts
 
     def show(self, snapshot: Snapshot) -> None:
         """Show the run's state as last reported."""
         self.live.show(snapshot)
         self.metrics.show(snapshot)
+        if self.course.is_stop_asked:
+            self.interrupts.ask()
 
     def note(self, text: str) -> None:
         """Show that something happened."""
         self.live.note(text)
+        self.course.tell("note", text=text)
 
 
 def _send(folder: RunFolder, url: str, interrupts: Interrupts) -> None:

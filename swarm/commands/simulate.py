@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from swarm.commands.ending import finish, record
+from swarm.commands.live_page import page_beside
 from swarm.commands.places import default_folder
 from swarm.config.experiment import Experiment
 from swarm.interrupts import Interrupts
 from swarm.measure.measured_run import MeasuredRun
 from swarm.records.origin import command, origin_of
 from swarm.records.run_folder import RunFolder, simulated_run_id, unused
+from swarm.report.live.course import Course
 from swarm.report.live.simulation import Watching
 from swarm.sim.kernel import SimulationWatch
 from swarm.sim.run import simulated
@@ -21,26 +23,38 @@ from swarm.workload.source import Material
 
 
 def run_simulated(
-    experiment: Experiment, out: Path | None, *, beside: Mapping[str, str] | None = None
+    experiment: Experiment,
+    out: Path | None,
+    *,
+    beside: Mapping[str, str] | None = None,
+    shows_page: bool = False,
 ) -> int:
     """Carry out an experiment in virtual time; return the exit code.
 
     Texts `beside` are written into the run folder, by name. A signal ends it where it is: the folder then
-    holds the run up to there.
+    holds the run up to there. With `shows_page` a page in another process shows how it goes on.
     """
     run_id = simulated_run_id(experiment)
     folder = RunFolder.create(out if out is not None else unused(default_folder(run_id)))
-    with Interrupts() as interrupts:
-        watching = Watching(experiment, interrupts, sys.stderr)
+    course = Course(folder.path)
+    with Interrupts() as interrupts, page_beside(folder.path, wanted=shows_page):
+        watching = Watching(experiment, interrupts, sys.stderr, course)
         origin = origin_of(run_id=run_id, mode="simulate", seed=experiment.seed, by_command=command())
+        course.tell("begin", name=experiment.name, mode="simulate", until_s=experiment.load.duration_s)
         try:
             run = _recorded(experiment, folder, watching, origin, None)
+        except BaseException:
+            course.close()
+            raise
         finally:
             folder.discard_unbegun()
         for name, text in (beside or {}).items():
             folder.write_text(name, text)
         watching.close()
-        return finish(folder, experiment, run.facts, run.results, signal_number=interrupts.received)
+        try:
+            return finish(folder, experiment, run.facts, run.results, signal_number=interrupts.received)
+        finally:
+            course.close()
 
 
 def simulate_into(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.cluster.tasks import in_tasks
+from swarm.commands.live_page import page_beside
 from swarm.commands.places import default_folder
 from swarm.commands.simulate import simulate_into
 from swarm.config.experiment import Experiment
@@ -20,6 +21,7 @@ from swarm.config.workload import ReplayConfig, Workload
 from swarm.errors import UsageError
 from swarm.records.origin import commit, versions
 from swarm.records.run_folder import RunFolder, simulated_run_id
+from swarm.report.live.course import Course
 from swarm.report.notes import kinds
 from swarm.report.sweep.comparison import SWEEP, draw_sweep, write_sweep
 from swarm.report.sweep.points import PointResult, derived, unobserved
@@ -51,7 +53,13 @@ HOW_PLAYED = {
 
 
 def run_sweep(
-    experiment: Experiment, sweep: SweepConfig, points: list[Point], *, out: Path | None, jobs: int | None
+    experiment: Experiment,
+    sweep: SweepConfig,
+    points: list[Point],
+    *,
+    out: Path | None,
+    jobs: int | None,
+    shows_page: bool = False,
 ) -> int:
     """Simulate all points, `jobs` at once; return 0, or 1 if a point failed or is invalid.
 
@@ -64,13 +72,12 @@ def run_sweep(
     missing = [(p.experiment, at) for p, at in zip(points, folders, strict=True) if not _is_done(at, p)]
     if len(missing) < len(points):
         _tell(f"{len(points) - len(missing)} of {len(points)} points are there already")
-    errors: dict[Path, str] = {}
-    for done, (at, files, error) in enumerate(_carry_out(missing, jobs), start=1):
-        if error is None:
-            _keep(at, files)
-        else:
-            errors[at] = error
-        _tell(f"{done}/{len(missing)}  {at.name}  {'done' if error is None else f'FAILED: {error}'}")
+    course = Course(folder)
+    try:
+        with page_beside(folder, wanted=shows_page):
+            errors = _run_missing(missing, course, name=experiment.name, jobs=jobs)
+    finally:
+        course.close()
     results = [_result(point, at, errors.get(at), sweep) for point, at in zip(points, folders, strict=True)]
     write_sweep(folder, experiment, sweep, results)
     draw_sweep(folder, experiment, sweep, results)
@@ -82,6 +89,22 @@ def run_sweep(
     print(folder.absolute(), flush=True)
     is_sound = all(result.summary is not None and result.summary["valid"] for result in results)
     return 0 if is_sound else 1
+
+
+def _run_missing(missing: list[Work], course: Course, *, name: str, jobs: int | None) -> dict[Path, str]:
+    """Simulate what is missing, and tell of each point; return what went wrong, by the point's folder."""
+    errors: dict[Path, str] = {}
+    course.tell("begin", name=name, mode="simulate")
+    course.tell("point", done=0, total=len(missing), text=f"{len(missing)} points to simulate")
+    for done, (at, files, error) in enumerate(_carry_out(missing, jobs), start=1):
+        if error is None:
+            _keep(at, files)
+        else:
+            errors[at] = error
+        text = f"{done}/{len(missing)}  {at.name}  {'done' if error is None else f'FAILED: {error}'}"
+        course.tell("point", done=done, total=len(missing), text=text)
+        _tell(text)
+    return errors
 
 
 def simulate_point(experiment: Experiment, made_with: dict[str, Any]) -> tuple[Files, str | None]:

@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 
 from swarm.report.charts import library, spec_of
+from swarm.report.theme import PLOT_PX
 
 STYLE = """
-:root{color-scheme:light dark;--line:#8a919c55;--soft:#7d848f}
+:root{color-scheme:light dark;--line:#8a919c55;--soft:#5f6670}
+@media (prefers-color-scheme:dark){:root{--soft:#9aa1ab}}
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif}
 body{max-width:1000px;margin:2rem auto;padding:0 1.2rem}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2.4rem 0 .2rem}
@@ -32,7 +34,41 @@ th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 .bar{display:inline-block;height:.55rem;border-radius:2px;background:#2a9d74;vertical-align:middle}
 .bar.over{background:#d64545}
 .vega-bindings{margin:.3rem 0 .6rem}select{font:inherit;max-width:32rem}
-.chart{overflow-x:auto}
+.chart,.chart.vega-embed{display:block;overflow-x:auto;min-height:1px}
+.wide{overflow-x:auto}
+@media (max-width:600px){body{margin:1rem auto;padding:0 .8rem}.answer{font-size:1rem}select{max-width:100%}}
+@media print{body{max-width:none;margin:0}.chart{overflow:visible}.chart svg{max-width:100%;height:auto}
+h1,h2{break-after:avoid}.vega-bindings,button{display:none}:root{color-scheme:light}}
+"""
+
+STACKED_PX = 600
+"""Charts that stand side by side stand on each other where there is less room."""
+
+FIT = f"""
+const roomOf=box=>Math.round(Math.min({PLOT_PX},Math.max(200,box.clientWidth-95)));
+function fitted(part,room){{
+  if(Array.isArray(part))return part.map(each=>fitted(each,room));
+  if(part===null||typeof part!=='object')return part;
+  const found={{}};
+  for(const key in part)found[key]=key==='datasets'?part[key]:
+    key==='width'&&part[key]>room||key==='value'&&part[key]==={PLOT_PX}?room:
+    key==='legend'&&part[key]&&room<700?{{...part[key],columns:room<420?1:2}}:fitted(part[key],room);
+  if(found.hconcat&&room<{STACKED_PX}){{
+    found.vconcat=found.hconcat;delete found.hconcat;
+    for(const view of found.vconcat)view.width=room}}
+  return found}}
+const LOOK={{renderer:'svg',logLevel:1}};
+"""
+"""The script that makes a chart as wide as its place. What has no marks is no fault: menus choose."""
+
+DRAW = """
+const actions={export:true,source:false,compiled:false,editor:false};
+function draw(){for(const name in specs){
+  const box=document.getElementById(name),room=box?roomOf(box):0;
+  if(!box||rooms[name]===room)continue;
+  rooms[name]=room;vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
+}}
+draw();let later;addEventListener('resize',()=>{clearTimeout(later);later=setTimeout(draw,200)});
 """
 
 
@@ -46,7 +82,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; cells are text, unless they are `Markup`."""
     cells = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{f'<tr>{cells}</tr>' if any(head) else ''}{body}</table>"
+    return f"<div class=wide><table>{f'<tr>{cells}</tr>' if any(head) else ''}{body}</table></div>"
 
 
 def section(title: str, body: str, note: str = "", *, said: str = "") -> str:
@@ -69,15 +105,13 @@ def page(title: str, parts: Sequence[str], charts: Mapping[str, Any]) -> str:
         # "</" would end the script element; "<\\/" is the same in JSON and in JavaScript's strings.
         data = orjson.dumps(specs, option=orjson.OPT_SERIALIZE_NUMPY).decode().replace("</", "<\\/")
         bundle = library().replace("</script", "<\\/script")
-        draw = (
-            f"const specs={data};for(const name in specs)"
-            "vegaEmbed('#'+name,specs[name],{actions:{export:true,source:false,compiled:false,editor:false}});"
-        )
-        script = f"<script type=module>{bundle}\n{draw}</script>"
+        draw = f"{FIT}const specs={data},rooms={{}};{DRAW}"
+        # Apart: the library's own short names would be declared twice.
+        script = f"<script type=module>{bundle}</script><script type=module>{draw}</script>"
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width,initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{STYLE}</style>{''.join(parts)}{script}</html>\n"
+        "<meta name=viewport content='width=device-width,initial-scale=1'><link rel=icon href='data:,'>"
+        f"<title>{escape(title)}</title><style>{STYLE}</style><main>{''.join(parts)}</main>{script}</html>\n"
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from swarm.report.palette import GRID, TEXT
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', 'DejaVu Sans', sans-serif"
+PLOT_PX = 860
+"""Width of a chart in a picture, and on a page that has room for it."""
 TIME_TICKS_MAX = 12
 """So many labels of a time axis stand beside each other without touching."""
 _STEPS_S = {
@@ -74,7 +76,7 @@ CONFIG: dict[str, Any] = {
         "titlePadding": 10,
     },
     "axisX": {"grid": False},
-    "axisY": {"domain": False, "ticks": False, "titleAnchor": "end"},
+    "axisY": {"domain": False, "ticks": False, "titleAnchor": "end", "minExtent": 48},
     "legend": {
         "labelColor": TEXT,
         "titleColor": TEXT,

@@ -40,6 +40,24 @@ def test_a_missed_objective_stands_before_one_that_is_met(summary: dict[str, Any
     assert "50.0 % of" in said[0] and "95.0 % needed" in said[0]
 
 
+def test_what_was_not_observed_is_not_told_in_dashes(summary: dict[str, Any]) -> None:
+    summary["throughput"] = dict.fromkeys(summary["throughput"])
+    summary["slo"]["objectives"] = [
+        {**summary["slo"]["objectives"][0], "name": "a", "met": None, "value": None, "good_share": None}
+    ]
+    said = texts(summary)
+
+    assert "a: not observed; at most 4 s wanted." in said
+    assert not any("–" in text or "too few" in text for text in said)
+
+
+def test_what_bound_the_run_is_told(summary: dict[str, Any]) -> None:
+    prefill = {"name": "prefill", "share": 0.97, "told": "time in which schedulers computed prompts"}
+    summary["saturation"] = {"bound_by": "prefill", "resources": [prefill]}
+
+    assert "Bound by prefill (time in which schedulers computed prompts): prefill 97 %." in texts(summary)
+
+
 def test_the_greatest_loss_is_named(summary: dict[str, Any]) -> None:
     summary["cache"]["lost_to"] = {"ttl": 0.02, "capacity": 0.05, "unexplained": None}
 

@@ -13,6 +13,7 @@ from swarm.records.rows import RowTable
 from swarm.records.run_folder import RunFolder
 from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import compare, regressions
+from swarm.report.compare.told import told
 from swarm.sim.run import simulated
 
 EXPERIMENT: dict[str, Any] = {
@@ -130,6 +131,12 @@ def test_an_invalid_run_and_one_of_another_mode_are_told(tmp_path: Path) -> None
     invalid, modes = caveats(one, other)
     assert invalid == "one is invalid, do not use its numbers: it was late"
     assert modes == "one run is measured and one emulated: one is measured and other is emulated"
+
+
+def test_what_is_worse_is_told_first_and_noise_as_noise(sample_run: RunFolder, other_run: RunFolder) -> None:
+    said = [each.text for each in told(compare(sample_run, other_run))]
+    assert said[0].startswith("worse in ") and "TTFT on the wire p50 (" in said[0]
+    assert any(text.startswith("no difference beyond the noise in ") for text in said)
 
 
 def test_a_run_differs_in_nothing_from_itself(tmp_path: Path) -> None:

@@ -7,16 +7,23 @@ from typing import TextIO
 
 from swarm.config.experiment import Experiment
 from swarm.interrupts import Interrupts
+from swarm.report.live.course import Course
 from swarm.report.numbers import count, seconds
 
 TERMINAL_EVERY_S = 0.5
 ELSEWHERE_EVERY_S = 10.0
+TOLD_EVERY_S = 0.5
 
 
 class Watching:
     """Shows how far a simulation is, and ends it once a signal has come."""
 
-    def __init__(self, experiment: Experiment, interrupts: Interrupts, stream: TextIO) -> None:
+    def __init__(
+        self, experiment: Experiment, interrupts: Interrupts, stream: TextIO, course: Course
+    ) -> None:
+        """`course` is told as well, for those who watch from elsewhere."""
+        self._course = course
+        self._told_s = 0.0
         self._until_s = experiment.load.duration_s
         self._interrupts = interrupts
         self._stream = stream
@@ -28,6 +35,12 @@ class Watching:
     def goes_on(self, now_s: float, ended_count: int, open_count: int) -> bool:
         """Show the state if it is time to; return False once a signal has come."""
         wall_s = time.monotonic()
+        if wall_s - self._told_s >= TOLD_EVERY_S:
+            self._told_s = wall_s
+            passed_s = wall_s - self._began_s
+            self._course.tell("step", now_s=now_s, ended=ended_count, open=open_count, wall_s=passed_s)
+            if self._course.is_stop_asked:
+                self._interrupts.ask()
         if wall_s - self._shown_s >= self._every_s:
             self._shown_s = wall_s
             self._show(self._line(now_s, ended_count, open_count, wall_s - self._began_s))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from swarm.report.numbers import count, rate, seconds, share
 from swarm.report.run.capacity import advice, sentence
-from swarm.report.run.figures import amount, objective_value
+from swarm.report.run.figures import amount, bound, objective_value
 
 Summary = Mapping[str, Any]
 Tone = Literal["good", "bad", "plain"]
@@ -37,7 +37,7 @@ class Sentence:
 def answer(summary: Summary) -> list[Sentence]:
     """Return what a run says, the most important first."""
     said = [_use(summary), *_capacity(summary.get("capacity")), *_objectives(summary["slo"])]
-    said += [_load(summary), *_cache(summary), *_failed(summary)]
+    said += [*_load(summary), *_bound(summary), *_cache(summary), *_failed(summary)]
     return said
 
 
@@ -83,29 +83,40 @@ def _objectives(slo: Summary) -> list[Sentence]:
 
 
 def _objective(each: Summary) -> Sentence:
-    bound = f"{'at least' if each.get('is_floor') else 'at most'} {amount(each, each['target'])}"
-    verdict = {True: "met", False: "missed", None: "not observed"}[each["met"]]
-    text = f"{each['name']}: {verdict}; {objective_value(each)}, {bound} wanted"
+    wanted = f"{'at least' if each.get('is_floor') else 'at most'} {amount(each, each['target'])}"
+    verdict = "met" if each["met"] else "missed"
+    if each["met"] is None:
+        return Sentence(f"{each['name']}: not observed; {wanted} wanted.")
+    text = f"{each['name']}: {verdict}; {objective_value(each)}, {wanted} wanted"
     if each.get("good_share") is not None:
         text += (
             f"; {share(each['good_share'])} of {count(each.get('count'))} were good, "
             f"{share(each['required_share'])} needed"
         )
-    return Sentence(f"{text}.", {True: "good", False: "bad", None: "plain"}[each["met"]])  # type: ignore[arg-type]
+    return Sentence(f"{text}.", "good" if each["met"] else "bad")
 
 
-def _load(summary: Summary) -> Sentence:
+def _load(summary: Summary) -> list[Sentence]:
     flow = summary["throughput"]
+    if flow["requests_per_s"] is None:
+        return []
     agents = summary.get("live_agents_mean")
     who = (
         "Agents" if agents is None else f"{count(agents)} agent{'' if round(agents) == 1 else 's'} on average"
     )
-    return Sentence(
+    text = (
         f"{who} sent {rate(flow['requests_per_s'], 'requests/s')} with "
         f"{rate(flow['prompt_tokens_per_s'], 'prompt tokens/s')} for {seconds(summary['duration_s'])}; "
         f"the first token came {seconds(summary['effective_ttft_s'].get('p50'))} (median) after a turn "
         "was due."
     )
+    return [Sentence(text)]
+
+
+def _bound(summary: Summary) -> list[Sentence]:
+    """Say what the run was bound by, or how near to full the fullest was."""
+    told = bound(summary)
+    return [] if told is None else [Sentence(f"{told[0].upper()}{told[1:]}.")]
 
 
 def _cache(summary: Summary) -> list[Sentence]:

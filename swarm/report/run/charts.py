@@ -12,10 +12,10 @@ import pandas as pd
 from swarm.hit_names import LOST_TO, TIERS
 from swarm.report import palette
 from swarm.report.charts import phases, time_axis
-from swarm.report.run.frames import PLOT_PX, long_form, over_time, sessions
+from swarm.report.run.frames import long_form, over_time, sessions
 from swarm.report.run.remarks import is_same_latency
 from swarm.report.run.timeline import timeline
-from swarm.report.theme import SPAN, TOKENS
+from swarm.report.theme import PLOT_PX, SPAN, TOKENS
 
 Summary = Mapping[str, Any]
 HEIGHT_PX = 190
@@ -238,7 +238,7 @@ def _lines(
             x=time_axis(),
             y=y,
             color=alt.Color("series:N", scale=scale, legend=alt.Legend(title=None, symbolType="stroke")),
-            strokeDash=alt.condition(alt.datum.series == IDEAL, alt.value([5, 3]), alt.value([1, 0])),
+            strokeDash=alt.condition(alt.datum.series == IDEAL, alt.value([4, 7]), alt.value([1, 0])),
             tooltip=["series:N", alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"), tip],
         )
     )

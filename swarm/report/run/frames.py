@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from swarm.measure.sketch import Sketch
 from swarm.measure.window import COUNTS, LEVELS
 from swarm.records.run_folder import RunFolder
+from swarm.report.theme import PLOT_PX
 
 POINTS_MAX = 240
 SESSIONS_MAX = 8
 BARS_MAX = 3000
 """Requests drawn for one session; of a longer one, the first."""
-PLOT_PX = 860
 BAR_PX = (2.0, 14.0)
 """Thinnest and thickest bar of a request."""
 SHARES = {"p50": 0.5, "p95": 0.95}
@@ -74,21 +76,30 @@ def _bar_px(at_s: pd.Series[float]) -> float:
 
 def over_time(folder: RunFolder) -> pd.DataFrame:
     """Return the run's windows, joined until at most `POINTS_MAX` are left; quantiles of joined sketches."""
-    table = folder.windows()
-    frame: pd.DataFrame = table.to_pandas()
-    frame = frame[frame["host"].isna() & frame["endpoint"].isna()].reset_index(drop=True)
-    if frame.empty:
-        return frame
-    group = np.arange(len(frame)) // math.ceil(len(frame) / POINTS_MAX)
-    return pd.DataFrame([_joined(part) for _, part in frame.groupby(group)])
+    return over_time_of(folder.windows())
 
 
-def _joined(part: pd.DataFrame) -> dict[str, Any]:
-    start_s, end_s = float(part["start_s"].iloc[0]), float(part["end_s"].iloc[-1])
+def over_time_of(table: pa.Table) -> pd.DataFrame:
+    """Return a table as `measure.series` makes them likewise."""
+    is_whole = pc.and_(pc.is_null(table.column("host")), pc.is_null(table.column("endpoint")))
+    whole = table.filter(is_whole)
+    # Plain lists: a frame for each group costs a live page more than all that it shows.
+    columns = {name: whole.column(name).to_pylist() for name in whole.column_names}
+    by = math.ceil(whole.num_rows / POINTS_MAX) or 1
+    return pd.DataFrame(
+        [
+            _joined({name: values[at : at + by] for name, values in columns.items()})
+            for at in range(0, whole.num_rows, by)
+        ]
+    )
+
+
+def _joined(part: Mapping[str, list[Any]]) -> dict[str, Any]:
+    start_s, end_s = float(part["start_s"][0]), float(part["end_s"][-1])
     span_s = end_s - start_s
-    total = part[list(COUNTS)].sum()
+    total = {name: sum(part[name]) for name in COUNTS}
     record: dict[str, Any] = {"start_s": start_s, "end_s": end_s, "middle_s": (start_s + end_s) / 2}
-    record |= {level: float(part[f"{level}_mean"].mean()) for level in LEVELS}
+    record |= {level: _mean(part[f"{level}_mean"]) for level in LEVELS}
     record |= {
         "requests_per_s": total["finished"] / span_s,
         "failed_per_s": total["failed"] / span_s,
@@ -98,12 +109,21 @@ def _joined(part: pd.DataFrame) -> dict[str, Any]:
         "ideal_hit_rate": _ratio(total["ideal_tokens"], total["prompt_tokens"]),
     }
     for name in ("ttft_s", "effective_ttft_s", "tpot_s", "send_lag_s"):
+        known = [data for data in part[f"{name}_sketch"] if data is not None]
+        if len(known) == len(part["start_s"]) == 1:
+            record |= {f"{name}_{share}": part[f"{name}_{share}"][0] for share in SHARES}
+            continue
         sketch = Sketch()
-        for data in part[f"{name}_sketch"].dropna():
+        for data in known:
             sketch.merge(Sketch.from_bytes(data))
         values = sketch.quantiles(tuple(SHARES.values()))
         record |= {f"{name}_{share}": value for share, value in zip(SHARES, values, strict=True)}
     return record
+
+
+def _mean(values: list[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -11,6 +11,7 @@ from swarm.records.run_folder import RunFolder
 from swarm.report.charts import write_picture
 from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
+from swarm.report.compare.told import told
 from swarm.report.document import Markup, page, place, section, table
 from swarm.report.notes import listed
 from swarm.report.numbers import UNKNOWN, count, plain, share
@@ -249,10 +250,13 @@ def _server(summary: Summary) -> str:
 
 
 def _money(summary: Summary) -> str:
-    """Return cost and rate limits, where the fleet has prices or limits."""
+    """Return cost and rate limits, where the fleet has prices or a limit was met."""
     rows = []
     for title in ("cost", "rate_limited"):
-        for key, value in (summary.get(title) or {}).items():
+        found = summary.get(title) or {}
+        if title == "rate_limited" and not any(found.values()):
+            continue
+        for key, value in found.items():
             if isinstance(value, int | float | str) and not isinstance(value, bool):
                 text = value if isinstance(value, str) else plain(value)
                 rows.append((f"{title.replace('_', ' ')}: {key.replace('_', ' ')}", text))
@@ -298,16 +302,23 @@ def _comparison(folders: Sequence[RunFolder]) -> list[str]:
         f"{summary['experiment']} ({folder.path.name})"
         for summary, folder in zip(summaries, folders, strict=True)
     ]
-    parts = ["<h1>Runs compared</h1>"]
+    every = [
+        (name, compare(folders[0], other, others=len(folders) - 1))
+        for name, other in zip(names[1:], folders[1:], strict=True)
+    ]
+    said = [(name, each) for name, found in every for each in told(found)]
+    lines = "".join(f"<li class={each.tone}>{escape(f'{name}: {each.text}')}</li>" for name, each in said)
+    parts = ["<h1>Runs compared</h1>", f"<p class=soft>{escape(f'Against {names[0]}')}</p>"]
     for summary in summaries:
         parts.append(_warnings(summary) and f"{_head(summary)}{_warnings(summary)}")
     for name, other in zip(names[1:], folders[1:], strict=True):
         parts.append(_caveats(f"{names[0]} and {name}", caveats(folders[0], other)))
+    parts.append(f"<ul class=answer>{lines}</ul>")
     for title, figures in GROUPS.items():
         rows = [(figure.label, *(figure.text(summary) for summary in summaries)) for figure in figures]
         parts.append(section(title, table(("", *names), rows)))
-    for name, other in zip(names[1:], folders[1:], strict=True):
-        rows = [difference_row(each) for each in compare(folders[0], other, others=len(folders) - 1)]
+    for name, found in every:
+        rows = [difference_row(each) for each in found]
         head = ("", names[0], name, "difference", INTERVAL, "")
         note = "Intervals are robust against requests of one session, and of one time, being alike."
         parts.append(section(f"{name} against {names[0]}", table(head, rows), note))

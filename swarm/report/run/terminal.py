@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live as Screen
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swarm.config.experiment import Experiment
-from swarm.live.coordinator import Snapshot
-from swarm.measure.intervals import supports
-from swarm.measure.window import COUNTS, Windows, windows_of
 from swarm.report.compare.comparison import INTERVAL, Difference, difference_row
-from swarm.report.numbers import count, rate, seconds, share
+from swarm.report.numbers import count, seconds, share
 from swarm.report.run.capacity import advice, sentence
 from swarm.report.run.figures import (
     GROUPS,
@@ -32,11 +26,6 @@ from swarm.report.run.figures import (
     latency_table,
     objective_value,
 )
-from swarm.units import counted
-
-PLAIN_EVERY_S = 5.0
-"""Where there is no terminal, a line is written this often."""
-
 
 WIDTH_ELSEWHERE = 120
 """Where there is no terminal, tables are at most so wide."""
@@ -45,113 +34,6 @@ WIDTH_ELSEWHERE = 120
 def _console() -> Console:
     width = None if sys.stderr.isatty() else WIDTH_ELSEWHERE
     return Console(stderr=True, highlight=False, width=width)
-
-
-class Live:
-    """Shows a run's state: redrawn on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
-        self._console = _console()
-        self._screen: Screen | None = None
-        self._shown_s = 0.0
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._screen = Screen(console=self._console, auto_refresh=False, transient=True)
-            self._screen.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._screen is not None:
-            self._screen.stop()
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Show the state as last reported."""
-        windows = windows_of(self._experiment)
-        windows.merge_bytes(snapshot.windows)
-        now_s, recent = _recent(windows)
-        if self._screen is not None:
-            self._screen.update(self._table(snapshot, now_s, recent), refresh=True)
-        elif now_s - self._shown_s >= PLAIN_EVERY_S:
-            self._shown_s = now_s
-            self._console.print(self._line(snapshot, now_s, recent), soft_wrap=True)
-
-    def note(self, text: str) -> None:
-        """Tell of something that happened."""
-        self._console.print(text, soft_wrap=True, style="dim")
-
-    def _line(self, snapshot: Snapshot, now_s: float, recent: dict[str, Any]) -> str:
-        until = self._experiment.load.duration_s
-        span = "" if until is None else f"/{until:.0f}"
-        return (
-            f"{now_s:.0f}{span} s  agents {snapshot.live_orchestrators}+{snapshot.live_subagents}  "
-            f"open {snapshot.open_requests}  sent {count(snapshot.sent)}  "
-            f"{rate(recent['finished_per_s'], 'req/s')}  failed {recent['failed']}  "
-            f"eff. TTFT p95 {seconds(recent['effective_ttft_s'])}  hits {share(recent['hit_rate'])}  "
-            f"lag p99 {seconds(recent['send_lag_s'])}"
-        )
-
-    def _table(self, snapshot: Snapshot, now_s: float, recent: dict[str, Any]) -> Group:
-        until = self._experiment.load.duration_s
-        head = Text.assemble(
-            (self._experiment.name, "bold"),
-            f"   {seconds(now_s)}" + ("" if until is None else f" of {seconds(until)}"),
-            f"   {counted(snapshot.hosts, 'host')}",
-        )
-        table = Table.grid(padding=(0, 3))
-        for _ in range(4):
-            table.add_column()
-        table.add_row(
-            _cell("agents", f"{snapshot.live_orchestrators} + {snapshot.live_subagents} sub"),
-            _cell("open requests", count(snapshot.open_requests)),
-            _cell("sent", count(snapshot.sent)),
-            _cell("sessions ended", f"{snapshot.sessions_finished} of {snapshot.sessions_started}"),
-        )
-        table.add_row(
-            _cell("finished", rate(recent["finished_per_s"], "/s")),
-            _cell("eff. TTFT p50 / p95", f"{seconds(recent['p50'])} / {seconds(recent['effective_ttft_s'])}"),
-            _cell("hit rate / ideal", f"{share(recent['hit_rate'])} / {share(recent['ideal_hit_rate'])}"),
-            _cell("send lag p99", seconds(recent["send_lag_s"])),
-        )
-        parts: list[Text | Table] = [head, table]
-        if recent["failed"]:
-            parts.append(Text(f"{recent['failed']} failed in the last {recent['span_s']:.0f} s", "red"))
-        return Group(*parts)
-
-
-def _cell(label: str, value: str) -> Text:
-    return Text.assemble((f"{label} ", "dim"), (value, "bold"))
-
-
-def _recent(windows: Windows) -> tuple[float, dict[str, Any]]:
-    """Return the newest time and what the windows before it add up to: the newest is not full yet."""
-    newest = max((index for index, _, _ in windows.cells), default=0)
-    full = [cell for (index, _, _), cell in windows.cells.items() if index < newest]
-    whole = Windows(window_s=windows.window_s, origin_s=0.0).cell((0, 0, ""))
-    for cell in full:
-        whole.merge(cell)
-    counts = dict(zip(COUNTS, whole.counts, strict=True))
-    oldest = min((index for index, _, _ in windows.cells), default=0)
-    span_s = max(1, newest - oldest) * windows.window_s
-
-    def quantile(name: str, share: float) -> float | None:
-        sketch = whole.sketch(name)
-        return sketch.quantile(share) if supports(sketch.count, share) else None
-
-    known, prompt = counts["known_prompt_tokens"], counts["prompt_tokens"]
-    return windows.start_s(newest), {
-        "span_s": span_s,
-        "finished_per_s": counts["finished"] / span_s,
-        "failed": counts["failed"],
-        "p50": quantile("effective_ttft_s", 0.5),
-        "effective_ttft_s": quantile("effective_ttft_s", 0.95),
-        "send_lag_s": quantile("send_lag_s", 0.99),
-        "hit_rate": counts["cached_tokens"] / known if known else None,
-        "ideal_hit_rate": counts["ideal_tokens"] / prompt if prompt else None,
-    }
 
 
 def show_summary(summary: dict[str, Any]) -> None:

@@ -8,8 +8,7 @@ import altair as alt
 import pandas as pd
 
 from swarm.report import palette
-from swarm.report.run.frames import PLOT_PX
-from swarm.report.theme import CLOCK, CLOCK_TICKS, TOKENS
+from swarm.report.theme import CLOCK, CLOCK_TICKS, PLOT_PX, TOKENS
 
 PARTS = {
     "cached": palette.CACHED,

@@ -9,8 +9,7 @@ import pandas as pd
 
 from swarm.config.sweep import SweepChartConfig, SweepConfig
 from swarm.report import palette
-from swarm.report.run.frames import PLOT_PX
-from swarm.report.theme import SPAN, TOKENS
+from swarm.report.theme import PLOT_PX, SPAN, TOKENS
 
 HEIGHT_PX = 300
 COLUMNS_GAP_PX = 60
