@@ -189,13 +189,10 @@ class RooflineConstants(Strict):
 
     gemm_pace: float = Field(gt=0, description="time of dense layers over that of the kernels alone")
     expert_pace: float = Field(gt=0, description="the same of experts")
-    kv_pace: float = Field(gt=0, description="the same of reading KV")
+    kv_pace: float = Field(gt=0, description="time of reading KV over that at the peak bandwidth")
     attention_pace: float = Field(gt=0, description="the same of a prompt's attention")
     exchange_pace: float = Field(gt=0, description="the same of exchanged bytes")
     floor_pace: dict[str, float] = Field(description="the same of what no size makes shorter, by engine")
-    kv_efficiency: float = Field(gt=0, le=1.2, description="of the peak bandwidth, reading KV")
-    sparse_efficiency: float = Field(gt=0, le=1.2, description="of dense attention, over chosen tokens")
-    linear_efficiency: float = Field(gt=0, le=1.2, description="of the bf16 peak, in linear layers")
     expert_spread: float = Field(
         gt=0, le=1, description="share of a further token's choices that are independent of the others'"
     )

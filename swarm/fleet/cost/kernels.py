@@ -1,0 +1,119 @@
+"""Seconds of kernels: from operator tables, with what an engine adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from swarm.config.catalog import Exchange, Floors, Kernel, Kernels, RooflineConstants
+from swarm.fleet.cost.hardware import peak_flops
+from swarm.fleet.cost.model import Format
+from swarm.fleet.cost.served import Served
+
+CLOSEST = {"ada": "hopper", "ampere": "hopper", "cdna3": "hopper", "blackwell": "hopper", "hopper": "blackwell"}
+"""Whose kernels are taken where a generation has none."""
+ANY = "any"
+SHARE_MAX = 0.95
+"""Of a peak: what a chip with cut matrices comes to, where they are all that it waits for."""
+WIDENED: dict[Format, tuple[Format, ...]] = {
+    "bf16": ("bf16",),
+    "fp8": ("fp8", "bf16"),
+    "fp4": ("fp4", "fp8", "bf16"),
+    "mxfp4": ("mxfp4", "fp4", "fp8", "bf16"),
+    "int4": ("int4", "fp8", "bf16"),
+}
+"""Kernels of a format, then those that are closest."""
+Value = TypeVar("Value")
+
+
+class KernelTimes:
+    """Kernels of one engine on one GPU."""
+
+    def __init__(self, served: Served, kernels: Kernels, constants: RooflineConstants) -> None:
+        self._served = served
+        self._kernels = kernels
+        self._constants = constants
+        self._gpu = served.gpu
+        self._floor_pace = constants.floor_pace[served.backend]
+
+    def gemm(self, stored: Format) -> Kernel:
+        """Return the kernel of dense layers whose weights are stored so."""
+        return self._kernel(self._kernels.gemm, stored)
+
+    def experts(self, stored: Format) -> Kernel:
+        """Return the kernel of layers of experts."""
+        return self._kernel(self._kernels.experts, stored)
+
+    def read_s(self, kernel: Kernel, pace: float) -> float:
+        """Return the seconds of a byte."""
+        return pace / (self._gpu.memory_bytes_per_s.value * kernel.memory)
+
+    def weight_s(self, kernel: Kernel, stored: Format, pace: float) -> float:
+        """Return the seconds of one weight and one token: two operations."""
+        widened = "fp4" if stored == "fp4" else "fp8" if stored == "fp8" else "bf16"
+        peak = peak_flops(self._gpu, widened)  # type: ignore[arg-type]
+        return 2.0 * pace / (peak * self._share(kernel.compute))
+
+    def floor_s(self, kernel: Kernel) -> float:
+        """Return the seconds of a kernel that no size makes shorter."""
+        return kernel.floor_s * self._floor_pace
+
+    def attention_floor_s(self, key: str) -> float:
+        """Return the same of an attention layer's kernels in a step that decodes."""
+        return self._attention(key) * self._floor_pace
+
+    def pair_operations_per_s(self, key: str) -> float:
+        """Return what attention over a prompt does a second."""
+        share = self._share(self._attention(key))
+        return self._gpu.bf16_flops.value * share / self._constants.attention_pace
+
+    def index_operations_per_s(self) -> float:
+        """Return the same of an indexer, in 8 bits."""
+        return peak_flops(self._gpu, "fp8") * self._attention("index")
+
+    def exchange(self) -> Exchange:
+        """Return the all-reduces of the GPU's generation."""
+        return _closest(self._kernels.exchange, self._gpu.generation)
+
+    def exchange_bytes_per_s(self, gpus: int) -> float:
+        """Return what one GPU of a group sends per second: over links while the group fits their domain."""
+        rates = self.exchange().bytes_per_s
+        measured = rates[min(rates, key=lambda count: abs(count - gpus))] / self._constants.exchange_pace
+        gpu = self._gpu
+        wire = gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s
+        return min(wire.value, measured)
+
+    def _kernel(self, by: Mapping[str, Mapping[str, Mapping[str, Kernel]]], stored: Format) -> Kernel:
+        formats = WIDENED[stored]
+        for generation in _generations(self._gpu.generation, by):
+            for one in formats:
+                if one in by[generation]:
+                    return _engine(by[generation][one], self._served.backend)
+        raise KeyError(stored)
+
+    def _attention(self, key: str) -> float:
+        by = self._kernels.attention
+        floors: Mapping[str, Floors] = next(
+            by[generation] for generation in _generations(self._gpu.generation, by) if key in by[generation]
+        )
+        return _engine(floors[key], self._served.backend)
+
+    def _share(self, share: float) -> float:
+        """Return a share of this GPU's peak: more of it where its matrices are cut."""
+        uncut = self._gpu.uncut_bf16_flops
+        if uncut is None:
+            return share
+        return min(SHARE_MAX, share * uncut.value / self._gpu.bf16_flops.value)
+
+
+def _engine(by: Mapping[str, Value], engine: str) -> Value:
+    return by[engine] if engine in by else by[ANY]
+
+
+def _generations(own: str, by: Mapping[str, object]) -> list[str]:
+    """Return the generations to look in: a GPU's own, the closest, then all."""
+    return [one for one in (own, CLOSEST.get(own, "hopper"), *by) if one in by]
+
+
+def _closest(by: Mapping[str, Value], own: str) -> Value:
+    return by[_generations(own, by)[0]]
