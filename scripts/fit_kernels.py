@@ -36,6 +36,8 @@ ROWS_MAX = 3000
 """Of a group: more move no constant by a percent."""
 SPARSE_HEADS = 64
 """That a kernel of sparse attention takes at once; fewer are padded."""
+FEW, MANY = 128, 1024
+"""Tokens of rows that tell the floor, and of those that tell the peak's share."""
 POOR = 0.5
 """Median log error beyond which a group is left out: a kernel that was not the one meant."""
 HEAD = """\
@@ -76,38 +78,55 @@ def format_of(dtype: pd.Series) -> pd.Series:
 
 def peak(rows: pd.DataFrame) -> np.ndarray:
     """Return the peak of each row's format on its GPU; weights alone in 4 bits are multiplied in 16."""
+    narrow = (rows.format == "mxfp4") & (rows.generation == "blackwell")
     values: np.ndarray = np.select(
-        [rows.format == "fp8", rows.format == "fp4"], [rows.fp8, rows.fp4], rows.bf16
+        [rows.format == "fp8", rows.format == "fp4", narrow], [rows.fp8, rows.fp4, rows.fp8], rows.bf16
     )
     return values
 
 
 def fit(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
-    """Return floor and shares of least absolute log error, and that error's median."""
+    """Return floor and shares of least absolute log error, and that error's median.
+
+    Few tokens tell the floor and the memory's share, many the peak's.
+    """
+    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5])
+    few, many = rows[rows.tokens <= FEW], rows[rows.tokens >= MANY]
+    found[:2] = descend(few, found, (0, 1))
+    found[2:] = descend(many, found, (2,))
+    error = np.abs(errors(rows, found))
+    floor, slow, hard = np.exp(found)
+    shares = {"floor_s": floor, "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
+    return shares, float(np.median(error))
+
+
+def errors(rows: pd.DataFrame, at: np.ndarray) -> np.ndarray:
+    """Return the log errors of floor, and of the inverse shares of memory and peak, given as logs."""
+    floor, slow, hard = np.exp(at)
+    read, multiply = rows["read"].to_numpy(), rows["multiply"].to_numpy()
+    found: np.ndarray = np.log(floor + np.maximum(read * slow, multiply * hard))
+    found -= np.log(rows.seconds.to_numpy())
+    return found
+
+
+def descend(rows: pd.DataFrame, start: np.ndarray, free: tuple[int, ...]) -> np.ndarray:
+    """Return the free ones of three constants at least absolute log error, by reweighted Gauss-Newton."""
     some = rows.sample(min(len(rows), ROWS_MAX), random_state=0)
-    read, multiply = some["read"].to_numpy(), some["multiply"].to_numpy()
-    truth = np.log(some.seconds.to_numpy())
-    x = np.log([max(5e-6, float(some.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5])
-
-    def errors(at: np.ndarray) -> np.ndarray:
-        floor, slow, hard = np.exp(at)
-        found: np.ndarray = np.log(floor + np.maximum(read * slow, multiply * hard)) - truth
-        return found
-
-    error, damping = errors(x), 1.0
+    x, damping = start.copy(), 1.0
+    error = errors(some, x)
+    directions = np.eye(3)[list(free)]
     for _ in range(60):
-        jacobian = np.stack([(errors(x + 1e-3 * np.eye(3)[at]) - error) / 1e-3 for at in range(3)], axis=1)
+        jacobian = np.stack([(errors(some, x + 1e-3 * one) - error) / 1e-3 for one in directions], axis=1)
         weight = 1.0 / np.maximum(np.abs(error), 0.05)
-        normal = jacobian.T @ (weight[:, None] * jacobian) + 1e-6 * np.eye(3)
+        normal = jacobian.T @ (weight[:, None] * jacobian) + 1e-6 * np.eye(len(free))
         step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -jacobian.T @ (weight * error))
-        tried = x + np.clip(step, -0.5, 0.5)
-        if np.abs(errors(tried)).sum() < np.abs(error).sum():
-            x, error, damping = tried, errors(tried), damping / 3
+        tried = x + np.clip(step, -0.5, 0.5) @ directions
+        if np.abs(errors(some, tried)).sum() < np.abs(error).sum():
+            x, damping = tried, damping / 3
+            error = errors(some, x)
         else:
             damping *= 4
-    floor, slow, hard = np.exp(x)
-    found = {"floor_s": floor, "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
-    return found, float(np.median(np.abs(error)))
+    return x[list(free)]
 
 
 def fitted(rows: pd.DataFrame, name: str) -> dict[str, Any]:
@@ -116,7 +135,7 @@ def fitted(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     for (generation, kind), part in rows.groupby(["generation", "format"]):
         engines: dict[str, dict[str, float]] = {}
         for engine, group in part.groupby("engine"):
-            if len(group) < 50:
+            if (group.tokens <= FEW).sum() < 40 or (group.tokens >= MANY).sum() < 10:
                 continue
             found, error = fit(group)
             kept = error <= POOR
@@ -139,7 +158,7 @@ def gemm(folder: Path) -> dict[str, Any]:
     rows = rows.assign(format=format_of(rows.gemm_dtype)).dropna(subset="format")
     weights = rows.n * rows.k * rows.format.map(BYTES)
     rows = rows.assign(read=(weights + 2.0 * rows.m * (rows.n + rows.k)) / rows.bandwidth)
-    return fitted(rows.assign(multiply=2.0 * rows.m * rows.n * rows.k / peak(rows)), "gemm")
+    return fitted(rows.assign(tokens=rows.m, multiply=2.0 * rows.m * rows.n * rows.k / peak(rows)), "gemm")
 
 
 def experts(folder: Path) -> dict[str, Any]:
@@ -148,13 +167,16 @@ def experts(folder: Path) -> dict[str, Any]:
     rows = rows[rows.distribution == "balanced"]
     rows = rows.assign(format=format_of(rows.moe_dtype)).dropna(subset="format")
     rows = rows[~((rows.engine == "vllm") & (rows.moe_dtype == "fp8"))]
+    # Engines multiply MXFP4 by 8-bit activations where the GPU can, by 16-bit ones elsewhere.
+    wide = (rows.moe_dtype == "w4a16_mxfp4") & (rows.generation == "blackwell")
+    rows = rows[~wide]
     held = rows.num_experts / rows.moe_ep_size
     pairs = rows.num_tokens * rows.topk / rows.moe_ep_size
     whole = rows.num_tokens * rows.topk >= rows.num_experts
     touched = np.where(whole, held, np.minimum(held, np.maximum(1.0, pairs)))
     weights = 3.0 * rows.hidden_size * rows.inter_size / rows.moe_tp_size
     rows = rows.assign(read=touched * weights * rows.format.map(BYTES) / rows.bandwidth)
-    return fitted(rows.assign(multiply=2.0 * pairs * weights / peak(rows)), "experts")
+    return fitted(rows.assign(tokens=rows.num_tokens, multiply=2.0 * pairs * weights / peak(rows)), "experts")
 
 
 def attention(folder: Path) -> dict[str, Any]:

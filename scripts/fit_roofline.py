@@ -37,13 +37,14 @@ SPREAD_SHAPES = {(1024, 1024), (1024, 8192), (8192, 1024)}
 MEAN_LENGTH = 0.9
 """Of the length stated, in those shapes: InferenceX draws from [0.8, 1] of it (--random-range-ratio 0.8)."""
 ENGINES = ("vllm", "sglang", "trtllm")
+FLOORS = ("gemm", "experts", "attention", "exchange")
 START = RooflineConstants(
     gemm_pace=1.0,
     expert_pace=1.0,
     kv_pace=1.25,
     attention_pace=1.0,
     exchange_pace=1.0,
-    floor_pace=dict.fromkeys(ENGINES, 1.0),
+    floor_pace=dict.fromkeys(FLOORS, 1.0),
     expert_spread=0.8,
     layer_s=dict.fromkeys(ENGINES, 1e-5),
     step_s=dict.fromkeys(ENGINES, 1e-3),
@@ -65,7 +66,7 @@ HEAD = """\
 # Fitted by scripts/fit_roofline.py on measured rows; docs/cost-model.md says what each is and how far off.
 """
 KV: dict[str, Literal["bf16", "fp8"]] = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
-BY_ENGINE = ("floor_pace", "layer_s", "step_s", "entry_s", "entry_steps")
+BY_ENGINE = ("layer_s", "step_s", "entry_s", "entry_steps")
 FITTED = (
     "gemm_pace",
     "expert_pace",
@@ -76,6 +77,7 @@ FITTED = (
     "sequence_s",
     "prompt_s",
     "entry_token_s",
+    *(f"floor_pace.{kind}" for kind in FLOORS),
     *(f"{name}.{engine}" for name in BY_ENGINE for engine in ENGINES),
 )
 
@@ -225,7 +227,7 @@ def descend(
     truth = np.log([(row.ttft_s, row.tpot_s) for row in rows])
     x = np.log([get(base, name) for name in names])
     prior = x.copy()
-    pull = np.array([PRIOR_STEPS if name.startswith("entry_steps") else PRIOR for name in names])
+    pull = np.array([PULL.get(name.partition(".")[0], PRIOR) for name in names])
 
     def errors(at: np.ndarray) -> np.ndarray:
         found: np.ndarray = np.log(predict(rows, put(base, limited(at)))) - truth
@@ -271,7 +273,8 @@ def descend(
     return put(base, limited(x))
 
 
-PRIOR, PRIOR_STEPS = 20.0, 1.0
+PRIOR = 20.0
+PULL = {"entry_steps": 1.0, "floor_pace": 4.0, "layer_s": 4.0, "step_s": 4.0}
 """Pull of the starting values, in squared log units: what the rows say nothing of stays where it was.
 
 How many steps a request waits before its queue is a setting of the engine: no guess is worth holding to.

@@ -192,7 +192,9 @@ class RooflineConstants(Strict):
     kv_pace: float = Field(gt=0, description="time of reading KV over that at the peak bandwidth")
     attention_pace: float = Field(gt=0, description="the same of a prompt's attention")
     exchange_pace: float = Field(gt=0, description="the same of exchanged bytes")
-    floor_pace: dict[str, float] = Field(description="the same of what no size makes shorter, by engine")
+    floor_pace: dict[str, float] = Field(
+        description="the same of what no size makes shorter, by kind: gemm, experts, attention, exchange"
+    )
     expert_spread: float = Field(
         gt=0, le=1, description="share of a further token's choices that are independent of the others'"
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from swarm.config.catalog import Exchange, Floors, Kernel, Kernels, RooflineConstants
+from swarm.config.fleet import Precision
 from swarm.fleet.cost.hardware import peak_flops
 from swarm.fleet.cost.model import Format
 from swarm.fleet.cost.served import Served
@@ -34,15 +35,15 @@ class KernelTimes:
         self._kernels = kernels
         self._constants = constants
         self._gpu = served.gpu
-        self._floor_pace = constants.floor_pace[served.backend]
 
     def gemm(self, stored: Format) -> Kernel:
         """Return the kernel of dense layers whose weights are stored so."""
-        return self._kernel(self._kernels.gemm, stored)
+        # Which engine matters little: they call the same libraries.
+        return self._kernel(self._kernels.gemm, stored, ANY)
 
     def experts(self, stored: Format) -> Kernel:
         """Return the kernel of layers of experts."""
-        return self._kernel(self._kernels.experts, stored)
+        return self._kernel(self._kernels.experts, stored, self._served.backend)
 
     def read_s(self, kernel: Kernel, pace: float) -> float:
         """Return the seconds of a byte."""
@@ -50,17 +51,24 @@ class KernelTimes:
 
     def weight_s(self, kernel: Kernel, stored: Format, pace: float) -> float:
         """Return the seconds of one weight and one token: two operations."""
-        widened = "fp4" if stored == "fp4" else "fp8" if stored == "fp8" else "bf16"
-        peak = peak_flops(self._gpu, widened)  # type: ignore[arg-type]
+        peak = peak_flops(self._gpu, self._multiplied(stored))
         return 2.0 * pace / (peak * self._share(kernel.compute))
 
-    def floor_s(self, kernel: Kernel) -> float:
-        """Return the seconds of a kernel that no size makes shorter."""
-        return kernel.floor_s * self._floor_pace
+    def gemm_floor_s(self, stored: Format) -> float:
+        """Return the seconds of a dense layer that no size makes shorter."""
+        return self.gemm(stored).floor_s * self._constants.floor_pace["gemm"]
+
+    def experts_floor_s(self, stored: Format) -> float:
+        """Return the same of a layer of experts."""
+        return self.experts(stored).floor_s * self._constants.floor_pace["experts"]
 
     def attention_floor_s(self, key: str) -> float:
         """Return the same of an attention layer's kernels in a step that decodes."""
-        return self._attention(key) * self._floor_pace
+        return self._attention(key) * self._constants.floor_pace["attention"]
+
+    def reduce_s(self) -> float:
+        """Return the same of an exchange."""
+        return self.exchange().reduce_s * self._constants.floor_pace["exchange"]
 
     def pair_operations_per_s(self, key: str) -> float:
         """Return what attention over a prompt does a second."""
@@ -83,12 +91,12 @@ class KernelTimes:
         wire = gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s
         return min(wire.value, measured)
 
-    def _kernel(self, by: Mapping[str, Mapping[str, Mapping[str, Kernel]]], stored: Format) -> Kernel:
+    def _kernel(self, by: Mapping[str, Mapping[str, Mapping[str, Kernel]]], stored: Format, engine: str) -> Kernel:
         formats = WIDENED[stored]
         for generation in _generations(self._gpu.generation, by):
             for one in formats:
                 if one in by[generation]:
-                    return _engine(by[generation][one], self._served.backend)
+                    return _engine(by[generation][one], engine)
         raise KeyError(stored)
 
     def _attention(self, key: str) -> float:
@@ -97,6 +105,12 @@ class KernelTimes:
             by[generation] for generation in _generations(self._gpu.generation, by) if key in by[generation]
         )
         return _engine(floors[key], self._served.backend)
+
+    def _multiplied(self, stored: Format) -> Precision:
+        """Return the numbers that weights are multiplied as: MXFP4 by 8 bits where the GPU has 4-bit matrices."""
+        if stored == "mxfp4":
+            return "fp8" if self._gpu.fp4_flops else "bf16"
+        return "bf16" if stored == "int4" else stored
 
     def _share(self, share: float) -> float:
         """Return a share of this GPU's peak: more of it where its matrices are cut."""

@@ -9,7 +9,6 @@ from swarm.config.catalog import (
     PARTS,
     CompressedEntry,
     GqaEntry,
-    Kernel,
     Kernels,
     LinearEntry,
     MlaEntry,
@@ -106,7 +105,7 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
     replayed_s = (
         _floors_s(served, times)
         + layers * constants.layer_s[served.backend]
-        + reduces * times.exchange().reduce_s * constants.floor_pace[served.backend]
+        + reduces * times.reduce_s()
     )
     if served.eager:
         replayed_s = max(replayed_s, (_launches(model) + reduces) * times.exchange().launch_s)
@@ -166,22 +165,22 @@ def _dense(served: Served, times: KernelTimes, constants: RooflineConstants) -> 
 def _floors_s(served: Served, times: KernelTimes) -> float:
     """Return what kernels of a step take that no size makes shorter, over all layers."""
     model = served.model
-    gemm: dict[Part, Kernel] = {
-        part: times.gemm(weight_format(model, part, served.precision)) for part in PARTS
+    gemm_s: dict[Part, float] = {
+        part: times.gemm_floor_s(weight_format(model, part, served.precision)) for part in PARTS
     }
     seconds = 0.0
     for layer in model.attention:
         module_s = times.attention_floor_s(_kind(layer))
         if isinstance(layer, GqaEntry | LinearEntry):
             # The others were measured with their projections.
-            module_s += ATTENTION_GEMMS * times.floor_s(gemm["attention"])
+            module_s += ATTENTION_GEMMS * gemm_s["attention"]
         seconds += layer.layers * module_s
     for feed in model.feed_forward:
         if isinstance(feed, MoeEntry):
             stored = weight_format(model, "experts", served.precision)
-            seconds += feed.layers * times.floor_s(times.experts(stored))
+            seconds += feed.layers * times.experts_floor_s(stored)
         else:
-            seconds += feed.layers * FEED_FORWARD_GEMMS * times.floor_s(gemm["dense"])
+            seconds += feed.layers * FEED_FORWARD_GEMMS * gemm_s["dense"]
     return seconds
 
 
