@@ -37,7 +37,7 @@ SPREAD_SHAPES = {(1024, 1024), (1024, 8192), (8192, 1024)}
 MEAN_LENGTH = 0.9
 """Of the length stated, in those shapes: InferenceX draws from [0.8, 1] of it (--random-range-ratio 0.8)."""
 ENGINES = ("vllm", "sglang", "trtllm")
-FLOORS = ("gemm", "experts", "attention", "exchange")
+FLOORS = ("hopper", "blackwell")
 START = RooflineConstants(
     gemm_pace=1.0,
     expert_pace=1.0,

@@ -168,7 +168,7 @@ class Kernel(Strict):
 class Exchange(Strict):
     """All-reduces of a generation of GPUs."""
 
-    reduce_s: float = Field(gt=0, description="of a small one, replayed from a graph")
+    reduce_s: Floors = Field(description="of a small one, replayed from a graph")
     launch_s: float = Field(ge=0, description="more where it is launched alone: what one launch costs")
     bytes_per_s: dict[int, float] = Field(description="of one GPU, by how many there are")
 
@@ -193,7 +193,7 @@ class RooflineConstants(Strict):
     attention_pace: float = Field(gt=0, description="the same of a prompt's attention")
     exchange_pace: float = Field(gt=0, description="the same of exchanged bytes")
     floor_pace: dict[str, float] = Field(
-        description="the same of what no size makes shorter, by kind: gemm, experts, attention, exchange"
+        description="the same of what no size makes shorter, by generation; 1 where there is none"
     )
     expert_spread: float = Field(
         gt=0, le=1, description="share of a further token's choices that are independent of the others'"

@@ -24,6 +24,8 @@ WIDENED: dict[Format, tuple[Format, ...]] = {
     "int4": ("int4", "fp8", "bf16"),
 }
 """Kernels of a format, then those that are closest."""
+BY_ENGINE = ("gqa_s",)
+"""Attention that an engine's own kernel does; the rest is a module's, or close from engine to engine."""
 Value = TypeVar("Value")
 
 
@@ -35,6 +37,7 @@ class KernelTimes:
         self._kernels = kernels
         self._constants = constants
         self._gpu = served.gpu
+        self._floor_pace = constants.floor_pace.get(served.gpu.generation, 1.0)
 
     def gemm(self, stored: Format) -> Kernel:
         """Return the kernel of dense layers whose weights are stored so."""
@@ -56,19 +59,19 @@ class KernelTimes:
 
     def gemm_floor_s(self, stored: Format) -> float:
         """Return the seconds of a dense layer that no size makes shorter."""
-        return self.gemm(stored).floor_s * self._constants.floor_pace["gemm"]
+        return self.gemm(stored).floor_s * self._floor_pace
 
     def experts_floor_s(self, stored: Format) -> float:
         """Return the same of a layer of experts."""
-        return self.experts(stored).floor_s * self._constants.floor_pace["experts"]
+        return self.experts(stored).floor_s * self._floor_pace
 
     def attention_floor_s(self, key: str) -> float:
         """Return the same of an attention layer's kernels in a step that decodes."""
-        return self._attention(key) * self._constants.floor_pace["attention"]
+        return self._attention(key) * self._floor_pace
 
     def reduce_s(self) -> float:
         """Return the same of an exchange."""
-        return self.exchange().reduce_s * self._constants.floor_pace["exchange"]
+        return _engine(self.exchange().reduce_s, self._served.backend) * self._floor_pace
 
     def pair_operations_per_s(self, key: str) -> float:
         """Return what attention over a prompt does a second."""
@@ -104,7 +107,8 @@ class KernelTimes:
         floors: Mapping[str, Floors] = next(
             by[generation] for generation in _generations(self._gpu.generation, by) if key in by[generation]
         )
-        return _engine(floors[key], self._served.backend)
+        # A module's time moves as much with an engine's version as with the engine.
+        return _engine(floors[key], self._served.backend if key in BY_ENGINE else ANY)
 
     def _multiplied(self, stored: Format) -> Precision:
         """Return the numbers that weights are multiplied as: MXFP4 by 8 bits where the GPU has 4-bit matrices."""
