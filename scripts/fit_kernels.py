@@ -204,6 +204,8 @@ def attention(folder: Path) -> dict[str, Any]:
     rows = rows.assign(share=done / rows.bf16 / rows.seconds)
     for (generation, engine), part in rows.groupby(["generation", "engine"]):
         put(generation, "prefill_mla", engine, part.share.median())
+    for keys, share in read_shares(folder):
+        put(*keys, share)
     for keys, share in sparse_shares(folder):
         put(*keys, share)
     for keys, share in linear_shares(folder):
@@ -212,6 +214,27 @@ def attention(folder: Path) -> dict[str, Any]:
         for values in out[generation].values():
             values["any"] = median(values.values())
     return out
+
+
+def read_shares(folder: Path) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """Yield the shares of the bandwidth in reading long contexts while decoding, by the cache's format."""
+    for key, kind, name in (("kv", "attention", "generation_attention"), ("latent", "mla", "generation_mla")):
+        rows = tables(folder, kind, name)
+        numbers = rows.batch_size * (rows.step + 1.0)
+        if key == "kv":
+            rows = rows.assign(numbers=numbers * 2 * rows.num_key_value_heads * rows.head_dim)
+            rows = rows[(rows.window_size == 0) & (rows.head_dim == 128)]
+        else:
+            rows = rows.assign(numbers=numbers * 576)
+            rows = rows[rows.num_heads <= 16]
+        rows = rows.assign(eight=rows.kv_cache_dtype == "fp8")
+        rows = rows.assign(share=rows.numbers * np.where(rows.eight, 1, 2) / rows.bandwidth / rows.seconds)
+        # Reads of 100 us at the peak: ten times what no size makes shorter.
+        rows = rows[rows.share * rows.seconds > 1e-4]
+        for (generation, engine, eight), part in rows.groupby(["generation", "engine", "eight"]):
+            if len(part) >= 20:
+                share = min(1.0, part.share.median())
+                yield (generation, f"{key}_{'fp8' if eight else 'bf16'}", engine), share
 
 
 def sparse_shares(folder: Path) -> Iterator[tuple[tuple[str, str, str], float]]:

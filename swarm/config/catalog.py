@@ -189,7 +189,7 @@ class RooflineConstants(Strict):
 
     gemm_pace: float = Field(gt=0, description="time of dense layers over that of the kernels alone")
     expert_pace: float = Field(gt=0, description="the same of experts")
-    kv_pace: float = Field(gt=0, description="time of reading KV over that at the peak bandwidth")
+    kv_pace: float = Field(gt=0, description="the same of reading KV")
     attention_pace: float = Field(gt=0, description="the same of a prompt's attention")
     exchange_pace: float = Field(gt=0, description="the same of exchanged bytes")
     floor_pace: dict[str, float] = Field(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from swarm.config.catalog import Part, RooflineConstants
+from swarm.fleet.cost.kernels import KV_BYTES
 from swarm.fleet.cost.model import kv_values_per_gpu, weight_bytes, weights_of
 from swarm.fleet.cost.served import Served
-from swarm.fleet.cost.terms import ACTIVATION_BYTES, KV_BYTES
+from swarm.fleet.cost.terms import ACTIVATION_BYTES
 
 
 def kv_capacity_tokens(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from swarm.config.catalog import Exchange, Floors, Kernel, Kernels, RooflineConstants
-from swarm.config.fleet import Precision
+from swarm.config.fleet import KvPrecision, Precision
 from swarm.fleet.cost.hardware import peak_flops
 from swarm.fleet.cost.model import Format
 from swarm.fleet.cost.served import Served
@@ -24,6 +24,7 @@ WIDENED: dict[Format, tuple[Format, ...]] = {
     "int4": ("int4", "fp8", "bf16"),
 }
 """Kernels of a format, then those that are closest."""
+KV_BYTES: dict[KvPrecision, int] = {"bf16": 2, "fp8": 1}
 BY_ENGINE = ("gqa_s",)
 """Attention that an engine's own kernel does; the rest is a module's, or close from engine to engine."""
 Value = TypeVar("Value")
@@ -72,6 +73,12 @@ class KernelTimes:
     def reduce_s(self) -> float:
         """Return the same of an exchange."""
         return _engine(self.exchange().reduce_s, self._served.backend) * self._floor_pace
+
+    def held_s(self, key: str, precision: KvPrecision) -> float:
+        """Return the seconds of reading one number of the cache: `kv`, or `latent` vectors."""
+        share = self._attention(f"{key}_{precision}")
+        bandwidth = self._gpu.memory_bytes_per_s.value
+        return KV_BYTES[precision] * self._constants.kv_pace / (bandwidth * share)
 
     def pair_operations_per_s(self, key: str) -> float:
         """Return what attention over a prompt does a second."""

@@ -10,11 +10,12 @@ from swarm.errors import ConfigError
 from swarm.fleet.catalog.read import constants, find_gpu, find_model, kernels
 from swarm.fleet.cost.base import Cost, Entry
 from swarm.fleet.cost.capacity import kv_capacity_tokens
+from swarm.fleet.cost.kernels import KV_BYTES
 from swarm.fleet.cost.model import kv_values_per_token
 from swarm.fleet.cost.roofline import Roofline
 from swarm.fleet.cost.served import Served
 from swarm.fleet.cost.simple import SimpleCost
-from swarm.fleet.cost.terms import KV_BYTES, terms_of
+from swarm.fleet.cost.terms import terms_of
 
 
 @dataclass(frozen=True, slots=True)

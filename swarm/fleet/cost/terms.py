@@ -17,7 +17,8 @@ from swarm.config.catalog import (
     Part,
     RooflineConstants,
 )
-from swarm.fleet.cost.kernels import KernelTimes
+from swarm.config.fleet import KvPrecision
+from swarm.fleet.cost.kernels import KV_BYTES, KernelTimes
 from swarm.fleet.cost.model import (
     linear_operations,
     pair_operations,
@@ -31,7 +32,6 @@ from swarm.fleet.cost.served import Served
 ACTIVATION_BYTES = 2
 """Of a number that GPUs exchange; experts' inputs travel in 8 bits (DeepEP's dispatch)."""
 DISPATCH_BYTES = 1
-KV_BYTES = {"bf16": 2, "fp8": 1}
 EVERYWHERE = math.inf
 """The window of a layer that looks back at everything."""
 SPARSE_HEADS = 64
@@ -95,7 +95,6 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
     weights = weights_of(model)
     moe = [layer for layer in model.feed_forward if isinstance(layer, MoeEntry)]
     layers = sum(layer.layers for layer in model.attention)
-    bandwidth = served.gpu.memory_bytes_per_s.value
     exchange_s, reduces = _exchange(served, times, layers)
     dense_read_s, dense_token_s = _dense(served, times, constants)
     stored = weight_format(model, "experts", served.precision)
@@ -127,10 +126,10 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         + 2.0
         * state_bytes_per_sequence(model)
         / spread.tp
-        * constants.kv_pace
-        / bandwidth,
+        * times.held_s("kv", "bf16")
+        / KV_BYTES["bf16"],
         chunk_s=constants.prompt_s,
-        attention=tuple(_attention(served, times, constants)),
+        attention=tuple(_attention(served, times)),
         ranks=spread.dp,
         stages=spread.pp,
         checked=1 + (draft.draft_tokens if draft else 0),
@@ -238,13 +237,12 @@ def _linear_token_s(served: Served, times: KernelTimes) -> float:
     return operations / times.pair_operations_per_s("prefill_linear") if operations else 0.0
 
 
-def _attention(served: Served, times: KernelTimes, constants: RooflineConstants) -> list[Attention]:
+def _attention(served: Served, times: KernelTimes) -> list[Attention]:
     by_window: dict[float, tuple[float, float]] = {}
-    bandwidth = served.gpu.memory_bytes_per_s.value
-    read_s = KV_BYTES[served.kv_precision] * constants.kv_pace / bandwidth
-    latent_s = constants.kv_pace / times.pair_operations_per_s("prefill_mla")
     for layer in served.model.attention:
-        for window, held_s, pair_s in _looks(layer, served.parallelism.tp, times, read_s, latent_s):
+        for window, held_s, pair_s in _looks(
+            layer, served.parallelism.tp, times, served.kv_precision
+        ):
             held, pair = by_window.get(window, (0.0, 0.0))
             by_window[window] = held + layer.layers * held_s, pair + layer.layers * pair_s
     return [Attention(window, *by_window[window]) for window in sorted(by_window)]
@@ -254,49 +252,47 @@ def _looks(
     layer: GqaEntry | MlaEntry | CompressedEntry | LinearEntry,
     tp: int,
     times: KernelTimes,
-    read_s: float,
-    latent_s: float,
+    kv: KvPrecision,
 ) -> list[tuple[float, float, float]]:
-    """Return what a layer looks at: windows, seconds per token decoded against, per pair of a prompt.
-
-    `read_s` is of a number of the cache, `latent_s` of an operation with a latent vector.
-    """
+    """Return what a layer looks at: windows, seconds per token decoded against, per pair of a prompt."""
+    latent_s = 1.0 / times.pair_operations_per_s("prefill_mla")
     if isinstance(layer, GqaEntry):
         heads = max(layer.kv_heads / tp, 1.0)
         closest = min(PREFILL_DIMS, key=lambda dim: abs(dim - layer.head_dim))
         pair_s = pair_operations(layer) / tp / times.pair_operations_per_s(f"prefill_{closest}")
-        return [(layer.window or EVERYWHERE, 2 * heads * layer.head_dim * read_s, pair_s)]
+        held_s = 2 * heads * layer.head_dim * times.held_s("kv", kv)
+        return [(layer.window or EVERYWHERE, held_s, pair_s)]
     if isinstance(layer, MlaEntry):
         latent = layer.kv_rank + layer.rope_dim
         # Decoding multiplies with the latent vector itself: many operations for each byte.
         operations = 2 * layer.heads / tp * (latent + layer.kv_rank)
-        held_s = max(latent * read_s, operations * latent_s)
+        held_s = max(latent * times.held_s("latent", kv), operations * latent_s)
         if layer.top_tokens is None:
             pair_s = pair_operations(layer) / tp / times.pair_operations_per_s("prefill_mla")
             return [(EVERYWHERE, held_s, pair_s)]
         padded = 2 * max(layer.heads / tp, SPARSE_HEADS) * (latent + layer.kv_rank)
         pair_s = padded / times.pair_operations_per_s("prefill_sparse")
-        return [(layer.top_tokens, held_s, pair_s), *_index(layer, 1, times, read_s)]
+        return [(layer.top_tokens, held_s, pair_s), *_index(layer, 1, times, kv)]
     if isinstance(layer, CompressedEntry):
         operations = 4 * layer.heads / tp * layer.head_dim
-        held_s = max(layer.head_dim * read_s, operations * latent_s)
+        held_s = max(layer.head_dim * times.held_s("latent", kv), operations * latent_s)
         padded = 4 * max(layer.heads / tp, SPARSE_HEADS) * layer.head_dim
         pair_s = padded / times.pair_operations_per_s("prefill_sparse")
         looks = [(float(layer.window), held_s, pair_s)]
         if layer.ratio is not None:
             window = layer.top_entries * layer.ratio if layer.top_entries else EVERYWHERE
             looks.append((window, held_s / layer.ratio, pair_s / layer.ratio))
-            looks += _index(layer, layer.ratio, times, read_s)
+            looks += _index(layer, layer.ratio, times, kv)
         return looks
     return []
 
 
 def _index(
-    layer: MlaEntry | CompressedEntry, ratio: int, times: KernelTimes, read_s: float
+    layer: MlaEntry | CompressedEntry, ratio: int, times: KernelTimes, kv: KvPrecision
 ) -> list[tuple[float, float, float]]:
     """Return what the indexer of a sparse attention looks at: a key of every entry."""
     if not layer.index_heads or not layer.index_dim:
         return []
     # Its heads are not cut over GPUs: each looks for itself.
     pair_s = 2 * layer.index_heads * layer.index_dim / times.index_operations_per_s()
-    return [(EVERYWHERE, layer.index_dim * read_s / ratio, pair_s / ratio)]
+    return [(EVERYWHERE, layer.index_dim * times.held_s("latent", kv) / ratio, pair_s / ratio)]
