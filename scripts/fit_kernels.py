@@ -37,11 +37,11 @@ ROWS_MAX = 3000
 SPARSE_HEADS = 64
 """That a kernel of sparse attention takes at once; fewer are padded."""
 FEW, MANY = 128, 1024
-"""Tokens of rows that tell the floor, and of those that tell the peak's share."""
+"""Tokens of rows that tell the floor, and of rows that tell the peak's share."""
 POOR = 0.5
 """Median log error beyond which a group is left out: a kernel that was not the one meant."""
 HEAD = """\
-# Fitted by scripts/fit_kernels.py on operator tables of aiconfigurator-core 0.12.0 (systems/data, Apache-2.0).
+# Fitted by scripts/fit_kernels.py on operator tables of aiconfigurator-core 0.12.0 (Apache-2.0).
 # Seconds of one kernel: floor_s + max(bytes / (bandwidth x memory), operations / (peak x compute)).
 """
 
@@ -240,8 +240,8 @@ def read_shares(folder: Path) -> Iterator[tuple[tuple[str, str, str], float]]:
 def sparse_shares(folder: Path) -> Iterator[tuple[tuple[str, str, str], float]]:
     """Yield the shares of the peaks in a prompt's sparse attention, and in the indexer's pairs.
 
-    A module takes a time for each chosen pair (its projections included: 7 %) and one for each pair at all. Its
-    kernels take 64 heads at once, and multiply with the latent vector.
+    A module takes a time for each chosen pair (its projections included: 7 %) and one for each pair at all.
+    Its kernels take 64 heads at once, and multiply with the latent vector.
     """
     rows = tables(folder, "sparse_attention", "dsa_context_module")
     rows = rows[(rows.step == 0) & (rows.batch_size == 1) & rows.num_heads.isin((8, 16)) & (rows.isl > 2048)]
@@ -351,9 +351,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", nargs="*", default=list(KINDS), choices=KINDS, help="kinds to fit again")
     options = parser.parse_args()
-    found = rounded(
-        {name: one(options.tables) for name, one in KINDS.items() if name in options.only}
-    )
+    found = rounded({name: one(options.tables) for name, one in KINDS.items() if name in options.only})
     if len(found) < len(KINDS):
         found = yaml.safe_load((FOLDER / "kernels.yaml").read_text()) | found
     text = HEAD + yaml.safe_dump(found, sort_keys=False)

@@ -60,6 +60,7 @@ START = RooflineConstants(
 CAPPED = 0.1
 """A TTFT beyond this share of the decode time, and of two seconds, is a wait for admission."""
 CAPPED_S = 2.0
+DRAFTED = 0.75
 TTFT_CONCURRENCY_MAX = 8
 FIT_ROWS_MAX = 40
 HEAD = """\
@@ -90,6 +91,8 @@ class Row:
     loop: Loop
     ttft_s: float
     tpot_s: float
+    drafts: bool
+    """Of a version that plainly drafts tokens, which the data does not state: checked, never fitted on."""
 
 
 def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
@@ -118,7 +121,22 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
     keep("more GPUs than one server", table.tp <= 8)
     ttft_s, decode_s = table.silicon_ttft_ms / 1e3, table.silicon_tpot_ms * table.osl / 1e3
     keep("capped by admission", ~((ttft_s > CAPPED * decode_s) & (ttft_s > CAPPED_S)))
+    table = table.assign(drafts=_drafts(table, [*shape, "moe_ep_size", "pp_size", "c"]))
     return [_row(row) for row in table.itertuples()], left
+
+
+def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
+    """Say which rows speculate: their version of an engine takes two thirds of another's time for a model.
+
+    Setups are compared row by row; nothing else that they state differs.
+    """
+    slowest = table.groupby(setup).silicon_tpot_ms.transform("max")
+    several = table.groupby(setup).silicon_tpot_ms.transform("count") > 1
+    version = ["model", "backend", "backend_version"]
+    ratio = (table.silicon_tpot_ms / slowest).where(several)
+    shares = ratio.groupby([table[name] for name in version]).median()
+    found = pd.MultiIndex.from_frame(table[version]).map(shares.to_dict())
+    return pd.Series(np.asarray(found, dtype=float) <= DRAFTED, index=table.index)
 
 
 def _row(row: Any) -> Row:
@@ -135,7 +153,7 @@ def _row(row: Any) -> Row:
     isl, osl = int(row.isl), int(row.osl)
     mean = MEAN_LENGTH if (isl, osl) in SPREAD_SHAPES else 1.0
     loop = Loop(int(row.c), round(isl * mean), round(osl * mean), MAX_BATCHED_TOKENS, REQUESTS_PER_SLOT)
-    return Row(served, loop, row.silicon_ttft_ms / 1e3, row.silicon_tpot_ms / 1e3)
+    return Row(served, loop, row.silicon_ttft_ms / 1e3, row.silicon_tpot_ms / 1e3, bool(row.drafts))
 
 
 def get(base: RooflineConstants, name: str) -> float:
@@ -205,6 +223,7 @@ def fit(rows: list[Row], base: RooflineConstants, log: bool = False) -> Roofline
     All of them on TTFT and TPOT at first; then, with steps as they are, those of the way to the queue on TTFT
     alone, where little else waits.
     """
+    rows = [row for row in rows if not row.drafts]
     some = sample(rows)
     weight = weights_of_rows(some)
     low = np.array([row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in some])
@@ -235,9 +254,7 @@ def descend(
 
     def limited(at: np.ndarray) -> dict[str, float]:
         return {
-            name: float(
-                min(np.exp(value), 1.0) if "spread" in name else np.exp(value)
-            )
+            name: float(min(np.exp(value), 1.0) if "spread" in name else np.exp(value))
             for name, value in zip(names, at, strict=True)
         }
 

@@ -54,7 +54,9 @@ class CompressedEntry(Strict):
     o_rank: Count = Field(description="width of each part's output")
     ratio: Count | None = Field(None, description="tokens of one entry; null: the window alone is read")
     window: Count = Field(description="last tokens, each read whole")
-    index_heads: Count | None = Field(None, description="of the indexer that chooses entries; null: all are read")
+    index_heads: Count | None = Field(
+        None, description="of the indexer that chooses entries; null: all are read"
+    )
     index_dim: Count | None = None
     top_entries: Count | None = Field(None, description="entries that are read")
 
@@ -90,9 +92,7 @@ class MoeEntry(Strict):
     expert_hidden: Count | None = Field(None, description="width that experts work in; null: the model's")
 
 
-AttentionEntry = Annotated[
-    GqaEntry | MlaEntry | CompressedEntry | LinearEntry, Field(discriminator="kind")
-]
+AttentionEntry = Annotated[GqaEntry | MlaEntry | CompressedEntry | LinearEntry, Field(discriminator="kind")]
 FeedForwardEntry = Annotated[DenseEntry | MoeEntry, Field(discriminator="kind")]
 
 

@@ -94,9 +94,13 @@ class SpeculativeConfig(Strict):
     """Tokens that a small model drafts and a step of the large one checks at once."""
 
     draft_tokens: int = Field(ge=1, le=64, description="drafted for each step of a sequence")
-    acceptance_length: float = Field(ge=1, description="tokens that a step gives on average, its own included")
+    acceptance_length: float = Field(
+        ge=1, description="tokens that a step gives on average, its own included"
+    )
     draft_layers: float = Field(
-        1.0, ge=0, description="of the draft, in layers of the model: 1 for a next-token layer or EAGLE, 0 for n-grams"
+        1.0,
+        ge=0,
+        description="of the draft, in layers of the model: 1 for a next-token layer or EAGLE, 0 for n-grams",
     )
 
 

@@ -13,4 +13,3 @@ def peak_flops(gpu: GpuEntry, weight_precision: Precision) -> float:
     """
     peak = {"fp8": gpu.fp8_flops, "fp4": gpu.fp4_flops, "bf16": gpu.bf16_flops}[weight_precision]
     return (peak or gpu.bf16_flops).value
-

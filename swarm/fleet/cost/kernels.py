@@ -11,7 +11,13 @@ from swarm.fleet.cost.hardware import peak_flops
 from swarm.fleet.cost.model import Format
 from swarm.fleet.cost.served import Served
 
-CLOSEST = {"ada": "hopper", "ampere": "hopper", "cdna3": "hopper", "blackwell": "hopper", "hopper": "blackwell"}
+CLOSEST = {
+    "ada": "hopper",
+    "ampere": "hopper",
+    "cdna3": "hopper",
+    "blackwell": "hopper",
+    "hopper": "blackwell",
+}
 """Whose kernels are taken where a generation has none."""
 ANY = "any"
 SHARE_MAX = 0.95
@@ -101,7 +107,9 @@ class KernelTimes:
         wire = gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s
         return min(wire.value, measured)
 
-    def _kernel(self, by: Mapping[str, Mapping[str, Mapping[str, Kernel]]], stored: Format, engine: str) -> Kernel:
+    def _kernel(
+        self, by: Mapping[str, Mapping[str, Mapping[str, Kernel]]], stored: Format, engine: str
+    ) -> Kernel:
         formats = WIDENED[stored]
         for generation in _generations(self._gpu.generation, by):
             for one in formats:
@@ -118,7 +126,7 @@ class KernelTimes:
         return _engine(floors[key], self._served.backend if key in BY_ENGINE else ANY)
 
     def _multiplied(self, stored: Format) -> Precision:
-        """Return the numbers that weights are multiplied as: MXFP4 by 8 bits where the GPU has 4-bit matrices."""
+        """Return what weights are multiplied as: MXFP4 in 8 bits where the GPU has 4-bit matrices."""
         if stored == "mxfp4":
             return "fp8" if self._gpu.fp4_flops else "bf16"
         return "bf16" if stored == "int4" else stored

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Literal
 
 from swarm.config.catalog import (
@@ -174,7 +173,7 @@ def state_bytes_per_sequence(model: ModelEntry) -> int:
 
 
 def linear_operations(model: ModelEntry) -> float:
-    """Return the operations of one token of a prompt in linear layers, in chunks that are attended to whole."""
+    """Return the operations of a prompt's token in linear layers, in chunks that are attended to whole."""
     total = 0.0
     for layer in model.attention:
         if isinstance(layer, LinearEntry):

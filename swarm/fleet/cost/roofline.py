@@ -98,7 +98,8 @@ class Roofline:
         seen = start + 0.5 * tokens
         for one in self._terms.attention:
             back = seen if seen < one.window else one.window
-            pairs_s = one.pair_s * tokens * back
+            pair_s = one.near_s if start + tokens <= one.window else one.pair_s
+            pairs_s = pair_s * tokens * back
             held_s = one.held_s * back
             seconds += pairs_s if pairs_s > held_s else held_s
         return seconds

@@ -41,7 +41,7 @@ PREFILL_DIMS = (64, 128, 256)
 ATTENTION_GEMMS = 2
 FEED_FORWARD_GEMMS = 2
 ATTENTION_LAUNCHES = 10
-"""Kernels of an attention layer that an eager step launches: norm, projections, rotation, cache, attention."""
+"""Kernels that an eager step launches a layer: norm, projections, rotation, cache, attention."""
 DENSE_LAUNCHES = 4
 EXPERT_LAUNCHES = 10
 """Norm, router, choice, sort, quantizing, two multiplications, activation, sum."""
@@ -54,6 +54,8 @@ class Attention:
     window: float
     held_s: float
     pair_s: float
+    near_s: float
+    """Per pair of a prompt that ends within the window: sparse layers look at all of it, densely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,7 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
     experts_bytes = weights.experts * weight_bytes(model, "experts", served.precision)
     head_s = 2.0 * weights.head / spread.tp * times.read_s(times.gemm("bf16"), constants.gemm_pace)
     replayed_s = (
-        _floors_s(served, times)
-        + layers * constants.layer_s[served.backend]
-        + reduces * times.reduce_s()
+        _floors_s(served, times) + layers * constants.layer_s[served.backend] + reduces * times.reduce_s()
     )
     if served.eager:
         replayed_s = max(replayed_s, (_launches(model) + reduces) * times.exchange().launch_s)
@@ -123,11 +123,7 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         exchange_token_s=exchange_s,
         prompt_token_s=_linear_token_s(served, times),
         sequence_s=constants.sequence_s
-        + 2.0
-        * state_bytes_per_sequence(model)
-        / spread.tp
-        * times.held_s("kv", "bf16")
-        / KV_BYTES["bf16"],
+        + 2.0 * state_bytes_per_sequence(model) / spread.tp * times.held_s("kv", "bf16") / KV_BYTES["bf16"],
         chunk_s=constants.prompt_s,
         attention=tuple(_attention(served, times)),
         ranks=spread.dp,
@@ -238,13 +234,17 @@ def _linear_token_s(served: Served, times: KernelTimes) -> float:
 
 
 def _attention(served: Served, times: KernelTimes) -> list[Attention]:
-    by_window: dict[float, tuple[float, float]] = {}
+    by_window: dict[float, tuple[float, float, float]] = {}
     for layer in served.model.attention:
-        for window, held_s, pair_s in _looks(
+        for window, held_s, pair_s, near_s in _looks(
             layer, served.parallelism.tp, times, served.kv_precision
         ):
-            held, pair = by_window.get(window, (0.0, 0.0))
-            by_window[window] = held + layer.layers * held_s, pair + layer.layers * pair_s
+            held, pair, near = by_window.get(window, (0.0, 0.0, 0.0))
+            by_window[window] = (
+                held + layer.layers * held_s,
+                pair + layer.layers * pair_s,
+                near + layer.layers * near_s,
+            )
     return [Attention(window, *by_window[window]) for window in sorted(by_window)]
 
 
@@ -253,35 +253,35 @@ def _looks(
     tp: int,
     times: KernelTimes,
     kv: KvPrecision,
-) -> list[tuple[float, float, float]]:
-    """Return what a layer looks at: windows, seconds per token decoded against, per pair of a prompt."""
+) -> list[tuple[float, float, float, float]]:
+    """Return what a layer looks at: window, seconds per token decoded against, per pair, per near pair."""
     latent_s = 1.0 / times.pair_operations_per_s("prefill_mla")
     if isinstance(layer, GqaEntry):
         heads = max(layer.kv_heads / tp, 1.0)
         closest = min(PREFILL_DIMS, key=lambda dim: abs(dim - layer.head_dim))
         pair_s = pair_operations(layer) / tp / times.pair_operations_per_s(f"prefill_{closest}")
         held_s = 2 * heads * layer.head_dim * times.held_s("kv", kv)
-        return [(layer.window or EVERYWHERE, held_s, pair_s)]
+        return [(layer.window or EVERYWHERE, held_s, pair_s, pair_s)]
     if isinstance(layer, MlaEntry):
         latent = layer.kv_rank + layer.rope_dim
         # Decoding multiplies with the latent vector itself: many operations for each byte.
         operations = 2 * layer.heads / tp * (latent + layer.kv_rank)
         held_s = max(latent * times.held_s("latent", kv), operations * latent_s)
+        near_s = pair_operations(layer) / tp / times.pair_operations_per_s("prefill_mla")
         if layer.top_tokens is None:
-            pair_s = pair_operations(layer) / tp / times.pair_operations_per_s("prefill_mla")
-            return [(EVERYWHERE, held_s, pair_s)]
+            return [(EVERYWHERE, held_s, near_s, near_s)]
         padded = 2 * max(layer.heads / tp, SPARSE_HEADS) * (latent + layer.kv_rank)
         pair_s = padded / times.pair_operations_per_s("prefill_sparse")
-        return [(layer.top_tokens, held_s, pair_s), *_index(layer, 1, times, kv)]
+        return [(layer.top_tokens, held_s, pair_s, near_s), *_index(layer, 1, times, kv)]
     if isinstance(layer, CompressedEntry):
         operations = 4 * layer.heads / tp * layer.head_dim
         held_s = max(layer.head_dim * times.held_s("latent", kv), operations * latent_s)
         padded = 4 * max(layer.heads / tp, SPARSE_HEADS) * layer.head_dim
         pair_s = padded / times.pair_operations_per_s("prefill_sparse")
-        looks = [(float(layer.window), held_s, pair_s)]
+        looks = [(float(layer.window), held_s, pair_s, pair_s)]
         if layer.ratio is not None:
             window = layer.top_entries * layer.ratio if layer.top_entries else EVERYWHERE
-            looks.append((window, held_s / layer.ratio, pair_s / layer.ratio))
+            looks.append((window, held_s / layer.ratio, pair_s / layer.ratio, pair_s / layer.ratio))
             looks += _index(layer, layer.ratio, times, kv)
         return looks
     return []
@@ -289,10 +289,11 @@ def _looks(
 
 def _index(
     layer: MlaEntry | CompressedEntry, ratio: int, times: KernelTimes, kv: KvPrecision
-) -> list[tuple[float, float, float]]:
+) -> list[tuple[float, float, float, float]]:
     """Return what the indexer of a sparse attention looks at: a key of every entry."""
     if not layer.index_heads or not layer.index_dim:
         return []
     # Its heads are not cut over GPUs: each looks for itself.
     pair_s = 2 * layer.index_heads * layer.index_dim / times.index_operations_per_s()
-    return [(EVERYWHERE, layer.index_dim * times.held_s("latent", kv) / ratio, pair_s / ratio)]
+    held_s = layer.index_dim * times.held_s("latent", kv)
+    return [(EVERYWHERE, held_s / ratio, pair_s / ratio, pair_s / ratio)]
