@@ -190,7 +190,6 @@ class RooflineConstants(Strict):
     gemm_pace: float = Field(gt=0, description="time of dense layers over that of the kernels alone")
     expert_pace: float = Field(gt=0, description="the same of experts")
     kv_pace: float = Field(gt=0, description="the same of reading KV")
-    attention_pace: float = Field(gt=0, description="the same of a prompt's attention")
     exchange_pace: float = Field(gt=0, description="the same of exchanged bytes")
     floor_pace: dict[str, float] = Field(
         description="the same of what no size makes shorter, by generation; 1 where there is none"

@@ -89,7 +89,7 @@ class KernelTimes:
     def pair_operations_per_s(self, key: str) -> float:
         """Return what attention over a prompt does a second."""
         share = self._share(self._attention(key))
-        return self._gpu.bf16_flops.value * share / self._constants.attention_pace
+        return self._gpu.bf16_flops.value * share
 
     def index_operations_per_s(self) -> float:
         """Return the same of an indexer, in 8 bits."""
