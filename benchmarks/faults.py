@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -42,6 +43,8 @@ SERIAL_FROM = 2000
 AWAY_S = 0.8
 """How long a server is away, or answers nothing but errors."""
 WAIT_S_MAX = 600.0
+TRIALS_MAX = 3
+"""Most requests that a run which never begins may have sent."""
 STARTS_MAX = 6
 RAY = {
     "RAY_AUTH_MODE": "disabled",
@@ -131,7 +134,11 @@ class CountingServer:
             await writer.drain()
             os.write(self._log, b"bad %d\n" % serial)
             return True
-        await self._stream(writer, serial, json.loads(body))
+        try:
+            await self._stream(writer, serial, json.loads(body))
+        except ConnectionError:
+            os.write(self._log, b"bad %d\n" % serial)
+            raise
         os.write(self._log, b"ok %d\n" % serial)
         return True
 
@@ -144,6 +151,7 @@ class CountingServer:
         for _ in range(tokens):
             await asyncio.sleep(pause_s)
             writer.write(_event({"choices": [{"index": 0, "delta": {"content": "word "}}]}))
+            await writer.drain()
         writer.write(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
         usage = {"prompt_tokens": serial, "completion_tokens": tokens, "total_tokens": serial + tokens}
         writer.write(_event({"choices": [], "usage": usage}))
@@ -212,9 +220,10 @@ class Target:
     def serials(self, word: str) -> set[int]:
         return {int(line[1]) for line in self.lines() if line[0] == word}
 
-    def begun_s(self) -> float | None:
-        """Return when the first request came, in Unix seconds."""
-        return next((float(line[2]) for line in self.lines() if line[0] == "got"), None)
+    def begun_s(self, *, after: int) -> float | None:
+        """Return when the first request after so many came, in Unix seconds."""
+        times = [float(line[2]) for line in self.lines() if line[0] == "got"]
+        return times[after] if len(times) > after else None
 
 
 class Disk:
@@ -271,7 +280,7 @@ class Nodes:
         os.mkdir(os.path.join(self._folder, "ray"))
         os.environ.update(RAY, RAY_TMPDIR=self._folder)
         self._count = count
-        head = {"num_cpus": 2 if count > 1 else 64, "include_dashboard": False, "temp_dir": self._folder}
+        head = {"num_cpus": 2, "include_dashboard": False, "temp_dir": self._folder}
         self._cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.fill()
 
@@ -367,8 +376,10 @@ class Found:
 
     kind: str
     phase: str
+    tried: int = 0
+    """Requests that tried the target before the run, as its notes say; all, where the run never began."""
     served: int = 0
-    """Requests that the server got."""
+    """Requests that the server got, but for those."""
     sent: int = 0
     """Requests that the run says it sent."""
     finished: int = 0
@@ -389,8 +400,9 @@ class Found:
 
     def line(self) -> str:
         return (
-            f"{self.kind} in {self.phase}: served {self.served}, sent {self.sent}, finished {self.finished}; "
-            f"missing {self.missing}, unaccounted {self.unaccounted}, lost {self.lost}, "
+            f"{self.kind} in {self.phase}: tried {self.tried}, served {self.served}, sent {self.sent}, "
+            f"finished {self.finished}; missing {self.missing}, unaccounted {self.unaccounted}, "
+            f"lost {self.lost}, "
             f"doubled {self.doubled}; exit codes {self.codes}, {self.wall_s:.0f} s {' '.join(self.trouble)}"
         )
 
@@ -459,11 +471,15 @@ class FaultyRun:
                 "no host was started",
             )
             return
+        # What tries the target comes before the run, and the run's first request half a second after this.
+        run = self._out / "run.yaml"
+        _until(lambda: process.poll() is not None or run.exists(), "the run does not begin")
+        tried = len(self._target.serials("got"))
         _until(
-            lambda: process.poll() is not None or self._target.begun_s() is not None,
+            lambda: process.poll() is not None or self._target.begun_s(after=tried) is not None,
             "the server got no request",
         )
-        begun_s = self._target.begun_s()
+        begun_s = self._target.begun_s(after=tried)
         if begun_s is None:
             return
         if self.found.phase == "results":
@@ -527,17 +543,23 @@ class FaultyRun:
         found, target = self.found, self._target
         got = target.serials("got")
         found.served = len(got)
-        if not got and found.phase != "start":
-            found.trouble.append(f"NEVER BEGAN: {self._text[-600:]}")
+        if not (self._out / "run.yaml").exists():
+            found.tried = len(got)
+            found.served = 0
+            if found.phase != "start" or found.tried > TRIALS_MAX:
+                found.trouble.append(f"NEVER BEGAN: {self._text[-600:]}")
+            return
         if not (self._out / "summary.json").exists():
             found.missing = len(got)
-            if got:
-                found.trouble.append(f"NO RESULTS: {self._text[-600:]}")
+            found.trouble.append(f"NO RESULTS: {self._text[-600:]}")
             return
         from pyarrow import parquet
 
         summary = json.loads((self._out / "summary.json").read_text())
         found.told = [*summary["notes"], *summary["invalid_reasons"]]
+        trials = [re.match(r"before the run (\d+) requests?", note) for note in found.told]
+        found.tried = sum(int(each[1]) for each in trials if each is not None)
+        found.served -= found.tried
         requests = summary["requests"]
         found.sent, found.unaccounted = requests["sent"], requests["unaccounted"]
         with (self._out / "requests.parquet").open("rb") as file:
@@ -549,7 +571,7 @@ class FaultyRun:
         found.doubled = sum(count - 1 for each in (serials, turns) for count in each.values())
         # A request without a finish is known by its row alone: its reply, if it had one, has no number there.
         others = sum(row["attempts"] - (row["error_class"] == "refused") for row in rows) - len(finished)
-        found.missing = max(0, len(got - set(serials)) - others)
+        found.missing = max(0, len(got - set(serials)) - found.tried - others)
         if strange := set(serials) - target.serials("ok"):
             found.trouble.append(f"NEVER SERVED: {sorted(strange)[:3]}")
         if found.sent != len(rows) + found.unaccounted:
@@ -585,6 +607,10 @@ def carried_out(runs: list[tuple[str, str]], nodes_count: int, at_once: int) -> 
         return
     nodes = Nodes(nodes_count)
     try:
+        if at_once == 1:
+            # In this thread: Ray starts a node in no other.
+            yield from (FaultyRun(nodes, *run).carry_out() for run in runs)
+            return
         with ThreadPoolExecutor(at_once) as pool:
             waiting = [pool.submit(FaultyRun(nodes, *run).carry_out) for run in runs]
             for done in as_completed(waiting):

@@ -45,6 +45,10 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=True, prett
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the experiment.")
 ]
+TargetKeys = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="target.KEY=VALUE", help="What else the server needs, as in a file."),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Override the experiment's seed.", min=0)]
 Out = Annotated[Path | None, typer.Option("--out", parser=out_path, help="The run folder: absent or empty.")]
 Traces = Annotated[list[Path], typer.Argument(metavar="TRACES...", help="Trace files, or folders of them.")]
@@ -193,6 +197,49 @@ def serve(
 
 
 @app.command()
+def capture(
+    upstream: Annotated[str, typer.Option("--upstream", metavar="URL", help="The server behind the proxy.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="DIR", help="Where captures are written.")
+    ],
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 8100,
+    keep_content: Annotated[
+        bool, typer.Option("--keep-content", help="Write texts of prompts and replies as well.")
+    ] = False,
+    file_max: Annotated[int, typer.Option("--file-max", min=1, help="MiB of one file.")] = 64,
+    disk_max: Annotated[
+        int, typer.Option("--disk-max", min=1, help="MiB of all captures in the folder; the oldest go first.")
+    ] = 8192,
+    drain: Annotated[
+        float, typer.Option("--drain", min=0, help="Seconds that open requests have after Ctrl-C.")
+    ] = 10,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", help="Certificates to trust, for https.")
+    ] = None,
+) -> None:
+    """Record what agents ask of a server: a proxy that passes bytes as they come, and keeps no text.
+
+    Example: swarm capture --upstream https://api.anthropic.com --out captures
+    """
+    from swarm.commands.capture import Wish
+    from swarm.commands.capture import capture as relay
+
+    wish = Wish(
+        upstream=upstream,
+        out=out,
+        host=host,
+        port=port,
+        keeps_content=keep_content,
+        file_mib=file_max,
+        folder_mib=disk_max,
+        drain_s=drain,
+        ca_file=ca_file,
+    )
+    raise typer.Exit(relay(wish))
+
+
+@app.command()
 def calibrate(
     target: Annotated[str, typer.Option("--target", help="Base URL of the server to probe.")],
     out: Annotated[
@@ -201,17 +248,21 @@ def calibrate(
     api: Annotated[
         str, typer.Option("--api", help="What to send: chat, completions or token_ids.")
     ] = "completions",
+    model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
+    overrides: TargetKeys = None,
 ) -> None:
     """Measure an idle server and write the emulated fleet that takes as long.
 
     Example: swarm calibrate --target http://HOST:8000 --out fleet.yaml
     """
     from swarm.commands.calibrate import run_calibrate
+    from swarm.config.read import target_of
 
-    raise typer.Exit(run_calibrate(target, out, key_env=api_key_env, api=api))
+    data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
+    raise typer.Exit(run_calibrate(target_of(data, overrides or (), "swarm calibrate"), out))
 
 
 @app.command()
@@ -247,6 +298,7 @@ def capacity(
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other sessions.")] = 1,
+    overrides: TargetKeys = None,
     out: Out = None,
 ) -> None:
     """Find how many coding agents a server, or an emulated fleet, carries within an SLO.
@@ -255,8 +307,7 @@ def capacity(
     """
     from swarm.commands import capacity as asking
     from swarm.commands.costs import bounded
-    from swarm.config.read import read_fleet, validate
-    from swarm.config.target import TargetConfig
+    from swarm.config.read import read_fleet, target_of
 
     if (target is None) == (fleet is None):
         raise UsageError("swarm capacity: either --target URL or --fleet FILE is expected")
@@ -271,7 +322,7 @@ def capacity(
     if fleet is not None:
         raise typer.Exit(asking.capacity_of_fleet(read_fleet(fleet, []), question, out))
     data = {"urls": [target], "model": model, "api": api, "api_key_env": api_key_env}
-    server = validate(TargetConfig, {k: v for k, v in data.items() if v is not None}, "swarm capacity")
+    server = target_of(data, overrides or (), "swarm capacity")
     raise typer.Exit(asking.capacity_of_server(server, question, None if out is None else str(out)))
 
 
@@ -299,6 +350,7 @@ def doctor(
     ca_file: Annotated[
         str | None, typer.Option("--ca-file", help="Certificates to trust, for https.")
     ] = None,
+    overrides: TargetKeys = None,
 ) -> None:
     """Look at this machine, and a server, for what would spoil a run; 1 where something must be mended.
 
@@ -306,27 +358,31 @@ def doctor(
     """
     from swarm.commands.doctor import doctor as look
 
-    raise typer.Exit(look(target, model=model, key_env=api_key_env, ca_file=ca_file))
+    data = {"urls": [target], "model": model, "api_key_env": api_key_env, "ca_file": ca_file}
+    raise typer.Exit(look(None if target is None else data, overrides or ()))
 
 
 @app.command()
 def init(
     target: Annotated[str, typer.Option("--target", help="Base URL of the server.")],
     out: Annotated[
-        Path, typer.Option("--out", parser=local_path, metavar="FILE", help="The experiment's file to write.")
+        Path, typer.Option("--out", parser=out_path, metavar="FILE", help="The experiment's file to write.")
     ],
     model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
+    overrides: TargetKeys = None,
 ) -> None:
     """Write a short experiment that fits a server.
 
     Example: swarm init --target http://HOST:8000 --out mine.yaml
     """
     from swarm.commands.init import init as write
+    from swarm.config.read import target_of
 
-    raise typer.Exit(write(target, out, model=model, key_env=api_key_env))
+    data = {"urls": [target], "model": model, "api_key_env": api_key_env}
+    raise typer.Exit(write(target_of(data, overrides or (), "swarm init"), out))
 
 
 @app.command()

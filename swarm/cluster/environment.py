@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from swarm.errors import UsageError
+from swarm.urls import within
 
 ANSWER_S_MAX = 5.0
 """How long a cluster's address may take to be connected to, and then to answer."""
@@ -49,7 +50,9 @@ def _check_address(address: str, *, speaks_tls: bool) -> None:
         raise UsageError(f"{named}: not an address; give host:port of the cluster's head, or {UNSET}")
     host, port = found[1] or found[2], int(found[3])
     try:
-        with socket.create_connection((host, port), ANSWER_S_MAX) as connection:
+        # In a thread: a name server that is silent has no bound of ours, and lets no signal be heard.
+        with within(ANSWER_S_MAX, lambda: socket.create_connection((host, port), ANSWER_S_MAX)) as connection:
+            connection.settimeout(ANSWER_S_MAX)
             speaks = speaks_tls or _speaks_http2(connection)
     except (OSError, UnicodeError) as fault:
         raise UsageError(f"{named}: nothing answers there ({fault}); start the cluster, or {UNSET}") from None

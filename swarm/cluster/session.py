@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import services
+from ray._private import services, worker
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
-from swarm.cluster.environment import check_environment
+from swarm.cluster.environment import UNSET, check_environment
 from swarm.errors import UsageError
+from swarm.urls import within
+
+LEAVE_S_MAX = 30.0
+GCS_S_MAX = 8.0
+"""How long a cluster's head may take for its first answer."""
 
 
 @contextmanager
@@ -24,8 +32,11 @@ def ray_session(*, name: str) -> Iterator[None]:
     if started:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+        # Of a Ray that starts here: its own default, 15, lets anything else on the machine make hosts late.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         check_environment(os.environ)
         address = os.environ.get("RAY_ADDRESS") or "local"
+        _check_answers(address)
         try:
             with _signals_are_ours():
                 ray.init(
@@ -45,6 +56,24 @@ def ray_session(*, name: str) -> Iterator[None]:
     finally:
         if started:
             _shut_down()
+
+
+def _check_answers(address: str) -> None:
+    """Raise UsageError where a cluster's head cannot say which cluster it is.
+
+    `ray.init` asks the same for a minute and longer, hears no signal meanwhile, and then ends the process.
+    """
+    if address == "local" or address.startswith("ray://"):
+        return
+    named = f"RAY_ADDRESS={address}"
+    try:
+        found = services.get_ray_address_from_environment(address, None)
+        within(GCS_S_MAX, lambda: GcsClient(address=found))
+    except Exception as fault:  # noqa: BLE001 - Ray raises bare ones
+        raise UsageError(
+            f"{named}: no Ray cluster answers there: {said(fault)}; look whether its head is up "
+            f"(`ray status`), or {UNSET}"
+        ) from None
 
 
 def said(fault: Exception) -> str:
@@ -89,14 +118,23 @@ def _signals_are_ours() -> Iterator[None]:
 def _shut_down() -> None:
     """Leave Ray, with SIGTERM handled as before: Ray resets it in C, unseen by Python; meanwhile it waits."""
     if threading.current_thread() is not threading.main_thread():
-        ray.shutdown()
+        _leave()
         return
     ours = signal.getsignal(signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        ray.shutdown()
+        _leave()
     finally:
         _hear(ours)
+
+
+def _leave() -> None:
+    """Leave Ray in bounded time: one whose head is dead may answer nothing."""
+    try:
+        within(LEAVE_S_MAX, ray.shutdown)
+    except TimeoutError:
+        atexit.unregister(worker.shutdown)
+        print(f"Ray did not end within {LEAVE_S_MAX:.0f} s; it is left as it is", file=sys.stderr, flush=True)
 
 
 def _hear(handler: Any) -> None:

@@ -14,23 +14,23 @@ import numpy as np
 import yaml
 
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig
-from swarm.config.read import validate
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError, UsageError
 from swarm.fleet.rehearsal import Part, Played, rehearse
+from swarm.interrupts import Interrupts
+from swarm.live.preflight import tried
 from swarm.live.probing.course import MERGED_MAX, Course, Found, calibrated
 from swarm.live.probing.heldout import agents_of, played
-from swarm.live.targets.control import resolve
 from swarm.live.targets.facts import ServerFacts, server_facts
 from swarm.live.targets.openai import OpenAITarget
-from swarm.live.targets.token_length import measured
+from swarm.live.targets.usable import check_target
 
 SEED = 1
 REPEATS = 2
 """Of the load that is held out: how far they are apart is the server's own noise."""
 BOUNDS = {"p50": 0.3, "p95": 0.4}
 """Relative errors of a prediction that are passed, beside the server's own noise."""
-HIT_POINTS_MAX = 5.0
+HIT_POINTS_MAX = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,17 @@ class Verdict:
         return abs(self.error) <= self.bound + self.noise
 
 
-def run_calibrate(url: str, out: Path, *, key_env: str | None, api: str, course: Course | None = None) -> int:
+def run_calibrate(target: TargetConfig, out: Path, *, course: Course | None = None) -> int:
     """Probe a server, hold a prediction against it, and write the fleet's file; return the exit code.
 
     Nothing is written, and 1 returned, where the prediction is out of bounds.
     """
     if out.exists():
         raise UsageError(f"calibrate: --out {out} exists; name a new file")
-    config = validate(TargetConfig, {"urls": [url], "api_key_env": key_env, "api": api}, "calibrate")
-    config, facts, found, fleet, verdicts = asyncio.run(_calibrated(config, course or Course()))
+    check_target(target)
+    with Interrupts() as interrupts:
+        config = tried(target, heed=interrupts.heed, note=_say).target
+    facts, found, fleet, verdicts = asyncio.run(_calibrated(config, course or Course()))
     _show(found)
     _show_verdicts(verdicts)
     failed = [verdict.name for verdict in verdicts if not verdict.passes]
@@ -70,19 +72,20 @@ def run_calibrate(url: str, out: Path, *, key_env: str | None, api: str, course:
         )
         return 1
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(_file(fleet, found, facts, verdicts, url=url, model=config.model or ""), encoding="utf-8")
+    out.write_text(
+        _file(fleet, found, facts, verdicts, url=target.urls[0], model=config.model or ""), encoding="utf-8"
+    )
     print(out.absolute())
     return 0
 
 
 async def _calibrated(
     config: TargetConfig, course: Course
-) -> tuple[TargetConfig, ServerFacts, Found, FleetConfig, list[Verdict]]:
-    config = await resolve(config)
+) -> tuple[ServerFacts, Found, FleetConfig, list[Verdict]]:
     facts = await server_facts(config)
     for closed in facts.closed:
         _say(closed)
-    config = await measured(config.model_copy(update={"context_tokens": facts.context_tokens}))
+    config = config.model_copy(update={"context_tokens": facts.context_tokens})
     nonce = f"calibration-{datetime.now(UTC).isoformat()}"
     found = await calibrated(config, facts, course, nonce=nonce, say=_say)
     fleet = fleet_of(found, facts)
@@ -100,7 +103,7 @@ async def _calibrated(
             runs.append(await played(target, agents))
         finally:
             await target.close()
-    return config, facts, found, fleet, verdicts_of(fleet, agents, runs)
+    return facts, found, fleet, verdicts_of(fleet, agents, runs)
 
 
 def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:

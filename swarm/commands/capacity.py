@@ -21,7 +21,7 @@ from swarm.config.slo import ObjectiveConfig
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError, UsageError
 from swarm.interrupts import Interrupts
-from swarm.live.look import Looked, look_at
+from swarm.live.look import LEARNED, Looked, look_at
 from swarm.live.targets.usable import check_target
 from swarm.load.sizing import Demand, Known, Size, search_config, sized
 from swarm.report.numbers import count, seconds
@@ -84,6 +84,7 @@ def capacity_of_server(target: TargetConfig, question: Question, out: str | None
     if looked.facts.block_tokens is not None:
         experiment = experiment.model_copy(update={"block_tokens": looked.facts.block_tokens})
     _tell_plan(question, size, demand)
+    target = target.model_copy(update={name: getattr(looked.tried.target, name) for name in LEARNED})
     code = run_live(experiment, out, known=looked.tried, beside={EXPERIMENT: text_of(experiment, target)})
     _what_if(target.urls[0])
     return code

@@ -9,18 +9,20 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal
 
 from swarm.config.base_url import base_url
-from swarm.config.read import validate
+from swarm.config.read import target_of
 from swarm.config.target import TargetConfig
 from swarm.errors import ConfigError, RunError
 from swarm.interrupts import Interrupts
 from swarm.live.look import Looked, look_at
+from swarm.live.targets.transport.proxy import proxy_of
+from swarm.live.targets.transport.tls import client_context
 from swarm.live.targets.usable import check_target
 from swarm.records.origin import versions
 
@@ -44,21 +46,20 @@ class Finding:
     remedy: str = ""
 
 
-def doctor(url: str | None, *, model: str | None, key_env: str | None, ca_file: str | None) -> int:
+def doctor(target: Mapping[str, Any] | None, overrides: Sequence[str]) -> int:
     """Print a line for everything that was looked at; return 1 where something must be mended, else 0."""
     is_well = True
-    for finding in _all(url, model, key_env, ca_file):
+    for finding in _all(target, overrides):
         is_well &= finding.verdict != "mend"
         line = f"{finding.verdict:<5} {finding.what:<14} {finding.found}"
         print(f"{line}: {finding.remedy}" if finding.remedy else line, flush=True)
     return 0 if is_well else 1
 
 
-def _all(url: str | None, model: str | None, key_env: str | None, ca_file: str | None) -> Iterator[Finding]:
+def _all(target: Mapping[str, Any] | None, overrides: Sequence[str]) -> Iterator[Finding]:
     yield from machine()
-    if url is not None:
-        data = {"urls": [url], "model": model, "api_key_env": key_env, "ca_file": ca_file}
-        yield from server({name: value for name, value in data.items() if value is not None})
+    if target is not None:
+        yield from server(target, overrides)
 
 
 def machine() -> Iterator[Finding]:
@@ -177,45 +178,52 @@ def _compiler() -> Finding:
     )
 
 
-def server(data: dict[str, object]) -> Iterator[Finding]:
+def server(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Iterator[Finding]:
     """Yield what is found of a server, up to the first thing without which the rest cannot be seen."""
     try:
-        target = validate(TargetConfig, data, "swarm doctor")
+        target = target_of(data, overrides, "swarm doctor")
         check_target(target)
     except ConfigError as fault:
         yield Finding("mend", "target", str(fault).replace("\n", " "))
         return
     place = base_url(target.urls[0])
-    proxies = [name for name in PROXIES if os.environ.get(name)]
-    if proxies:
-        yield Finding(
-            "note", "proxy", f"{', '.join(proxies)} set", "requests go straight to the server, past it"
-        )
+    proxy = proxy_of(target.urls[0], target.proxy)
+    if proxy is not None:
+        yield Finding("ok", "proxy", f"{proxy.url} is asked for {place.origin}")
+    elif any(os.environ.get(name) for name in PROXIES):
+        yield Finding("ok", "proxy", f"{place.host} is asked directly, past the environment's proxy")
+    dialled = place if proxy is None else proxy
+    host, port = dialled.host, dialled.port
     try:
-        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as fault:
-        yield Finding("mend", "DNS", f"{place.host}: {fault}", "check the host's name")
+        yield Finding("mend", "DNS", f"{host}: {fault}", "check the host's name")
         return
-    yield Finding("ok", "DNS", f"{place.host} is {found[0][4][0]}")
+    yield Finding("ok", "DNS", f"{host} is {found[0][4][0]}")
     try:
-        with socket.create_connection((place.host, place.port), timeout=CONNECT_S) as connection:
-            yield Finding("ok", "connection", f"port {place.port} accepts")
-            if place.secure:
-                yield _tls(connection, place.host, target.ca_file)
+        with socket.create_connection((host, port), timeout=CONNECT_S) as connection:
+            yield Finding("ok", "connection", f"port {port} accepts")
+            if place.secure and proxy is None:
+                secured = _tls(connection, host, target)
+                yield secured
+                if secured.verdict == "mend":
+                    return
     except OSError as fault:
         words = fault.strerror or str(fault)
         yield Finding(
             "mend",
             "connection",
-            f"{place.host}:{place.port}: {words}",
-            "is the server running, and is the port right?",
+            f"{host}:{port}: {words}",
+            "is the server running, and is the port right?"
+            if proxy is None
+            else "is the proxy right? target.proxy, and no_proxy in the environment, go past it",
         )
         return
     yield from _answers(target)
 
 
-def _tls(connection: socket.socket, host: str, ca_file: str | None) -> Finding:
-    context = ssl.create_default_context(cafile=ca_file)
+def _tls(connection: socket.socket, host: str, target: TargetConfig) -> Finding:
+    context = client_context(target.ca_file, verify=target.verify)
     try:
         with context.wrap_socket(connection, server_hostname=host) as secured:
             return Finding("ok", "TLS", secured.version() or "")
@@ -224,7 +232,7 @@ def _tls(connection: socket.socket, host: str, ca_file: str | None) -> Finding:
             "mend",
             "TLS",
             fault.verify_message,
-            "name the certificate that signed it: --ca-file, target.ca_file",
+            "name the certificate that signed it: --ca-file, target.ca_file; or set target.verify: false",
         )
     except (ssl.SSLError, OSError) as fault:
         return Finding("mend", "TLS", f"{fault}", "if the port speaks no TLS, write http://")

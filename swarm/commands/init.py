@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from swarm.commands.capacity import words_of
-from swarm.config.read import read_experiment, validate
+from swarm.config.read import read_experiment
 from swarm.config.target import TargetConfig
 from swarm.errors import UsageError
 from swarm.interrupts import Interrupts
-from swarm.live.look import Looked, look_at
+from swarm.live.look import LEARNED, Looked, look_at
 from swarm.live.targets.usable import check_target
 from swarm.load.sizing import IDLE_CAP_S, fitted_agents
 
@@ -23,7 +23,7 @@ AGENTS = 4
 """Few: a run that shows whether all is well, before one that asks how many there may be."""
 
 
-def init(url: str, out: Path, *, model: str | None, key_env: str | None) -> int:
+def init(target: TargetConfig, out: Path) -> int:
     """Look at a server and write an experiment for it; return the exit code.
 
     Raises:
@@ -31,8 +31,6 @@ def init(url: str, out: Path, *, model: str | None, key_env: str | None) -> int:
     """
     if out.exists():
         raise UsageError(f"init: --out {out} exists; name a new file")
-    data = {"urls": [url], "model": model, "api_key_env": key_env}
-    target = validate(TargetConfig, {k: v for k, v in data.items() if v is not None}, "swarm init")
     check_target(target)
     with Interrupts() as interrupts:
         nonce = f"look-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
@@ -49,11 +47,9 @@ def init(url: str, out: Path, *, model: str | None, key_env: str | None) -> int:
 def text_of(asked: TargetConfig, looked: Looked) -> str:
     """Return the experiment's file."""
     found = looked.tried.target
-    target: dict[str, Any] = {"urls": list(asked.urls), "model": found.model}
-    if asked.api_key_env is not None:
-        target["api_key_env"] = asked.api_key_env
-    if not found.exact_output:
-        target["exact_output"] = False
+    stated: dict[str, Any] = asked.model_dump(mode="json", exclude_defaults=True)
+    target = {"urls": list(asked.urls), "model": found.model, **stated}
+    target |= {name: learned for name in LEARNED if (learned := getattr(found, name)) != getattr(asked, name)}
     facts = "\n".join(f"#   {line}" for line in words_of(looked))
     blocks = looked.facts.block_tokens
     block = (

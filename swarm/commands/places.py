@@ -5,13 +5,19 @@ In a Ray job results go to a place that outlives the job.
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 from swarm.cluster.job import is_job
 from swarm.errors import UsageError
 from swarm.urls import is_url
 
+MEMORY = "memory:"
+"""URLs of what a process keeps for itself."""
+NAME_BYTES_MAX = 255
+"""Of a file or folder on Linux and macOS (NAME_MAX)."""
 RESULTS = "results"
 STAGING = "swarm-results"
 """Below the home folder: where the folder of a job's run lies until it is sent to a URL."""
@@ -35,15 +41,24 @@ def local_path(text: str | Path) -> Path:
 
 
 def out_path(text: str | Path) -> Path:
-    """Return a path on this machine to write to; raises UsageError where what is written there is lost."""
+    """Return a path on this machine to write to.
+
+    Raises UsageError where nothing can be written there, or where what is written there is lost.
+    """
     path = local_path(text)
     _check_lasts(path)
+    if str(path) != "-":
+        _check_writable(path)
     return path
 
 
 def out_path_or_url(text: str | Path) -> str:
     """Return a path to write to, as `out_path` does, or a URL as it is."""
-    return str(text) if is_url(text) else str(out_path(text))
+    if not is_url(text):
+        return str(out_path(text))
+    if str(text).startswith(MEMORY):
+        raise UsageError(f"{text}: is gone when this command ends; name a place that lasts")
+    return str(text)
 
 
 def default_folder(name: str) -> Path:
@@ -56,6 +71,24 @@ def default_folder(name: str) -> Path:
 def staging_folder(name: str) -> Path:
     """Return where a run folder lies before it is sent to a URL, and stays if that fails."""
     return Path.home() / STAGING / name if is_job(os.environ) else Path(RESULTS) / name
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a place before any work is done for it: a file that has no name tries the nearest folder."""
+    try:
+        if path.exists() and not path.is_dir():
+            if os.access(path, os.W_OK):
+                return
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        near = next(each for each in (path, *path.parents) if os.path.lexists(each))
+        # The folders between are made, and so must have names that can be.
+        for name in path.absolute().parts:
+            if len(os.fsencode(name)) > NAME_BYTES_MAX:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        with tempfile.TemporaryFile(dir=near):
+            pass
+    except OSError as fault:
+        raise UsageError(f"{path}: cannot be written: {fault.strerror}; name another place") from None
 
 
 _GOES = (

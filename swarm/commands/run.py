@@ -15,6 +15,7 @@ from swarm.cluster.job import is_job, stop_drain_s
 from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
+from swarm.commands.earlier_hosts import wait_for_earlier_hosts
 from swarm.commands.ending import finish
 from swarm.commands.places import default_folder, staging_folder
 from swarm.commands.planned_load import check_load
@@ -22,7 +23,7 @@ from swarm.commands.run_end import end_of, keep_end
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
-from swarm.errors import RunError, UsageError
+from swarm.errors import Interrupted, RunError, UsageError
 from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
 from swarm.live.coordinator import Snapshot
@@ -89,7 +90,7 @@ def run_live(
         finally:
             folder.discard_unbegun()
         if url is not None:
-            _send(folder, url)
+            _send(folder, url, interrupts)
     return interrupts.code(code)
 
 
@@ -103,9 +104,13 @@ def resume_live(path: Path) -> int:
         raise UsageError(
             f"--resume {path}: only live runs can be gone on with; this one is {data.get('mode')!r}"
         )
+    absent = [key for key in ("run_id", "experiment") if key not in data]
+    if absent:
+        raise UsageError(f"--resume {path}: {RUN} is damaged: it has no {' and no '.join(absent)}")
     experiment = validate(Experiment, data["experiment"], f"{path / RUN}: experiment")
     check_target(experiment.target)
     with Interrupts() as interrupts, sole_writer(folder.journals):
+        wait_for_earlier_hosts(folder.journals, interrupts.heed)
         unstored.bring_in(unstored.places(folder.path, data["run_id"]))
         code = _carry_out(
             experiment,
@@ -117,7 +122,7 @@ def resume_live(path: Path) -> int:
             known=None,
         )
         if data.get("out") is not None:
-            _send(folder, data["out"])
+            _send(folder, data["out"], interrupts)
     return interrupts.code(code)
 
 
@@ -144,6 +149,7 @@ def _carry_out(
             experiment, folder, interrupts, begin, ray=ray, run_id=run_id, recovered=recovered, known=known
         )
         faults = (*end.faults, *keep_end(folder, run_id, end))
+        faults += () if recovered is None else recovered.lost()
         settled = results_of(
             read_batches(sorted(folder.journals.glob("*.journal")), unstored=end.unstored),
             experiment,
@@ -186,8 +192,8 @@ def _driven(
         ended = end_of(folder, experiment, recovered)
         if ended is not None:
             return ended
-    local = _with_local_traces(experiment)
     with interrupts.at_once():
+        local = _with_local_traces(experiment)
         scripts = load_scripts(local.workload, experiment.seed, experiment.load.agents)
         check_load(local, scripts)
     check_placed(experiment)
@@ -268,10 +274,14 @@ class Watched:
         self.live.note(text)
 
 
-def _send(folder: RunFolder, url: str) -> None:
+def _send(folder: RunFolder, url: str, interrupts: Interrupts) -> None:
     try:
-        upload(folder.path, url)
-    except OSError as fault:
+        with interrupts.at_once():
+            upload(folder.path, url)
+    except Interrupted:
+        _say(f"swarm: --out {url}: a signal ended the sending of the results; they are in {folder.path}")
+        return
+    except (OSError, UsageError) as fault:
         raise RunError(
             f"--out {url}: the results could not be sent: {fault}; they are in {folder.path}"
         ) from None

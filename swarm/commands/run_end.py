@@ -40,12 +40,20 @@ def end_of(folder: RunFolder, experiment: Experiment, recovered: Recovered) -> R
     """Return how the load of an interrupted run had ended; None where it is to go on."""
     limit_s = experiment.load.duration_s
     is_over = limit_s is not None and recovered.stopped_s >= limit_s
+    kept = unstored.noted(folder.journals).get("end")
+    if kept is not None and not is_over and limit_s is not None and kept["at_s"] >= limit_s:
+        # Played again it would be valid, and what was sent the first time in no count.
+        end = _read(kept)
+        lost = (
+            f"the load ended at {end.at_s:.1f} s, and the journals tell of no more than its first "
+            f"{recovered.stopped_s:.1f} s: the rest is lost"
+        )
+        return replace(end, faults=(*end.faults, lost))
     if not is_over and experiment.load.search is None:
         unstored.note(folder.journals, end=None)
         return None
     if not is_over:
         print(f"{folder.path}: a search is not gone on with; what it left is added up", file=sys.stderr)
-    kept = unstored.noted(folder.journals).get("end")
     if kept is not None:
         return _read(kept)
     return RunEnd(limit_s if is_over and limit_s is not None else recovered.stopped_s, (), None, None, {})

@@ -20,6 +20,7 @@ from swarm.config.prices import PricesConfig
 from swarm.config.profile import ProfileFile
 from swarm.config.strict import Strict
 from swarm.config.sweep import POINTS_MAX, SweepConfig
+from swarm.config.target import TargetConfig
 from swarm.config.yaml_text import DEPTH_MAX, parse
 from swarm.errors import ConfigError
 
@@ -60,6 +61,20 @@ def experiment_of(
     """Return the experiment of a mapping, as a file would hold it, in the working directory."""
     whole = _changed(copy.deepcopy(dict(data)), Path(), overrides, seed)
     return validate(Experiment, whole, "the experiment")
+
+
+def target_of(data: Mapping[str, Any], overrides: Sequence[str], where: str) -> TargetConfig:
+    """Return the target of a command line: what it states, None left out, with its `target.KEY=VALUE`.
+
+    Raises:
+        ConfigError: A key or a value is wrong, or none of a target.
+    """
+    stated = {name: value for name, value in data.items() if value is not None}
+    whole = _changed({"target": stated}, Path(), overrides, None)
+    other = next((key for key in whole if key != "target"), None)
+    if other is not None:
+        raise ConfigError(f"{where}: --set {other}: a target alone is asked for here: write target.KEY=VALUE")
+    return validate(TargetConfig, whole["target"], where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,11 @@ class TargetConfig(Strict):
     """Planned token ids are drawn from [low, high], which a model's vocabulary must contain."""
     ca_file: str | None = None
     """Certificates to trust instead of the system's, for https."""
+    verify: bool = True
+    """false: any certificate is taken, as curl's --insecure does; whoever stands between sees the key."""
+    proxy: str | None = Field(default="environment", pattern=r"^(environment|http://[^\s/@]+/?)$")
+    """`environment`: what `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` say; this machine, private
+    addresses and hosts of one word are asked directly. A proxy's `http://HOST:PORT`; null: none."""
     timeouts: TimeoutConfig = TimeoutConfig()
     retry: RetryConfig = RetryConfig()
     limits: LimitConfig = LimitConfig()

@@ -112,7 +112,7 @@ class ReplayConfig(Strict):
 
     kind: Literal["replay"] = "replay"
     path: Path = Field(description="a file or a folder of traces")
-    format: str = Field("weka", description="of the traces; `swarm convert --help` lists them")
+    format: str = Field("auto", description="of the traces; auto: by their content; `swarm catalog formats`")
     timing: Literal["think-only", "original", "api-scaled"] = Field(
         "think-only",
         description="when a turn is due: after a recorded think time, or as recorded from start to start",

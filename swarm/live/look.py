@@ -5,6 +5,7 @@ Knows: doors, a few turns one after the other. Does not know: load, searches.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,8 +23,11 @@ SHORT_TOKENS, LONG_TOKENS = 2_048, 32_768
 LONG_S = 10.0
 """How long the long prompt may take, by the short one's speed."""
 REPLY_TOKENS = 32
-EXACT = "target.exact_output: false"
+EXACT = "set target.exact_output: false"
 """What the remedy for a server that refuses lengths says."""
+_LENGTH_MEMBER = re.compile(r"set target\.max_tokens_member: (\w+)")
+LEARNED = ("exact_output", "max_tokens_member")
+"""Settings that a look finds by trying, where they are left open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,28 @@ def look_at(
     Raises:
         RunError: It cannot be used, in its own words.
     """
-    try:
-        found = tried(target, heed=heed, note=note)
-    except RunError as fault:
-        if EXACT not in str(fault) or not target.exact_output:
-            raise
-        note("it refuses min_tokens and ignore_eos: replies end where the model ends them")
-        found = tried(target.model_copy(update={"exact_output": False}), heed=heed, note=note)
+    while True:
+        try:
+            found = tried(target, heed=heed, note=note)
+            break
+        except RunError as fault:
+            changed = _mended(target, str(fault), note)
+            if changed is None:
+                raise
+            target = changed
     return waited(_looked(found, nonce), heed=heed, note=note, what=f"{found.target.urls[0]} to be looked at")
+
+
+def _mended(target: TargetConfig, words: str, note: Callable[[str], None]) -> TargetConfig | None:
+    """Return the target with the setting that a refusal asks for; None where it asks for none, or again."""
+    if EXACT in words and target.exact_output:
+        note("it refuses min_tokens and ignore_eos: replies end where the model ends them")
+        return target.model_copy(update={"exact_output": False})
+    member = _LENGTH_MEMBER.search(words)
+    if member is not None and target.max_tokens_member is None:
+        note(f"it calls a reply's length {member[1]}")
+        return target.model_copy(update={"max_tokens_member": member[1]})
+    return None
 
 
 async def _looked(found: Tried, nonce: str) -> Looked:

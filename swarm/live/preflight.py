@@ -27,7 +27,16 @@ NAMES_SHOWN = 8
 
 T = TypeVar("T")
 
+_SILENT = (
+    "something accepts connections there and does not answer: is the server still loading, is it the right "
+    "port?"
+)
 _HINTS = (
+    (
+        ("proxy http",),
+        "the proxy is named by target.proxy or, where that is `environment`, by https_proxy, http_proxy or "
+        "all_proxy: mend it, or go past it by target.proxy: null, or by the host's name in no_proxy",
+    ),
     (
         ("name or service not known", "nodename nor servname", "no address", "name resolution"),
         "DNS knows no such host: check the host's name",
@@ -40,7 +49,10 @@ _HINTS = (
         ("wrong_version_number", "wrong version number", "record layer"),
         "the port speaks no TLS: write http:// in place of https://",
     ),
-    (("certificate",), "name the server's certificate in target.ca_file"),
+    (
+        ("certificate",),
+        "name the certificate that signed it in target.ca_file, or set target.verify: false",
+    ),
     (
         ("http 401", "http 403"),
         "give a key that may use the model: export it, and name the variable in target.api_key_env "
@@ -53,8 +65,7 @@ _HINTS = (
     ),
     (
         ("readtimeout", "timed out", "not complete within"),
-        "something accepts connections there and does not answer: is the server still loading, is it the "
-        "right port?",
+        _SILENT,
     ),
     (
         ("remoteprotocolerror", "illegal", "invalid http"),
@@ -96,7 +107,10 @@ class Tried:
 def hint(words: str) -> str | None:
     """Return what to do about a fault that keeps a server from being asked at all; None: unknown."""
     low = words.lower()
-    return next((what for signs, what in _HINTS if any(sign in low for sign in signs)), None)
+    found = next((what for signs, what in _HINTS if any(sign in low for sign in signs)), None)
+    # A plain server waits for the end of what it takes for a request's first line.
+    is_tls_awaited = found == _SILENT and "https://" in low
+    return f"{found} If it speaks no TLS, write http:// in place of https://" if is_tls_awaited else found
 
 
 def with_hint(words: str) -> str:

@@ -18,6 +18,9 @@ from swarm.records.rows import from_message
 
 STILL_S = 2.0
 """A host whose event loop woke up later than this stood still: it was stopped, or starved of its core."""
+DEVIATIONS = 3.0
+"""How far above the expected number of requests those may be that nobody saw: of so many that come by chance,
+the square root is the standard deviation (Poisson), and one case in some hundred is beyond three of them."""
 RECENT_BATCHES = 10
 """Batches that say how many requests a host sends."""
 
@@ -97,14 +100,14 @@ class _Watch:
         return (recent[-1].gauges.sent - first_sent) / span_s if span_s > 0 else 0.0
 
     def unseen(self, *, within_s: float, others: float) -> int:
-        """Return how many requests it sent within so long after its last batch, going on as before.
+        """Return how many requests it sent at most within so long after its last batch, going on as before.
 
         One that had just begun sent as many as the `others` do in a second, or what was due.
         """
         if within_s <= 0:
             return 0
-        due = self.batches[-1].due
-        return max(due, math.ceil((self.rate() or others) * within_s))
+        expected = (self.rate() or others) * within_s
+        return max(self.batches[-1].due, math.ceil(expected + DEVIATIONS * math.sqrt(expected)))
 
     def silence_s(self, report_every_s: float) -> float:
         """Return how long it may have gone on after its last batch: until the next one would have come.

@@ -12,6 +12,7 @@ WORDS_TOLD = 200
 """Characters of an example that a note quotes."""
 
 _BY_CLASS = {
+    "http_5xx": "the server itself failed: look into the server's own log",
     "refused": "is the server running at target.urls?",
     "unreachable": "check the host in target.urls",
     "tls": "name the server's certificate in target.ca_file, or use http:// in target.urls",

@@ -84,15 +84,20 @@ def sends(table: pa.Table, places: Iterable[Place]) -> Iterator[tuple[int, float
 
 
 def _nodes(places: Iterable[Place]) -> dict[str, Node]:
-    """Return the places as one tree; parents were reported before, or with, their children."""
+    """Return the places as one tree; those below one that no report tells of are left out.
+
+    Parents were reported before, or with, their children: only a damaged journal lacks one.
+    """
     by_name = {place.name: place for place in places}
     nodes: dict[str, Node] = {}
     for name in by_name:
         chain = []
         at: str | None = name
-        while at is not None and at not in nodes:
+        while at in by_name and at not in nodes:
             chain.append(by_name[at])
             at = by_name[at].parent
+        if at is not None and at not in nodes:
+            continue
         for place in reversed(chain):
             parent = None if place.parent is None else nodes[place.parent]
             nodes[place.name] = Node(place.name, parent, place.start)

@@ -10,7 +10,9 @@ the fleet's, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -36,6 +38,7 @@ class FleetJournal:
     def __init__(self, path: Path, config: FleetConfig) -> None:
         try:
             self._file = path.open("wb", buffering=BUFFER_BYTES)
+            self._path = path
         except OSError as error:
             raise RunError(f"--journal {path}: {error.strerror}; name a file that can be written") from None
         self._bytes_count = 0
@@ -70,7 +73,8 @@ class FleetJournal:
 
     def close(self) -> None:
         """Write the rest."""
-        self._file.close()
+        if not self._file.closed:
+            self._carry_out(self._file.close)
 
     def _note(self, node: Node) -> None:
         """Note a node and those above it, once each, parents first."""
@@ -89,10 +93,23 @@ class FleetJournal:
         data = orjson.dumps(line) + b"\n"
         self._bytes_count += len(data)
         if self._bytes_count > FILE_BYTES_MAX:
-            self._file.write(b'["full"]\n')
-            self._file.close()
+            self._carry_out(lambda: self._file.write(b'["full"]\n'))
+            self.close()
             return
-        self._file.write(data)
+        self._carry_out(lambda: self._file.write(data))
+
+    def _carry_out(self, write: Callable[[], object]) -> None:
+        """Write; a disk that refuses ends the journal, and not what the fleet serves."""
+        try:
+            write()
+        except OSError as fault:
+            print(
+                f"swarm: --journal {self._path}: {fault.strerror}: nothing more is recorded there",
+                file=sys.stderr,
+                flush=True,
+            )
+            with suppress(OSError):
+                self._file.close()
 
 
 def said(event: FirstToken | Finished | Refused) -> list[Any]:
@@ -137,4 +154,6 @@ def replay(path: Path) -> list[list[Any]]:
 def _lines(path: Path) -> Iterator[list[Any]]:
     with path.open("rb") as file:
         for line in file:
+            if not line.endswith(b"\n"):
+                return  # What a full disk took of the last line.
             yield orjson.loads(line)

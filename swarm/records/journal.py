@@ -6,10 +6,12 @@ A frame is whole or not there. What is no whole frame is passed over: reading go
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -50,13 +52,15 @@ class Journal:
 
     A frame is its length, its checksum and the message, handed to the system as one write: a process may
     be killed at any time and all frames but the last are whole. What an earlier process left half-written
-    at the end is cut off.
+    at the end is cut off. Whoever asks is told that it is being written, as long as the process lives.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._end = whole_bytes(path) if path.exists() else 0
         self._file: BinaryIO = path.open("ab", buffering=0)
+        with suppress(OSError):  # A file system without locks.
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         self._cut()
 
     def append(self, message: bytes) -> None:
@@ -86,6 +90,18 @@ class Journal:
         """Take back what follows the last whole frame."""
         if os.fstat(self._file.fileno()).st_size != self._end:
             os.ftruncate(self._file.fileno(), self._end)
+
+
+def is_being_written(path: Path) -> bool:
+    """Return whether a process has a journal open, as far as its file system knows of locks."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def whole_bytes(path: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -141,15 +141,11 @@ class RunFolder:
 
     def run(self) -> dict[str, Any]:
         """Return what `run.yaml` holds."""
-        data = yaml.safe_load((self.path / RUN).read_text(encoding="utf-8"))
-        assert isinstance(data, dict)
-        return data
+        return _mapping(self.path / RUN, yaml.safe_load)
 
     def summary(self) -> dict[str, Any]:
         """Return what `summary.json` holds."""
-        data = orjson.loads((self.path / SUMMARY).read_bytes())
-        assert isinstance(data, dict)
-        return data
+        return _mapping(self.path / SUMMARY, orjson.loads)
 
     def requests(self, columns: list[str] | None = None) -> pa.Table:
         """Return the rows, or some of their columns."""
@@ -183,9 +179,30 @@ class RunFolder:
             raise
 
 
+def _mapping(path: Path, read: Callable[[bytes], Any]) -> dict[str, Any]:
+    """Return what a file of a run folder holds; raises UsageError where it is damaged."""
+    try:
+        data = read(path.read_bytes())
+    except (ValueError, yaml.YAMLError) as fault:
+        raise _damaged(path, str(fault)) from None
+    if not isinstance(data, dict):
+        raise _damaged(path, f"a mapping of keys is expected, found {type(data).__name__}")
+    return data
+
+
+def _damaged(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path} is damaged: {why.splitlines()[0] if why else 'it cannot be read'}")
+
+
 def _read_table(path: Path, columns: list[str] | None) -> pa.Table:
     with path.open("rb") as file:
-        return pa.parquet.read_table(file, columns=columns)
+        try:
+            return pa.parquet.read_table(file, columns=columns)
+        except (pa.ArrowException, OSError) as fault:
+            # The library raises bare ones for pages that it cannot read.
+            if isinstance(fault, OSError) and fault.errno is not None:
+                raise
+            raise _damaged(path, str(fault)) from None
 
 
 def simulated_run_id(experiment: Experiment) -> str:

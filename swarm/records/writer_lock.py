@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,10 +32,12 @@ def sole_writer(folder: Path) -> Iterator[None]:
             "wait for its end, or stop it"
         ) from None
     try:
-        (folder / WRITER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with suppress(OSError):  # The lock counts; of a disk that refuses, others tell.
+            (folder / WRITER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
-        (folder / WRITER).unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / WRITER).unlink(missing_ok=True)
         lock.release()
 
 

@@ -124,7 +124,7 @@ def test_ray_is_started_where_jobs_find_swarm_and_with_a_token(name: str, key: s
     commands = yaml.safe_load((ROOT / name).read_text())[key]
     (start,) = [command for command in commands if "ray start" in command]
     assert start.startswith(". ~/swarm-venv/bin/activate && ")
-    assert "RAY_AUTH_MODE=token ray start" in start
+    assert "RAY_AUTH_MODE=token RAY_worker_niceness=0 ray start" in start
 
 
 def test_the_ray_job_holds_what_kuberay_knows() -> None:

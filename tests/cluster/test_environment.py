@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from swarm.cluster import environment
+from swarm.cluster import environment, session
 from swarm.cluster.environment import check_environment
-from swarm.cluster.session import said
+from swarm.cluster.session import ray_session, said
 from swarm.errors import UsageError
 
 SETTINGS_FRAME = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+NICENESS = "RAY_worker_niceness"
 HTTP_1 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
@@ -78,6 +81,34 @@ def test_a_server_that_speaks_http_2_may_be_a_cluster(tmp_path: Path) -> None:
         assert told(tmp_path, RAY_ADDRESS=address) == ""
 
 
+def test_a_head_that_never_says_which_cluster_it_is_ends_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(SETTINGS_FRAME) as address:
+        for name, value in {
+            "RAY_ADDRESS": address,
+            "RAY_AUTH_MODE": "disabled",
+            "HOME": str(tmp_path),
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(session, "GCS_S_MAX", 0.2)
+        with (
+            pytest.raises(UsageError, match="no Ray cluster answers there: no answer within"),
+            ray_session(name="x"),
+        ):
+            pass
+
+
+def test_a_name_server_that_is_silent_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = threading.Event()
+    monkeypatch.setattr(environment, "ANSWER_S_MAX", 0.05)
+    monkeypatch.setattr(socket, "create_connection", lambda *_: silent.wait(10))
+    assert "nothing answers there (no answer within 0 s)" in told(tmp_path, RAY_ADDRESS="head:6379")
+    silent.set()
+
+
 @pytest.mark.parametrize("words", [HTTP_1, b"-ERR\r\n", None])
 def test_a_server_that_is_no_cluster_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: bytes | None
@@ -133,3 +164,35 @@ def test_versions_that_differ_are_told_in_one_line() -> None:
 @pytest.mark.parametrize(("fault", "words"), [(RuntimeError("a\nb\n"), "b"), (OSError(), "OSError")])
 def test_of_other_errors_the_last_line_is_told(fault: Exception, words: str) -> None:
     assert said(fault) == words
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "0"), ("5", "5")])
+def test_hosts_of_a_local_ray_yield_to_nobody_unless_asked_to(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", NICENESS)}
+    monkeypatch.setattr(os, "environ", kept if given is None else kept | {NICENESS: given})
+    seen: list[str | None] = []
+    monkeypatch.setattr(session.ray, "init", lambda **_: seen.append(os.environ.get(NICENESS)))
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(session.ray, "shutdown", lambda: None)
+    with session.ray_session(name="test"):
+        pass
+    assert seen == [expected]
+
+
+def test_a_ray_that_does_not_end_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    never = threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(session, "LEAVE_S_MAX", 0.05)
+    monkeypatch.setattr(session.ray, "shutdown", lambda: never.wait(10))
+    monkeypatch.setattr(session.ray, "init", lambda **_: None)
+    monkeypatch.setattr(session, "check_environment", lambda _: None)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with ray_session(name="x"):
+        pass
+    never.set()
+    assert "Ray did not end within" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -84,6 +84,7 @@ def client_of(address: str, settings: dict[str, str], monkeypatch: pytest.Monkey
             time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_a_job_runs_an_experiment_and_sends_its_folder(
     head, settings, write_experiment, tmp_path, monkeypatch
 ) -> None:

@@ -60,7 +60,9 @@ def expected(write_experiment, tmp_path_factory) -> bytes:
     return _plan(simulate(read_experiment(path, []), ()).rows)
 
 
-@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize(
+    "spread", [name if name == "2 hosts" else pytest.param(name, marks=pytest.mark.slow) for name in SPREADS]
+)
 def test_the_turns_are_the_same_bytes(swarm_run, expected: bytes, spread: str) -> None:
     run = swarm_run(workload=SMALL, load=LOAD, hosts={**SPREADS[spread], "report_every_s": 0.5})
     code, text = run.end()

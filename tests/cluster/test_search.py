@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 BASE_S, MORE_S, TOKENS = 0.01, 0.005, 20
 TRUTH = 2
@@ -13,6 +14,7 @@ def tpot_s(agents: float) -> float:
     return BASE_S + MORE_S * (agents * (TOKENS - 1) / (TOKENS + 1) - 1)
 
 
+@pytest.mark.slow
 def test_a_live_search_finds_the_capacity_known_in_closed_form(swarm_run) -> None:
     run = swarm_run(
         workload={

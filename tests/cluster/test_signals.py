@@ -16,7 +16,9 @@ ENDING_S_MAX = 25
 """For the reports, the settling and the page; far more than they take, on a machine that others use."""
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_a_run_with_a_usable_folder(swarm_run, number: int, expected: int) -> None:
     run = swarm_run(hosts__count=2, load__duration_s=300, load__drain_s=DRAIN_S)
     for host in range(2):
@@ -41,7 +43,9 @@ def test_a_signal_ends_a_run_with_a_usable_folder(swarm_run, number: int, expect
     assert text.strip().splitlines()[-1] == str(run.out)
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_before_the_begin_ends_a_run_and_leaves_nothing(
     local_run, tmp_path: Path, number: int, expected: int
 ) -> None:
@@ -54,6 +58,7 @@ def test_a_signal_before_the_begin_ends_a_run_and_leaves_nothing(
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_group_of_a_run_leaves_it_its_ray(local_run, tmp_path: Path) -> None:
     run = local_run(tmp_path / "run", hosts__count=1, load__duration_s=300, load__drain_s=DRAIN_S)
     run.wait_for_batches(0, 3)

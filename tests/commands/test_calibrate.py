@@ -14,6 +14,7 @@ from swarm.config.target import TargetConfig
 from swarm.errors import RunError
 from swarm.fleet.cost.calibration import Rates
 from swarm.fleet.rehearsal import Played, rehearse
+from swarm.live.preflight import Tried
 from swarm.live.probing.batches import Batches
 from swarm.live.probing.course import Course, Found
 from swarm.live.probing.heldout import agents_of
@@ -95,11 +96,15 @@ def test_beyond_its_bounds_no_file_is_written(
     verdicts = calibrate.verdicts_of(fleet, AGENTS, [slower(rehearse(fleet, AGENTS), factor)] * 2)
 
     async def calibrated(config: TargetConfig, course: Course) -> Any:
-        return config, FACTS, found(), fleet, verdicts
+        return FACTS, found(), fleet, verdicts
 
+    def tried(target: TargetConfig, **_: object) -> Tried:
+        return Tried(target, 0, 0, ())
+
+    monkeypatch.setattr(calibrate, "tried", tried)
     monkeypatch.setattr(calibrate, "_calibrated", calibrated)
     out = tmp_path / "fleet.yaml"
-    assert calibrate.run_calibrate("http://127.0.0.1:9", out, key_env=None, api="completions") == code
+    assert calibrate.run_calibrate(TargetConfig(urls=("http://127.0.0.1:9",)), out) == code
     assert out.exists() is (code == 0)
     if code == 0:
         assert FleetConfig.model_validate(safe_load(out.read_text())) == fleet
@@ -119,9 +124,8 @@ def test_a_small_server_is_calibrated_to_the_end(tmp_path: Path) -> None:
     out = tmp_path / "fleet.yaml"
     course = Course(pause_s=0.0, rounds_min=2, rounds_max=2)
     with served(fleet, 0) as port:
-        code = calibrate.run_calibrate(
-            f"http://127.0.0.1:{port}", out, key_env=None, api="completions", course=course
-        )
+        target = TargetConfig(urls=(f"http://127.0.0.1:{port}",), api="completions")
+        code = calibrate.run_calibrate(target, out, course=course)
     assert code in (0, 1)
     if code == 0:
         written = FleetConfig.model_validate(safe_load(out.read_text()))

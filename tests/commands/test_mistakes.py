@@ -115,7 +115,7 @@ def test_what_a_replay_leaves_out_is_told_in_its_folder(
     assert run(monkeypatch, "simulate", asked, "--out", tmp_path / "run") == 0
     folder = RunFolder.open(tmp_path / "run")
     note = folder.summary()["notes"][0]
-    assert note.startswith("left out 5 broken parts of workload.path: b.json, session b, the request")
+    assert note.startswith("left out 5 broken parts of workload.path: broken0")
     assert note.endswith(" and 2 more") and len(note) < 300
     assert folder.run()["left_out"] == [note]
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from swarm import cli
 from swarm.cluster.job import JOB, STOP_WAIT, stop_drain_s
-from swarm.commands.places import local_path, out_path_or_url, staging_folder
+from swarm.commands.places import local_path, out_path, out_path_or_url, staging_folder
 from swarm.errors import UsageError
 from swarm.records.run_folder import RunFolder
 
@@ -52,6 +52,57 @@ def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_what_is_no_place_here_is_refused(place: str) -> None:
     with pytest.raises(UsageError):
         local_path(place)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("/dev/full/run", "Not a directory"),
+        ("/proc/none/run", "No such file"),
+        ("file/run", "Not a directory"),
+        ("loop/run", "symbolic links"),
+        ("x" * 300, "name too long"),
+        (f"new/{'x' * 300}/run", "name too long"),
+    ],
+)
+def test_a_place_that_nothing_can_be_written_at_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for accepts in (out_path, out_path_or_url):
+        with pytest.raises(UsageError, match=why):
+            accepts(place)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "loop"]
+
+
+COMMANDS = (
+    ["run", "e.yaml", "--out"],
+    ["simulate", "e.yaml", "--out"],
+    ["calibrate", "--target", "http://h", "--out"],
+    ["capacity", "--target", "http://h", "--out"],
+    ["init", "--target", "http://h", "--out"],
+    ["analyze", "t.json", "--json"],
+    ["analyze", "t.json", "--out"],
+    ["fit", "t.json", "--out"],
+    ["fit", "t.json", "--out", "p.yaml", "--report"],
+    ["generate", "p.yaml", "--out"],
+    ["report", "run", "--out"],
+    ["convert", "t.json", "--from", "weka", "--to", "weka"],
+)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_every_command_that_writes_looks_at_the_place_first(arguments: list[str]) -> None:
+    done = CliRunner().invoke(cli.app, [*arguments, "/dev/full/x"])
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith("/dev/full/x: cannot be written: Not a directory")
+
+
+def test_results_are_not_sent_to_what_ends_with_the_command() -> None:
+    with pytest.raises(UsageError, match="gone when this command ends"):
+        out_path_or_url("memory://runs/1")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--out", "runs/1"]])

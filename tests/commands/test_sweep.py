@@ -44,6 +44,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_eight_workers_give_the_bytes_of_one_process(alone: Path, tmp_path: Path) -> None:
     ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False)
     try:

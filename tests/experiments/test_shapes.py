@@ -48,6 +48,7 @@ def prefill() -> Points:
     return tiers_of("memory_tiers_prefill", 16, 96)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["decode", "prefill"])
 def test_few_agents_find_all_memories_alike(name: str, request: pytest.FixtureRequest) -> None:
     points: Points = request.getfixturevalue(name)
@@ -76,6 +77,7 @@ def test_one_instance_that_prefills_for_all_falls_off_the_cliff_sooner(prefill: 
     assert output["HBM + DRAM"] < output["HBM + DRAM + POSIX"] < shared / 4
 
 
+@pytest.mark.slow
 def test_hits_and_short_contexts_give_more_output_and_zones_follow_from_prices() -> None:
     points = results_of(
         "cache_hit_curve",

@@ -103,6 +103,7 @@ class KillsHost0:
             launcher.kill(0)
 
 
+@pytest.mark.slow
 def test_a_program_goes_on_where_its_host_was_killed(tmp_path: Path) -> None:
     config = config_of(tmp_path, "steady", STEADY, hosts__count=1)
     alone = driven(config, tmp_path / "alone").results()

@@ -43,7 +43,7 @@ def test_a_remedy_is_named_where_it_is_known(kind: str, status: int | None, word
 
 
 def test_no_remedy_is_named_where_none_is_known() -> None:
-    assert remedy("http_5xx", 500, "out of memory", exact_output=True) is None
+    assert remedy("http_4xx", 418, "a teapot", exact_output=True) is None
     assert remedy("http_4xx", 400, "unknown field: min_tokens", exact_output=False) is None
 
 

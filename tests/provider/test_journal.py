@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from swarm.config.fleet import FleetConfig
 from swarm.errors import RunError
 from swarm.provider.journal import FleetJournal, recorded, replay
 
@@ -65,3 +66,18 @@ async def _agent(served: SimpleNamespace, number: int) -> None:
 def test_a_journal_that_cannot_be_written_is_a_clear_error(tmp_path: Path, desk: SimpleNamespace) -> None:
     with pytest.raises(RunError, match=r"--journal .*name a file that can be written"):
         FleetJournal(tmp_path / "nowhere" / "x.jsonl", desk.fleet())
+
+
+def test_a_full_disk_ends_the_journal_and_not_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
+    journal = FleetJournal(Path("/dev/full"), FleetConfig())
+    for request_id in range(5_000):
+        journal.cancel(request_id, 1.0)
+    journal.close()
+    said = "swarm: --journal /dev/full: No space left on device: nothing more is recorded there\n"
+    assert capsys.readouterr().err == said
+
+
+def test_half_a_line_at_the_end_of_a_journal_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.jsonl"
+    path.write_bytes(b'["finished",1.0,1]\n["finished",2.')
+    assert recorded(path) == [["finished", 1.0, 1]]

@@ -9,6 +9,7 @@ import pytest
 
 from swarm.report.charts import spec_of, time_axis, write_picture
 from swarm.report.compare.comparison import SHOWN
+from swarm.report.run.charts import agent_ticks
 from swarm.report.theme import TOKENS
 
 
@@ -62,3 +63,18 @@ def test_a_long_session_is_drawn_whole() -> None:
     spec = spec_of(alt.Chart(frame).mark_point().encode(x="at_s:Q"))
     (rows,) = spec["datasets"].values()
     assert len(rows) == 7000
+
+
+@pytest.mark.parametrize(
+    ("agents", "ticks"),
+    [
+        ([22, 33, 40, 44, 50, 60], [22, 33, 40, 44, 50, 60]),
+        ([40, 41, 42, 60], [40, 41, 42, 60]),
+        ([500, 500, 502, 900], [500, 900]),
+        ([4, 8, 30], [4, 8, 16]),
+    ],
+)
+def test_an_axis_of_agents_is_marked_by_powers_of_two_or_by_levels(
+    agents: list[int], ticks: list[float]
+) -> None:
+    assert agent_ticks(agents) == ticks

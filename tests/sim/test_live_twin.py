@@ -211,6 +211,7 @@ def slower(ramp_s: float) -> Experiment:
     return Experiment.model_validate(data)
 
 
+@pytest.mark.slow
 def test_many_under_eviction_follow_from_their_times_and_lie_among_simulations(tmp_path: Path) -> None:
     journal = tmp_path / "j"
     rows = live(slower(1.0), journal)
@@ -257,9 +258,14 @@ def losses(rows: pa.Table) -> dict[str, float]:
     [
         (asked_again(), "capacity", LIMITS.remembered_bytes_max),
         # Real time adds some milliseconds to each gap: they must be few beside it.
-        (asked_again(think_s=0.2, tiers=[{"name": "hbm", "ttl_s": 2.0}]), "ttl", LIMITS.remembered_bytes_max),
+        pytest.param(
+            asked_again(think_s=0.2, tiers=[{"name": "hbm", "ttl_s": 2.0}]),
+            "ttl",
+            LIMITS.remembered_bytes_max,
+            marks=pytest.mark.slow,
+        ),
         (asked_again(replicas=[{"count": 2}], router="round_robin"), "routing", 0),
-        (slower(1.0), "capacity", 0),
+        pytest.param(slower(1.0), "capacity", 0, marks=pytest.mark.slow),
     ],
     ids=["capacity", "ttl", "routing, forgotten", "agents, forgotten"],
 )

@@ -9,6 +9,7 @@ lowest thirds of repeats, with coefficients that cannot be negative.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -121,9 +122,10 @@ def unsettled(prefills: Prefills, decodes: Decodes) -> dict[str, float]:
 
 def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
     """Return one question's answer from its repeats."""
-    # A repeat whose prefix was evicted asked another question.
-    cached_tokens = median(each.cached_tokens for each in repeats)
-    alike = [each for each in repeats if each.cached_tokens == cached_tokens] or list(repeats)
+    # A repeat whose prefix was evicted asked another question: of two as frequent the longer hit counts.
+    counts = Counter(each.cached_tokens for each in repeats)
+    cached_tokens = max(counts, key=lambda tokens: (counts[tokens], tokens))
+    alike = [each for each in repeats if each.cached_tokens == cached_tokens]
     first = alike[0]
     return PrefillProbe(first.prompt_tokens, first.cached_tokens, undisturbed(each.ttft_s for each in alike))
 

@@ -22,6 +22,10 @@ async def filled(
     total = min(FIRST_TOKENS, pool_tokens_max)
     while True:
         size = max(64, min(longest_tokens, total // PARTS))
+        if block:
+            # A last block that is not full: it is computed again in the place of its like, and holds nothing.
+            # One that is full would be a second time, and put out an older one (vLLM).
+            size = max(block, size // block * block) + max(1, block // 2)
         prompts = [prober.fresh(size) for _ in range(-(-total // size))]
         for prompt in prompts:
             await prober.send(prompt, 1)
@@ -32,7 +36,7 @@ async def filled(
             if size - cached > max(64, 2 * (block or 64)):
                 # What is computed of it takes the place of older ones: they tell nothing more.
                 return held + cached, len(prompts) * size
-            held += -(-size // block) * block if block else size
+            held += size // block * block if block else size
         if total >= pool_tokens_max:
             return None, total
         total = min(2 * total, pool_tokens_max)

@@ -62,6 +62,8 @@ class Prefills:
         self.hits: list[int] = []
         """Cached tokens that the server has reported."""
         self._prefixes: dict[int, Prompt] = {}
+        self._given: dict[int, int] = {}
+        """What hits of each right after it was sent."""
 
     async def shorten(self) -> None:
         """Leave out what takes too long: new prompts are tried from the shortest on."""
@@ -89,11 +91,17 @@ class Prefills:
     async def _ask(self, cell: Cell) -> PrefillProbe:
         prober = self._prober
         for attempt in range(1, TRIES + 1):
+            is_new = bool(cell.cached_tokens) and cell.cached_tokens not in self._prefixes
             prompt = await self._prompt(cell)
             await prober.pause()
             result = await prober.send(prompt, REPLY_TOKENS)
             seconds = ttft_s(result)
-            if not prober.was_late([result], seconds) or attempt == TRIES:
+            is_whole = self._is_whole(cell, result.cached_tokens or 0, is_new=is_new)
+            if not is_whole:
+                # Other prompts have taken its place: another question was asked, and this one is asked anew.
+                self._prefixes.pop(cell.cached_tokens, None)
+            is_late = prober.was_late([result], seconds)
+            if attempt == TRIES or (is_whole and not is_late):
                 break
         prompt_tokens = result.prompt_tokens or prompt.length
         cached = result.cached_tokens
@@ -101,10 +109,13 @@ class Prefills:
             cached = self._assumed(cell)
         elif cell.cached_tokens:
             self.hits.append(cached)
-            if cached < cell.cached_tokens // 2:
-                # Somebody else's prompts, or these, have taken its place: it is sent anew next time.
-                self._prefixes.pop(cell.cached_tokens, None)
         return PrefillProbe(prompt_tokens, min(cached, prompt_tokens - 1), seconds)
+
+    def _is_whole(self, cell: Cell, cached_tokens: int, *, is_new: bool) -> bool:
+        """Return whether as much of a prefix hit as does right after it was sent."""
+        if is_new:
+            self._given[cell.cached_tokens] = cached_tokens
+        return cached_tokens >= self._given.get(cell.cached_tokens, 0)
 
     async def _prompt(self, cell: Cell) -> Prompt:
         if not cell.cached_tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from time import monotonic
 from typing import Any, Self
@@ -18,6 +19,7 @@ from swarm.live.targets.counters import TEXT_BYTES_MAX, mean_usage, of_page, sum
 from swarm.live.targets.openai import api_key, key_header, own_headers
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.transport.bounded import exchange
+from swarm.live.targets.transport.proxy import proxy_of
 from swarm.live.targets.transport.tls import client_context
 from swarm.measure.saturation import ServerBusy
 from swarm.measure.totals import ServerCounters
@@ -46,20 +48,22 @@ class ControlPlane:
     def __init__(self, config: TargetConfig) -> None:
         if not config.urls:
             raise RunError("target.urls is empty: there is no server to ask")
+        self._proxy = config.proxy
         self._redactor = redactor(config, api_key(config))
         places = [base_url(url) for url in config.urls]
         self._urls = [place.origin + place.server for place in places]
         self._models = (places[0].origin, places[0].models(config.path))
         self._pages = [(url, "") for url in config.metrics_urls] or [(url, "/metrics") for url in self._urls]
+        # Certificates take 30 ms to load; where no URL is encrypted nobody looks at them.
+        secure = any(url.startswith("https:") for url in (*config.urls, *config.metrics_urls))
+        context = client_context(config.ca_file, verify=config.verify) if secure else False
         self._client = httpx.AsyncClient(
             headers={**own_headers(config), **key_header(config)},
-            # Certificates take 30 ms to load; where no URL is encrypted nobody looks at them.
-            verify=client_context(config.ca_file)
-            if any(url.startswith("https:") for url in (*config.urls, *config.metrics_urls))
-            else False,
+            verify=context,
             timeout=TIMEOUT_S,
-            # Turns know no proxies, so questions about their servers must not go through one.
+            # Questions take the way of turns, and no other.
             trust_env=False,
+            mounts=_ways(config, context),
         )
 
     async def __aenter__(self) -> Self:
@@ -151,6 +155,8 @@ class ControlPlane:
             raise OutOfBounds(f"GET {url}{path}: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             words = self._redactor.shown(f"{type(error).__name__}: {error}")
+            proxy = proxy_of(url, self._proxy)
+            words += "" if proxy is None else f" (through the proxy {proxy.url})"
             raise RunError(f"GET {url}{path}: {words}; is the server running?") from None
         if not response.is_success:
             place = response.headers.get("location")
@@ -161,6 +167,18 @@ class ControlPlane:
 
     async def _ask(self, method: str, url: str, bytes_max: int) -> httpx.Response:
         return await exchange(self._client, method, url, bytes_max=bytes_max, timeout_s=TIMEOUT_S)
+
+
+def _ways(config: TargetConfig, context: ssl.SSLContext | bool) -> dict[str, httpx.AsyncBaseTransport]:
+    """Return the ways to those servers that stand behind a proxy."""
+    found: dict[str, httpx.AsyncBaseTransport] = {}
+    for url in (*config.urls, *config.metrics_urls):
+        proxy, place = proxy_of(url, config.proxy), base_url(url)
+        if proxy is not None:
+            headers = {b"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            way = httpx.Proxy(proxy.url, headers=headers)
+            found[place.origin] = httpx.AsyncHTTPTransport(verify=context, proxy=way, trust_env=False)
+    return found
 
 
 def _text(response: httpx.Response) -> str:

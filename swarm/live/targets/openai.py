@@ -23,7 +23,9 @@ from swarm.live.targets.reading.usage import hold_against
 from swarm.live.targets.redact import redactor
 from swarm.live.targets.retry import asked_s
 from swarm.live.targets.transport.connection import Connection
-from swarm.live.targets.transport.pool import ConnectError, ConnectionPool, Origin
+from swarm.live.targets.transport.dial import ConnectError, Origin
+from swarm.live.targets.transport.pool import ConnectionPool
+from swarm.live.targets.transport.proxy import proxy_of
 from swarm.live.targets.transport.readiness import readiness
 from swarm.live.targets.transport.timeouts import Watch
 from swarm.live.targets.transport.tls import client_context
@@ -195,9 +197,14 @@ class OpenAITarget:
         config = self._config
         place = base_url(url)
         origin = Origin(place.secure, place.host, place.port)
-        context = client_context(config.ca_file) if origin.secure else None
+        context = client_context(config.ca_file, verify=config.verify) if origin.secure else None
+        proxy = proxy_of(url, config.proxy)
+        path = place.requests(self._writer.path, config.path)
+        # A proxy is told the whole URL; through a tunnel the server itself is spoken to (RFC 9112 3.2.2).
+        asked = None if place.secure else proxy
         lines = [
-            b"POST %b HTTP/1.1" % place.requests(self._writer.path, config.path).encode(),
+            b"POST %b HTTP/1.1" % (path if asked is None else place.origin + path).encode(),
+            *([] if asked is None or not asked.authorization else [asked.header.rstrip()]),
             b"Host: " + origin.authority,
             b"User-Agent: swarm-emulator",
             b"Accept: text/event-stream",
@@ -209,7 +216,9 @@ class OpenAITarget:
             ),
             *(b"%b: %b" % (name.encode(), value.encode()) for name, value in key_header(config).items()),
         ]
-        pool = ConnectionPool(origin=origin, context=context, readiness=self._readiness, limits=config.limits)
+        pool = ConnectionPool(
+            origin=origin, context=context, readiness=self._readiness, limits=config.limits, proxy=proxy
+        )
         return _Endpoint(url, pool, b"\r\n".join(lines) + b"\r\n", Learned())
 
     def _asked_s(self, answer: Answer) -> float | None:

@@ -33,7 +33,8 @@ def single_tokens(path: Path) -> tuple[bytes, ...]:
     if len(words) < WORDS_LEAST:
         raise ConfigError(
             f"target.tokenizer: {path} has {len(words)} tokens of a space and three letters, at least "
-            f"{WORDS_LEAST} are needed; leave it out, and lengths are measured from the server's usage"
+            f"{WORDS_LEAST} are needed; leave it out, and lengths are measured from the server's usage, or "
+            "set target.api: token_ids, which takes no words"
         )
     trial = [words[k * k % len(words)] for k in range(TRIAL_WORDS)]
     found = len(_ids(tokenizer, "".join(trial)))

@@ -149,6 +149,10 @@ def tiers(summary: Summary) -> Any:
 
 
 VERDICTS = {"passed": "#3b9c5a", "undecided": "#d9a441", "failed": "#d64545"}
+TICKS_LEAST = 3
+"""Powers of two that an axis of agents is marked by; where fewer lie on it, levels are."""
+TICK_SHARE = 1 / 20
+"""Of a logarithmic axis: marks that are nearer run into each other."""
 
 
 def capacity(summary: Summary) -> Any:
@@ -164,12 +168,11 @@ def capacity(summary: Summary) -> Any:
     colors = alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values()))
     agents = [row["agents"] for row in rows]
     x_scale = alt.Scale(type="log", base=2, nice=False, padding=24)
-    ticks = [2.0**power for power in range(20) if min(agents) <= 2**power <= max(agents)]
     x = alt.X(
         "agents:Q",
         title="concurrent agents",
         scale=x_scale,
-        axis=alt.Axis(values=ticks or agents, format=",d"),
+        axis=alt.Axis(values=agent_ticks(agents), format=",d"),
     )
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=x, color=alt.Color("verdict:N", legend=alt.Legend(title=None), scale=colors)
@@ -182,6 +185,19 @@ def capacity(summary: Summary) -> Any:
     )
     layers = [*_answer_band(found, x_scale), *_required(levels), bars, points]
     return alt.layer(*layers).properties(width=PLOT_PX, height=HEIGHT_PX)
+
+
+def agent_ticks(agents: list[int]) -> list[float]:
+    """Return powers of two; of levels that lie between few of them, those that stand far enough apart."""
+    powers = [2.0**power for power in range(20) if min(agents) <= 2**power <= max(agents)]
+    if len(powers) >= TICKS_LEAST:
+        return powers
+    apart = max(1.0, max(agents) / max(1, min(agents))) ** TICK_SHARE
+    chosen: list[float] = []
+    for level in sorted(set(agents)):
+        if not chosen or level >= chosen[-1] * apart:
+            chosen.append(float(level))
+    return chosen
 
 
 def _answer_band(found: Summary | None, scale: alt.Scale) -> list[Any]:
@@ -204,8 +220,9 @@ def _required(levels: list[dict[str, Any]]) -> list[Any]:
     rows = [{"required": share, "text": f"{share:.0%} needed"} for share in needed]
     base = alt.Chart(alt.Data(values=rows))
     rule = base.mark_rule(color=palette.TEXT, strokeDash=[2, 3]).encode(y="required:Q")
-    text = base.mark_text(align="left", dy=9, dx=4, fontSize=10, color=palette.TEXT).encode(
-        x=alt.value(0), y="required:Q", text="text:N"
+    # At the right, where the levels that failed are far below.
+    text = base.mark_text(align="right", dy=9, dx=-4, fontSize=10, color=palette.TEXT).encode(
+        x=alt.value(PLOT_PX), y="required:Q", text="text:N"
     )
     return [rule, text]
 

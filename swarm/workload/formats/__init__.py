@@ -161,9 +161,17 @@ def pass_over(folder: Path, others: list[Path]) -> None:
 
 
 def read_sessions(path: Path, format: str, on_broken: OnBroken = fail) -> Iterator[RecordedSession]:
-    """Yield the sessions of a file or folder, by file name; broken parts go to `on_broken`."""
+    """Yield the sessions of a file or folder, by file name; broken parts go to `on_broken`.
+
+    So do files of a folder whose content is of no format: none is left out unsaid.
+    """
     opened = open_format(format)
-    for unit in opened.units(opened.files([path], pass_over), pass_over):
+
+    def tell(_: Path, unknown: list[Path]) -> None:
+        for file in unknown:
+            on_broken(TraceError(str(file), "its content", "is of no format that is known"))
+
+    for unit in opened.units(opened.files([path], pass_over), tell):
         yield from opened.read_unit(unit, on_broken)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.errors import TraceError
-from swarm.workload.formats.agent_logs import bodies, dynamo
+from swarm.workload.formats.agent_logs import bodies, captured, dynamo
 from swarm.workload.formats.agent_logs.documents import values_of
 from swarm.workload.formats.files import head_bytes, head_lines, is_packed_otherwise
 
@@ -70,6 +70,8 @@ def _of_row(value: dict[str, Any]) -> str | None:
     event = value["event"] if type(value.get("event")) is dict else value
     if event.get("schema") in dynamo.SCHEMAS:
         return "dynamo"
+    if event.get("schema") == captured.SCHEMA:
+        return "capture"
     if {"chat_id", "parent_chat_id", "hash_ids"} <= keys:
         return "bailian"
     if {"call_type", "startTime"} <= keys and {"request_id", "id"} & keys:

@@ -121,3 +121,9 @@ def test_the_block_is_what_all_hits_are_whole_numbers_of(cached: list[int], bloc
 def test_no_coefficient_is_negative_where_the_best_line_falls() -> None:
     rows = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
     assert least_squares(rows, np.array([3.0, 2.0, 1.0])) == pytest.approx([66 / 49, 0.0])
+
+
+def test_repeats_that_missed_as_often_as_they_hit_are_told_apart() -> None:
+    """A pool that is too small for all prefixes forgets each one in every other round."""
+    hit, miss = PrefillProbe(1_000, 960, 0.1), PrefillProbe(1_000, 0, 0.4)
+    assert typical([miss, hit, miss, hit]) == PrefillProbe(1_000, 960, pytest.approx(0.1))

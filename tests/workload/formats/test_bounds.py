@@ -10,7 +10,7 @@ import pytest
 
 from swarm.errors import TraceError
 from swarm.workload.formats import read_sessions
-from swarm.workload.formats.conversations import text
+from swarm.workload.formats.conversations import dag, text
 
 WORDS = "word " * 200
 """1,000 bytes: 250 tokens, 15 blocks."""
@@ -54,6 +54,37 @@ def test_contexts_that_are_sent_again_and_again_are_bounded_together(
     monkeypatch.setattr(text, "SESSION_BLOCKS_MAX", 1_000)
     with pytest.raises(TraceError, match=r"line \d+: turns\[\d+\]: the session's requests hold over"):
         sessions(lines, format, tmp_path)
+
+
+def test_bodies_of_a_session_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    payloads = [{"messages": [{"role": "user", "content": WORDS}]}] * 70
+    file = tmp_path / "inputs.json"
+    file.write_text(json.dumps({"data": [{"session_id": "a", "payloads": payloads}]}))
+    assert len(list(read_sessions(file, "inputs_json"))) == 1
+    monkeypatch.setattr(text, "SESSION_BLOCKS_MAX", 1_000)
+    with pytest.raises(TraceError, match=r"data\[0\].payloads\[66\]: the session's requests hold over"):
+        list(read_sessions(file, "inputs_json"))
+
+
+def test_a_child_that_is_started_again_and_again_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    append = dag.append_messages
+    monkeypatch.setattr(dag, "append_messages", lambda *asked: (read.append(1), append(*asked)))
+    file = tmp_path / "trace.jsonl"
+    talk = [{"messages": [{"role": "user", "content": WORDS}], "delay": 500, "max_tokens": 9}] * 2
+    asks = {"messages": [{"role": "user", "content": "x"}], "delay": 1000}
+    lines = [
+        {"session_id": "a", "turns": [{**asks, "spawns": ["b"] * 3}, {**asks, "spawns": ["b"]}]},
+        {"session_id": "b", "turns": talk},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (session,) = read_sessions(file, "dag_jsonl")
+    assert len(read) == 4
+    # The second turn waits a second for what the first one started, which took one.
+    assert [(each.t_s, each.duration_s) for each in session.subagents()] == [(1.0, 1.0)] * 3 + [(3.0, 1.0)]
+    assert len({tuple(map(tuple, (r.hash_ids for r in each.requests))) for each in session.subagents()}) == 1
 
 
 @pytest.mark.parametrize("format", ["claude_code", "codex", "openrouter"])

@@ -31,6 +31,7 @@ def test_the_shipped_profile_is_small_and_holds_no_session(shipped: ProfileFile)
     assert shipped.fitted.sessions == 120
 
 
+@pytest.mark.slow
 def test_sampled_sessions_reach_the_recorded_ones(shipped: ProfileFile, shared_data: Path) -> None:
     recorded = summed_up(read_sessions(shared_data / "agent-traces", "weka"))
     sampled = summed_up(generate(shipped, sessions=120, seed=1))
@@ -61,6 +62,7 @@ def rank_correlation(sessions: Iterable[RecordedSession]) -> float:
     return float(pd.DataFrame(pairs).rank().corr().iloc[0, 1])
 
 
+@pytest.mark.slow
 def test_a_session_is_the_same_however_many_are_asked_for(shipped: ProfileFile) -> None:
     few = list(generate(shipped, sessions=3, seed=5))
     many = list(generate(shipped, sessions=6, seed=5))

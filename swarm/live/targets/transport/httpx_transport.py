@@ -13,7 +13,8 @@ from swarm.config.target import FailureClass, LimitConfig
 from swarm.context.render import Buffer
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.transport.connection import Connection, Headers
-from swarm.live.targets.transport.pool import ConnectError, ConnectionPool, Origin
+from swarm.live.targets.transport.dial import ConnectError, Origin
+from swarm.live.targets.transport.pool import ConnectionPool
 from swarm.live.targets.transport.readiness import readiness
 from swarm.live.targets.transport.tls import client_context
 
@@ -172,9 +173,9 @@ class StreamTransport(httpx.AsyncBaseTransport):
         if pool is None:
             if len(self._pools) >= ORIGINS_MAX:
                 raise httpx.PoolTimeout(f"over {ORIGINS_MAX} origins")
-            context = client_context(self._ca_file) if secure else None
+            context = client_context(self._ca_file, verify=True) if secure else None
             pool = ConnectionPool(
-                origin=origin, context=context, readiness=self._readiness, limits=self._limits
+                origin=origin, context=context, readiness=self._readiness, limits=self._limits, proxy=None
             )
             self._pools[origin] = pool
         return pool

@@ -2,70 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import socket
 import ssl
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from time import monotonic
-from typing import Any
 
 from swarm.config.target import LimitConfig
 from swarm.live.targets.failure import Failure
 from swarm.live.targets.transport.connection import Connection
+from swarm.live.targets.transport.dial import ConnectError, Dialler, Origin
+from swarm.live.targets.transport.proxy import Proxy
 from swarm.live.targets.transport.readiness import Readiness
-from swarm.live.targets.transport.tls import TlsLayer
-
-ADDRESS_KEPT_S = 30.0
-"""Name lookups are remembered this long: a burst of connections is one lookup."""
-
-_Address = tuple[socket.AddressFamily, Any]
-
-
-class ConnectError(Exception):
-    """No connection could be had."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where connections go: a scheme, a host and a port."""
-
-    secure: bool
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> bytes:
-        """Return the value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        is_default = self.port == (443 if self.secure else 80)
-        return (host if is_default else f"{host}:{self.port}").encode(
-            "idna" if not host.isascii() else "ascii"
-        )
 
 
 class ConnectionPool:
     """The open connections to one origin, idle and in use."""
 
     def __init__(
-        self, *, origin: Origin, context: ssl.SSLContext | None, readiness: Readiness, limits: LimitConfig
+        self,
+        *,
+        origin: Origin,
+        context: ssl.SSLContext | None,
+        readiness: Readiness,
+        limits: LimitConfig,
+        proxy: Proxy | None,
     ) -> None:
-        self._origin = origin
-        self._context = context
+        self._dialler = Dialler(origin=origin, context=context, proxy=proxy)
         self._readiness = readiness
         self._limits = limits
         # A dict keeps insertion order: popitem() takes the youngest, and any member can leave in O(1).
         self._idle: dict[Connection, None] = {}
         self._open: dict[Connection, None] = {}
         self._dialling = 0
-        self._addresses: list[_Address] = []
-        self._addresses_until_s = 0.0
 
     @property
     def idle_count(self) -> int:
@@ -88,10 +53,7 @@ class ConnectionPool:
             raise ConnectError(Failure("client_limit", f"{found}; raise target.limits.connections_max"))
         self._dialling += 1
         try:
-            async with asyncio.timeout(timeout_s):
-                sock, tls = await self._connect()
-        except TimeoutError:
-            raise ConnectError(Failure("timeout_connect", f"no connection within {timeout_s:g} s")) from None
+            sock, tls = await self._dialler.dial(timeout_s)
         finally:
             self._dialling -= 1
         connection = Connection(
@@ -119,68 +81,3 @@ class ConnectionPool:
     def _was_closed(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
         self._open.pop(connection, None)
-
-    async def _resolve(self) -> list[_Address]:
-        if monotonic() >= self._addresses_until_s:
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
-            self._addresses = [(family, address) for family, _, _, _, address in found]
-            self._addresses_until_s = monotonic() + ADDRESS_KEPT_S
-        return self._addresses
-
-    async def _connect(self) -> tuple[socket.socket, TlsLayer | None]:
-        loop = asyncio.get_running_loop()
-        try:
-            addresses: Sequence[_Address] = await self._resolve()
-        except (OSError, UnicodeError) as error:
-            # A name may have parts that are too long to be one.
-            words = getattr(error, "strerror", None) or f"{error}"
-            raise ConnectError(Failure("unreachable", f"host {self._origin.host!r}: {words}")) from None
-        problem = Failure("unreachable", f"host {self._origin.host!r} has no address")
-        for family, address in addresses:
-            sock = None
-            try:
-                sock = socket.socket(family, socket.SOCK_STREAM)
-                _tune(sock)
-                await loop.sock_connect(sock, address)
-                tls = None
-                if self._context is not None:
-                    tls = TlsLayer(self._context, self._origin.host)
-                    await tls.handshake(sock)
-                return sock, tls
-            except OSError as error:
-                problem = _failure_of(error)
-                if sock is not None:
-                    sock.close()
-            except BaseException:
-                if sock is not None:
-                    sock.close()
-                raise
-        # The lookup may have been the fault.
-        self._addresses_until_s = 0.0
-        raise ConnectError(problem)
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Probes keep translators and balancers from forgetting a connection during minutes of think time.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
-        with suppress(AttributeError, OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def _failure_of(error: OSError) -> Failure:
-    detail = f"{type(error).__name__}: {error.strerror or error}"
-    if isinstance(error, ssl.SSLError):
-        return Failure("tls", f"handshake: {getattr(error, 'verify_message', '') or error.reason or error}")
-    if isinstance(error, ConnectionRefusedError):
-        return Failure("refused", detail)
-    if isinstance(error, ConnectionError):
-        return Failure("reset", detail)
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM):
-        return Failure("client_limit", detail)
-    if error.errno == errno.ETIMEDOUT:
-        return Failure("timeout_connect", detail)
-    return Failure("unreachable", detail)

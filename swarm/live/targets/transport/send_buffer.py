@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from swarm.context.render import Buffer
 
@@ -14,7 +15,7 @@ BUFFERS_PER_SEND = 512
 class SendBuffer:
     """Sends buffers as fast as the kernel takes them."""
 
-    __slots__ = ("_loop", "_sock", "_unsent", "_waits", "is_broken")
+    __slots__ = ("_loop", "_sock", "_unsent", "_waits", "is_broken", "on_empty")
 
     def __init__(self, sock: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
@@ -23,6 +24,13 @@ class SendBuffer:
         self._waits = False
         self.is_broken = False
         """The socket takes no more; reading it tells why."""
+        self.on_empty: Callable[[], None] | None = None
+        """Called when all is sent that the kernel did not take at once."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much the kernel has not taken."""
+        return sum(map(len, self._unsent))
 
     @property
     def is_empty(self) -> bool:
@@ -69,3 +77,5 @@ class SendBuffer:
         if self._waits:
             self._waits = False
             self._loop.remove_writer(self._sock.fileno())
+            if self.on_empty is not None:
+                self.on_empty()

@@ -12,8 +12,8 @@ from swarm.errors import ConfigError
 RECORD_BYTES = 64 * 1024
 
 
-def client_context(ca_file: str | None) -> ssl.SSLContext:
-    """Return a context that trusts the system's certificates, or those of a file.
+def client_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+    """Return a context that trusts the system's certificates, or those of a file; any without `verify`.
 
     Raises:
         ConfigError: The file cannot be read, or holds no certificate.
@@ -22,6 +22,9 @@ def client_context(ca_file: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as fault:
         raise ConfigError(f"target.ca_file: {ca_file} cannot be used: {fault.strerror or fault}") from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -72,7 +72,7 @@ def _rows(row: dict[str, Any], tally: Tally) -> Iterator[Row]:
     lasted_s, waited_s = took_s(first_of(row, *TOOK_MS)), took_s(first_of(row, *TTFT_MS))
     if end_s is None and start_s is not None and lasted_s is not None:
         end_s = start_s + lasted_s
-    messages = _messages(body)
+    messages = messages_of(body)
     system = [first_of(body, "tools"), first_of(body, "system", "instructions")]
     head, first = _heads(system[1], messages)
     session = _session(row, body) or f"{digest64(head + first):016x}"
@@ -87,12 +87,10 @@ def _rows(row: dict[str, Any], tally: Tally) -> Iterator[Row]:
             model=text(body, "model") or text(response, "model"),
             inputs=tokens(first_of(usage, "prompt_tokens", "input_tokens"), "prompt_tokens"),
             read=tokens(_either(usage, "cache_read_input_tokens", details, "cached_tokens"), "cached_tokens"),
-            written=tokens(
-                _either(usage, "cache_creation_input_tokens", details, "cache_write_tokens"), "cache_creation"
-            ),
+            written=tokens(written_of(usage), "cache_creation"),
             outputs=tokens(first_of(usage, "completion_tokens", "output_tokens"), "completion_tokens"),
             stop=_stop(response),
-            opened_by=_opened_by(messages),
+            opened_by=opened_by(messages),
             is_exclusive=is_anthropic,
             ttl_s=_ttl_s(usage) if is_anthropic else None,
             tally=tally,
@@ -133,7 +131,8 @@ def _of_stream(body: str) -> dict[str, Any]:
     return said | {"usage": usage}
 
 
-def _messages(body: dict[str, Any]) -> list[Any]:
+def messages_of(body: dict[str, Any]) -> list[Any]:
+    """Return the messages of a request's body; a text alone is one."""
     found = first_of(body, "messages", "input")
     return found if type(found) is list else [found]
 
@@ -164,6 +163,12 @@ def _session(row: dict[str, Any], body: dict[str, Any]) -> str:
     return user.partition("session_")[2] if "session_" in user else ""
 
 
+def written_of(usage: dict[str, Any]) -> Any:
+    """Return what a usage says was written into a cache; None where it says nothing."""
+    details = first_of(usage, "prompt_tokens_details", "input_tokens_details")
+    return _either(usage, "cache_creation_input_tokens", details, "cache_write_tokens")
+
+
 def _either(usage: dict[str, Any], name: str, details: Any, inner: str) -> Any:
     return usage[name] if usage.get(name) is not None else first_of(details, inner)
 
@@ -183,7 +188,7 @@ def _stop(response: dict[str, Any]) -> str | None:
     return text(response, "stop_reason", "status") or None
 
 
-def _opened_by(messages: list[Any]) -> OpenedBy:
+def opened_by(messages: list[Any]) -> OpenedBy:
     """Return what the last message is: a tool's result or a person's words."""
     last = messages[-1] if messages else None
     if text(last, "role") == "tool" or text(last, "type").endswith("_output"):

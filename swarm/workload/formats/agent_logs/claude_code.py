@@ -27,7 +27,7 @@ WALK_MAX = 10_000
 STALE_TOKENS_PER_CHARACTER = 0.33
 """Of visible output: a lower bound of what a reply had, where its log stops at the first count."""
 COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
-_NOTICES = ("<task-notification>", "[Request interrupted by user", "<local-command", "<command-name>")
+NOTICES = ("<task-notification>", "[Request interrupted by user", "<local-command", "<command-name>")
 _AGENT_FILE = re.compile(r"agent-(.+)\.jsonl(\.gz|\.zst)?$")
 
 
@@ -262,7 +262,7 @@ def _opened_by(value: dict[str, Any], results: dict[str, float], at_s: float) ->
     message = value.get("message")
     content = message.get("content") if type(message) is dict else None
     text = content if type(content) is str else next((_text(b, "text") for b in _blocks(message)), "")
-    if value.get("isMeta") or value.get("isCompactSummary") or text.startswith(_NOTICES):
+    if value.get("isMeta") or value.get("isCompactSummary") or text.startswith(NOTICES):
         return "notice"
     return "human"
 

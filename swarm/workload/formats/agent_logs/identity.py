@@ -202,6 +202,9 @@ def identity_of(agents: Iterable[LoggedAgent], *, in_loops: bool = False) -> Ide
         for before, after in pairs_of(agent.requests):
             if not after.is_told or (in_loops and after.opened_by != "tool"):
                 continue
+            if after.ids is not None and not before.written_tokens:
+                # Its words say what it shares; in which blocks the provider kept it nobody says.
+                continue
             pairs += 1
             exact += after.read_tokens == before.held_tokens
     return Identity(pairs, exact)

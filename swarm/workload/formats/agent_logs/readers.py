@@ -13,6 +13,7 @@ from swarm.errors import TraceError
 from swarm.workload.formats.agent_logs import (
     bailian,
     bodies,
+    captured,
     codex,
     dynamo,
     gateways,
@@ -137,6 +138,7 @@ class Codex:
 
 
 PARSERS: dict[str, Parser] = {
+    "capture": captured.parse,
     "otel": otel.parse,
     "litellm": litellm.parse,
     "bodies": bodies.parse,

@@ -132,6 +132,9 @@ class _Walk:
     path: list[str] = field(default_factory=list)
     subagents: list[RecordedSubagent] = field(default_factory=list)
     held: Held = field(default_factory=Held)
+    leaves: dict[tuple[str, ...], tuple[tuple[RecordedRequest, ...], float]] = field(default_factory=dict)
+    """By path, what a conversation that starts no other came to, and how long it took: each start of it from
+    an empty context is the same again."""
 
     def play(self, name: str, start_s: float, content: Content) -> tuple[list[RecordedRequest], float]:
         """Return a conversation's requests and its end; agents that it starts join the list."""
@@ -142,7 +145,7 @@ class _Walk:
             raise fields.broken("session_id", f"conversations nest deeper than {DEPTH_MAX}")
         self.path.append(name)
         for child in fields.texts("pre_session_spawns"):
-            self._start(fields, child, start_s, self._fresh())
+            self._start(fields, child, start_s, None)
         if fields.values.get("orchestrator") is True:
             played: tuple[list[RecordedRequest], float] = ([], self._rounds(fields, start_s))
         else:
@@ -153,7 +156,8 @@ class _Walk:
     def _fresh(self) -> Content:
         return Content(self.options.block_tokens)
 
-    def _start(self, fields: Fields, child: str, at_s: float, content: Content) -> float:
+    def _start(self, fields: Fields, child: str, at_s: float, content: Content | None) -> float:
+        """Play a child from a context, or (None) an empty one; return when it ends."""
         if child not in self.lines:
             raise unknown(fields, "forks or spawns", child)
         if len(self.subagents) >= AGENTS_MAX:
@@ -161,9 +165,18 @@ class _Walk:
         place = len(self.subagents)
         agent = RecordedSubagent(at_s, child, "dag", None, 0, 0, ())
         self.subagents.append(agent)
-        requests, end_s = self.play(child, at_s, content)
-        self.subagents[place] = RecordedSubagent(at_s, child, "dag", end_s - at_s, 0, 0, tuple(requests))
-        return end_s
+        path = (*self.path, child)
+        known = self.leaves.get(path) if content is None else None
+        if known is None:
+            played, end_s = self.play(child, at_s, self._fresh() if content is None else content)
+            known = tuple(played), end_s - at_s
+            if content is None and len(self.subagents) == place + 1:
+                self.leaves[path] = known
+        else:
+            self.held.add(fields, sum(len(request.hash_ids) for request in known[0]))
+        requests, took_s = known
+        self.subagents[place] = RecordedSubagent(at_s, child, "dag", took_s, 0, 0, requests)
+        return fields.in_time("delay", at_s + took_s)
 
     def _rounds(self, fields: Fields, at_s: float) -> float:
         """Return the end of a conversation that asks nothing itself, but starts others in rounds."""
@@ -183,7 +196,7 @@ class _Walk:
             plans *= count
         for children, wait_s in plans:
             at_s = fields.in_time("think_time_ms", at_s + wait_s)
-            ends = [self._start(fields, child, at_s, self._fresh()) for child in children]
+            ends = [self._start(fields, child, at_s, None) for child in children]
             at_s = max([at_s, *ends])
         return at_s
 
@@ -268,7 +281,7 @@ class _Walk:
             if join_at <= index:
                 raise turn.broken("spawns", f"join_at must be a later turn than {index}, got {join_at}")
             for child in children:
-                end_s = self._start(turn, child, at_s, self._fresh())
+                end_s = self._start(turn, child, at_s, None)
                 joins[join_at] = max(end_s, joins.get(join_at, end_s))
 
 

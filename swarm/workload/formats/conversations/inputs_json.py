@@ -12,6 +12,7 @@ from pathlib import Path
 from swarm.errors import TraceError
 from swarm.workload.formats.conversations.text import (
     READS,
+    Held,
     payload_content,
     payload_output,
     request_of,
@@ -52,9 +53,11 @@ def read(file: Path, options: Options, on_broken: OnBroken) -> Iterator[Recorded
 
 def _session(fields: Fields, options: Options) -> RecordedSession:
     requests = []
+    held = Held()
     for index, value in enumerate(fields.objects("payloads")):
         payload = Fields(fields.source, f"{fields.place}.payloads[{index}]", value)
         content = payload_content(payload, options)
+        held.take(payload, content)
         requests.append(
             request_of(
                 content,

@@ -35,7 +35,11 @@ class Held:
         Raises:
             TraceError: The session's contexts have more blocks together than are held.
         """
-        self.ids += len(content.ids)
+        self.add(fields, len(content.ids))
+
+    def add(self, fields: Fields, ids: int) -> None:
+        """Count so many ids more; raises as `take` does."""
+        self.ids += ids
         if self.ids > SESSION_BLOCKS_MAX:
             raise fields.broken("", TOO_MANY_BLOCKS)
 

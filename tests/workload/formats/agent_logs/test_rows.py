@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -256,6 +256,34 @@ OPENROUTER = {
     }
 }
 
+CAPTURED = {
+    "schema": "swarm.capture.v1",
+    "number": 1,
+    "api": "messages",
+    "start_s": 1_753_828_000.5,
+    "first_token_ms": 120.5,
+    "end_ms": 900,
+    "status": 200,
+    "outcome": "ok",
+    "model": "m",
+    "session": "s",
+    "agent": "a",
+    "parent": "",
+    "kind": "",
+    "opened_by": "human",
+    "input_tokens": 1004,
+    "read_tokens": 900,
+    "written_tokens": 100,
+    "written_1h_tokens": 0,
+    "output_tokens": 7,
+    "deltas": 6,
+    "stop": "tool_use",
+    "output_types": ["text"],
+    "content_bytes": 150,
+    "base": None,
+    "shared": 0,
+    "hashes": "AQAAAAAAAAACAAAAAAAAAA==",
+}
 EACH: list[tuple[str, dict[str, Any], list[tuple[int, int, int | None, int | None]]]] = [
     ("otel", OTEL, [(2000, 7, 0, 0), (500, 7, 0, 0), (3000, 7, 1920, 0)]),
     ("litellm", LITELLM, [(2000, 7, 1920, 0)]),
@@ -270,6 +298,7 @@ EACH: list[tuple[str, dict[str, Any], list[tuple[int, int, int | None, int | Non
     ("bailian", BAILIAN, [(40, 7, None, None)]),
     ("langfuse", LANGFUSE, [(1000, 7, 900, 0)]),
     ("openrouter", OPENROUTER, [(1000, 7, 896, 0)]),
+    ("capture", CAPTURED, [(1004, 7, 900, 100)]),
 ]
 
 
@@ -394,6 +423,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(("format", "value"), [(name, value) for name, value, _ in EACH])
+@settings(deadline=None)
 @given(data=st.data())
 def test_whatever_a_value_holds_is_read_or_named(
     tmp_path_factory, format: str, value: Any, data: Any
