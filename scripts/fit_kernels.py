@@ -5,7 +5,7 @@
 
 The tables (Apache-2.0) hold the time of one kernel, or of one attention module, alone and replayed from a
 graph. A kernel takes floor + max(bytes / (bandwidth x share), operations / (peak x share)): three constants
-of least absolute log error. Nothing of them is copied but these constants; no row of a served model is read.
+of least absolute log error, and for experts a fourth, the tokens that each chosen expert computes in vain. Nothing of them is copied but these constants; no row of a served model is read.
 """
 
 from __future__ import annotations
@@ -38,11 +38,17 @@ SPARSE_HEADS = 64
 """That a kernel of sparse attention takes at once; fewer are padded."""
 FEW, MANY = 128, 1024
 """Tokens of rows that tell the floor, and of rows that tell the peak's share."""
+MANY_EXPERTS = 32
+STEP_TOKENS = 16384
+"""Tokens of the longest steps."""
+SERVED = ["generation", "engine", "format"]
+SLICE = ["hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size", "moe_ep_size"]
 POOR = 0.5
 """Median log error beyond which a group is left out: a kernel that was not the one meant."""
 HEAD = """\
 # Fitted by scripts/fit_kernels.py on operator tables of aiconfigurator-core 0.12.0 (Apache-2.0).
-# Seconds of one kernel: floor_s + max(bytes / (bandwidth x memory), operations / (peak x compute)).
+# Seconds of one kernel: floor_s + max(bytes / (bandwidth x memory), operations / (peak x compute)), where
+# each chosen expert computes pad_tokens more than chose it.
 """
 
 
@@ -86,35 +92,42 @@ def peak(rows: pd.DataFrame) -> np.ndarray:
 
 
 def fit(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
-    """Return floor and shares of least absolute log error, and that error's median.
+    """Return floor, shares and padding of least absolute log error, and that error's median.
 
-    Few tokens tell the floor and the memory's share, many the peak's.
+    Few tokens tell the floor and the memory's share, many the peak's; then all of them tell all.
     """
-    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5])
+    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5, 16.0])
+    padded = "pad" in rows
     few, many = rows[rows.tokens <= FEW], rows[rows.tokens >= MANY]
     found[:2] = descend(few, found, (0, 1))
-    found[2:] = descend(many, found, (2,))
+    found[[2]] = descend(many, found, (2,))
+    free = (0, 1, 2, 3) if padded else (0, 1, 2)
+    found[list(free)] = descend(rows, found, free)
     error = np.abs(errors(rows, found))
-    floor, slow, hard = np.exp(found)
-    shares = {"floor_s": floor, "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
+    floor, slow, hard, pad = np.exp(found)
+    shares = {"floor_s": max(floor, 0.5 * float(rows.seconds.min())), "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
+    if padded:
+        shares["pad_tokens"] = pad
     return shares, float(np.median(error))
 
 
 def errors(rows: pd.DataFrame, at: np.ndarray) -> np.ndarray:
-    """Return the log errors of floor, and of the inverse shares of memory and peak, given as logs."""
-    floor, slow, hard = np.exp(at)
+    """Return the log errors of floor, of the inverse shares of memory and peak, and of padding, all as logs."""
+    floor, slow, hard, pad = np.exp(at)
     read, multiply = rows["read"].to_numpy(), rows["multiply"].to_numpy()
+    if "pad" in rows:
+        multiply = multiply + pad * rows["pad"].to_numpy()
     found: np.ndarray = np.log(floor + np.maximum(read * slow, multiply * hard))
     found -= np.log(rows.seconds.to_numpy())
     return found
 
 
 def descend(rows: pd.DataFrame, start: np.ndarray, free: tuple[int, ...]) -> np.ndarray:
-    """Return the free ones of three constants at least absolute log error, by reweighted Gauss-Newton."""
+    """Return the free ones of the constants at least absolute log error, by reweighted Gauss-Newton."""
     some = rows.sample(min(len(rows), ROWS_MAX), random_state=0)
     x, damping = start.copy(), 1.0
     error = errors(some, x)
-    directions = np.eye(3)[list(free)]
+    directions = np.eye(len(start))[list(free)]
     for _ in range(60):
         jacobian = np.stack([(errors(some, x + 1e-3 * one) - error) / 1e-3 for one in directions], axis=1)
         weight = 1.0 / np.maximum(np.abs(error), 0.05)
@@ -143,7 +156,7 @@ def fitted(rows: pd.DataFrame, name: str) -> dict[str, Any]:
             if kept:
                 engines[engine] = found
         if engines:
-            keys = ("floor_s", "memory", "compute")
+            keys = next(iter(engines.values()))
             engines["any"] = {key: median(one[key] for one in engines.values()) for key in keys}
             out.setdefault(generation, {})[kind] = engines
     return out
@@ -165,20 +178,27 @@ def experts(folder: Path) -> dict[str, Any]:
     """Return what layers of experts cost, where tokens choose evenly."""
     rows = tables(folder, "moe", "moe")
     rows = rows[rows.distribution == "balanced"]
+    # Slices that servers hold: whole experts or eighths of them, and models of many experts.
+    rows = rows[rows.moe_tp_size.le(8) & rows.moe_ep_size.le(16) & rows.num_experts.ge(MANY_EXPERTS)]
+    rows = rows[rows.num_tokens <= STEP_TOKENS]
     rows = rows.assign(format=format_of(rows.moe_dtype)).dropna(subset="format")
-    rows = rows[~((rows.engine == "vllm") & (rows.moe_dtype == "fp8"))]
-    # Engines multiply MXFP4 by 8-bit activations where the GPU can, by 16-bit ones elsewhere.
-    wide = (rows.moe_dtype == "w4a16_mxfp4") & (rows.generation == "blackwell")
-    rows = rows[~wide]
-    # Kernels of older versions that newer ones no longer choose, two to five times as slow.
-    rows = rows[~rows.kernel_source.isin(("vllm_mxfp4_moe", "vllm_marlin_int4_moe"))]
+    # Checkpoints of experts in 8 bits share a scale by block; one of a tensor is another kernel.
+    blocks = rows.groupby(["gpu", "engine", "format"]).moe_dtype.transform(lambda one: (one == "fp8_block").any())
+    rows = rows[~(blocks & (rows.moe_dtype == "fp8"))]
+    # Of the kernels of an engine, that which is fastest for a shape: engines choose so, by rule or by trial.
+    # Slices, and GPUs, that were not measured with all of an engine's kernels lack the fast ones.
+    rows = rows[~rows.kernel_source.str.contains("nongated")]
+    rows = rows.assign(kernels=rows.groupby(["gpu", *SERVED, *SLICE]).kernel_source.transform("nunique"))
+    rows = rows[rows.kernels == rows.groupby(SERVED).kernels.transform("max")]
+    rows = rows.loc[rows.groupby(["gpu", *SERVED, *SLICE, "num_tokens"]).seconds.idxmin()]
     held = rows.num_experts / rows.moe_ep_size
     pairs = rows.num_tokens * rows.topk / rows.moe_ep_size
     whole = rows.num_tokens * rows.topk >= rows.num_experts
     touched = np.where(whole, held, np.minimum(held, np.maximum(1.0, pairs)))
     weights = 3.0 * rows.hidden_size * rows.inter_size / rows.moe_tp_size
     rows = rows.assign(read=touched * weights * rows.format.map(BYTES) / rows.bandwidth)
-    return fitted(rows.assign(tokens=rows.num_tokens, multiply=2.0 * pairs * weights / peak(rows)), "experts")
+    each = 2.0 * weights / peak(rows)
+    return fitted(rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each), "experts")
 
 
 def attention(folder: Path) -> dict[str, Any]:

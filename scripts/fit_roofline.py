@@ -124,13 +124,15 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
 
 
 def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
-    """Say which rows speculate: their version of an engine takes two thirds of another's time for a model.
+    """Say which rows speculate: their file, of a version of an engine, takes two thirds of another's time.
 
     Setups are compared row by row; nothing else that they state differs.
     """
+    table = table.assign(file=table.silicon_data_source.str.partition(";")[0])
     slowest = table.groupby(setup).silicon_tpot_ms.transform("max")
     several = table.groupby(setup).silicon_tpot_ms.transform("count") > 1
-    version = ["model", "backend", "backend_version"]
+    table = table.fillna({"backend_version": "unknown"})
+    version = ["model", "precision", "backend", "backend_version", "file"]
     ratio = (table.silicon_tpot_ms / slowest).where(several)
     shares = ratio.groupby([table[name] for name in version]).median()
     found = pd.MultiIndex.from_frame(table[version]).map(shares.to_dict())

@@ -163,6 +163,7 @@ class Kernel(Strict):
     floor_s: float = Field(ge=0)
     memory: float = Field(gt=0, le=1)
     compute: float = Field(gt=0, le=1)
+    pad_tokens: float = Field(0.0, ge=0, description="of each chosen expert, computed in vain")
 
 
 class Exchange(Strict):

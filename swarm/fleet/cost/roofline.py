@@ -88,7 +88,9 @@ class Roofline:
             # The first token chooses freely; those after it choose partly what others have chosen.
             choosers = 1.0 + (tokens * terms.ranks - 1.0) * terms.expert_spread
             untouched = (1.0 - terms.expert_share) ** choosers
-            read_s, token_s = terms.experts_read_s * (1.0 - untouched), terms.experts_token_s * tokens
+            touched = 1.0 - untouched
+            read_s = terms.experts_read_s * touched
+            token_s = terms.experts_token_s * tokens + terms.experts_pad_s * touched
             seconds += read_s if read_s > token_s else token_s
         return seconds
 

@@ -69,6 +69,8 @@ class Terms:
     experts_read_s: float
     """Reading all of them."""
     experts_token_s: float
+    experts_pad_s: float
+    """Of what all of them compute in vain: a kernel's tiles hold more tokens than choose an expert."""
     expert_share: float
     """Of all experts that one token chooses."""
     expert_spread: float
@@ -118,6 +120,10 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         * weights.active_experts
         * times.weight_s(experts, stored, constants.expert_pace)
         / gpus,
+        experts_pad_s=weights.experts
+        / gpus
+        * experts.pad_tokens
+        * times.weight_s(experts, stored, constants.expert_pace),
         expert_spread=constants.expert_spread,
         expert_share=moe[0].experts_per_token / moe[0].experts if moe else 0.0,
         exchange_token_s=exchange_s,
