@@ -495,6 +495,25 @@ def convert(
 
 
 @app.command()
+def share(
+    traces: Traces,
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="DIR", help="A new folder, a file a session.")
+    ],
+    format: TracesFormat = "auto",
+    on_broken: OnBroken = "fail",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="NAME", help="Keep this name of a model or of a kind of sub-agent."),
+    ] = None,
+) -> None:
+    """Write recorded sessions as one may hand them to others: no names, no dates, no texts to guess."""
+    from swarm.commands.share import share as share_traces
+
+    raise typer.Exit(share_traces(traces, format=format, on_broken=on_broken, keep=keep or (), out=out))
+
+
+@app.command()
 def generate(
     profile: Annotated[Path, typer.Argument(parser=local_path, help="The profile's YAML file.")],
     out: Annotated[
@@ -541,6 +560,23 @@ def report(
     from swarm.commands.report import report as write
 
     raise typer.Exit(write(runs, out=out, fails_on_regression=fail_on_regression))
+
+
+@app.command()
+def export(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    to: Annotated[str, typer.Option("--to", help="csv (a folder), junit or openmetrics (a file).")],
+    out: Annotated[Path, typer.Option("--out", parser=out_path, help="Where it goes.")],
+) -> None:
+    """Write a run's tables as CSV, its verdicts as JUnit XML, or its time series as OpenMetrics.
+
+    Examples: swarm export results/RUN --to junit --out run.xml |
+    swarm export results/RUN --to openmetrics --out run.om;
+    promtool tsdb create-blocks-from openmetrics run.om data/
+    """
+    from swarm.commands.export import export as write
+
+    raise typer.Exit(write(runs, kind=to, out=out))
 
 
 def main() -> None:

@@ -77,11 +77,12 @@ def analyze(
         out.mkdir(parents=True, exist_ok=True)
         (out / "analysis.json").write_bytes(content)
         write_analysis(out, surveyed=surveyed, analysis=analysis, results=results)
-        print(out.absolute(), flush=True)
-    if json_path is None and out is None:
+    if json_path is None:
         from swarm.report.analysis.terminal import show_analysis
 
         show_analysis(analysis)
+    if out is not None:
+        print(out.absolute(), flush=True)
     return 0
 
 

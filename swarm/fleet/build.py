@@ -51,7 +51,17 @@ def build_fleet(config: FleetConfig) -> Fleet:
         for place in places
     ]
     every_hbm = [hbm for row in hbms for hbm in row]
-    losses = Losses(block_tokens=config.block_tokens, tiers=[*every_hbm, *memories.shared])
+    asked = [
+        tier
+        for place, row in zip(places, hbms, strict=True)
+        if place.group.role != "decode"
+        for tier in (*row, *memories.below(place))
+    ]
+    losses = Losses(
+        block_tokens=config.block_tokens,
+        tiers=[*every_hbm, *memories.shared],
+        asked=list(dict.fromkeys(asked)),
+    )
     uses = Uses()
     entrances: list[Rank] = []
     ranks: list[Rank] = []

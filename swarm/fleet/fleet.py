@@ -86,7 +86,7 @@ class Fleet:
             self.counts.refused += 1
             self._events.append(refusal)
             return
-        rank = self._router.pick(self._entrances, request.session, request.prompt, now_s)
+        rank = self._router.pick(self._entrances, request.session, request.prompt, None, now_s)
         if self._plans is not None:
             wait_s = self._plans.ask(
                 request.session,

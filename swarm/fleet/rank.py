@@ -67,6 +67,7 @@ class Rank:
             hands_over=hands_over,
         )
         self._entry = entry
+        self._surroundings = surroundings
         self._max_sequences = max_sequences
         self._assumed_reply_tokens = assumed_reply_tokens
         self._token_s = cost.prefill_s(0, max_batched_tokens) / max_batched_tokens
@@ -121,18 +122,24 @@ class Rank:
         """Sequences that ended here with all their tokens."""
         return self._departures.finished
 
-    def estimate_s(self, prompt: Prompt, now_s: float) -> float:
-        """Return about how long a new request would take here, with a reply of the assumed length."""
-        held_tokens = self.hierarchy.peek(prompt, now_s)
+    def estimate_s(self, prompt: Prompt, sender: int | None, now_s: float) -> float:
+        """Return about how long a new request would take here, with a reply of the assumed length.
+
+        Waiting: what the prompts here still take to compute. Then its own prompt: loads from lower tiers,
+        with what is under way there now, and what is left to compute; or its KV from the rank `sender`.
+        Then the reply at the present pace, once for each time that sequences fill the rank.
+        """
+        match = self.hierarchy.lookup(prompt, now_s)
         step, queue = self.step, self.queue
+        if sender is None:
+            prompt_s = self._surroundings.prompt_s(self.place, match, now_s)
+        else:
+            tokens = prompt.length - match.by_tier[0]
+            prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)
         count = len(self.batch) + len(queue.waiting)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
         rounds = 1 + count // self._max_sequences
-        return (
-            self.cost.prefill_s(held_tokens, prompt.length - held_tokens)
-            + queue.backlog_tokens * self._token_s
-            + self._assumed_reply_tokens * rounds * step_s
-        )
+        return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
 
     def entry_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""

@@ -15,8 +15,10 @@ from swarm.streams import digest64
 class Router(Protocol):
     """Picks one of the ranks that may serve a request."""
 
-    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
-        """Return the rank that the request goes to."""
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
+        """Return the rank that the request goes to; `sender` is the place of the one that has computed it."""
 
 
 class RoundRobin:
@@ -25,7 +27,9 @@ class RoundRobin:
     def __init__(self) -> None:
         self._picks_count = 0
 
-    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
         """Return the next rank."""
         self._picks_count += 1
         return ranks[(self._picks_count - 1) % len(ranks)]
@@ -34,7 +38,9 @@ class RoundRobin:
 class LeastLoaded:
     """The fewest requests; among equals, the first."""
 
-    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
         """Return the rank with the fewest requests, waiting or running."""
         return min(ranks, key=lambda rank: rank.requests)
 
@@ -42,22 +48,26 @@ class LeastLoaded:
 class SessionAffine:
     """Always the same for a session, whatever its load."""
 
-    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
         """Return the session's rank."""
         return ranks[digest64(session) % len(ranks)]
 
 
 class PrefixAware:
-    """The least seconds until the reply: the cost of the miss against the load."""
+    """The least seconds until the reply: what the hit and the miss cost there against the load."""
 
-    def pick(self, ranks: Sequence[Rank], session: str, prompt: Prompt, now_s: float) -> Rank:
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
         """Return the rank that would answer first; among equals, the first."""
         best = ranks[0]
         if len(ranks) == 1:
             return best
         least_s = math.inf
         for rank in ranks:
-            seconds = rank.estimate_s(prompt, now_s)
+            seconds = rank.estimate_s(prompt, sender, now_s)
             if seconds < least_s:
                 best, least_s = rank, seconds
         return best

@@ -33,6 +33,14 @@ class Surroundings(ABC):
         """Return how much of a match to use, the rest being faster to compute; None for all."""
 
     @abstractmethod
+    def prompt_s(self, place: int, match: Match, now_s: float) -> float:
+        """Return about how long a rank takes to load what it will of a match, and to compute the rest."""
+
+    @abstractmethod
+    def receive_s(self, place: int, sender: int, tokens: int, now_s: float) -> float:
+        """Return about how long the KV of so many tokens takes from one rank to another."""
+
+    @abstractmethod
     def hand_over(self, sequence: Sequence, now_s: float) -> None:
         """Find the rank that decodes a sequence whose prompt is computed."""
 

@@ -127,8 +127,8 @@ class Traffic(Surroundings):
 
     def hand_over(self, sequence: Sequence, now_s: float) -> None:
         """Find the rank that decodes a sequence whose prompt is computed."""
-        session = sequence.request.session
-        rank = self._decode_router.pick(self._decoders, session, sequence.context(), now_s)
+        session, sender = sequence.request.session, sequence.sender_place
+        rank = self._decode_router.pick(self._decoders, session, sequence.context(), sender, now_s)
         rank.submit(sequence, now_s)
 
     def receive(self, place: int, sequence: Sequence, tokens: int, now_s: float) -> bool:
@@ -146,9 +146,25 @@ class Traffic(Surroundings):
         """Return how much of a match to use, the rest being faster to compute; None for all of it."""
         if match.by_tier[0] == match.tokens or not self._recomputes_when_faster:
             return None
+        return self._best(place, match)[0]
+
+    def prompt_s(self, place: int, match: Match, now_s: float) -> float:
+        """Return about how long a rank takes to load what it will of a match, and to compute the rest."""
+        if match.by_tier[0] == match.tokens:
+            return self._ranks[place].cost.prefill_s(match.tokens, match.prompt.length - match.tokens)
+        return self._best(place, match)[1]
+
+    def receive_s(self, place: int, sender: int, tokens: int, now_s: float) -> float:
+        """Return about how long the KV of so many tokens takes from one rank to another."""
+        lane = self._kv_lanes[self._ranks[sender].replica, self._ranks[place].replica]
+        return lane.estimate_s(tokens * self._kv_bytes_per_token)
+
+    def _best(self, place: int, match: Match) -> tuple[int, float]:
+        """Return how much of a match to use, and the seconds until its prompt is computed."""
         rank = self._ranks[place]
         lanes, rules = self._reaches[rank.replica].reads, rank.hierarchy.rules
         blocks = [0] * len(lanes)
+        is_free = self._recomputes_when_faster
         least_s = rank.cost.prefill_s(match.by_tier[0], match.prompt.length - match.by_tier[0])
         best = match.by_tier[0]
         for part in match.parts:
@@ -162,9 +178,9 @@ class Traffic(Surroundings):
                 if lane is not None and count
             )
             total_s = load_s + rank.cost.prefill_s(end, match.prompt.length - end)
-            if total_s < least_s:
+            if total_s < least_s or not is_free:
                 least_s, best = total_s, end
-        return best
+        return best, least_s
 
     def let_sender_go(self, sequence: Sequence, now_s: float) -> None:
         """The prefill rank of a sequence need not hold its KV any longer."""

@@ -13,7 +13,7 @@ from swarm.context.tree import Prompt
 from swarm.hit_names import TIERS
 from swarm.kvcache.blocks import PINNED, Piece, Use, Uses, spans
 from swarm.kvcache.loss import NO_LOSS, Losses
-from swarm.kvcache.match import Match, hbm_reach, lower_parts
+from swarm.kvcache.match import Match, Part, hbm_reach, lower_parts
 from swarm.kvcache.pins import Pins
 from swarm.kvcache.requests import Admission, Growth, Handle, Transfer
 from swarm.kvcache.rules import CacheRules
@@ -34,7 +34,7 @@ class Hierarchy:
         "_inclusive",
         "_kept_s",
         "_limit_less",
-        "_peeked",
+        "_looked",
         "_places",
         "_size",
         "losses",
@@ -64,8 +64,8 @@ class Hierarchy:
         self._places = tuple(TIERS.index(tier.spec.name) for tier in tiers)
         self._size = rules.block_tokens
         self._limit_less = int(rules.hit_leaves_a_token)
-        self._peeked: tuple[Prompt, float, int, int] | None = None
-        """The last prompt peeked at, when, at which change, and what was held."""
+        self._looked: Match | None = None
+        """What was looked up last."""
 
     @property
     def room_blocks(self) -> float:
@@ -74,36 +74,26 @@ class Hierarchy:
 
     def lookup(self, prompt: Prompt, now_s: float) -> Match:
         """Return the longest prefix held, as it is after `expire`; changes nothing."""
+        changes, last = self.uses.changes, self._looked
+        if last is not None and last.changes == changes and last.at_s == now_s and last.prompt == prompt:
+            return last
         node, length = prompt
         size, tiers = self._size, self.tiers
         limit = (length - self._limit_less) // size
         hit = hbm_reach(tiers[0], node, limit, size, now_s)
-        tokens = hit * size
-        changes = self.uses.changes
         by_tier = [0] * len(tiers)
-        by_tier[0] = tokens
-        if hit >= limit or len(tiers) == 1:
-            return Match(prompt, now_s, by_tier, [], changes)
-        parts = lower_parts(tiers, node, hit, limit, size, now_s)
-        for part in parts:
-            by_tier[part.tier] += (part.end - part.start) * size
-        return Match(prompt, now_s, by_tier, parts, changes)
+        by_tier[0] = hit * size
+        parts: list[Part] = []
+        if hit < limit and len(tiers) > 1:
+            parts = lower_parts(tiers, node, hit, limit, size, now_s)
+            for part in parts:
+                by_tier[part.tier] += (part.end - part.start) * size
+        self._looked = match = Match(prompt, now_s, by_tier, parts, changes)
+        return match
 
     def peek(self, prompt: Prompt, now_s: float) -> int:
         """Return how many tokens of the prompt are held; changes nothing."""
-        changes, last = self.uses.changes, self._peeked
-        if last is not None and last[2] == changes and last[1] == now_s and last[0] == prompt:
-            return last[3]
-        node, length = prompt
-        size, tiers = self._size, self.tiers
-        limit = (length - self._limit_less) // size
-        hit = hbm_reach(tiers[0], node, limit, size, now_s)
-        if hit < limit and len(tiers) > 1:
-            parts = lower_parts(tiers, node, hit, limit, size, now_s)
-            if parts:
-                hit = parts[-1].end
-        self._peeked = (prompt, now_s, changes, hit * size)
-        return hit * size
+        return self.lookup(prompt, now_s).tokens
 
     def next_expiry_s(self) -> float:
         """Return when `expire` next has blocks for a tier that keeps them longer; infinite if never."""
@@ -189,7 +179,7 @@ class Hierarchy:
             self.pins.add(node, high)
             pins.append((node, high))
         if self.losses is not None:
-            self.losses.publish(handle.node, start, end)
+            self.losses.publish(hbm, handle.node, start, end)
         hbm.counters.inserted_blocks += inserted
         hbm.reserved -= end - start
         handle.reserved -= end - start

@@ -40,8 +40,11 @@ class Losses:
     """What a fleet's caches would hold without limits, kept beside them to explain what they do not."""
 
     __slots__ = (
+        "_asked",
         "_drops",
+        "_entered",
         "_has_drops",
+        "_has_others",
         "_last_uses",
         "_moving",
         "_published",
@@ -50,13 +53,18 @@ class Losses:
         "ideal",
     )
 
-    def __init__(self, *, block_tokens: int, tiers: Sequence[Tier]) -> None:
+    def __init__(self, *, block_tokens: int, tiers: Sequence[Tier], asked: Sequence[Tier]) -> None:
         self.block_tokens = block_tokens
         self.ideal = Ideal(block_tokens=block_tokens)
         """By sends: call `ideal.send` for each request, `ideal.output` for each reply that is echoed."""
         self._tiers = tuple(tiers)
         """Every tier of the fleet, once."""
+        self._asked = tuple(asked)
+        """Of those, what ranks reach that requests are sent to; others decode what these have computed."""
+        self._has_others = len(self._asked) < len(self._tiers)
         self._published = Ideal(block_tokens=block_tokens)
+        self._entered = Ideal(block_tokens=block_tokens)
+        """What was once in an HBM that requests are sent to; kept only where there are others."""
         self._last_uses: LastUses | None = None
         if any(tier.spec.ttl_s is not None for tier in tiers):
             self._last_uses = WeakKeyDictionary()
@@ -65,9 +73,11 @@ class Losses:
         """Whether a tier has ever dropped a write."""
         self._moving: dict[Node, list[tuple[int, int]]] = {}
 
-    def publish(self, node: Node, start: int, end: int) -> None:
-        """Blocks [start, end) of a path have become visible somewhere."""
+    def publish(self, hbm: Tier, node: Node, start: int, end: int) -> None:
+        """Blocks [start, end) of a path have become visible in a rank's HBM."""
         self._published.send(node, end * self.block_tokens)
+        if self._has_others and hbm in self._asked:
+            self._entered.send(node, end * self.block_tokens)
         if not self._has_drops:
             return
         for owner, low, high in spans(node, start, end, self.block_tokens):
@@ -112,6 +122,8 @@ class Losses:
         end = gone[-1].end * self.block_tokens
         self.ideal.send(node, end)
         self._published.send(node, end)
+        if self._has_others:
+            self._entered.send(node, end)
         if self._last_uses is not None:
             last_uses = self._last_uses.setdefault(node, [])
             last_uses[:0] = [(each.end, each.used_s) for each in reversed(gone)]
@@ -154,7 +166,7 @@ class Losses:
         ideal = ideal_tokens // size
         usable = max(held, min(ideal, limit_blocks))
         visible = max(held, min(usable, self._published.peek(prompt) // size))
-        anywhere = self._run(node, held, visible, self._tiers, now_s, with_drops=True)
+        anywhere = self._anywhere(match, held, visible)
         if anywhere < visible and self._is_moving(node, anywhere):
             visible = anywhere
         ttl_s = max(tier.ttl_s for tier in tiers)
@@ -173,6 +185,20 @@ class Losses:
             chosen,
             0 if has_evicted else gone,
         )
+
+    def _anywhere(self, match: Match, start: int, end: int) -> int:
+        """Return where the run from `start` ends of blocks that some pick of the router could have hit.
+
+        What has never been but where it was decoded counts, too: no memory has let go of it.
+        """
+        node, now_s = match.prompt.node, match.at_s
+        if not self._has_others:
+            return self._run(node, start, end, self._tiers, now_s, with_drops=True)
+        entered = min(end, max(start, self._entered.peek(match.prompt) // self.block_tokens))
+        reach = self._run(node, start, entered, self._asked, now_s, with_drops=True)
+        if reach < entered:
+            return reach
+        return self._run(node, entered, end, self._tiers, now_s, with_drops=True)
 
     def _run(
         self, node: Node, start: int, end: int, tiers: Sequence[Tier], now_s: float, *, with_drops: bool

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from swarm.config.target import TargetConfig
 from swarm.context.tree import root
 from swarm.errors import RunError
-from swarm.live.preflight import Tried, tried, waited
+from swarm.live.preflight import Stage, Tried, tried, waited
 from swarm.live.targets.facts import ReplyFacts, ServerFacts, reply_facts, server_facts
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.turn import Turn, TurnResult
@@ -59,7 +59,8 @@ def look_at(
             if changed is None:
                 raise
             target = changed
-    return waited(_looked(found, nonce), heed=heed, note=note, what=f"{found.target.urls[0]} to be looked at")
+    stage = Stage(f"{found.target.urls[0]} to be looked at")
+    return waited(_looked(found, nonce), heed=heed, note=note, stage=stage)
 
 
 def _mended(target: TargetConfig, words: str, note: Callable[[str], None]) -> TargetConfig | None:

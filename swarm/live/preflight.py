@@ -27,6 +27,14 @@ NAMES_SHOWN = 8
 
 T = TypeVar("T")
 
+
+@dataclass(slots=True)
+class Stage:
+    """What a trial waits for now, in words that follow `waiting for`."""
+
+    awaited: str
+
+
 _SILENT = (
     "something accepts connections there and does not answer: is the server still loading, is it the right "
     "port?"
@@ -125,18 +133,19 @@ def tried(target: TargetConfig, *, heed: Callable[[], None], note: Callable[[str
     Raises:
         RunError: The target cannot be used as the run would use it, in the server's words.
     """
-    return waited(_tried(target, note), heed=heed, note=note, what=f"{', '.join(target.urls)} to answer")
+    stage = Stage(f"{', '.join(target.urls)} to answer")
+    return waited(_tried(target, note, stage), heed=heed, note=note, stage=stage)
 
 
 def waited(
-    work: Coroutine[Any, Any, T], *, heed: Callable[[], None], note: Callable[[str], None], what: str
+    work: Coroutine[Any, Any, T], *, heed: Callable[[], None], note: Callable[[str], None], stage: Stage
 ) -> T:
     """Return what the work returns, run in a loop of its own; a long wait is told."""
-    return asyncio.run(_waited(work, heed, note, what))
+    return asyncio.run(_waited(work, heed, note, stage))
 
 
 async def _waited(
-    work: Coroutine[Any, Any, T], heed: Callable[[], None], note: Callable[[str], None], what: str
+    work: Coroutine[Any, Any, T], heed: Callable[[], None], note: Callable[[str], None], stage: Stage
 ) -> T:
     loop = asyncio.get_running_loop()
     begun_s = told_s = loop.time()
@@ -147,7 +156,7 @@ async def _waited(
             heed()
             if not task.done() and loop.time() - told_s >= WAITED_S:
                 told_s = loop.time()
-                note(f"waiting for {what}, {told_s - begun_s:.0f} s so far")
+                note(f"waiting for {stage.awaited}, {told_s - begun_s:.0f} s so far")
     finally:
         if not task.done():
             task.cancel()
@@ -155,7 +164,7 @@ async def _waited(
     return task.result()
 
 
-async def _tried(target: TargetConfig, note: Callable[[str], None]) -> Tried:
+async def _tried(target: TargetConfig, note: Callable[[str], None], stage: Stage) -> Tried:
     try:
         resolved = await resolve(target)
     except RunError as fault:
@@ -170,9 +179,13 @@ async def _tried(target: TargetConfig, note: Callable[[str], None]) -> Tried:
     answers: list[Counted] = []
     refusals: list[str] = []
     for url in resolved.urls:
-        one = resolved.model_copy(update={"urls": (url,), "weights": ()})
+        one = _impatient(resolved.model_copy(update={"urls": (url,), "weights": ()}))
+        stage.awaited = (
+            f"the first token of a request for model {resolved.model!r} that {url} has accepted (is the "
+            f"model still loading, are others queued? given up {one.timeouts.first_token_s:.0f} s after it)"
+        )
         # One server's usage tells the lengths of all: they serve the same model.
-        found = await counted(_impatient(one), both=not any(each.error is None for each in answers))
+        found = await counted(one, both=not any(each.error is None for each in answers))
         # A context shorter than the second question is no fault.
         if found[0].error is not None:
             refusals.append(_words(url, resolved, found[0], notes))

@@ -77,7 +77,7 @@ def _cache(config: CacheModelConfig, block_tokens: int) -> Hierarchy:
         hit_leaves_a_token=config.hit_leaves_a_token,
         partial_blocks=False,
     )
-    losses = Losses(block_tokens=block_tokens, tiers=[tier])
+    losses = Losses(block_tokens=block_tokens, tiers=[tier], asked=[tier])
     return Hierarchy(tiers=[tier], rules=rules, uses=Uses(), losses=losses)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import pytest
 
-from swarm.cluster.metrics import exported
+from swarm.measure.metric_names import exported
 
 pytestmark = pytest.mark.timeout(400)
 """Processes start slowly where a machine is busy; nothing here waits for a fixed time."""

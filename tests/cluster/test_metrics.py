@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from swarm.cluster.metrics import exported
+from swarm.measure.metric_names import exported
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("",), "gauge": ("",)}

@@ -751,9 +751,9 @@ def test_an_estimate_knows_how_far_the_phase_under_way_is() -> None:
     fleet.submit(FleetRequest(0, "s", "s", root("r").extend(1000), 40_000, True), 0.0)
     rank, prompt = fleet.ranks[0], root("q").extend(1000)
     fleet.advance(1.0)
-    early_s = rank.estimate_s(prompt, 1.0)
+    early_s = rank.estimate_s(prompt, None, 1.0)
     fleet.advance(300.0)
-    assert rank.estimate_s(prompt, 300.0) - early_s > 128 * 1e-7 * 20_000
+    assert rank.estimate_s(prompt, None, 300.0) - early_s > 128 * 1e-7 * 20_000
 
 
 def test_who_is_cancelled_on_the_way_to_the_queue_is_not_counted_as_waiting() -> None:

@@ -80,6 +80,10 @@ class History:
         self.uses_count = 0
         self.sent: set[Block] = set()
         self.published: set[Block] = set()
+        self.asked: set[int] = set()
+        """The tiers that requests could hit in, wherever they are sent."""
+        self.entered: set[Block] = set()
+        """What has been in one of those that computes."""
         self.released_s: dict[Block, float] = {}
         self.dropped_by: dict[Block, list[TwinTier]] = {}
         self.moving: list[Block] = []
@@ -140,12 +144,26 @@ class Twin:
             return next((i for i in range(held, end) if not survives(names[i])), max(held, end))
 
         in_fleet = {b for twin in fleet for b in names if twin.holders(b, twin.pinned(), now_s)}
+        asked = {
+            b
+            for twin in fleet
+            for b in names
+            if any(id(twin.tiers[k]) in history.asked for k in twin.holders(b, twin.pinned(), now_s))
+        }
+        entered = next((i for i, b in enumerate(names) if b not in history.entered), len(names))
+
+        def is_somewhere(block: Block) -> bool:
+            dropped_by = history.dropped_by.get(block, [])
+            if names.index(block) < entered:
+                return block in asked or any(id(tier) in history.asked for tier in dropped_by)
+            return block in in_fleet or bool(dropped_by)
+
         in_reach = {b for b in names if self.holders(b, self.pinned(), now_s)}
         ttls = [tier.spec.ttl_s for tier in self.tiers]
         ttl_s = math.inf if None in ttls else max(ttl for ttl in ttls if ttl is not None)
         usable = max(held, min(ideal, self.rules.hit_limit(prompt.length)))
         visible = run(usable, lambda b: b in history.published)
-        somewhere = run(visible, lambda b: b in in_fleet or bool(history.dropped_by.get(b)))
+        somewhere = run(visible, is_somewhere)
         if somewhere < visible and names[somewhere] in history.moving:
             visible = somewhere
         alive = run(
@@ -264,6 +282,8 @@ class Twin:
                 self.tiers[0].inserted += 1
             handle.reserved -= 1
             self.history.published.add(block)
+            if id(self.tiers[0]) in self.history.asked:
+                self.history.entered.update(names[:end])
             self.history.dropped_by.pop(block, None)
         handle.visible = max(handle.visible, end)
 
@@ -322,6 +342,8 @@ class Setup(NamedTuple):
     """HBM first; the lower ones are shared by both replicas, or by none."""
     replicas: int
     is_shared: bool
+    decoders: int
+    """The last ones, which no request is sent to."""
 
 
 class Pair:
@@ -365,7 +387,10 @@ class World:
             for _ in range(setup.replicas)
         ]
         tiers = list(dict.fromkeys(real for column in columns for real, _ in column))
-        self.losses = Losses(block_tokens=self.size, tiers=tiers)
+        sent_to = columns[: -setup.decoders] if setup.decoders else columns
+        asked = list(dict.fromkeys(real for column in sent_to for real, _ in column))
+        self.history.asked = {id(twin) for column in sent_to for _, twin in column}
+        self.losses = Losses(block_tokens=self.size, tiers=tiers, asked=asked)
         self.pairs = [
             Pair(
                 Hierarchy(tiers=[r for r, _ in c], rules=setup.rules, uses=uses, losses=self.losses),
@@ -537,7 +562,8 @@ def setups(draw: st.DrawFn) -> Setup:
         tier_spec(name, draw(st.sampled_from(CAPACITIES)), draw(st.sampled_from(TTLS_S)), draw(st.booleans()))
         for name in TIERS[: draw(st.integers(1, 3))]
     ]
-    return Setup(rules, specs, draw(st.integers(1, 2)), draw(st.booleans()))
+    replicas = draw(st.integers(1, 2))
+    return Setup(rules, specs, replicas, draw(st.booleans()), draw(st.integers(0, replicas - 1)))
 
 
 @settings(max_examples=100, deadline=None)
@@ -567,7 +593,8 @@ def test_a_long_drawn_history_is_that_of_the_block_by_block_twin(seed: int) -> N
         tier_spec(name, chance.choice(CAPACITIES), chance.choice(TTLS_S), chance.random() < 0.5)
         for name in TIERS[: chance.randint(1, 4)]
     ]
-    world = World(Setup(rules, specs, chance.randint(1, 3), chance.random() < 0.7))
+    replicas = chance.randint(1, 3)
+    world = World(Setup(rules, specs, replicas, chance.random() < 0.7, chance.randint(0, replicas - 1)))
     for _ in range(chance.randint(50, 200)):
         world.step(chance.randrange(len(ACTIONS)), chance.randrange(100), chance.randrange(100))
         world.check()

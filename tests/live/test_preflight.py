@@ -141,6 +141,20 @@ def test_one_server_of_two_that_refuses_is_left_aside() -> None:
     assert any("CUDA out of memory" in note for note in found.notes)
 
 
+def test_it_is_told_what_a_silent_server_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarm.live.preflight.WAITED_S", 0.2)
+    monkeypatch.setattr("swarm.live.preflight.FIRST_TOKEN_S", 1.0)
+    notes: list[str] = []
+    with server(GOOD, b"") as url, pytest.raises(RunError, match="timeout"):
+        tried(
+            TargetConfig.model_validate({"urls": [url], "retry": {"attempts_max": 1}}),
+            heed=lambda: None,
+            note=notes.append,
+        )
+    told = next(note for note in notes if "first token" in note)
+    assert f"model 'llama-3.3-70b' that {url} has accepted (is the model still loading" in told
+
+
 def test_a_signal_ends_the_trial() -> None:
     def heed() -> None:
         raise Interrupted(15)

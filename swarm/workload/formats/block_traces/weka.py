@@ -28,13 +28,7 @@ SUFFIXES = (".json", ".jsonl")
 DEFAULTS = Options(block_tokens=0, rows="", bytes_per_token=4.0, settings=("subagent_times",))
 """A session states its own block size."""
 WRITES = replace(DEFAULTS, settings=("block_tokens",))
-HOLDS = ALL - {
-    "session.has_words",
-    "session.project",
-    "request.read_tokens",
-    "request.written_tokens",
-    "request.written_ttl_s",
-}
+HOLDS = ALL - {"session.has_words", "session.project"}
 
 _DEPTH_MAX = 64
 _STREAMING = {"s": True, "n": False}
@@ -204,6 +198,9 @@ def _request(source: str, place: str, value: Any, block_tokens: int) -> Recorded
         api_s=fields.seconds_or_none("api_time"),
         think_s=fields.seconds_or_none("think_time"),
         ttft_s=fields.seconds_or_none("ttft"),
+        read_tokens=_count_or_none(fields, "read_tokens"),
+        written_tokens=_count_or_none(fields, "written_tokens"),
+        written_ttl_s=fields.seconds_or_none("written_ttl"),
     )
 
 
@@ -313,5 +310,12 @@ def _request_out(request: RecordedRequest, block_tokens: int, losses: Losses) ->
         "output_types": list(request.output_types),
         "stop": request.stop or "",
     }
-    times = {"api_time": request.api_s, "think_time": request.think_s, "ttft": request.ttft_s}
-    return row | {name: value for name, value in times.items() if value is not None}
+    told = {
+        "api_time": request.api_s,
+        "think_time": request.think_s,
+        "ttft": request.ttft_s,
+        "read_tokens": request.read_tokens,
+        "written_tokens": request.written_tokens,
+        "written_ttl": request.written_ttl_s,
+    }
+    return row | {name: value for name, value in told.items() if value is not None}
