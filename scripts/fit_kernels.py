@@ -5,7 +5,8 @@
 
 The tables (Apache-2.0) hold the time of one kernel, or of one attention module, alone and replayed from a
 graph. A kernel takes floor + max(bytes / (bandwidth x share), operations / (peak x share)): three constants
-of least absolute log error, and for experts a fourth, the tokens that each chosen expert computes in vain. Nothing of them is copied but these constants; no row of a served model is read.
+of least absolute log error; for experts also the tokens that each chosen one computes in vain, and the
+seconds of each held one (their counts and offsets). Nothing of them is copied but these constants; no row of a served model is read.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FORMATS = {
     "int4": ("int4_wo",),
 }
 BYTES = {"bf16": 2.0, "fp8": 1.0, "fp4": 0.5625, "mxfp4": 0.53125, "int4": 0.5625}
-ROWS_MAX = 3000
+ROWS_MAX = 1500
 """Of a group: more move no constant by a percent."""
 SPARSE_HEADS = 64
 """That a kernel of sparse attention takes at once; fewer are padded."""
@@ -42,13 +43,13 @@ MANY_EXPERTS = 32
 STEP_TOKENS = 16384
 """Tokens of the longest steps."""
 SERVED = ["generation", "engine", "format"]
-SLICE = ["hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size", "moe_ep_size"]
+SLICE = ["hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size"]
 POOR = 0.5
 """Median log error beyond which a group is left out: a kernel that was not the one meant."""
 HEAD = """\
 # Fitted by scripts/fit_kernels.py on operator tables of aiconfigurator-core 0.12.0 (Apache-2.0).
 # Seconds of one kernel: floor_s + max(bytes / (bandwidth x memory), operations / (peak x compute)), where
-# each chosen expert computes pad_tokens more than chose it.
+# each chosen expert computes pad_tokens more than chose it, and each held one takes expert_s.
 """
 
 
@@ -92,31 +93,34 @@ def peak(rows: pd.DataFrame) -> np.ndarray:
 
 
 def fit(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
-    """Return floor, shares and padding of least absolute log error, and that error's median.
+    """Return the constants of least absolute log error, and that error's median.
 
     Few tokens tell the floor and the memory's share, many the peak's; then all of them tell all.
     """
-    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5, 16.0])
-    padded = "pad" in rows
+    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5, 16.0, 1e-8])
+    of_experts = "held" in rows
     few, many = rows[rows.tokens <= FEW], rows[rows.tokens >= MANY]
     found[:2] = descend(few, found, (0, 1))
     found[[2]] = descend(many, found, (2,))
-    free = (0, 1, 2, 3) if padded else (0, 1, 2)
+    free = (0, 1, 2, 3, 4) if of_experts else (0, 1, 2)
     found[list(free)] = descend(rows, found, free)
     error = np.abs(errors(rows, found))
-    floor, slow, hard, pad = np.exp(found)
-    shares = {"floor_s": max(floor, 0.5 * float(rows.seconds.min())), "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
-    if padded:
-        shares["pad_tokens"] = pad
+    floor, slow, hard, pad, each = np.exp(found)
+    shares = {"floor_s": floor, "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
+    if of_experts:
+        shares |= {"pad_tokens": pad, "expert_s": each}
+    else:
+        shares["floor_s"] = max(floor, 0.5 * float(rows.seconds.min()))
     return shares, float(np.median(error))
 
 
 def errors(rows: pd.DataFrame, at: np.ndarray) -> np.ndarray:
-    """Return the log errors of floor, of the inverse shares of memory and peak, and of padding, all as logs."""
-    floor, slow, hard, pad = np.exp(at)
+    """Return the log errors of floor, inverse shares of memory and peak, padding, and experts, all as logs."""
+    floor, slow, hard, pad, each = np.exp(at)
     read, multiply = rows["read"].to_numpy(), rows["multiply"].to_numpy()
-    if "pad" in rows:
+    if "held" in rows:
         multiply = multiply + pad * rows["pad"].to_numpy()
+        floor = floor + each * rows["held"].to_numpy()
     found: np.ndarray = np.log(floor + np.maximum(read * slow, multiply * hard))
     found -= np.log(rows.seconds.to_numpy())
     return found
@@ -178,19 +182,18 @@ def experts(folder: Path) -> dict[str, Any]:
     """Return what layers of experts cost, where tokens choose evenly."""
     rows = tables(folder, "moe", "moe")
     rows = rows[rows.distribution == "balanced"]
-    # Slices that servers hold: whole experts or eighths of them, and models of many experts.
-    rows = rows[rows.moe_tp_size.le(8) & rows.moe_ep_size.le(16) & rows.num_experts.ge(MANY_EXPERTS)]
+    # Slices by tensor parallelism, of models of many experts: those by experts were timed with what spreads them.
+    rows = rows[rows.moe_tp_size.le(8) & rows.moe_ep_size.eq(1) & rows.num_experts.ge(MANY_EXPERTS)]
     rows = rows[rows.num_tokens <= STEP_TOKENS]
     rows = rows.assign(format=format_of(rows.moe_dtype)).dropna(subset="format")
     # Checkpoints of experts in 8 bits share a scale by block; one of a tensor is another kernel.
-    blocks = rows.groupby(["gpu", "engine", "format"]).moe_dtype.transform(lambda one: (one == "fp8_block").any())
+    blocks = rows.groupby(["gpu", "engine", "format"]).moe_dtype.transform(
+        lambda one: (one == "fp8_block").any()
+    )
     rows = rows[~(blocks & (rows.moe_dtype == "fp8"))]
-    # Of the kernels of an engine, that which is fastest for a shape: engines choose so, by rule or by trial.
-    # Slices, and GPUs, that were not measured with all of an engine's kernels lack the fast ones.
-    rows = rows[~rows.kernel_source.str.contains("nongated")]
-    rows = rows.assign(kernels=rows.groupby(["gpu", *SERVED, *SLICE]).kernel_source.transform("nunique"))
-    rows = rows[rows.kernels == rows.groupby(SERVED).kernels.transform("max")]
-    rows = rows.loc[rows.groupby(["gpu", *SERVED, *SLICE, "num_tokens"]).seconds.idxmin()]
+    # Engines multiply MXFP4 by 8-bit activations where the GPU can, by 16-bit ones elsewhere.
+    rows = rows[~((rows.moe_dtype == "w4a16_mxfp4") & (rows.generation == "blackwell"))]
+    rows = fastest(rows[~rows.kernel_source.str.contains("nongated")])
     held = rows.num_experts / rows.moe_ep_size
     pairs = rows.num_tokens * rows.topk / rows.moe_ep_size
     whole = rows.num_tokens * rows.topk >= rows.num_experts
@@ -198,7 +201,23 @@ def experts(folder: Path) -> dict[str, Any]:
     weights = 3.0 * rows.hidden_size * rows.inter_size / rows.moe_tp_size
     rows = rows.assign(read=touched * weights * rows.format.map(BYTES) / rows.bandwidth)
     each = 2.0 * weights / peak(rows)
-    return fitted(rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each), "experts")
+    return fitted(rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held), "experts")
+
+
+def fastest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the fastest of an engine's kernels for each size: engines choose so, by rule or by trial.
+
+    Slices that were not measured with the kernel that is mostly the fastest are left out.
+    """
+    sizes = ["gpu", *SERVED, *SLICE, "num_tokens"]
+    several = rows[rows.groupby(sizes).kernel_source.transform("nunique") > 1]
+    ratio = several.seconds / several.groupby(sizes).seconds.transform("min")
+    medians = ratio.groupby([several[name] for name in (*SERVED, "kernel_source")]).median()
+    best = medians.reset_index().sort_values("seconds").drop_duplicates(SERVED)
+    named = rows.merge(best[[*SERVED, "kernel_source"]].rename(columns={"kernel_source": "best"}), how="left", on=SERVED)
+    has = (named.kernel_source == named.best).groupby([named[name] for name in ("gpu", *SERVED, *SLICE)]).transform("any")
+    kept = named[has | named.best.isna()]
+    return kept.loc[kept.groupby(sizes).seconds.idxmin()]
 
 
 def attention(folder: Path) -> dict[str, Any]:

@@ -164,6 +164,7 @@ class Kernel(Strict):
     memory: float = Field(gt=0, le=1)
     compute: float = Field(gt=0, le=1)
     pad_tokens: float = Field(0.0, ge=0, description="of each chosen expert, computed in vain")
+    expert_s: float = Field(0.0, ge=0, description="more for each expert that the GPU holds")
 
 
 class Exchange(Strict):

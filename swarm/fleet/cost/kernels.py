@@ -68,9 +68,10 @@ class KernelTimes:
         """Return the seconds of a dense layer that no size makes shorter."""
         return self.gemm(stored).floor_s * self._floor_pace
 
-    def experts_floor_s(self, stored: Format) -> float:
-        """Return the same of a layer of experts."""
-        return self.experts(stored).floor_s * self._floor_pace
+    def experts_floor_s(self, stored: Format, held: float) -> float:
+        """Return the same of a layer of experts, of which each GPU holds so many."""
+        kernel = self.experts(stored)
+        return (kernel.floor_s + held * kernel.expert_s) * self._floor_pace
 
     def attention_floor_s(self, key: str) -> float:
         """Return the same of an attention layer's kernels in a step that decodes."""

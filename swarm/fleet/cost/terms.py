@@ -179,7 +179,7 @@ def _floors_s(served: Served, times: KernelTimes) -> float:
     for feed in model.feed_forward:
         if isinstance(feed, MoeEntry):
             stored = weight_format(model, "experts", served.precision)
-            seconds += feed.layers * times.experts_floor_s(stored)
+            seconds += feed.layers * times.experts_floor_s(stored, feed.experts / served.parallelism.ep)
         else:
             seconds += feed.layers * FEED_FORWARD_GEMMS * gemm_s["dense"]
     return seconds
