@@ -6,7 +6,8 @@
 The tables (Apache-2.0) hold the time of one kernel, or of one attention module, alone and replayed from a
 graph. A kernel takes floor + max(bytes / (bandwidth x share), operations / (peak x share)): three constants
 of least absolute log error; for experts also the tokens that each chosen one computes in vain, and the
-seconds of each held one (their counts and offsets). Nothing of them is copied but these constants; no row of a served model is read.
+seconds of each held one (their counts and offsets). Nothing of the tables is copied but these constants; no
+row of a served model is read.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def fit(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
 
 
 def errors(rows: pd.DataFrame, at: np.ndarray) -> np.ndarray:
-    """Return the log errors of floor, inverse shares of memory and peak, padding, and experts, all as logs."""
+    """Return the log errors of floor, inverse shares of memory and peak, padding and experts, as logs."""
     floor, slow, hard, pad, each = np.exp(at)
     read, multiply = rows["read"].to_numpy(), rows["multiply"].to_numpy()
     if "held" in rows:
@@ -182,7 +183,7 @@ def experts(folder: Path) -> dict[str, Any]:
     """Return what layers of experts cost, where tokens choose evenly."""
     rows = tables(folder, "moe", "moe")
     rows = rows[rows.distribution == "balanced"]
-    # Slices by tensor parallelism, of models of many experts: those by experts were timed with what spreads them.
+    # Slices by tensor parallelism, of models of many experts: the others were timed with what spreads tokens.
     rows = rows[rows.moe_tp_size.le(8) & rows.moe_ep_size.eq(1) & rows.num_experts.ge(MANY_EXPERTS)]
     rows = rows[rows.num_tokens <= STEP_TOKENS]
     rows = rows.assign(format=format_of(rows.moe_dtype)).dropna(subset="format")
@@ -201,7 +202,9 @@ def experts(folder: Path) -> dict[str, Any]:
     weights = 3.0 * rows.hidden_size * rows.inter_size / rows.moe_tp_size
     rows = rows.assign(read=touched * weights * rows.format.map(BYTES) / rows.bandwidth)
     each = 2.0 * weights / peak(rows)
-    return fitted(rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held), "experts")
+    return fitted(
+        rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held), "experts"
+    )
 
 
 def fastest(rows: pd.DataFrame) -> pd.DataFrame:
@@ -214,8 +217,14 @@ def fastest(rows: pd.DataFrame) -> pd.DataFrame:
     ratio = several.seconds / several.groupby(sizes).seconds.transform("min")
     medians = ratio.groupby([several[name] for name in (*SERVED, "kernel_source")]).median()
     best = medians.reset_index().sort_values("seconds").drop_duplicates(SERVED)
-    named = rows.merge(best[[*SERVED, "kernel_source"]].rename(columns={"kernel_source": "best"}), how="left", on=SERVED)
-    has = (named.kernel_source == named.best).groupby([named[name] for name in ("gpu", *SERVED, *SLICE)]).transform("any")
+    named = rows.merge(
+        best[[*SERVED, "kernel_source"]].rename(columns={"kernel_source": "best"}), how="left", on=SERVED
+    )
+    has = (
+        (named.kernel_source == named.best)
+        .groupby([named[name] for name in ("gpu", *SERVED, *SLICE)])
+        .transform("any")
+    )
     kept = named[has | named.best.isna()]
     return kept.loc[kept.groupby(sizes).seconds.idxmin()]
 

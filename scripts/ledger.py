@@ -3,8 +3,8 @@
     python scripts/ledger.py DATA [--rows] [--only NAME ...] [--write]
 
 DATA holds published_cliffs.json, published_tier_results.json and gpu_serving_measurements.csv.gz. Nothing is
-fitted on a case. `--rows` predicts the measured rows anew, each by constants fitted without its family, its GPU
-or its format (minutes); without it that part of the page stays.
+fitted on a case. `--rows` predicts the measured rows anew, each by constants fitted without its family, its
+GPU or its format (minutes); without it that part of the page stays.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ PLAYED: dict[str, Callable[[dict[str, Any]], Case]] = {
 HEAD = """\
 # Ledger: predicted and measured
 
-Written by `python scripts/ledger.py DATA --rows --write`. Errors are predicted / measured - 1. No constant was fitted on a
-case. Where a record leaves something open, the guess is stated and swept: the last column shows what another guess gives.
+Written by `python scripts/ledger.py DATA --rows --write`. Errors are predicted / measured - 1. No constant
+was fitted on a case. Where a record leaves something open, the guess is stated and swept: the last column
+shows what another guess gives.
 
 """
 NOT_MODELLED = """\
@@ -65,13 +66,14 @@ def rows_lines(rows: list[Row], found: dict[str, np.ndarray]) -> list[str]:
     lines = [
         "## Measured rows of served models",
         "",
-        f"{len(rows)} rows of aggregated serving (docs/cost-model.md says which are left out), {drafts.sum()} of them in",
-        "files that plainly speculate without saying so: in the figures, never fitted on. Each is predicted by constants",
-        "that were fitted without any row of its family, of its GPU, or of its format. `told` is a regression of TTFT on",
-        "lengths, concurrency and the row's own measured TPOT, fitted on the same rows.",
+        f"{len(rows)} rows of aggregated serving (docs/cost-model.md says which are left out),",
+        f"{drafts.sum()} of them in files that plainly speculate unsaid: in the figures, not fitted on.",
+        "Each is predicted by constants fitted without any row of its family, its GPU, or its format.",
+        "`told`: a regression of TTFT on lengths, concurrency and the row's measured TPOT, on the same rows.",
         "",
-        "| left out | TPOT median | p90 | bias, c <= 8 | <= 32 | <= 128 | more | TTFT median | told | TTFT, c <= 8 | told |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| left out | TPOT median | p90 | bias, c <= 8 | <= 32 | <= 128 | more | TTFT median | told | c <= 8 "
+        "| told |",
+        "| --- " * 11 + "|",
     ]
     told = {name: regression(rows, truth, [KEYS[name](row) for row in rows]) for name in found}
     for name, predicted in found.items():
