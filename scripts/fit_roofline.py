@@ -291,7 +291,7 @@ def descend(
 
 
 PRIOR = 20.0
-PULL = {"entry_steps": 1.0, "floor_pace": 4.0, "layer_s": 4.0, "step_s": 4.0}
+PULL = {"entry_steps": 1.0, "floor_pace": 40.0, "layer_s": 4.0, "step_s": 1.0}
 """Pull of the starting values, in squared log units: what the rows say nothing of stays where it was.
 
 How many steps a request waits before its queue is a setting of the engine: no guess is worth holding to.
