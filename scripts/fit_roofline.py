@@ -23,10 +23,12 @@ import yaml
 
 from swarm.config.catalog import RooflineConstants
 from swarm.config.fleet import ParallelismConfig
-from swarm.fleet.catalog.read import FOLDER, find_gpu, find_model
+from swarm.fleet.catalog.read import FOLDER, find_gpu, find_model, kernels
 from swarm.fleet.cost.base import Entry
 from swarm.fleet.cost.closed_loop import Loop, pace_of
-from swarm.fleet.cost.roofline import Roofline, Served, terms_of
+from swarm.fleet.cost.roofline import Roofline
+from swarm.fleet.cost.served import Served
+from swarm.fleet.cost.terms import terms_of
 
 MAX_BATCHED_TOKENS = 8192
 REQUESTS_PER_SLOT = 10
@@ -34,22 +36,20 @@ REQUESTS_PER_SLOT = 10
 SPREAD_SHAPES = {(1024, 1024), (1024, 8192), (8192, 1024)}
 MEAN_LENGTH = 0.9
 """Of the length stated, in those shapes: InferenceX draws from [0.8, 1] of it (--random-range-ratio 0.8)."""
+ENGINES = ("vllm", "sglang", "trtllm")
+FLOORS = ("hopper", "blackwell")
 START = RooflineConstants(
-    memory_efficiency=0.8,
-    kv_efficiency=0.7,
-    compute_efficiency=0.6,
-    quantized_compute_efficiency=0.6,
-    expert_compute_efficiency=0.3,
-    expert_spread=0.7,
-    attention_efficiency=0.4,
-    exchange_bytes_per_s=4.5e11,
-    layer_s=1e-5,
-    expert_layer_s=1e-5,
-    reduce_s=5e-6,
-    step_s={"vllm": 1e-3, "sglang": 1e-3, "trtllm": 1e-3},
+    gemm_pace=1.0,
+    expert_pace=1.0,
+    kv_pace=1.0,
+    exchange_pace=1.0,
+    floor_pace=dict.fromkeys(FLOORS, 1.0),
+    expert_spread=0.8,
+    layer_s=dict.fromkeys(ENGINES, 1e-5),
+    step_s=dict.fromkeys(ENGINES, 1e-3),
     sequence_s=1e-5,
     prompt_s=1e-4,
-    entry_s={"vllm": 0.003, "sglang": 0.003, "trtllm": 0.003},
+    entry_s=dict.fromkeys(ENGINES, 0.003),
     entry_token_s=1e-6,
     entry_steps={"vllm": 2.0, "sglang": 7.0, "trtllm": 4.0},
     activation_bytes=3e9,
@@ -59,36 +59,25 @@ START = RooflineConstants(
 CAPPED = 0.1
 """A TTFT beyond this share of the decode time, and of two seconds, is a wait for admission."""
 CAPPED_S = 2.0
+DRAFTED = 0.75
 TTFT_CONCURRENCY_MAX = 8
 FIT_ROWS_MAX = 40
 HEAD = """\
 # Fitted by scripts/fit_roofline.py on measured rows; docs/cost-model.md says what each is and how far off.
 """
 KV: dict[str, Literal["bf16", "fp8"]] = {"bf16": "bf16", "fp8": "fp8", "fp4": "fp8"}
+BY_ENGINE = ("layer_s", "step_s", "entry_s", "entry_steps")
 FITTED = (
-    "memory_efficiency",
-    "kv_efficiency",
-    "compute_efficiency",
-    "quantized_compute_efficiency",
-    "expert_compute_efficiency",
+    "gemm_pace",
+    "expert_pace",
+    "kv_pace",
+    "exchange_pace",
     "expert_spread",
-    "attention_efficiency",
-    "exchange_bytes_per_s",
-    "layer_s",
-    "expert_layer_s",
-    "reduce_s",
-    "step_s.vllm",
-    "step_s.sglang",
-    "step_s.trtllm",
     "sequence_s",
     "prompt_s",
-    "entry_s.vllm",
-    "entry_s.sglang",
-    "entry_s.trtllm",
     "entry_token_s",
-    "entry_steps.vllm",
-    "entry_steps.sglang",
-    "entry_steps.trtllm",
+    *(f"floor_pace.{kind}" for kind in FLOORS),
+    *(f"{name}.{engine}" for name in BY_ENGINE for engine in ENGINES),
 )
 
 
@@ -100,6 +89,8 @@ class Row:
     loop: Loop
     ttft_s: float
     tpot_s: float
+    drafts: bool
+    """Of a version that plainly drafts tokens, which the data does not state: checked, never fitted on."""
 
 
 def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
@@ -128,7 +119,24 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
     keep("more GPUs than one server", table.tp <= 8)
     ttft_s, decode_s = table.silicon_ttft_ms / 1e3, table.silicon_tpot_ms * table.osl / 1e3
     keep("capped by admission", ~((ttft_s > CAPPED * decode_s) & (ttft_s > CAPPED_S)))
+    table = table.assign(drafts=_drafts(table, [*shape, "moe_ep_size", "pp_size", "c"]))
     return [_row(row) for row in table.itertuples()], left
+
+
+def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
+    """Say which rows speculate: their file, of a version of an engine, takes two thirds of another's time.
+
+    Setups are compared row by row; nothing else that they state differs.
+    """
+    table = table.assign(file=table.silicon_data_source.str.partition(";")[0])
+    slowest = table.groupby(setup).silicon_tpot_ms.transform("max")
+    several = table.groupby(setup).silicon_tpot_ms.transform("count") > 1
+    table = table.fillna({"backend_version": "unknown"})
+    version = ["model", "precision", "backend", "backend_version", "file"]
+    ratio = (table.silicon_tpot_ms / slowest).where(several)
+    shares = ratio.groupby([table[name] for name in version]).median()
+    found = pd.MultiIndex.from_frame(table[version]).map(shares.to_dict())
+    return pd.Series(np.asarray(found, dtype=float) <= DRAFTED, index=table.index)
 
 
 def _row(row: Any) -> Row:
@@ -139,11 +147,13 @@ def _row(row: Any) -> Row:
         precision=row.precision,
         kv_precision=KV[row.precision],
         backend=row.backend,
+        eager=False,
+        speculative=None,
     )
     isl, osl = int(row.isl), int(row.osl)
     mean = MEAN_LENGTH if (isl, osl) in SPREAD_SHAPES else 1.0
     loop = Loop(int(row.c), round(isl * mean), round(osl * mean), MAX_BATCHED_TOKENS, REQUESTS_PER_SLOT)
-    return Row(served, loop, row.silicon_ttft_ms / 1e3, row.silicon_tpot_ms / 1e3)
+    return Row(served, loop, row.silicon_ttft_ms / 1e3, row.silicon_tpot_ms / 1e3, bool(row.drafts))
 
 
 def get(base: RooflineConstants, name: str) -> float:
@@ -181,7 +191,7 @@ def predict(rows: list[Row], base: RooflineConstants) -> np.ndarray:
         )
         cost = known.get(key)
         if cost is None:
-            cost = known[key] = Roofline(terms_of(served, base))
+            cost = known[key] = Roofline(terms_of(served, kernels(), base))
         backend = served.backend
         entry = Entry(base.entry_s[backend], base.entry_steps[backend], base.entry_token_s)
         pace = pace_of(cost, entry, row.loop)
@@ -213,6 +223,7 @@ def fit(rows: list[Row], base: RooflineConstants, log: bool = False) -> Roofline
     All of them on TTFT and TPOT at first; then, with steps as they are, those of the way to the queue on TTFT
     alone, where little else waits.
     """
+    rows = [row for row in rows if not row.drafts]
     some = sample(rows)
     weight = weights_of_rows(some)
     low = np.array([row.loop.concurrency <= TTFT_CONCURRENCY_MAX for row in some])
@@ -235,7 +246,7 @@ def descend(
     truth = np.log([(row.ttft_s, row.tpot_s) for row in rows])
     x = np.log([get(base, name) for name in names])
     prior = x.copy()
-    pull = np.array([PRIOR_STEPS if name.startswith("entry_steps") else PRIOR for name in names])
+    pull = np.array([PULL.get(name.partition(".")[0], PRIOR) for name in names])
 
     def errors(at: np.ndarray) -> np.ndarray:
         found: np.ndarray = np.log(predict(rows, put(base, limited(at)))) - truth
@@ -243,9 +254,7 @@ def descend(
 
     def limited(at: np.ndarray) -> dict[str, float]:
         return {
-            name: float(
-                min(np.exp(value), 1.0) if "efficiency" in name or "spread" in name else np.exp(value)
-            )
+            name: float(min(np.exp(value), 1.0) if "spread" in name else np.exp(value))
             for name, value in zip(names, at, strict=True)
         }
 
@@ -281,7 +290,8 @@ def descend(
     return put(base, limited(x))
 
 
-PRIOR, PRIOR_STEPS = 20.0, 1.0
+PRIOR = 20.0
+PULL = {"entry_steps": 1.0, "floor_pace": 40.0, "layer_s": 4.0, "step_s": 1.0}
 """Pull of the starting values, in squared log units: what the rows say nothing of stays where it was.
 
 How many steps a request waits before its queue is a setting of the engine: no guess is worth holding to.
@@ -367,8 +377,12 @@ KEYS: dict[str, Callable[[Row], str]] = {
     "GPU": lambda row: row.served.gpu.name,
     "backend": lambda row: row.served.backend,
     "precision": lambda row: row.served.precision,
-    "concurrency": lambda row: (
-        f"{row.loop.concurrency:4d}" if row.loop.concurrency in (4, 8, 16, 32, 64, 128, 256) else "other"
+    "concurrency": lambda row: next(
+        f"{bound:5d}" for bound in (8, 32, 128, 100_000) if row.loop.concurrency <= bound
+    ),
+    "MoE at 8": lambda row: (
+        f"{row.served.model.family} {row.served.backend} {row.served.precision} {row.served.gpu.name}"
+        + (" <=8" if row.loop.concurrency <= 8 else "")
     ),
     "shape": lambda row: f"{row.loop.prompt_tokens}/{row.loop.output_tokens}",
     "tp": lambda row: str(row.served.parallelism.tp) + " ep" + str(row.served.parallelism.ep),

@@ -107,8 +107,8 @@ def kv_bytes(given: float | None, model: str | None, precision: str) -> float | 
     if given is not None:
         raise UsageError("--kv-bytes-per-token and --model: give one of them")
     from swarm.fleet.catalog.read import find_model
+    from swarm.fleet.cost.kernels import KV_BYTES
     from swarm.fleet.cost.model import kv_values_per_token
-    from swarm.fleet.cost.roofline import KV_BYTES
 
     if precision not in KV_BYTES:
         raise UsageError(f"--kv-precision {precision}: must be one of {', '.join(KV_BYTES)}")

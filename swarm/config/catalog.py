@@ -42,6 +42,25 @@ class MlaEntry(Strict):
     top_tokens: Count | None = Field(None, description="context tokens that a sparse attention reads")
 
 
+class CompressedEntry(Strict):
+    """Layers that cache one vector, keys and values at once, for every so many tokens (DeepSeek-V4)."""
+
+    kind: Literal["compressed"]
+    layers: Count
+    heads: Count
+    head_dim: Count
+    q_rank: Count
+    o_groups: Count = Field(description="parts that the output projection is cut in")
+    o_rank: Count = Field(description="width of each part's output")
+    ratio: Count | None = Field(None, description="tokens of one entry; null: the window alone is read")
+    window: Count = Field(description="last tokens, each read whole")
+    index_heads: Count | None = Field(
+        None, description="of the indexer that chooses entries; null: all are read"
+    )
+    index_dim: Count | None = None
+    top_entries: Count | None = Field(None, description="entries that are read")
+
+
 class LinearEntry(Strict):
     """Layers with a state of fixed size per sequence (gated delta nets, Kimi delta attention)."""
 
@@ -73,7 +92,7 @@ class MoeEntry(Strict):
     expert_hidden: Count | None = Field(None, description="width that experts work in; null: the model's")
 
 
-AttentionEntry = Annotated[GqaEntry | MlaEntry | LinearEntry, Field(discriminator="kind")]
+AttentionEntry = Annotated[GqaEntry | MlaEntry | CompressedEntry | LinearEntry, Field(discriminator="kind")]
 FeedForwardEntry = Annotated[DenseEntry | MoeEntry, Field(discriminator="kind")]
 
 
@@ -82,6 +101,8 @@ class QuantizedParts(Strict):
 
     fp8: tuple[Part, ...] = PARTS
     fp4: tuple[Part, ...] = PARTS
+    int4: tuple[Part, ...] = PARTS
+    fp4_rest: Literal["bf16", "fp8"] = Field("bf16", description="what fp4 leaves the other parts in")
 
 
 class Named(Strict):
@@ -103,7 +124,8 @@ class ModelEntry(Named):
     attention: tuple[AttentionEntry, ...] = Field(min_length=1)
     feed_forward: tuple[FeedForwardEntry, ...] = Field(min_length=1)
     quantized: QuantizedParts = QuantizedParts()
-    fp4_group: Count = Field(16, description="weights that share an 8-bit scale")
+    fp4_group: Count = Field(16, description="weights that share an 8-bit scale; 32: MXFP4, its kernels")
+    int4_group: Count = Field(128, description="weights that share a 16-bit scale")
 
 
 class Quantity(Strict):
@@ -123,30 +145,62 @@ class GpuEntry(Named):
     bf16_flops: Quantity
     fp8_flops: Quantity | None = None
     fp4_flops: Quantity | None = None
+    uncut_bf16_flops: Quantity | None = Field(
+        None, description="of a chip whose matrices are cut and whose multiprocessors are not (H20)"
+    )
     link_bytes_per_s: Quantity
     link_gpus: Quantity
     network_bytes_per_s: Quantity
 
 
-class RooflineConstants(Strict):
-    """What the data sheets do not say, fitted on measurements (scripts/fit_roofline)."""
+Floors = dict[str, float]
+"""Seconds or shares by engine; `any` where an engine has none."""
 
-    memory_efficiency: float = Field(gt=0, le=1.2, description="of the peak bandwidth, reading weights")
-    kv_efficiency: float = Field(gt=0, le=1.2, description="of the peak bandwidth, reading KV")
-    compute_efficiency: float = Field(gt=0, le=1.2, description="of the peak of bf16 matrices")
-    quantized_compute_efficiency: float = Field(gt=0, le=1.2, description="of the peak of fp8 and fp4")
-    expert_compute_efficiency: float = Field(gt=0, le=1.2, description="of the peak, in experts")
+
+class Kernel(Strict):
+    """A kernel takes floor_s + max(bytes / (bandwidth x memory), operations / (peak x compute))."""
+
+    floor_s: float = Field(ge=0)
+    memory: float = Field(gt=0, le=1)
+    compute: float = Field(gt=0, le=1)
+    pad_tokens: float = Field(0.0, ge=0, description="of each chosen expert, computed in vain")
+    expert_s: float = Field(0.0, ge=0, description="more for each expert that the GPU holds")
+
+
+class Exchange(Strict):
+    """All-reduces of a generation of GPUs."""
+
+    reduce_s: Floors = Field(description="of a small one, replayed from a graph")
+    launch_s: float = Field(ge=0, description="more where it is launched alone: what one launch costs")
+    bytes_per_s: dict[int, float] = Field(description="of one GPU, by how many there are")
+
+
+class Kernels(Strict):
+    """What kernels cost alone, fitted on operator tables (scripts/fit_kernels)."""
+
+    gemm: dict[str, dict[str, dict[str, Kernel]]] = Field(description="by generation, format, engine")
+    experts: dict[str, dict[str, dict[str, Kernel]]] = Field(description="by generation, format, engine")
+    attention: dict[str, dict[str, Floors]] = Field(
+        description="by generation: floors of a decode step by kind, shares of the peak in prefill"
+    )
+    exchange: dict[str, Exchange]
+
+
+class RooflineConstants(Strict):
+    """What engines add to kernels, fitted on served models (scripts/fit_roofline)."""
+
+    gemm_pace: float = Field(gt=0, description="time of dense layers over that of the kernels alone")
+    expert_pace: float = Field(gt=0, description="the same of experts")
+    kv_pace: float = Field(gt=0, description="the same of reading KV")
+    exchange_pace: float = Field(gt=0, description="the same of exchanged bytes")
+    floor_pace: dict[str, float] = Field(
+        description="the same of what no size makes shorter, by generation; 1 where there is none"
+    )
     expert_spread: float = Field(
         gt=0, le=1, description="share of a further token's choices that are independent of the others'"
     )
-    attention_efficiency: float = Field(gt=0, le=1.2, description="of the bf16 peak, in attention")
-    exchange_bytes_per_s: float = Field(
-        gt=0, description="of one GPU in an exchange, where its links carry more"
-    )
-    layer_s: float = Field(ge=0, description="per layer and step: kernels that no size makes shorter")
-    expert_layer_s: float = Field(ge=0, description="more of it where a layer has experts")
-    reduce_s: float = Field(ge=0, description="latency of one exchange between GPUs, per doubling of them")
-    step_s: dict[str, float] = Field(description="per step, by backend: scheduler, sampler")
+    layer_s: dict[str, float] = Field(description="per layer and step, by engine: what lies between kernels")
+    step_s: dict[str, float] = Field(description="per step, by engine: scheduler, sampler")
     sequence_s: float = Field(ge=0, description="per decoding sequence and step")
     prompt_s: float = Field(ge=0, description="per chunk of a prompt")
     entry_s: dict[str, float] = Field(description="from a request's arrival to its queue, by backend")

@@ -9,7 +9,7 @@ from swarm.config.serving import ServingConfig
 from swarm.config.strict import Strict
 from swarm.hit_names import TierName
 
-Precision = Literal["bf16", "fp8", "fp4"]
+Precision = Literal["bf16", "fp8", "fp4", "int4"]
 KvPrecision = Literal["bf16", "fp8"]
 BackendName = Literal["vllm", "sglang", "trtllm"]
 RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"]
@@ -90,6 +90,20 @@ class SimpleCostConfig(Strict):
     kv_capacity_tokens: int = Field(4_000_000, ge=1, description="HBM left for KV on one replica")
 
 
+class SpeculativeConfig(Strict):
+    """Tokens that a small model drafts and a step of the large one checks at once."""
+
+    draft_tokens: int = Field(ge=1, le=64, description="drafted for each step of a sequence")
+    acceptance_length: float = Field(
+        ge=1, description="tokens that a step gives on average, its own included"
+    )
+    draft_layers: float = Field(
+        1.0,
+        ge=0,
+        description="of the draft, in layers of the model: 1 for a next-token layer or EAGLE, 0 for n-grams",
+    )
+
+
 class RooflineCostConfig(Strict):
     """Seconds from the model's and the GPU's catalogue entries."""
 
@@ -100,6 +114,14 @@ class RooflineCostConfig(Strict):
     backend: BackendName = Field("vllm", description="the engine whose overheads are taken")
     memory_fraction: float = Field(
         0.9, gt=0, le=1, description="of a GPU's memory that the engine takes for weights and KV"
+    )
+    eager: bool = Field(False, description="kernels are launched one by one, not replayed from graphs")
+    speculative: SpeculativeConfig | None = Field(None, description="speculative decoding; null: none")
+    kv_bytes_per_token: float | None = Field(
+        None, gt=0, le=1e12, description="KV of one token over all layers; null: from the model's shape"
+    )
+    kv_capacity_tokens: int | None = Field(
+        None, ge=1, description="HBM left for KV on one replica; null: what weights leave"
     )
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from swarm.config.catalog import GpuEntry, ModelEntry, Named, RooflineConstants
+from swarm.config.catalog import GpuEntry, Kernels, ModelEntry, Named, RooflineConstants
 from swarm.config.read import read_mapping, validate
 from swarm.errors import ConfigError
 
@@ -31,6 +31,13 @@ def constants() -> RooflineConstants:
     """Return the fitted constants."""
     path = FOLDER / "constants.yaml"
     return validate(RooflineConstants, read_mapping(path), str(path))
+
+
+@cache
+def kernels() -> Kernels:
+    """Return what kernels cost alone."""
+    path = FOLDER / "kernels.yaml"
+    return validate(Kernels, read_mapping(path), str(path))
 
 
 def entry_files(kind: str) -> dict[str, Path]:

@@ -13,12 +13,3 @@ def peak_flops(gpu: GpuEntry, weight_precision: Precision) -> float:
     """
     peak = {"fp8": gpu.fp8_flops, "fp4": gpu.fp4_flops, "bf16": gpu.bf16_flops}[weight_precision]
     return (peak or gpu.bf16_flops).value
-
-
-def exchange_bytes_per_s(gpu: GpuEntry, gpus: int, kernels_bytes_per_s: float) -> float:
-    """Return what one GPU of a group sends per second: over links while the group fits their domain.
-
-    The kernels that exchange have a rate of their own; in what was measured it did not grow with the links.
-    """
-    wire = gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s
-    return min(wire.value, kernels_bytes_per_s)

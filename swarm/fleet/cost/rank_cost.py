@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from swarm.config.catalog import LinearEntry
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, RooflineCostConfig
 from swarm.errors import ConfigError
-from swarm.fleet.catalog.read import constants, find_gpu, find_model
+from swarm.fleet.catalog.read import constants, find_gpu, find_model, kernels
 from swarm.fleet.cost.base import Cost, Entry
+from swarm.fleet.cost.capacity import kv_capacity_tokens
+from swarm.fleet.cost.kernels import KV_BYTES
 from swarm.fleet.cost.model import kv_values_per_token
-from swarm.fleet.cost.roofline import KV_BYTES, Roofline, Served, kv_capacity_tokens, terms_of
+from swarm.fleet.cost.roofline import Roofline
+from swarm.fleet.cost.served import Served
 from swarm.fleet.cost.simple import SimpleCost
+from swarm.fleet.cost.terms import terms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,17 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         precision=cost.precision,
         kv_precision=cost.kv_precision,
         backend=cost.backend,
+        eager=cost.eager,
+        speculative=cost.speculative,
     )
     _check_heads(served)
     fitted = constants()
-    capacity = kv_capacity_tokens(
-        served, fitted, memory_fraction=cost.memory_fraction, max_batched_tokens=group.max_batched_tokens
-    )
+    if cost.kv_capacity_tokens is None:
+        capacity = kv_capacity_tokens(
+            served, fitted, memory_fraction=cost.memory_fraction, max_batched_tokens=group.max_batched_tokens
+        )
+    else:
+        capacity = cost.kv_capacity_tokens // group.parallelism.dp
     if capacity < 1:
         spread = group.parallelism
         raise ConfigError(
@@ -70,8 +79,8 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
             f"{cost.memory_fraction}; give more GPUs (parallelism), a smaller precision or a larger GPU"
         )
     return RankCost(
-        Roofline(terms_of(served, fitted)),
-        kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
+        Roofline(terms_of(served, kernels(), fitted)),
+        cost.kv_bytes_per_token or kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
         capacity,
         Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
     )

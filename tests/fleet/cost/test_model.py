@@ -24,6 +24,16 @@ PUBLISHED_BILLIONS = {
     "MiniMax-M2.5": (229, 10),
     "MiniMax-M2.7": (229, 10),
     "gpt-oss-120b": (116.8, 5.1),
+    "gpt-oss-20b": (20.9, 3.6),
+    "Qwen3-8B": (8.2, None),
+    "Qwen3-14B": (14.8, None),
+    # Its card's 3.3 active count the embedding.
+    "Qwen/Qwen3-Coder-30B-A3B-Instruct": (30.5, 3.3 - 0.3),
+    "zai-org/GLM-5.2": (744, 40),
+    "moonshotai/Kimi-K2.5": (1_026, 32),
+    "deepseek-ai/DeepSeek-V4-Flash": (284, 13),
+    # Its card counts a next-token layer too.
+    "deepseek-ai/DeepSeek-V4-Pro": (1_600 * 61 / 62, 49),
 }
 KV_BYTES_BF16 = {
     # DeepSeek-V3: 70.272 KB a token in "Insights into DeepSeek-V3" (arXiv 2505.09343, table 1), where
@@ -40,6 +50,9 @@ KV_BYTES_BF16 = {
     "MiniMax-M2.5": 2 * 2 * 62 * 8 * 128,
     # Its windowed layers keep 128 tokens, whatever the context.
     "gpt-oss-120b": 2 * 2 * 18 * 8 * 64,
+    "Qwen/Qwen3-Coder-30B-A3B-Instruct": 98_304,
+    # 30 layers keep a vector of 512 and a key of 128 for every 4 tokens, 31 a vector for every 128.
+    "DeepSeek-V4-Pro": 2 * (30 * 640 / 4 + 31 * 512 / 128),
     # 24 of 93 layers have a latent vector of 512 + 64.
     "Kimi-K3": 2 * 24 * 576,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from swarm.config.fleet import (
     Precision,
     ReplicaGroupConfig,
     RooflineCostConfig,
+    SpeculativeConfig,
     TierConfig,
 )
 from swarm.errors import ConfigError
@@ -24,7 +26,22 @@ from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.cost.validation import validation_notes
 from swarm.fleet.phase import DecodePhase
 
-GPUS = {"A100", "H100", "H200", "B200", "B300", "GB200", "MI300X"}
+GPUS = {
+    "A10",
+    "A100",
+    "A100-40GB",
+    "H100",
+    "H200",
+    "H20",
+    "H800",
+    "L4",
+    "L40S",
+    "B200",
+    "B300",
+    "GB200",
+    "GB300",
+    "MI300X",
+}
 MODELS = {
     "Llama-3.3-70B",
     "Qwen3-32B",
@@ -44,6 +61,10 @@ SERVED: list[tuple[str, str, int, Precision]] = [
     ("GLM-5", "B300", 8, "fp8"),
     ("Kimi-K3", "B300", 8, "fp4"),
     ("Qwen3.5-397B-A17B", "B200", 8, "fp8"),
+    ("DeepSeek-V4-Pro", "B200", 8, "fp4"),
+    ("GLM-5.2", "H200", 8, "fp8"),
+    ("Kimi-K2.5", "H200", 8, "int4"),
+    ("Qwen3-8B", "L40S", 1, "bf16"),
 ]
 
 
@@ -55,6 +76,63 @@ def served(
         replicas=(ReplicaGroupConfig(gpu=gpu, parallelism=ParallelismConfig(**spread)),),
     )
     return rank_cost(config, config.replicas[0])
+
+
+def config(*, gpu: str = "H100", tp: int = 1, **cost: Any) -> RankCost:
+    fleet = FleetConfig(
+        cost=RooflineCostConfig(**cost),
+        replicas=(ReplicaGroupConfig(gpu=gpu, parallelism=ParallelismConfig(tp=tp)),),
+    )
+    return rank_cost(fleet, fleet.replicas[0])
+
+
+@pytest.mark.parametrize(("alias", "name"), [("NVIDIA H20", "H20"), ("NVIDIA A100-SXM4-40GB", "A100-40GB")])
+def test_a_gpu_is_found_as_its_vendor_spells_it(alias: str, name: str) -> None:
+    assert find_gpu(alias).name == name
+
+
+def test_what_is_stated_of_kv_is_taken() -> None:
+    rank = config(model="Kimi-K3", tp=8, gpu="B300", kv_bytes_per_token=13_955, kv_capacity_tokens=3_249_215)
+    assert (rank.kv_bytes_per_token, rank.kv_capacity_tokens) == (13_955, 3_249_215)
+
+
+def test_an_eager_step_waits_for_its_launches_and_a_long_one_hides_them() -> None:
+    shape = {"model": "Qwen3-Coder-30B-A3B", "precision": "bf16", "gpu": "H20"}
+    graphs, eager = config(**shape).cost, config(**shape, eager=True).cost
+    # 48 layers of 20 kernels, each launched in more than 10 us (vLLM's eager all-reduces in the tables).
+    assert eager.step_s([], 1, 1_000) > 48 * 20 * 1e-5 > graphs.step_s([], 1, 1_000)
+    long = [Chunk(0, 8_192)]
+    assert eager.step_s(long, 0, 0) < 1.05 * graphs.step_s(long, 0, 0)
+
+
+def test_a_chip_with_cut_matrices_comes_nearer_to_its_peak() -> None:
+    pairs = [Chunk(57_344, 8_192)]
+    cut, whole = (
+        config(model="Qwen3-Coder-30B-A3B", gpu=gpu, precision="bf16").cost for gpu in ("H20", "H100")
+    )
+    assert 2 < cut.step_s(pairs, 0, 0) / whole.step_s(pairs, 0, 0) < 989 / 148
+
+
+@pytest.mark.parametrize("accepted", [1.0, 2.5, 4.0])
+def test_speculation_divides_a_step_by_what_is_accepted(accepted: float) -> None:
+    shape = {"model": "Llama-3.3-70B", "tp": 8}
+    draft = SpeculativeConfig(draft_tokens=3, acceptance_length=accepted, draft_layers=0)
+    plain, drafted = config(**shape).cost, config(**shape, speculative=draft).cost
+    # One sequence's step reads the weights whether it checks one token or four.
+    assert drafted.step_s([], 1, 8_000) == pytest.approx(plain.step_s([], 1, 8_000) / accepted, rel=0.02)
+
+
+def test_speculation_costs_a_batch_that_computes() -> None:
+    draft = SpeculativeConfig(draft_tokens=7, acceptance_length=1.0, draft_layers=1)
+    plain, drafted = config(tp=8).cost, config(tp=8, speculative=draft).cost
+    assert drafted.step_s([], 256, 256_000) > 1.5 * plain.step_s([], 256, 256_000)
+
+
+def test_sparse_attention_reads_no_further_than_it_chooses() -> None:
+    cost = config(model="DeepSeek-V4-Pro", precision="fp4", gpu="B200", tp=8).cost
+    near, far = cost.decode_line(1, 500), cost.decode_line(1, 1_000_000)
+    assert far.slope_s < 0.3 * near.slope_s
+    assert far.until_tokens == math.inf
 
 
 def test_the_catalogues_hold_what_is_promised() -> None:

@@ -1,0 +1,399 @@
+"""Published cases of caches and tiers, each played on the twin: what was set up, predicted, measured."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import fmean, quantiles
+from typing import Any
+
+import yaml
+
+from swarm.config.fleet import FleetConfig
+from swarm.context.tree import Prompt, root
+from swarm.fleet.build import build_fleet
+from swarm.fleet.cost.base import Chunk
+from swarm.fleet.cost.rank_cost import RankCost, rank_cost
+from swarm.fleet.events import Finished, FirstToken, FleetRequest
+
+CHUNK_TOKENS = 8192
+SEED = 1
+GIB = 2**30
+WARM_GAP_S, SEND_GAP_S = 1.0, 0.1
+"""Between prompts that warm a fleet, and at least between any two sends."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of a case; `swept` are predictions under other guesses."""
+
+    what: str
+    predicted: float
+    measured: float
+    swept: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One published case."""
+
+    name: str
+    source: str
+    setup: str
+    noise: str
+    assumed: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of a request."""
+
+    ttft_s: float
+    e2e_s: float
+    end_s: float
+    hit_tokens: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass
+class Player:
+    """A fleet, and whoever sends to it: at most `parallel` requests are open."""
+
+    config: FleetConfig
+    parallel: int
+    now_s: float = 0.0
+    sent: list[Sent] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Build the fleet."""
+        self._fleet = build_fleet(self.config)
+        self._number = 0
+
+    def play(self, requests: list[tuple[float, Prompt, int]], *, limit_s: float = 1e9) -> list[Sent]:
+        """Send requests, each not before its time, in order; return when all have ended."""
+        waiting = list(reversed(requests))
+        open_: dict[int, tuple[float, Prompt, int]] = {}
+        first: dict[int, FirstToken] = {}
+        done: list[Sent] = []
+        while waiting or open_:
+            while waiting and len(open_) < self.parallel and waiting[-1][0] <= self.now_s:
+                _, prompt, output = waiting.pop()
+                self._number += 1
+                open_[self._number] = (self.now_s, prompt, output)
+                name = f"{prompt.node.name}"
+                self._fleet.submit(FleetRequest(self._number, name, name, prompt, output, True), self.now_s)
+            due = self._fleet.next_event_s()
+            nexts = [] if due is None else [due]
+            if waiting and len(open_) < self.parallel:
+                nexts.append(waiting[-1][0])
+            self.now_s = max(self.now_s, min(nexts))
+            for event in self._fleet.advance(self.now_s):
+                if isinstance(event, FirstToken):
+                    first[event.request_id] = event
+                elif isinstance(event, Finished):
+                    start_s, _, output = open_.pop(event.request_id)
+                    head = first.pop(event.request_id)
+                    cache = head.cache
+                    done.append(
+                        Sent(
+                            head.at_s - start_s,
+                            event.at_s - start_s,
+                            event.at_s,
+                            cache.cached_tokens,
+                            cache.prompt_tokens,
+                            output,
+                        )
+                    )
+            if self.now_s > limit_s:
+                break
+        return done
+
+
+def fleet_of(text: str) -> FleetConfig:
+    """Return a fleet from YAML."""
+    return FleetConfig.model_validate(yaml.safe_load(text))
+
+
+def mean_ttft(sent: list[Sent]) -> float:
+    """Return the mean TTFT."""
+    return fmean(one.ttft_s for one in sent)
+
+
+def mean_e2e(sent: list[Sent]) -> float:
+    """Return the mean of whole requests."""
+    return fmean(one.e2e_s for one in sent)
+
+
+def hit_rate(sent: list[Sent]) -> float:
+    """Return hit over prompt tokens."""
+    return sum(one.hit_tokens for one in sent) / sum(one.prompt_tokens for one in sent)
+
+
+def alone_s(rank: RankCost, start: int, tokens: int) -> float:
+    """Return the TTFT of one request alone: its queue, and the steps of what is not cached."""
+    seconds = rank.entry.seconds + rank.entry.token_s * tokens
+    for at in range(start, tokens, CHUNK_TOKENS):
+        seconds += rank.cost.step_s([Chunk(at, min(CHUNK_TOKENS, tokens - at))], 0, 0)
+    return seconds
+
+
+def by_length(case: dict[str, Any]) -> Case:
+    """Play one prompt at a time on an H20: computed, in HBM, in DRAM."""
+    config = fleet_of(
+        "{block_tokens: 16, cost: {kind: roofline, model: Qwen3-Coder-30B-A3B, precision: bf16, "
+        "kv_precision: bf16, backend: vllm, eager: true}, replicas: [{gpu: H20}]}"
+    )
+    rank = rank_cost(config, config.replicas[0])
+    points, setup = case["points"], case["setup"]
+    lines = []
+    for length in points["miss_ttft_p50_s"]:
+        lines.append(
+            Line(
+                f"TTFT {length}, computed, s",
+                alone_s(rank, 0, int(length)),
+                points["miss_ttft_p50_s"][length],
+            )
+        )
+    for length, measured in points["gpu_hit_ttft_p50_s"].items():
+        tokens = int(length)
+        lines.append(Line(f"TTFT {length}, HBM hit, s", alone_s(rank, tokens - 16, tokens), measured))
+    for length, measured in points["cpu_hit_ttft_p50_s"].items():
+        tokens = int(length)
+        copy_s = tokens * setup["kv_bytes_per_token"] / (setup["h2d_gbps"][length] * 1e9)
+        lines.append(
+            Line(f"TTFT {length}, DRAM hit, s", copy_s + alone_s(rank, tokens - 16, tokens), measured)
+        )
+    return case_of(case, lines, "nothing; DRAM hits add the raw copy at the stated rate alone")
+
+
+def rounds(
+    player: Player, clients: int, count: int, request: int, output: int, echo: bool
+) -> Iterator[list[Sent]]:
+    """Yield the rounds of bench_multiturn: every client appends to its history; a barrier after each."""
+    rng = random.Random(SEED)
+    prompts = [root(f"client-{one}") for one in range(clients)]
+    for _ in range(count):
+        order = list(range(clients))
+        rng.shuffle(order)
+        for one in order:
+            prompts[one] = prompts[one].extend(request)
+        yield player.play([(0.0, prompts[one], output) for one in order])
+        if echo:
+            prompts = [prompt.extend(output) for prompt in prompts]
+
+
+def hicache(case: dict[str, Any]) -> Case:
+    """Play rounds over HBM, HBM and DRAM, HBM, DRAM and a pool."""
+    tokens_gib = {tokens: tokens * 2 * 94 * 4 * 128 * 2 / GIB for tokens in (160_000, 190_000, 623_338)}
+    load = case["workload"]
+
+    def arm(l1: int, dram: bool, pool: bool) -> list[list[Sent]]:
+        tiers = [{"name": "hbm", "capacity_gib": tokens_gib[l1]}]
+        if dram:
+            tiers.append(
+                {
+                    "name": "dram",
+                    "capacity_gib": tokens_gib[623_338],
+                    "read_gib_per_s": 200,
+                    "write_gib_per_s": 200,
+                }
+            )
+        if pool:
+            tiers.append(
+                {
+                    "name": "pooled_dram",
+                    "capacity_gib": 708,
+                    "scope": "cluster",
+                    "read_gib_per_s": 100,
+                    "write_gib_per_s": 100,
+                }
+            )
+        config = FleetConfig.model_validate(
+            {
+                "block_tokens": 64,
+                "cost": {
+                    "kind": "roofline",
+                    "model": "Qwen3-235B-A22B",
+                    "precision": "bf16",
+                    "backend": "sglang",
+                },
+                "replicas": [{"gpu": "H800", "parallelism": {"tp": 8}}],
+                "tiers": tiers,
+            }
+        )
+        player = Player(config, load["max_parallel"])
+        return list(
+            rounds(
+                player, load["clients"], load["rounds"], load["request_length"], load["output_length"], False
+            )
+        )
+
+    lines = []
+    for name, dram, pool in (("gpu", False, False), ("l2", True, False), ("mooncake", True, True)):
+        played, other = arm(190_000, dram, pool), arm(160_000, dram, pool)
+        for number in (1, 2, 3, 4, 5, 7, 10):
+            at = number - 1
+            hit, ttft_s = case["points"]["hit"][name][at], case["points"]["ttft_avg_s"][name][at]
+            lines.append(
+                Line(f"{name}, round {number}: hit rate", hit_rate(played[at]), hit, (hit_rate(other[at]),))
+            )
+            lines.append(
+                Line(
+                    f"{name}, round {number}: TTFT, s", mean_ttft(played[at]), ttft_s, (mean_ttft(other[at]),)
+                )
+            )
+    return case_of(
+        case, lines, "HBM 190,000 tokens (swept: 160,000); bf16; DRAM 200 GiB/s and pool 100 GiB/s of 8 GPUs"
+    )
+
+
+def collapse(case: dict[str, Any]) -> Case:
+    """Play rounds over HBM alone: 262,144 tokens, 128 clients."""
+    load = case["workload"]
+
+    def arm(parallel: int) -> list[list[Sent]]:
+        config = fleet_of(
+            "{block_tokens: 64, cost: {kind: simple, prefill_tokens_per_s: 20000, kv_bytes_per_token: 1024, "
+            "kv_capacity_tokens: 262144}}"
+        )
+        player = Player(config, parallel)
+        sizes = load["clients"], load["rounds"], load["request_length"], load["output_length"]
+        return list(rounds(player, *sizes, True))
+
+    played, other = arm(8), arm(32)
+    lines = [
+        Line(f"round {at}: hit rate", hit_rate(played[at]), hit, (hit_rate(other[at]),))
+        for at, hit in enumerate(case["points"]["l1"]["hit"])
+    ]
+    return case_of(
+        case, lines, "8 requests at once (swept: 32): the rate of sends; no TTFT, the GPU is not stated"
+    )
+
+
+def offload(case: dict[str, Any]) -> Case:
+    """Play 45 shared prefixes on eight replicas with a small pool, with and without DRAM."""
+    load, setup = case["workload"], case["setup"]
+
+    def arm(prefix: int, dram: bool, router: str) -> list[Sent]:
+        token_gib = 64 * 2 * 8 * 128 * 2 / GIB
+        tiers = [{"name": "hbm", "capacity_gib": setup["kv_pool_tokens_per_replica"] * token_gib}]
+        if dram:
+            tokens = setup["cpu_blocks_per_replica"] * 16
+            tiers.append(
+                {
+                    "name": "dram",
+                    "capacity_gib": tokens * token_gib,
+                    "read_gib_per_s": 80,
+                    "write_gib_per_s": 80,
+                }
+            )
+        config = FleetConfig.model_validate(
+            {
+                "cost": {"kind": "roofline", "model": "Qwen3-32B", "precision": "bf16", "backend": "vllm"},
+                "replicas": [{"gpu": "H100", "parallelism": {"tp": 2}, "count": setup["replicas"]}],
+                "tiers": tiers,
+                "router": router,
+            }
+        )
+        shared = [root(f"group-{one}").extend(prefix) for one in range(load["groups"])]
+        prompts = [
+            shared[group].branch(f"{group}-{number}").extend(load["question"])
+            for number in range(load["prompts_per_group"])
+            for group in range(load["groups"])
+        ]
+        random.Random(SEED).shuffle(prompts)
+        player = Player(config, load["concurrency"])
+        player.play([(at * WARM_GAP_S, prompt, 1) for at, prompt in enumerate(shared)])
+        start_s = player.now_s
+        return player.play(
+            [(start_s + at * SEND_GAP_S, prompt, load["output"]) for at, prompt in enumerate(prompts)]
+        )
+
+    lines = []
+    for kind, prefix in load["shared_prefix"].items():
+        for at, dram in enumerate((False, True)):
+            played, other = (arm(prefix, dram, router) for router in ("prefix_aware", "least_loaded"))
+            told = case["points"][kind]
+            name = f"{kind} prefix, {told_arm(case, kind, at)}"
+            for what, of, key in (
+                ("TTFT mean, s", mean_ttft, "ttft_mean_s"),
+                ("e2e mean, s", mean_e2e, "e2e_mean_s"),
+                ("tok/s, both ways", rate, "tok_s"),
+            ):
+                lines.append(Line(f"{name}: {what}", of(played), told[key][at], (of(other),)))
+    return case_of(
+        case,
+        lines,
+        "router prefix_aware (swept: least_loaded), PCIe 80 GiB/s a replica; each prefix once before",
+    )
+
+
+def told_arm(case: dict[str, Any], kind: str, at: int) -> str:
+    """Return an arm's name."""
+    arms = case["points"]["high"]["arms"]
+    return str(arms[at])
+
+
+def rate(sent: list[Sent]) -> float:
+    """Return tokens a second, prompts' and replies'."""
+    tokens = sum(one.output_tokens + one.prompt_tokens for one in sent)
+    return tokens / (max(one.end_s for one in sent) - min(one.end_s - one.e2e_s for one in sent))
+
+
+def ladder(case: dict[str, Any]) -> Case:
+    """Play a ladder of rates on eight replicas, routed round robin and by prefix."""
+    load = case["workload"]
+    rng = random.Random(SEED)
+    shared = [root(f"group-{one}").extend(load["shared_prefix"]) for one in range(load["groups"])]
+    prompts = [
+        shared[group].branch(f"{group}-{number}").extend(load["question"])
+        for number in range(load["prompts_per_group"])
+        for group in range(load["groups"])
+    ]
+    rng.shuffle(prompts)
+    lines = []
+    for engine in ("vllm", "sglang"):
+        for router, short in (("round_robin", "rr"), ("prefix_aware", "aff")):
+            token_gib = 64 * 2 * 8 * 128 * 2 / GIB
+            config = FleetConfig.model_validate(
+                {
+                    "cost": {
+                        "kind": "roofline",
+                        "model": "Qwen3-32B",
+                        "precision": "bf16",
+                        "backend": engine,
+                    },
+                    "replicas": [{"gpu": "H100", "parallelism": {"tp": 2}, "count": 8}],
+                    "tiers": [{"name": "hbm", "capacity_gib": 298_000 * token_gib}],
+                    "router": router,
+                }
+            )
+            player, at = Player(config, 10**6), 0
+            warm = load["warmup"]
+            for stage, (per_s, seconds) in enumerate([(warm["rate"], warm["seconds"]), *load["stages"]]):
+                start_s = player.now_s + 30
+                requests, when_s = [], start_s
+                while (when_s := when_s + rng.expovariate(per_s)) < start_s + seconds:
+                    requests.append((when_s, prompts[at % len(prompts)], load["output"]))
+                    at += 1
+                done = player.play(requests)
+                if stage < 1 or per_s not in (10, 20, 30, 40, 60):
+                    continue
+                found = case["points"][engine]
+                out = sum(one.output_tokens for one in done) / (max(one.end_s for one in done) - start_s)
+                name = f"{engine}, {router}, {per_s}/s"
+                lines.append(Line(f"{name}: output tok/s", out, found[f"{short}_out"][stage - 1]))
+                p90_s = quantiles([one.ttft_s for one in done], n=10)[-1]
+                lines.append(Line(f"{name}: TTFT p90, s", p90_s, found[f"{short}_ttft_p90"][stage - 1]))
+    return case_of(case, lines, "a pool of 298,000 tokens; the gate of the router is left out")
+
+
+def case_of(case: dict[str, Any], lines: list[Line], assumed: str) -> Case:
+    """Return a case with what its record says of it."""
+    setup = "; ".join(
+        f"{key} {value}" for key, value in case["setup"].items() if not isinstance(value, dict | list)
+    )
+    return Case(case["name"], case["source"], setup, case["noise"], assumed, lines)
