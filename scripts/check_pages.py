@@ -99,7 +99,12 @@ def _looked_at(
     said: list[str] = []
     tab.on("console", lambda message: said.append(f"the console says: {message.text}"))
     tab.on("pageerror", lambda error: said.append(f"its script fails: {error}"))
-    context.route("http**", lambda route: (said.append(f"it asks for {route.request.url}"), route.abort()))
+
+    def refuse(route: Any) -> None:
+        said.append(f"it asks for {route.request.url}")
+        route.abort()
+
+    context.route("http**", refuse)
     tab.emulate_media(media=media)
     tab.goto(page.resolve().as_uri())
     with suppress(TimeoutError):  # A chart that is not drawn by then is found below.

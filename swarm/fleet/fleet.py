@@ -118,7 +118,7 @@ class Fleet:
         rank = self.ranks[sequence.place]
         if sequence.state == "entering":
             sequence.become("ended")
-            rank.queue.entering -= 1
+            rank.queue.end_entry(sequence)
             del self._sequences[request_id]
             return
         rank.cancel(sequence, now_s)

@@ -18,13 +18,13 @@ class Queue:
     def __init__(
         self, *, place: int, pool: Pool, batch: DecodeBatch, surroundings: Surroundings, max_sequences: int
     ) -> None:
-        self.entering = 0
-        """Requests on their way to the queue."""
+        self.entering: dict[int, Sequence] = {}
+        """Requests on their way to the queue, by id."""
         self.waiting: OrderedDict[int, Sequence] = OrderedDict()
         self.is_blocked = False
         """The first did not fit when last tried, and nothing has been given back since."""
         self.backlog_tokens = 0
-        """Prompt tokens to compute for those here; of those waiting, what is not held as they come."""
+        """Prompt tokens to compute for those here or on their way; before admission what is not held."""
         self.query_tokens = 0
         """Prompt tokens admitted since the start."""
         self.hit_tokens = 0
@@ -34,6 +34,17 @@ class Queue:
         self._batch = batch
         self._surroundings = surroundings
         self._max_sequences = max_sequences
+
+    def await_entry(self, sequence: Sequence, now_s: float) -> None:
+        """Count a sequence that is on its way: the router must see it."""
+        self.entering[sequence.request.request_id] = sequence
+        held_tokens = self._pool.hierarchy.peek(sequence.context(), now_s)
+        self.expect(sequence, sequence.target - held_tokens)
+
+    def end_entry(self, sequence: Sequence) -> None:
+        """Let go of a sequence that has come, or comes no more."""
+        del self.entering[sequence.request.request_id]
+        self.expect(sequence, 0)
 
     def add(self, sequence: Sequence, now_s: float) -> None:
         """Take a sequence as the last."""

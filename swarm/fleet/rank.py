@@ -95,12 +95,12 @@ class Rank:
     @property
     def entering(self) -> int:
         """Requests on their way to the queue."""
-        return self.queue.entering
+        return len(self.queue.entering)
 
     @property
     def requests(self) -> int:
         """Requests that are on their way here, waiting or running."""
-        return self.queue.entering + len(self.queue.waiting) + len(self.pool.open)
+        return len(self.queue.entering) + len(self.queue.waiting) + len(self.pool.open)
 
     @property
     def backlog_tokens(self) -> int:
@@ -136,7 +136,7 @@ class Rank:
         else:
             tokens = prompt.length - match.by_tier[0]
             prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)
-        count = len(self.batch) + len(queue.waiting)
+        count = len(self.batch) + len(queue.waiting) + len(queue.entering)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
         rounds = 1 + count // self._max_sequences
         return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
@@ -222,7 +222,7 @@ class Rank:
         """
         name = f"replica {self.replica}"
         self.pool.audit(name)
-        members = (*self.open.values(), *self.waiting.values())
+        members = (*self.open.values(), *self.waiting.values(), *self.queue.entering.values())
         backlog = sum(member.backlog_tokens for member in members)
         if self.backlog_tokens != backlog:
             raise AuditError(f"{name}: backlog is {backlog}, the sum says {self.backlog_tokens}")

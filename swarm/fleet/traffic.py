@@ -88,7 +88,7 @@ class Traffic(Surroundings):
         """Bring a request to its rank's queue after a time, unless it is given up before."""
         assert sequence.state == "entering"
         sequence.place = rank.place
-        rank.queue.entering += 1
+        rank.queue.await_entry(sequence, now_s)
         self.network.after(seconds, now_s, partial(self._entered, rank, sequence))
         self._agenda.network_s = self.network.next_s()
 
@@ -201,7 +201,7 @@ class Traffic(Surroundings):
 
     def _entered(self, rank: Rank, sequence: Sequence, now_s: float) -> None:
         if sequence.state == "entering":
-            rank.queue.entering -= 1
+            rank.queue.end_entry(sequence)
             rank.submit(sequence, now_s)
 
     def _kv_received(self, rank: Rank, sequence: Sequence, handle: Handle, now_s: float) -> None:

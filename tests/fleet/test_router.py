@@ -186,3 +186,19 @@ def test_a_reply_that_lies_with_its_decoder_alone_is_lost_to_routing() -> None:
     ]
     _, events = drive(fleet_of("prefix_aware", None, replicas=APART), ops, False, [])
     assert lost(events, 1) == {"routing": 40}
+
+
+def test_prompts_on_their_way_to_a_queue_are_seen() -> None:
+    ops = [
+        Op(
+            0.0,
+            FleetRequest(number, f"s{number}", f"s{number}", root(f"cold{number}").extend(3000), 5, False),
+            0,
+        )
+        for number in range(3 * REPLICAS)
+    ]
+    config = fleet_of("prefix_aware", None)
+    late = config.model_copy(update={"cost": config.cost.model_copy(update={"entry_s": 0.25})})
+    at_once, later = (seconds(drive(each, ops, False, [])[1], ops) for each in (config, late))
+    assert max(at_once) < 3 * 3.0 + 1
+    assert max(later) < max(at_once) + 0.5
