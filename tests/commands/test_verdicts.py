@@ -407,6 +407,7 @@ SLOW = pytest.mark.slow
 ASKED: dict[str, tuple[str, int, str]] = {
     "late sends": ("strict", 1, "p99 send lag"),
     "late wake-ups": ("strict", 1, "p99 event-loop lag"),
+    "late events": ("strict", 1, "emulator's moments of sending"),
     "busy host": ("strict", 1, "of a core, more than"),
     "starved host": ("strict", 1, "of the time for a core"),
     "wrong clock": ("strict", 1, "ms from the driver's"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
@@ -46,13 +47,27 @@ class Ended:
 
 
 def command(folder: Path, *words: str | Path) -> Ended:
-    """Carry out a command in this process."""
+    """Carry out a command in this process, whose signals are then what they were."""
     said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said), redirect_stdout(io.StringIO()):
+    out = redirect_stdout(io.StringIO())
+    with pytest.MonkeyPatch.context() as patch, signals_kept(), redirect_stderr(said), out:
         patch.setattr(sys, "argv", ["swarm", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return Ended(int(ended.value.code or 0), said.getvalue(), folder)
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Give signals back what was done with them: a command ends by ignoring them, as its process ends."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def lived(folder: Path, experiment: Path, on_batch: OnBatch = lambda launcher, batch: None) -> Ended:

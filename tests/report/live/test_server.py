@@ -221,9 +221,9 @@ def test_a_sleeping_browser_misses_states_and_holds_up_nobody(going_run) -> None
             going_run.course.tell("note", text=f"{number} " + "x" * 60_000)
         while publisher.number < first + 40:
             await asyncio.sleep(0.01)
-        sent = publisher.number - first
         is_over = True
         await serving
+        sent = publisher.number - first
         slept = [0]
         await _count(viewers[9][0], slept, 0)
         await asyncio.gather(*tasks)
