@@ -54,7 +54,7 @@ HEAD = """\
 """
 
 
-def tables(folder: Path, kind: str, name: str) -> pd.DataFrame:
+def tables(folder: Path, kind: str, name: str) -> Any:
     """Return the rows of one operator, over GPUs and engines, with the GPU's data sheet beside each."""
     found = []
     for path in sorted(folder.glob(f"*/{kind}/*/*/{name}_perf.parquet")):
@@ -84,7 +84,7 @@ def format_of(dtype: pd.Series) -> pd.Series:
     return dtype.map({name: key for key, names in FORMATS.items() for name in names})
 
 
-def peak(rows: pd.DataFrame) -> np.ndarray:
+def peak(rows: Any) -> np.ndarray:
     """Return the peak of each row's format on its GPU; weights alone in 4 bits are multiplied in 16."""
     narrow = (rows.format == "mxfp4") & (rows.generation == "blackwell")
     values: np.ndarray = np.select(
@@ -93,7 +93,7 @@ def peak(rows: pd.DataFrame) -> np.ndarray:
     return values
 
 
-def fit(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
+def fit(rows: Any) -> tuple[dict[str, float], float]:
     """Return the constants of least absolute log error, and that error's median.
 
     Few tokens tell the floor and the memory's share, many the peak's; then all of them tell all.
@@ -115,7 +115,7 @@ def fit(rows: pd.DataFrame) -> tuple[dict[str, float], float]:
     return shares, float(np.median(error))
 
 
-def errors(rows: pd.DataFrame, at: np.ndarray) -> np.ndarray:
+def errors(rows: Any, at: np.ndarray) -> np.ndarray:
     """Return the log errors of floor, inverse shares of memory and peak, padding and experts, as logs."""
     floor, slow, hard, pad, each = np.exp(at)
     read, multiply = rows["read"].to_numpy(), rows["multiply"].to_numpy()
@@ -127,7 +127,7 @@ def errors(rows: pd.DataFrame, at: np.ndarray) -> np.ndarray:
     return found
 
 
-def descend(rows: pd.DataFrame, start: np.ndarray, free: tuple[int, ...]) -> np.ndarray:
+def descend(rows: Any, start: np.ndarray, free: tuple[int, ...]) -> np.ndarray:
     """Return the free ones of the constants at least absolute log error, by reweighted Gauss-Newton."""
     some = rows.sample(min(len(rows), ROWS_MAX), random_state=0)
     x, damping = start.copy(), 1.0
@@ -147,7 +147,7 @@ def descend(rows: pd.DataFrame, start: np.ndarray, free: tuple[int, ...]) -> np.
     return x[list(free)]
 
 
-def fitted(rows: pd.DataFrame, name: str) -> dict[str, Any]:
+def fitted(rows: Any, name: str) -> dict[str, Any]:
     """Return constants by generation, format and engine; `any` is the median over engines."""
     out: dict[str, Any] = {}
     for (generation, kind), part in rows.groupby(["generation", "format"]):
@@ -207,7 +207,7 @@ def experts(folder: Path) -> dict[str, Any]:
     )
 
 
-def fastest(rows: pd.DataFrame) -> pd.DataFrame:
+def fastest(rows: Any) -> Any:
     """Return the fastest of an engine's kernels for each size: engines choose so, by rule or by trial.
 
     Slices that were not measured with the kernel that is mostly the fastest are left out.

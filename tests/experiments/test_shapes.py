@@ -57,6 +57,7 @@ def test_few_agents_find_all_memories_alike(name: str, request: pytest.FixtureRe
     assert max(outputs) < 1.05 * min(outputs)
 
 
+@pytest.mark.slow
 def test_with_many_agents_a_nodes_dram_overflows_and_posix_helps_a_little(decode: Points) -> None:
     output = {tiers: figure(point, OUTPUT) for (tiers, agents), point in decode.items() if agents == "144"}
     # What the cluster shares holds everybody's contexts; a node's DRAM does not. What it gives up, a slow
@@ -67,6 +68,7 @@ def test_with_many_agents_a_nodes_dram_overflows_and_posix_helps_a_little(decode
     assert all(output[tiers] > 2 * few[tiers] for tiers in few)
 
 
+@pytest.mark.slow
 def test_one_instance_that_prefills_for_all_falls_off_the_cliff_sooner(prefill: Points) -> None:
     output = {tiers: figure(point, OUTPUT) for (tiers, agents), point in prefill.items() if agents == "96"}
     few = {tiers: figure(point, OUTPUT) for (tiers, agents), point in prefill.items() if agents == "16"}

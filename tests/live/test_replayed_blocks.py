@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from swarms import driven, experiment
 
 BLOCK_TOKENS = 64
@@ -67,6 +68,7 @@ def small(traces: Path, folder: Path) -> list[dict[str, Any]]:
     return [trace for _, _, trace in sorted(chosen, key=lambda each: each[1])]
 
 
+@pytest.mark.slow
 def test_ideal_hits_are_those_of_the_recordings_blocks(shared_data: Path, tmp_path: Path) -> None:
     traces = small(shared_data / "agent-traces", tmp_path / "traces")
     config = experiment(

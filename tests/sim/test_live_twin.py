@@ -264,7 +264,9 @@ def losses(rows: pa.Table) -> dict[str, float]:
             LIMITS.remembered_bytes_max,
             marks=pytest.mark.slow,
         ),
-        (asked_again(replicas=[{"count": 2}], router="round_robin"), "routing", 0),
+        pytest.param(
+            asked_again(replicas=[{"count": 2}], router="round_robin"), "routing", 0, marks=pytest.mark.slow
+        ),
         pytest.param(slower(1.0), "capacity", 0, marks=pytest.mark.slow),
     ],
     ids=["capacity", "ttl", "routing, forgotten", "agents, forgotten"],

@@ -43,6 +43,7 @@ def test_sampled_sessions_reach_the_recorded_ones(shipped: ProfileFile, shared_d
     assert sampled.reprefills == pytest.approx(recorded.reprefills, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_slow_service_goes_with_a_long_wait_after_it(shipped: ProfileFile, shared_data: Path) -> None:
     recorded = rank_correlation(read_sessions(shared_data / "agent-traces", "weka"))
     assert recorded > 0.2
