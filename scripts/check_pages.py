@@ -18,14 +18,14 @@ from typing import Any
 WIDTHS_PX = (1280, 768, 390)
 HEIGHT_PX = 900
 SCHEMES = ("light", "dark")
-DRAWN = "[...document.querySelectorAll('.chart')].every(each => each.querySelector('svg'))"
+DRAWN = "[...document.querySelectorAll('.chart[id]')].every(each => each.querySelector('svg'))"
 MEASURE = r"""
 () => {
   const found = [];
   const page = document.documentElement;
   if (page.scrollWidth > innerWidth + 1)
     found.push(`the page is ${page.scrollWidth} px wide in ${innerWidth}`);
-  for (const box of document.querySelectorAll('.chart')) {
+  for (const box of document.querySelectorAll('.chart[id]')) {
     if (box.offsetParent === null) continue;
     const name = box.id, svg = box.querySelector('svg');
     if (!svg) { found.push(`${name}: no chart is drawn`); continue }
