@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from swarm.errors import TraceError, UsageError
+from swarm.report.live.progress import Progress
+from swarm.units import counted
+from swarm.workload.formats import Opened, Unit
 from swarm.workload.formats.agent_logs.logged import Tally
-from swarm.workload.formats.files import OnBroken, shown_name
+from swarm.workload.formats.files import OnBroken, shown_name, sizes
+from swarm.workload.recorded import RecordedSession
 
 OTHERS_NAMED_MAX = 5
 BROKEN_NAMED_MAX = 10
@@ -62,3 +66,18 @@ def nothing_in(paths: str, tallies: Mapping[str, Tally]) -> UsageError:
         for name, tally in tallies.items()
     ]
     return UsageError(f"no requests in {paths}; {'. '.join(told) or 'is the format right?'}")
+
+
+def sessions_of(
+    opened: Opened, units: Sequence[Unit], handle: OnBroken, *, done: str, nothing: UsageError
+) -> Iterator[RecordedSession]:
+    """Yield the sessions of files, showing how far it is; raise `nothing` where there is none."""
+    count = 0
+    with Progress(done, [sum(sizes(unit)) for unit in units], sys.stderr) as progress:
+        for unit in units:
+            for session in opened.read_unit(unit, handle):
+                count += 1
+                yield session
+            progress.step(counted(count, "session"))
+    if not count:
+        raise nothing

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from swarm.commands.broken_traces import handler, tell_others, tell_provenance
+from swarm.commands.broken_traces import handler, sessions_of, tell_others, tell_provenance
 from swarm.errors import UsageError
-from swarm.report.live.progress import Progress
 from swarm.units import counted
-from swarm.workload.formats import Opened, Unit, open_format, write_sessions
-from swarm.workload.formats.files import OnBroken, sizes
-from swarm.workload.recorded import RecordedSession
+from swarm.workload.formats import open_format, write_sessions
 from swarm.workload.shared import Sharing
 
 NAMES_SHOWN_MAX = 200
@@ -23,9 +20,12 @@ def share(traces: Sequence[Path], *, format: str, on_broken: str, keep: Sequence
     handle, _ = handler(on_broken)
     opened = open_format(format)
     units = opened.units(opened.files(traces, tell_others), tell_others)
+    nothing = UsageError("no sessions in these files; is the format right?")
     sharing = Sharing(keep)
     try:
-        count, losses = write_sessions(sharing.sessions(_sessions(opened, units, handle)), out, "weka")
+        count, losses = write_sessions(
+            sharing.sessions(sessions_of(opened, units, handle, done="shared", nothing=nothing)), out, "weka"
+        )
     except OSError as fault:
         raise UsageError(f"{fault.filename or out}: {fault.strerror}") from None
     tell_provenance(opened.tallies)
@@ -39,15 +39,3 @@ def share(traces: Sequence[Path], *, format: str, on_broken: str, keep: Sequence
     print("Lengths, times within a session and which blocks are equal are kept: they are what it is for.")
     print(out.absolute(), flush=True)
     return 0
-
-
-def _sessions(opened: Opened, units: Sequence[Unit], handle: OnBroken) -> Iterator[RecordedSession]:
-    count = 0
-    with Progress("shared", [sum(sizes(unit)) for unit in units], sys.stderr) as progress:
-        for unit in units:
-            for session in opened.read_unit(unit, handle):
-                count += 1
-                yield session
-            progress.step(counted(count, "session"))
-    if not count:
-        raise UsageError("no sessions in these files; is the format right?")
