@@ -11,12 +11,13 @@ from swarm.fleet.agenda import Agenda
 from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
-from swarm.fleet.memories import Memories, RankPlace, kv_lanes, tier_configs
-from swarm.fleet.network import Network
+from swarm.fleet.links import RankPlace
+from swarm.fleet.memories import Memories, kv_lanes, tier_configs
+from swarm.fleet.network import Lane, Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
 from swarm.fleet.router import ROUTERS
-from swarm.fleet.traffic import Traffic
+from swarm.fleet.traffic import Reach, Traffic
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
@@ -40,9 +41,14 @@ def build_fleet(config: FleetConfig) -> Fleet:
         hit_leaves_a_token=True,
         partial_blocks=True,
     )
-    memories = Memories(tiers, rules)
+    memories = Memories(tiers, rules, config.links)
     agenda = Agenda()
-    traffic = _traffic(config, places, memories, kv_bytes_per_token, agenda)
+    reaches = [
+        memories.reach(place, rank, costs[id(place.group)].layers)
+        for place in places
+        for rank in range(place.group.parallelism.dp)
+    ]
+    traffic = _traffic(config, reaches, kv_lanes(config, places, memories), kv_bytes_per_token, agenda)
     hbms = [
         [
             memories.hbm(place, costs[id(place.group)].kv_capacity_tokens)
@@ -88,14 +94,12 @@ def build_fleet(config: FleetConfig) -> Fleet:
 
 def _traffic(
     config: FleetConfig,
-    places: Sequence[RankPlace],
-    memories: Memories,
+    reaches: list[Reach],
+    between: dict[tuple[int, int], Lane],
     kv_bytes_per_token: float,
     agenda: Agenda,
 ) -> Traffic:
     """Return the traffic over all lanes between the replicas and to their memories."""
-    reaches = [memories.reach(place) for place in places]
-    between = kv_lanes(config, places)
     lanes = {
         id(lane): lane for reach in reaches for lane in (*reach.reads, *reach.writes) if lane is not None
     }

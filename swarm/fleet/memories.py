@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, TierConfig
+from swarm.config.fleet import FleetConfig, TierConfig
+from swarm.config.transfers import LinksConfig
 from swarm.errors import ConfigError
+from swarm.fleet.links import Crossed, Links, RankPlace
 from swarm.fleet.network import Lane, Pipe
+from swarm.fleet.objects import Objects
 from swarm.fleet.traffic import Reach
+from swarm.fleet.transfers import copying_of
 from swarm.hit_names import TIERS
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.units import GIB
 
 
-@dataclass(frozen=True, slots=True)
-class RankPlace:
-    """One replica: where it is, and of what group."""
-
-    replica: int
-    node: int
-    group: ReplicaGroupConfig
-
-
 class Memories:
     """The tier instances of a fleet and the lanes to them, made when first asked for."""
 
-    def __init__(self, configs: list[TierConfig], rules: CacheRules) -> None:
+    def __init__(self, configs: list[TierConfig], rules: CacheRules, links: LinksConfig) -> None:
         self._hbm_config, self._configs = configs[0], configs[1:]
+        token_bytes = rules.block_bytes / rules.block_tokens
+        self._copyings = [copying_of(config, token_bytes) for config in self._configs]
+        self._links = Links(links)
         self._rules = rules
         self._tiers: dict[tuple[str, int], Tier] = {}
         self._pipes: dict[str, Pipe] = {}
-        self._lanes: dict[tuple[tuple[Pipe, ...], float], Lane] = {}
+        self._lanes: dict[tuple[tuple[Pipe, ...], float, int], Lane] = {}
 
     @property
     def shared(self) -> list[Tier]:
@@ -64,45 +61,67 @@ class Memories:
             tiers.append(self._tiers[key])
         return tiers
 
-    def reach(self, place: RankPlace) -> Reach:
-        """Return a replica's lanes to its tiers."""
+    def reach(self, place: RankPlace, rank: int, layers: int) -> Reach:
+        """Return the lanes of one of a replica's ranks to its tiers."""
+        self.below(place)
         reads: list[Lane | None] = [None]
         writes: list[Lane | None] = [None]
-        self.below(place)
-        for config in self._configs:
+        for config, copying in zip(self._configs, self._copyings, strict=True):
             name = f"{config.name}[{_instance(config, place)}]"
             link = f"{name}-{place.replica}"
+            read: Crossed = [
+                (f"{name} read", config.read_gib_per_s),
+                (f"{link} read", config.link_gib_per_s),
+            ]
+            write: Crossed = [
+                (f"{name} write", config.write_gib_per_s),
+                (f"{link} write", config.link_gib_per_s),
+            ]
+            if copying.half_duplex:
+                write = [write[0], *read]
             reads.append(
                 self._lane(
-                    [
-                        (f"{name} read", config.read_gib_per_s),
-                        (f"{link} read", config.link_gib_per_s),
-                    ],
+                    [*read, *self._links.crossed(place, rank, config.scope == "cluster", "in")],
                     config.read_latency_s,
+                    copying.objects,
                 )
             )
             writes.append(
                 self._lane(
-                    [
-                        (f"{name} write", config.write_gib_per_s),
-                        (f"{link} write", config.link_gib_per_s),
-                    ],
+                    [*write, *self._links.crossed(place, rank, config.scope == "cluster", "out")],
                     config.write_latency_s,
+                    copying.objects,
                 )
             )
-        return Reach(tuple(reads), tuple(writes))
+        modes = [copying.load for copying in self._copyings]
+        return Reach(
+            tuple(reads),
+            tuple(writes),
+            (False, *(mode != "beside" for mode in modes)),
+            (False, *(mode == "layers" for mode in modes)),
+            (0.0, *(copying.step_slowdown for copying in self._copyings)),
+            layers,
+        )
 
-    def _lane(self, crossed: list[tuple[str, float | None]], latency_s: float) -> Lane:
+    def between(self, place: RankPlace, other: RankPlace) -> list[Pipe]:
+        """Return the network cards that KV from one replica to another crosses."""
+        return self._pipes_of(self._links.between(place.node, other.node))
+
+    def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None) -> Lane:
+        pipes = self._pipes_of(crossed)
+        key = (tuple(pipes), latency_s, id(objects))
+        if key not in self._lanes:
+            self._lanes[key] = Lane(pipes, latency_s, objects)
+        return self._lanes[key]
+
+    def _pipes_of(self, crossed: Crossed) -> list[Pipe]:
         pipes: list[Pipe] = []
         for name, gib_per_s in crossed:
             if gib_per_s is not None:
                 if name not in self._pipes:
                     self._pipes[name] = Pipe(name, gib_per_s * GIB)
                 pipes.append(self._pipes[name])
-        key = (tuple(pipes), latency_s)
-        if key not in self._lanes:
-            self._lanes[key] = Lane(pipes, latency_s)
-        return self._lanes[key]
+        return pipes
 
 
 def tier_configs(config: FleetConfig) -> list[TierConfig]:
@@ -141,7 +160,9 @@ def _spec(config: TierConfig, capacity_blocks: int | None) -> TierSpec:
     )
 
 
-def kv_lanes(config: FleetConfig, places: Sequence[RankPlace]) -> dict[tuple[int, int], Lane]:
+def kv_lanes(
+    config: FleetConfig, places: Sequence[RankPlace], memories: Memories
+) -> dict[tuple[int, int], Lane]:
     """Return the lanes between prefill and decode replicas: out of the one's link, into the other's."""
     rate = config.kv_link_gib_per_s * GIB
     links = {
@@ -151,7 +172,8 @@ def kv_lanes(config: FleetConfig, places: Sequence[RankPlace]) -> dict[tuple[int
     }
     return {
         (sender.replica, receiver.replica): Lane(
-            [links[sender.replica], links[receiver.replica]], config.kv_link_latency_s
+            [links[sender.replica], links[receiver.replica], *memories.between(sender, receiver)],
+            config.kv_link_latency_s,
         )
         for sender in places
         if sender.group.role == "prefill"

@@ -26,6 +26,7 @@ class RankCost:
     kv_bytes_per_token: float
     kv_capacity_tokens: int
     entry: Entry
+    layers: int
 
 
 def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
@@ -48,6 +49,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
         Entry(cost.entry_s, 0.0, cost.entry_per_token_s),
+        cost.layers,
     )
 
 
@@ -83,6 +85,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         cost.kv_bytes_per_token or kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
         capacity,
         Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
+        sum(part.layers for part in served.model.attention),
     )
 
 
