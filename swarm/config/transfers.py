@@ -20,11 +20,14 @@ class TransferConfig(Strict):
     object_s: float | None = Field(
         None, ge=0, description="spent on each object besides its bytes, by the stream that copies it; else 0"
     )
+    objects_by_layer: bool | None = Field(
+        None, description="`object_s` is spent on each layer of an object; else once"
+    )
     streams: int | None = Field(
         None, ge=1, description="objects of one load or store under way at once; else as many as there are"
     )
     stream_gib_per_s: float | None = Field(
-        None, gt=0, description="most that one stream moves; else no limit"
+        None, gt=0, description="most that one stream moves for each GPU of a rank; else no limit"
     )
     load: LoadMode | None = Field(
         None,
@@ -38,16 +41,20 @@ class TransferConfig(Strict):
         le=10,
         description="added share of a rank's steps while the tier is read or written; else 0",
     )
-    half_duplex: bool | None = Field(
-        None, description="writes share `read_gib_per_s` and `link_gib_per_s` with reads; else they do not"
+    both_ways: float | None = Field(
+        None,
+        ge=1,
+        le=2,
+        description="what reads and writes together may move, over what one direction may: 1 is half duplex; "
+        "else 2",
     )
 
 
 class LinksConfig(Strict):
     """Links that all tiers of a rank or node share, one direction; null: no limit."""
 
-    rank_gib_per_s: float | None = Field(
-        None, gt=0, description="host link (PCIe) of one rank, all its GPUs together"
+    gpu_gib_per_s: float | None = Field(
+        None, gt=0, description="host link (PCIe) of one GPU; a rank has as many as its tp x pp GPUs"
     )
     node_gib_per_s: float | None = Field(
         None, gt=0, description="host memory and PCIe root that the ranks of a node share"
@@ -58,4 +65,9 @@ class LinksConfig(Strict):
         description="network cards of a node, shared by its ranks: to tiers of scope cluster, and KV between "
         "prefill and decode replicas on different nodes",
     )
-    half_duplex: bool = Field(False, description="both directions share each of these links")
+    both_ways: float = Field(
+        2.0,
+        ge=1,
+        le=2,
+        description="what both directions of each may move together, over one: 1: half duplex",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from swarm.config.fleet import ReplicaGroupConfig
 from swarm.config.transfers import LinksConfig
@@ -27,17 +26,18 @@ class Links:
     def __init__(self, config: LinksConfig) -> None:
         self._config = config
 
-    def crossed(
-        self, place: RankPlace, rank: int, leaves_node: bool, direction: Literal["in", "out"]
-    ) -> Crossed:
+    def crossed(self, place: RankPlace, rank: int, leaves_node: bool, direction: str) -> Crossed:
         """Return what a copy to (in) or from (out) the HBM of a rank crosses."""
-        config, side = self._config, self._side(direction)
-        crossed: Crossed = [
-            (f"pcie {place.replica}.{rank}{side}", config.rank_gib_per_s),
-            (f"host {place.node}{side}", config.node_gib_per_s),
+        config = self._config
+        gpu_gib_per_s = config.gpu_gib_per_s
+        if gpu_gib_per_s is not None:
+            gpu_gib_per_s *= place.group.parallelism.tp * place.group.parallelism.pp
+        crossed = [
+            *self._one(f"pcie {place.replica}.{rank}", direction, gpu_gib_per_s),
+            *self._one(f"host {place.node}", direction, config.node_gib_per_s),
         ]
         if leaves_node:
-            crossed.append((f"nic {place.node}{side}", config.nic_gib_per_s))
+            crossed += self._one(f"nic {place.node}", direction, config.nic_gib_per_s)
         return crossed
 
     def between(self, sender_node: int, receiver_node: int) -> Crossed:
@@ -45,10 +45,17 @@ class Links:
         if sender_node == receiver_node:
             return []
         rate = self._config.nic_gib_per_s
-        return [
-            (f"nic {sender_node}{self._side('out')}", rate),
-            (f"nic {receiver_node}{self._side('in')}", rate),
-        ]
+        return [*self._one(f"nic {sender_node}", "out", rate), *self._one(f"nic {receiver_node}", "in", rate)]
 
-    def _side(self, direction: str) -> str:
-        return "" if self._config.half_duplex else f" {direction}"
+    def _one(self, name: str, direction: str, gib_per_s: float | None) -> Crossed:
+        return both_ways(name, direction, gib_per_s, gib_per_s, self._config.both_ways)
+
+
+def both_ways(
+    name: str, direction: str, gib_per_s: float | None, most_gib_per_s: float | None, share: float
+) -> Crossed:
+    """Return one direction of a link, and below 2 what both share: `share` times the faster direction."""
+    crossed: Crossed = [(f"{name} {direction}", gib_per_s)]
+    if share < 2.0 and most_gib_per_s is not None:
+        crossed.append((f"{name} both", share * most_gib_per_s))
+    return crossed

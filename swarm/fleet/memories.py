@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from swarm.config.fleet import FleetConfig, TierConfig
 from swarm.config.transfers import LinksConfig
 from swarm.errors import ConfigError
-from swarm.fleet.links import Crossed, Links, RankPlace
+from swarm.fleet.links import Crossed, Links, RankPlace, both_ways
 from swarm.fleet.network import Lane, Pipe
 from swarm.fleet.objects import Objects
 from swarm.fleet.traffic import Reach
-from swarm.fleet.transfers import copying_of
+from swarm.fleet.transfers import Copying, copying_of
 from swarm.hit_names import TIERS
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
@@ -23,8 +23,7 @@ class Memories:
 
     def __init__(self, configs: list[TierConfig], rules: CacheRules, links: LinksConfig) -> None:
         self._hbm_config, self._configs = configs[0], configs[1:]
-        token_bytes = rules.block_bytes / rules.block_tokens
-        self._copyings = [copying_of(config, token_bytes) for config in self._configs]
+        self._copied: dict[tuple[int, int], list[Copying]] = {}
         self._links = Links(links)
         self._rules = rules
         self._tiers: dict[tuple[str, int], Tier] = {}
@@ -66,46 +65,47 @@ class Memories:
         self.below(place)
         reads: list[Lane | None] = [None]
         writes: list[Lane | None] = [None]
-        for config, copying in zip(self._configs, self._copyings, strict=True):
+        copyings = self._copyings(place, layers)
+        for config, copying in zip(self._configs, copyings, strict=True):
             name = f"{config.name}[{_instance(config, place)}]"
             link = f"{name}-{place.replica}"
-            read: Crossed = [
-                (f"{name} read", config.read_gib_per_s),
-                (f"{link} read", config.link_gib_per_s),
-            ]
-            write: Crossed = [
-                (f"{name} write", config.write_gib_per_s),
-                (f"{link} write", config.link_gib_per_s),
-            ]
-            if copying.half_duplex:
-                write = [write[0], *read]
-            reads.append(
-                self._lane(
-                    [*read, *self._links.crossed(place, rank, config.scope == "cluster", "in")],
-                    config.read_latency_s,
-                    copying.objects,
-                )
-            )
-            writes.append(
-                self._lane(
-                    [*write, *self._links.crossed(place, rank, config.scope == "cluster", "out")],
-                    config.write_latency_s,
-                    copying.objects,
-                )
-            )
-        modes = [copying.load for copying in self._copyings]
+            rates = [rate for rate in (config.read_gib_per_s, config.write_gib_per_s) if rate is not None]
+            both = max(rates, default=None), copying.both_ways
+            leaves_node = config.scope == "cluster"
+            for lanes, does, side, gib_per_s, latency_s in (
+                (reads, "read", "in", config.read_gib_per_s, config.read_latency_s),
+                (writes, "write", "out", config.write_gib_per_s, config.write_latency_s),
+            ):
+                crossed = [
+                    *both_ways(name, does, gib_per_s, *both),
+                    *both_ways(link, does, config.link_gib_per_s, config.link_gib_per_s, copying.both_ways),
+                    *self._links.crossed(place, rank, leaves_node, side),
+                ]
+                lanes.append(self._lane(crossed, latency_s, copying.objects))
+        modes = [copying.load for copying in copyings]
         return Reach(
             tuple(reads),
             tuple(writes),
             (False, *(mode != "beside" for mode in modes)),
             (False, *(mode == "layers" for mode in modes)),
-            (0.0, *(copying.step_slowdown for copying in self._copyings)),
+            (0.0, *(copying.step_slowdown for copying in copyings)),
             layers,
         )
 
     def between(self, place: RankPlace, other: RankPlace) -> list[Pipe]:
         """Return the network cards that KV from one replica to another crosses."""
         return self._pipes_of(self._links.between(place.node, other.node))
+
+    def _copyings(self, place: RankPlace, layers: int) -> list[Copying]:
+        """Return how each tier's blocks are copied: the same objects for ranks that are alike."""
+        gpus = place.group.parallelism.tp * place.group.parallelism.pp
+        if (layers, gpus) not in self._copied:
+            token_bytes = self._rules.block_bytes / self._rules.block_tokens
+            self._copied[layers, gpus] = [
+                copying_of(config, token_bytes=token_bytes, layers=layers, gpus=gpus)
+                for config in self._configs
+            ]
+        return self._copied[layers, gpus]
 
     def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None) -> Lane:
         pipes = self._pipes_of(crossed)

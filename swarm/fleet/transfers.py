@@ -20,11 +20,11 @@ class Copying:
     """What a copy costs besides its bytes; None: nothing."""
     load: LoadMode
     step_slowdown: float
-    half_duplex: bool
+    both_ways: float
 
 
-def copying_of(tier: TierConfig, bytes_per_token: float) -> Copying:
-    """Return how a tier's blocks are copied, each token's KV being so many bytes.
+def copying_of(tier: TierConfig, *, token_bytes: float, layers: int, gpus: int) -> Copying:
+    """Return how a tier's blocks are copied by a rank of so many GPUs, each token's KV being so many bytes.
 
     Raises:
         ConfigError: Its connector is in no catalogue.
@@ -36,19 +36,20 @@ def copying_of(tier: TierConfig, bytes_per_token: float) -> Copying:
             **{**usual.model_dump(exclude_none=True), **stated.model_dump(exclude_none=True)}
         )
     return Copying(
-        objects=_objects(stated, bytes_per_token),
+        objects=_objects(stated, token_bytes=token_bytes, layers=layers, gpus=gpus),
         load=stated.load or "beside",
         step_slowdown=stated.step_slowdown or 0.0,
-        half_duplex=bool(stated.half_duplex),
+        both_ways=2.0 if stated.both_ways is None else stated.both_ways,
     )
 
 
-def _objects(stated: TransferConfig, bytes_per_token: float) -> Objects | None:
+def _objects(stated: TransferConfig, *, token_bytes: float, layers: int, gpus: int) -> Objects | None:
     if not stated.object_s and stated.stream_gib_per_s is None:
         return None
+    stream_gib_per_s = math.inf if stated.stream_gib_per_s is None else stated.stream_gib_per_s * gpus
     return Objects(
-        object_bytes=math.inf if stated.object_tokens is None else stated.object_tokens * bytes_per_token,
-        object_s=stated.object_s or 0.0,
+        object_bytes=math.inf if stated.object_tokens is None else stated.object_tokens * token_bytes,
+        object_s=(stated.object_s or 0.0) * (layers if stated.objects_by_layer else 1),
         streams=math.inf if stated.streams is None else stated.streams,
-        stream_bytes_per_s=math.inf if stated.stream_gib_per_s is None else stated.stream_gib_per_s * GIB,
+        stream_bytes_per_s=stream_gib_per_s * GIB,
     )

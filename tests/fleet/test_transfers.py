@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
+from swarm.config.catalog import ConnectorEntry
 from swarm.config.fleet import FleetConfig
 from swarm.context.tree import root
+from swarm.errors import ConfigError
+from swarm.fleet.build import build_fleet
+from swarm.fleet.catalog.read import connectors
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest
+from swarm.fleet.network import Lane, Network, Pipe
 from swarm.fleet.objects import Objects
 from tests.fleet.driven import Op, drive
 
@@ -173,14 +178,97 @@ def two_loads(config: FleetConfig) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("links", "group", "factor"),
     [
-        ({"rank_gib_per_s": 1.0}, {"count": 2, "per_node": 2}, 1),
+        ({"gpu_gib_per_s": 1.0}, {"count": 2, "per_node": 2}, 1),
         ({"node_gib_per_s": 1.0}, {"count": 2, "per_node": 2}, 2),
         ({"node_gib_per_s": 1.0}, {"count": 2, "per_node": 1}, 1),
         ({"nic_gib_per_s": 1.0}, {"count": 2, "per_node": 2}, 2),
         ({"nic_gib_per_s": 1.0}, {"count": 2, "per_node": 1}, 1),
-        ({"rank_gib_per_s": 1.0, "nic_gib_per_s": 2.0}, {"count": 2, "per_node": 2}, 1),
+        ({"gpu_gib_per_s": 1.0, "nic_gib_per_s": 2.0}, {"count": 2, "per_node": 2}, 1),
     ],
 )
 def test_ranks_of_a_node_share_its_links(links: dict[str, float], group: dict[str, int], factor: int) -> None:
     config = fleet({"scope": "cluster"}, links=links, group=group, router="round_robin")
     assert two_loads(config) == pytest.approx((factor * LOAD_S + ONE_S,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("tier", "links", "expected_s"),
+    [
+        # A load and a store of 4 GiB each: beside each other, one after another, and between the two.
+        ({"read_gib_per_s": 1.0, "write_gib_per_s": 1.0}, {}, (4.0, 4.0)),
+        ({"read_gib_per_s": 1.0, "write_gib_per_s": 1.0, "transfers": {"both_ways": 1.0}}, {}, (8.0, 8.0)),
+        ({"link_gib_per_s": 1.0, "transfers": {"both_ways": 1.6}}, {}, (5.0, 5.0)),
+        ({"read_gib_per_s": 2.0, "write_gib_per_s": 0.5, "transfers": {"both_ways": 1.0}}, {}, (8 / 3, 8.0)),
+        ({}, {"gpu_gib_per_s": 1.0}, (4.0, 4.0)),
+        ({}, {"gpu_gib_per_s": 1.0, "both_ways": 1.0}, (8.0, 8.0)),
+        ({}, {"node_gib_per_s": 2.0, "both_ways": 1.0}, (4.0, 4.0)),
+    ],
+)
+def test_a_store_takes_its_share_of_what_both_directions_may_move(
+    tier: dict[str, Any], links: dict[str, float], expected_s: tuple[float, float]
+) -> None:
+    traffic = build_fleet(fleet(tier, links=links)).traffic
+    reach, network, found = traffic._reaches[0], traffic.network, []
+    for lane in (reach.reads[1], reach.writes[1]):
+        assert lane is not None
+        network.start(lane, 4 * GIB, 0.0, found.append)
+    while network.next_s() < math.inf:
+        network.run(network.next_s())
+    assert tuple(found) == pytest.approx(expected_s)
+
+
+def test_no_transfer_is_faster_than_its_streams_and_what_they_leave_is_the_others() -> None:
+    tier = Pipe("tier", 10.0)
+    slow, wide = Lane([tier], 0.0, objects(5, 2.0, 1)), Lane([tier], 0.0)
+    assert slow.most_bytes_per_s == 2.0
+    network, found = Network([slow, wide]), list[float]()
+    network.start(slow, 20, 0.0, found.append)
+    network.start(wide, 80, 0.0, found.append)
+    while network.next_s() < math.inf:
+        network.run(network.next_s())
+    assert found == pytest.approx([10.0, 10.0])
+
+
+def lane_of(tier: dict[str, Any], group: dict[str, Any]) -> Lane:
+    lane = build_fleet(fleet(tier, group=group)).traffic._reaches[0].reads[1]
+    assert lane is not None
+    return lane
+
+
+def test_each_gpu_of_a_rank_has_streams_and_a_host_link_of_its_own() -> None:
+    stated = {"transfers": {"stream_gib_per_s": 1.0}}
+    assert lane_of(stated, {}).estimate_s(8 * GIB) == pytest.approx(8.0)
+    assert lane_of(stated, {"parallelism": {"tp": 4, "pp": 2}}).estimate_s(8 * GIB) == pytest.approx(1.0)
+
+
+def test_a_connector_states_what_a_fleet_does_not() -> None:
+    by_connector = lane_of({"connector": "LMCache"}, {}).objects
+    assert by_connector is not None
+    assert by_connector.object_bytes == 256 * TOKEN_BYTES and by_connector.streams == 1
+    stated = lane_of({"connector": "lmcache", "transfers": {"object_tokens": 512}}, {}).objects
+    assert stated is not None and stated.object_bytes == 512 * TOKEN_BYTES and stated.streams == 1
+    with pytest.raises(
+        ConfigError, match="'redis' is in no catalogue; there are hicache, lmcache"
+    ):
+        lane_of({"connector": "redis"}, {})
+
+
+@pytest.mark.parametrize("entry", connectors(), ids=lambda entry: entry.name)
+def test_a_fleet_runs_with_every_connector(entry: ConnectorEntry) -> None:
+    config = fleet({"read_gib_per_s": 40.0, "connector": entry.name})
+    last = ask(9, 1000.0, "a")
+    _, events = drive(config, [*evicted(), last], True, [1000.01])
+    # At the least the bytes, at the most four times as long.
+    least_s = LOAD_S / 40
+    assert least_s < ttft_s(events, last) < 4 * least_s + ONE_S
+
+
+@pytest.mark.parametrize("load", ["beside", "block", "layers"])
+@pytest.mark.parametrize("cancel_s", [0.1, 0.6, 1.5])
+def test_whoever_is_cancelled_while_it_is_loaded_leaves_nothing_behind(load: str, cancel_s: float) -> None:
+    config = fleet({"read_gib_per_s": 1.0, "transfers": {"load": load, "step_slowdown": 0.2}})
+    ops = [*evicted(), ask(8, 900.0, "z", output=400, tokens=64), ask(9, 910.0, "a", output=20)]
+    ops += [Op(910.0 + cancel_s, None, 9), ask(10, 910.0 + cancel_s, "b"), ask(11, 1500.0, "a")]
+    fleet_, events = drive(config, ops, True, [910.05, 910.7, 911.2])
+    assert {event.request_id for event in events if isinstance(event, Finished)} >= {8, 10, 11}
+    assert fleet_.ranks[0].step._slowdown == 0.0
