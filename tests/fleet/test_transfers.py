@@ -247,9 +247,7 @@ def test_a_connector_states_what_a_fleet_does_not() -> None:
     assert by_connector.object_bytes == 256 * TOKEN_BYTES and by_connector.streams == 1
     stated = lane_of({"connector": "lmcache", "transfers": {"object_tokens": 512}}, {}).objects
     assert stated is not None and stated.object_bytes == 512 * TOKEN_BYTES and stated.streams == 1
-    with pytest.raises(
-        ConfigError, match="'redis' is in no catalogue; there are hicache, lmcache"
-    ):
+    with pytest.raises(ConfigError, match="'redis' is in no catalogue; there are hicache, lmcache"):
         lane_of({"connector": "redis"}, {})
 
 
