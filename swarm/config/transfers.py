@@ -27,7 +27,9 @@ class TransferConfig(Strict):
         None, ge=1, description="objects of one load or store under way at once; else as many as there are"
     )
     stream_gib_per_s: float | None = Field(
-        None, gt=0, description="most that one stream moves for each GPU of a rank; else no limit"
+        None,
+        gt=0,
+        description="most that one stream moves for each GPU over which a rank's KV is cut; else no limit",
     )
     load: LoadMode | None = Field(
         None,
@@ -54,7 +56,9 @@ class LinksConfig(Strict):
     """Links that all tiers of a rank or node share, one direction; null: no limit."""
 
     gpu_gib_per_s: float | None = Field(
-        None, gt=0, description="host link (PCIe) of one GPU; a rank has as many as its tp x pp GPUs"
+        None,
+        gt=0,
+        description="host link (PCIe) of one GPU; a rank has as many as its KV is cut over: copies take a link each",
     )
     node_gib_per_s: float | None = Field(
         None, gt=0, description="host memory and PCIe root that the ranks of a node share"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
@@ -13,11 +13,11 @@ from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.links import RankPlace
 from swarm.fleet.memories import Memories, kv_lanes, tier_configs
-from swarm.fleet.network import Lane, Network
+from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
 from swarm.fleet.router import ROUTERS
-from swarm.fleet.traffic import Reach, Traffic
+from swarm.fleet.traffic import Traffic
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
@@ -43,12 +43,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
     )
     memories = Memories(tiers, rules, config.links)
     agenda = Agenda()
-    reaches = [
-        memories.reach(place, rank, costs[id(place.group)].layers)
-        for place in places
-        for rank in range(place.group.parallelism.dp)
-    ]
-    traffic = _traffic(config, reaches, kv_lanes(config, places, memories), kv_bytes_per_token, agenda)
+    traffic = _traffic(config, places, costs, memories, agenda)
     hbms = [
         [
             memories.hbm(place, costs[id(place.group)].kv_capacity_tokens)
@@ -94,12 +89,19 @@ def build_fleet(config: FleetConfig) -> Fleet:
 
 def _traffic(
     config: FleetConfig,
-    reaches: list[Reach],
-    between: dict[tuple[int, int], Lane],
-    kv_bytes_per_token: float,
+    places: Sequence[RankPlace],
+    costs: Mapping[int, RankCost],
+    memories: Memories,
     agenda: Agenda,
 ) -> Traffic:
-    """Return the traffic over all lanes between the replicas and to their memories."""
+    """Return the traffic over all lanes between the replicas and to their memories; costs are by group."""
+    reaches = [
+        memories.reach(place, rank, layers=cost.layers, kv_shards=cost.kv_shards)
+        for place in places
+        for cost in [costs[id(place.group)]]
+        for rank in range(place.group.parallelism.dp)
+    ]
+    between = kv_lanes(config, places, memories)
     lanes = {
         id(lane): lane for reach in reaches for lane in (*reach.reads, *reach.writes) if lane is not None
     }
@@ -108,7 +110,7 @@ def _traffic(
         reaches=reaches,
         kv_lanes=between,
         decode_router=ROUTERS[config.router](),
-        kv_bytes_per_token=kv_bytes_per_token,
+        kv_bytes_per_token=max(cost.kv_bytes_per_token for cost in costs.values()),
         recomputes_when_faster=config.recompute_when_faster,
         agenda=agenda,
     )

@@ -26,12 +26,14 @@ class Links:
     def __init__(self, config: LinksConfig) -> None:
         self._config = config
 
-    def crossed(self, place: RankPlace, rank: int, leaves_node: bool, direction: str) -> Crossed:
+    def crossed(
+        self, place: RankPlace, rank: int, kv_shards: float, leaves_node: bool, direction: str
+    ) -> Crossed:
         """Return what a copy to (in) or from (out) the HBM of a rank crosses."""
         config = self._config
         gpu_gib_per_s = config.gpu_gib_per_s
         if gpu_gib_per_s is not None:
-            gpu_gib_per_s *= place.group.parallelism.tp * place.group.parallelism.pp
+            gpu_gib_per_s *= kv_shards
         crossed = [
             *self._one(f"pcie {place.replica}.{rank}", direction, gpu_gib_per_s),
             *self._one(f"host {place.node}", direction, config.node_gib_per_s),

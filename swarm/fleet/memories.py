@@ -23,7 +23,7 @@ class Memories:
 
     def __init__(self, configs: list[TierConfig], rules: CacheRules, links: LinksConfig) -> None:
         self._hbm_config, self._configs = configs[0], configs[1:]
-        self._copied: dict[tuple[int, int], list[Copying]] = {}
+        self._copied: dict[tuple[int, float], list[Copying]] = {}
         self._links = Links(links)
         self._rules = rules
         self._tiers: dict[tuple[str, int], Tier] = {}
@@ -60,12 +60,12 @@ class Memories:
             tiers.append(self._tiers[key])
         return tiers
 
-    def reach(self, place: RankPlace, rank: int, layers: int) -> Reach:
+    def reach(self, place: RankPlace, rank: int, *, layers: int, kv_shards: float) -> Reach:
         """Return the lanes of one of a replica's ranks to its tiers."""
         self.below(place)
         reads: list[Lane | None] = [None]
         writes: list[Lane | None] = [None]
-        copyings = self._copyings(place, layers)
+        copyings = self._copyings(layers, kv_shards)
         for config, copying in zip(self._configs, copyings, strict=True):
             name = f"{config.name}[{_instance(config, place)}]"
             link = f"{name}-{place.replica}"
@@ -79,7 +79,7 @@ class Memories:
                 crossed = [
                     *both_ways(name, does, gib_per_s, *both),
                     *both_ways(link, does, config.link_gib_per_s, config.link_gib_per_s, copying.both_ways),
-                    *self._links.crossed(place, rank, leaves_node, side),
+                    *self._links.crossed(place, rank, kv_shards, leaves_node, side),
                 ]
                 lanes.append(self._lane(crossed, latency_s, copying.objects))
         modes = [copying.load for copying in copyings]
@@ -96,16 +96,15 @@ class Memories:
         """Return the network cards that KV from one replica to another crosses."""
         return self._pipes_of(self._links.between(place.node, other.node))
 
-    def _copyings(self, place: RankPlace, layers: int) -> list[Copying]:
+    def _copyings(self, layers: int, kv_shards: float) -> list[Copying]:
         """Return how each tier's blocks are copied: the same objects for ranks that are alike."""
-        gpus = place.group.parallelism.tp * place.group.parallelism.pp
-        if (layers, gpus) not in self._copied:
+        if (layers, kv_shards) not in self._copied:
             token_bytes = self._rules.block_bytes / self._rules.block_tokens
-            self._copied[layers, gpus] = [
-                copying_of(config, token_bytes=token_bytes, layers=layers, gpus=gpus)
+            self._copied[layers, kv_shards] = [
+                copying_of(config, token_bytes=token_bytes, layers=layers, kv_shards=kv_shards)
                 for config in self._configs
             ]
-        return self._copied[layers, gpus]
+        return self._copied[layers, kv_shards]
 
     def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None) -> Lane:
         pipes = self._pipes_of(crossed)

@@ -23,8 +23,8 @@ class Copying:
     both_ways: float
 
 
-def copying_of(tier: TierConfig, *, token_bytes: float, layers: int, gpus: int) -> Copying:
-    """Return how a tier's blocks are copied by a rank of so many GPUs, each token's KV being so many bytes.
+def copying_of(tier: TierConfig, *, token_bytes: float, layers: int, kv_shards: float) -> Copying:
+    """Return how a tier's blocks are copied by a rank whose KV is cut over so many GPUs.
 
     Raises:
         ConfigError: Its connector is in no catalogue.
@@ -36,17 +36,17 @@ def copying_of(tier: TierConfig, *, token_bytes: float, layers: int, gpus: int) 
             **{**usual.model_dump(exclude_none=True), **stated.model_dump(exclude_none=True)}
         )
     return Copying(
-        objects=_objects(stated, token_bytes=token_bytes, layers=layers, gpus=gpus),
+        objects=_objects(stated, token_bytes=token_bytes, layers=layers, kv_shards=kv_shards),
         load=stated.load or "beside",
         step_slowdown=stated.step_slowdown or 0.0,
         both_ways=2.0 if stated.both_ways is None else stated.both_ways,
     )
 
 
-def _objects(stated: TransferConfig, *, token_bytes: float, layers: int, gpus: int) -> Objects | None:
+def _objects(stated: TransferConfig, *, token_bytes: float, layers: int, kv_shards: float) -> Objects | None:
     if not stated.object_s and stated.stream_gib_per_s is None:
         return None
-    stream_gib_per_s = math.inf if stated.stream_gib_per_s is None else stated.stream_gib_per_s * gpus
+    stream_gib_per_s = math.inf if stated.stream_gib_per_s is None else stated.stream_gib_per_s * kv_shards
     return Objects(
         object_bytes=math.inf if stated.object_tokens is None else stated.object_tokens * token_bytes,
         object_s=(stated.object_s or 0.0) * (layers if stated.objects_by_layer else 1),

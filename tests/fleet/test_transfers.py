@@ -270,3 +270,19 @@ def test_whoever_is_cancelled_while_it_is_loaded_leaves_nothing_behind(load: str
     fleet_, events = drive(config, ops, True, [910.05, 910.7, 911.2])
     assert {event.request_id for event in events if isinstance(event, Finished)} >= {8, 10, 11}
     assert fleet_.ranks[0].step._slowdown == 0.0
+
+
+@pytest.mark.parametrize(
+    ("model", "shards"), [("Qwen3-235B-A22B", 4), ("DeepSeek-V3", 1), ("Llama-3.3-70B", 8)]
+)
+def test_copies_of_kv_take_a_link_each(model: str, shards: int) -> None:
+    config = FleetConfig.model_validate(
+        {
+            "cost": {"kind": "roofline", "model": model, "precision": "fp8"},
+            "replicas": [{"gpu": "B200", "parallelism": {"tp": 8}}],
+            "tiers": [{"name": "dram"}],
+            "links": {"gpu_gib_per_s": 1.0},
+        }
+    )
+    lane = build_fleet(config).traffic._reaches[0].reads[1]
+    assert lane is not None and lane.least_bytes_per_s == shards * GIB
