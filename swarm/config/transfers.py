@@ -58,7 +58,7 @@ class LinksConfig(Strict):
     gpu_gib_per_s: float | None = Field(
         None,
         gt=0,
-        description="host link (PCIe) of one GPU; a rank has as many as its KV is cut over: copies take a link each",
+        description="host link (PCIe) of one GPU, for each GPU that a rank's KV is cut over",
     )
     node_gib_per_s: float | None = Field(
         None, gt=0, description="host memory and PCIe root that the ranks of a node share"
