@@ -208,7 +208,7 @@ def test_a_store_takes_its_share_of_what_both_directions_may_move(
     tier: dict[str, Any], links: dict[str, float], expected_s: tuple[float, float]
 ) -> None:
     traffic = build_fleet(fleet(tier, links=links)).traffic
-    reach, network, found = traffic._reaches[0], traffic.network, []
+    reach, network, found = traffic._reaches[0], traffic.network, list[float]()
     for lane in (reach.reads[1], reach.writes[1]):
         assert lane is not None
         network.start(lane, 4 * GIB, 0.0, found.append)
