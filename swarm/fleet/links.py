@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from swarm.config.fleet import ReplicaGroupConfig
 from swarm.config.transfers import LinksConfig
+from swarm.units import GIB
 
 Crossed = list[tuple[str, float | None]]
 """Pipes by name, with the GiB/s of each; None: no limit."""
@@ -41,6 +42,12 @@ class Links:
         if leaves_node:
             crossed += self._one(f"nic {place.node}", direction, config.nic_gib_per_s)
         return crossed
+
+    def least_bytes_per_s(self, leaves_node: bool) -> float | None:
+        """Return the least rate stated of the links that a copy crosses, for one GPU; None: there is none."""
+        config = self._config
+        stated = [config.gpu_gib_per_s, config.node_gib_per_s, config.nic_gib_per_s if leaves_node else None]
+        return min((rate * GIB for rate in stated if rate is not None), default=None)
 
     def between(self, sender_node: int, receiver_node: int) -> Crossed:
         """Return what KV from one node to another crosses."""

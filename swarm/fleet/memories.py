@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from swarm.config.fleet import FleetConfig, TierConfig
 from swarm.config.transfers import LinksConfig
@@ -56,7 +58,7 @@ class Memories:
             if key not in self._tiers:
                 gib = config.capacity_gib
                 blocks = None if gib is None else int(gib * GIB) // self._rules.block_bytes
-                self._tiers[key] = Tier(_spec(config, blocks))
+                self._tiers[key] = Tier(self._timed(config, _spec(config, blocks)))
             tiers.append(self._tiers[key])
         return tiers
 
@@ -95,6 +97,21 @@ class Memories:
     def between(self, place: RankPlace, other: RankPlace) -> list[Pipe]:
         """Return the network cards that KV from one replica to another crosses."""
         return self._pipes_of(self._links.between(place.node, other.node))
+
+    def _timed(self, config: TierConfig, spec: TierSpec) -> TierSpec:
+        """Return a tier whose writes are known to take time where links or streams on their way make them."""
+        token_bytes = self._rules.block_bytes / self._rules.block_tokens
+        objects = copying_of(config, token_bytes=token_bytes, layers=1, kv_shards=1.0).objects
+        rates = [spec.write_bytes_per_s, self._links.least_bytes_per_s(config.scope == "cluster")]
+        if objects is not None:
+            rates.append(objects.bytes_per_s)
+        least = min((rate for rate in rates if rate is not None), default=math.inf)
+        object_s = 0.0 if objects is None else objects.object_s
+        return replace(
+            spec,
+            write_bytes_per_s=None if least == math.inf else least,
+            write_latency_s=spec.write_latency_s + object_s,
+        )
 
     def _copyings(self, layers: int, kv_shards: float) -> list[Copying]:
         """Return how each tier's blocks are copied: the same objects for ranks that are alike."""

@@ -102,12 +102,7 @@ async def calibrated(
             )
         say("prompts are put out of HBM, and asked for again")
         lower = await lower_tier(
-            prober,
-            rates,
-            longest_tokens=longest_tokens,
-            pool_tokens=pool_tokens,
-            engines=engines,
-            reports_hits=prober.cached_seen,
+            prober, rates, longest_tokens=longest_tokens, pool_tokens=pool_tokens, engines=engines
         )
         say(f"below HBM: {lower.told}")
     finally:

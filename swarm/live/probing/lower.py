@@ -67,10 +67,9 @@ async def lower_tier(
     longest_tokens: int,
     pool_tokens: int | None,
     engines: int,
-    reports_hits: bool,
 ) -> Lower:
     """Ask for prompts when they are new, in HBM, and put out of it."""
-    if not reports_hits:
+    if not prober.cached_seen:
         return unseen("the server does not say what is cached")
     if pool_tokens is None:
         return unseen("the size of the KV pool is not known, so nothing can be put out of it on purpose")

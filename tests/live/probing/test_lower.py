@@ -26,7 +26,8 @@ LATENCY_S, TOKEN_S = 0.003, 2e-6
 class TieredServer:
     """A prober of a server with a pool, oldest out first, over a tier that keeps all or nothing."""
 
-    def __init__(self, *, keeps: bool, pool_tokens: int = POOL) -> None:
+    def __init__(self, *, keeps: bool, pool_tokens: int = POOL, reports: bool = True) -> None:
+        self.cached_seen = reports
         self._keeps = keeps
         self._pool_tokens = pool_tokens
         self._hbm: list[Prompt] = []
@@ -56,7 +57,7 @@ class TieredServer:
 
 
 def probed(server: TieredServer, **changes: Any) -> Lower:
-    stated = {"longest_tokens": 8_000, "pool_tokens": POOL, "engines": 1, "reports_hits": True}
+    stated = {"longest_tokens": 8_000, "pool_tokens": POOL, "engines": 1}
     return asyncio.run(lower_tier(server, RATES, **{**stated, **changes}))  # type: ignore[arg-type]
 
 
@@ -72,7 +73,7 @@ def test_a_load_from_below_hbm_is_a_latency_and_time_for_each_token() -> None:
     [
         (TieredServer(keeps=False), {}, "9 of 9 prompts that were put out of HBM were computed again"),
         (TieredServer(keeps=True, pool_tokens=10**9), {}, "found as fast as in it"),
-        (TieredServer(keeps=True), {"reports_hits": False}, "does not say what is cached"),
+        (TieredServer(keeps=True, reports=False), {}, "does not say what is cached"),
         (TieredServer(keeps=True), {"pool_tokens": None}, "size of the KV pool is not known"),
         (TieredServer(keeps=True), {"engines": 2}, "2 engines"),
         (TieredServer(keeps=True), {"pool_tokens": 10**8}, "to fill the KV pool would take"),
@@ -107,10 +108,11 @@ def test_a_served_fleet_is_asked_about_its_tiers(tiers: list[dict[str, Any]]) ->
         target = OpenAITarget(config=config, seed=1, run_id="lower")
         prober = Prober(target, pause_s=0.0)
         rates = Rates(1 / 50_000, 0.0, 0.0, 0.0, 0.01, 0.0, 0.0)
+        known = prober.fresh(500)
         try:
-            return await lower_tier(
-                prober, rates, longest_tokens=1_000, pool_tokens=8_000, engines=1, reports_hits=True
-            )
+            for _ in range(2):
+                await prober.send(known, 1)
+            return await lower_tier(prober, rates, longest_tokens=1_000, pool_tokens=8_000, engines=1)
         finally:
             await target.close()
 
