@@ -30,7 +30,7 @@ class Memories:
         self._rules = rules
         self._tiers: dict[tuple[str, int], Tier] = {}
         self._pipes: dict[str, Pipe] = {}
-        self._lanes: dict[tuple[tuple[Pipe, ...], float, int], Lane] = {}
+        self._lanes: dict[tuple[tuple[Pipe, ...], float, int, str | None], Lane] = {}
 
     @property
     def shared(self) -> list[Tier]:
@@ -83,7 +83,10 @@ class Memories:
                     *both_ways(link, does, config.link_gib_per_s, config.link_gib_per_s, copying.both_ways),
                     *self._links.crossed(place, rank, kv_shards, leaves_node, side),
                 ]
-                lanes.append(self._lane(crossed, latency_s, copying.objects))
+                shared = (
+                    f"{config.name} streams {place.replica}.{rank} {side}" if copying.streams_shared else None
+                )
+                lanes.append(self._lane(crossed, latency_s, copying.objects, shared))
         modes = [copying.load for copying in copyings]
         return Reach(
             tuple(reads),
@@ -123,10 +126,15 @@ class Memories:
             ]
         return self._copied[layers, kv_shards]
 
-    def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None) -> Lane:
+    def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None, shared: str | None) -> Lane:
+        """Return the lane over these pipes, and over the streams that all its loads share (`shared`)."""
         pipes = self._pipes_of(crossed)
-        key = (tuple(pipes), latency_s, id(objects))
+        key = (tuple(pipes), latency_s, id(objects), shared)
         if key not in self._lanes:
+            if objects is not None:
+                objects = objects.within(min((pipe.bytes_per_s for pipe in pipes), default=math.inf))
+                if shared is not None and objects.bytes_per_s < math.inf:
+                    pipes.append(Pipe(shared, objects.bytes_per_s))
             self._lanes[key] = Lane(pipes, latency_s, objects)
         return self._lanes[key]
 

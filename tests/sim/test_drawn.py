@@ -111,6 +111,7 @@ def copied(seed: int) -> Experiment:
             "object_tokens": one_of(None, 16, 300),
             "object_s": one_of(None, 0.002),
             "streams": one_of(None, 1, 3),
+            "streams_shared": one_of(None, True),
             "stream_gib_per_s": one_of(None, 0.3),
             "load": one_of(None, "beside", "block", "layers"),
             "step_slowdown": one_of(None, 0.3),
