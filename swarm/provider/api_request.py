@@ -44,6 +44,8 @@ class Choice:
     kind: Literal["none", "auto", "required"] = "none"
     tools: tuple[Tool, ...] = ()
     """Those that may be."""
+    is_single: bool = False
+    """One call a reply, no more."""
 
 
 @dataclass(frozen=True, slots=True)
