@@ -195,6 +195,7 @@ class ChatChunks(Chunks):
 
     def first(self, place: int) -> bytes:
         """Return the event that names the role."""
+        self._told = place, 0
         return self.chunk(_delta(place, {"role": "assistant", "content": ""}, None))
 
     def one(self, place: int, reply: Reply, at: int) -> bytes:
@@ -203,6 +204,7 @@ class ChatChunks(Chunks):
             return super().one(place, reply, at)
         index = reply.call_at(at)
         call = reply.calls[index]
+        self._told = place, at + 1
         opened = b""
         if at == call.start:
             told: Json = {"index": index, "id": f"call_{call.call_id}", "type": "function"}
