@@ -38,7 +38,6 @@ replicas: [{{max_batched_tokens: 10000000, max_sequences: 100000}}]
 """
 STEP_S = 0.05
 T = TypeVar("T")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Served:
@@ -60,12 +59,16 @@ class Served:
         self.url = self._process.stdout.readline().strip()
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return self._scheduled_s(0)
 
     def waited_s(self) -> float:
         """How long it was ready and had no core: beyond a few percent the machine was not quiet."""
-        return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
+        return self._scheduled_s(1)
+
+    def _scheduled_s(self, field: int) -> float:
+        """Return what the kernel says of all its threads, to the nanosecond; `stat` has ticks of 10 ms."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[field]) for task in tasks) / 1e9
 
     def rss_mb(self) -> float:
         fields = Path(f"/proc/{self._process.pid}/statm").read_text().split()
