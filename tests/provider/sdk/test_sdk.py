@@ -31,7 +31,8 @@ NODE_PACKAGES = ["openai", "@anthropic-ai/sdk", "zod"]
 """OpenAI's helpers import the last one."""
 CLIENTS = Path(__file__).parent / "clients"
 FLEET = Path(__file__).parents[3] / "experiments" / "fleets" / "laptop.yaml"
-SEVERAL_CALLS = ["--set", "serving.parallel_call_rate=0.3"]
+SETTINGS = ["--set", "serving.parallel_call_rate=0.3", "--set", "cost.decode_base_s=0.0005"]
+"""Several calls in a reply now and then, and replies that nobody waits for long."""
 
 
 def kept_folder(packages: list[str]) -> Path:
@@ -71,7 +72,7 @@ def node() -> tuple[str, Path]:
 def url() -> Iterator[str]:
     """A served fleet, in a process of its own."""
     command = [sys.executable, "-c", "from swarm.cli import main; main()", "serve", str(FLEET), "--port", "0"]
-    with subprocess.Popen([*command, *SEVERAL_CALLS], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([*command, *SETTINGS], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         yield server.stdout.readline().strip()
         server.terminate()

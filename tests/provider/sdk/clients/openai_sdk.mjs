@@ -62,6 +62,6 @@ assert.equal((await events.finalResponse()).usage.output_tokens, 5);
 
 await assert.rejects(
   client.chat.completions.create({ model, messages: [{ role: "user", content: "x".repeat(5_000_000) }] }),
-  (error) => error instanceof OpenAI.BadRequestError && error.code === "context_length_exceeded" && error.requestID,
+  (error) => error instanceof OpenAI.BadRequestError && error.code === "context_length_exceeded" && !!error.requestID,
 );
 console.log("ok");

@@ -21,7 +21,7 @@ async def streamed(agent: Agent) -> None:
     """Read a reply word by word."""
     async with agent.run_stream("hello") as result:
         parts = [part async for part in result.stream_text(delta=True, debounce_by=None)]
-    assert len(parts) > 1 and result.usage().output_tokens
+    assert len(parts) > 1 and result.usage.output_tokens
 
 
 URL = sys.argv[1]
