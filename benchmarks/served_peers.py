@@ -3,11 +3,11 @@
     python benchmarks/served_peers.py [--venvs FOLDER] [--requests 200] [--streams 16] [--tokens 64]
 
 A peer takes part where its command is: FOLDER/NAME/bin/NAME, or on the PATH; those that are missing are named
-at the end. Each one keeps `streams` requests open, of random prompts and replies of `tokens`. Fleets count
-by the tokenizer that peers count by, so that their counts must be their own, to the token: requests, tokens in
-and out. Times must agree within 5 % and 3 ms: mean TTFT, and the mean gap between tokens, as the server's
-histograms have them (when a token was due, from when its request was read). Requests that a peer sends beside
-those that it counts stand under `more`: the server's tokens are theirs too.
+at the end. Each one keeps `streams` requests open, of random prompts and replies of `tokens`. The server counts
+by their tokenizer, so that their counts must be its own: requests, and tokens in and out. Times must agree
+within 5 % and 3 ms: mean TTFT, and the mean gap between tokens, as the server's histograms have them: when a
+token was due, from when its request was read; `late` is how long after that it was sent, on the mean. Requests
+that a peer sends beside those that it counts stand under `more`: the server's tokens are theirs too.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ NAMES = {
     "ttft_count": "vllm:time_to_first_token_seconds_count",
     "itl_sum": "vllm:inter_token_latency_seconds_sum",
     "itl_count": "vllm:inter_token_latency_seconds_count",
+    "late_sum": "swarm:event_lateness_seconds_sum",
+    "late_count": "swarm:event_lateness_seconds_count",
 }
 
 
@@ -61,6 +63,8 @@ class Seen:
     output_tokens: int
     ttft_s: float
     itl_s: float
+    late_s: float = 0.0
+    """How late the server sent, on the mean."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,19 @@ class Peer:
 
 
 def vllm(command: str, work: Work) -> list[str]:
+    # Its build for CPUs has another name, by which its command does not find its own version.
+    start = (
+        "import importlib.metadata as m; found = m.version; "
+        "m.version = lambda name: '0' if name == 'vllm' else found(name); "
+        "from vllm.entrypoints.cli.main import main; main()"
+    )
     return [
-        *command.split(), "bench", "serve", "--backend", "openai", "--base-url", work.url,
-        "--endpoint", "/v1/completions", "--model", "mock", "--tokenizer", str(work.tokenizer),
-        "--dataset-name", "random", "--random-input-len", str(PROMPT_TOKENS),
-        "--random-output-len", str(work.tokens), "--num-prompts", str(work.requests),
-        "--max-concurrency", str(work.streams), "--disable-tqdm", "--ignore-eos", "--save-result",
+        str(Path(command).with_name("python")), "-c", start, "bench", "serve", "--backend", "openai",
+        "--base-url", work.url, "--endpoint", "/v1/completions",
+        "--model", "mock", "--tokenizer", str(work.tokenizer), "--dataset-name", "random",
+        "--random-input-len", str(PROMPT_TOKENS), "--random-output-len", str(work.tokens),
+        "--num-prompts", str(work.requests), "--max-concurrency", str(work.streams),
+        "--disable-tqdm", "--ignore-eos", "--save-result",
         "--result-dir", str(work.scratch), "--result-filename", "vllm.json",
     ]  # fmt: skip
 
@@ -199,8 +210,7 @@ def inference_perf_seen(work: Work) -> Seen:
 
 
 PEERS = {
-    # It asks for one reply first, to see whether the server is ready.
-    "vllm": Peer(vllm, vllm_seen, more=1),
+    "vllm": Peer(vllm, vllm_seen),
     "aiperf": Peer(aiperf, aiperf_seen),
     "guidellm": Peer(guidellm, guidellm_seen),
     "inference-perf": Peer(inference_perf, inference_perf_seen),
@@ -277,6 +287,7 @@ def since(before: dict[str, float], after: dict[str, float]) -> Seen:
         round(grown["output"]),
         grown["ttft_sum"] / max(1, grown["ttft_count"]),
         grown["itl_sum"] / max(1, grown["itl_count"]),
+        grown["late_sum"] / max(1, grown["late_count"]),
     )
 
 
@@ -302,7 +313,7 @@ def row(name: str, theirs: Seen, ours: Seen, more: int) -> str:
         f"{name:15} {theirs.requests:5} {ours.requests - more:5} {more:3}  "
         f"{theirs.prompt_tokens:8} {ours.prompt_tokens:8}  {theirs.output_tokens:7} {ours.output_tokens:7}  "
         f"{theirs.ttft_s * 1e3:7.1f} {ours.ttft_s * 1e3:7.1f}  "
-        f"{theirs.itl_s * 1e3:6.2f} {ours.itl_s * 1e3:6.2f}  "
+        f"{theirs.itl_s * 1e3:6.2f} {ours.itl_s * 1e3:6.2f}  {ours.late_s * 1e3:5.2f}  "
         + (", ".join(wrong) + " differ" if wrong else "ok")
     )
 
@@ -311,9 +322,6 @@ def find(name: str, venvs: Path | None) -> str | None:
     """Return the command of a peer, if it is installed."""
     if venvs is not None and (venvs / name / "bin" / name).exists():
         return str(venvs / name / "bin" / name)
-    if venvs is not None and name == "vllm" and (venvs / name / "bin" / "python").exists():
-        # Its build for CPUs has no command of its own.
-        return f"{venvs / name / 'bin' / 'python'} -m vllm.entrypoints.cli.main"
     return shutil.which(name)
 
 
@@ -333,7 +341,7 @@ def main() -> int:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; theirs beside ours")
     print(
         f"{'peer':15} {'requests':>11} more  {'tokens in':>17}  {'tokens out':>15}  {'TTFT ms':>15}  "
-        f"{'ITL ms':>13}"
+        f"{'ITL ms':>13}   late"
     )
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

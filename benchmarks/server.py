@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -207,13 +208,11 @@ def main() -> None:
     served.close()
     for tokens in (500, 32_768, 131_072):
         many = few(count, tokens)
-        pair = both(
-            1e-6, times, lambda served, tokens=tokens, many=many: requests_cost(served, "chat", tokens, many)
-        )
+        pair = both(1e-6, times, partial(requests_cost, api="chat", tokens=tokens, count=many))
         print(told(f"request, chat, {tokens} tokens", *pair), flush=True)
     tokens = 60 if quick else 100
     for many in (64, 512, 2_000):
-        pair = both(STEP_S, times, lambda served, many=many: tokens_cost(served, many, tokens))
+        pair = both(STEP_S, times, partial(tokens_cost, count=many, tokens=tokens))
         print(told(f"token, {many} streams at {1 / STEP_S:.0f}/s", *pair), gaps(*pair), sep="\n", flush=True)
 
 
