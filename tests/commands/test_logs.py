@@ -182,6 +182,27 @@ def test_logs_of_which_nothing_is_left_are_no_answer(tmp_path: Path) -> None:
         invoke("analyze", str(tmp_path))
 
 
+def test_broken_parts_of_logs_are_left_out_of_a_replay_and_noted(projects: Path, tmp_path: Path) -> None:
+    for name in ("count.jsonl", "time.jsonl"):
+        (projects / "-home-me-0" / name).write_bytes(BROKEN[name])
+    (projects / "sessions-index.json").write_text("{}")
+    experiment = Path(__file__).parents[2] / "experiments" / "replay.yaml"
+    replay = [
+        "--set",
+        f"workload.path={projects}",
+        "--set",
+        "workload.format=auto",
+        "--set",
+        "load.agents=10",
+    ]
+    invoke("simulate", str(experiment), *replay, "--out", str(tmp_path / "run"))
+    summary = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())
+    assert (summary["requests"]["finished"], summary["valid"]) == (120, True)
+    assert any("left out 3 broken parts of workload.path" in note for note in summary["notes"])
+    with pytest.raises(TraceError, match="on_broken: skip leaves such parts out"):
+        invoke("validate", str(experiment), *replay, "--set", "workload.on_broken=fail")
+
+
 def test_a_broken_trace_still_ends_the_command(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"timestamp": 1, "input_length": -1, "hash_ids": [1]}')
     with pytest.raises(TraceError, match="--on-broken skip leaves such parts out"):

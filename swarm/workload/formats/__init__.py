@@ -182,7 +182,11 @@ def read_sessions(path: Path, format: str, on_broken: OnBroken = fail) -> Iterat
 
     So do files of a folder whose content is of no format: none is left out unsaid.
     """
-    opened = open_format(format)
+    return read_opened(open_format(format), path, on_broken)
+
+
+def read_opened(opened: Opened, path: Path, on_broken: OnBroken) -> Iterator[RecordedSession]:
+    """Yield the sessions as `read_sessions` does, of a format that was opened for it."""
 
     def tell(_: Path, unknown: list[Path]) -> None:
         for file in unknown:
