@@ -55,7 +55,8 @@ def build_fleet(config: FleetConfig) -> Fleet:
         tier
         for place, row in zip(places, hbms, strict=True)
         if place.group.role != "decode"
-        for tier in (*row, *memories.below(place))
+        for rank, hbm in enumerate(row)
+        for tier in (hbm, *memories.below(place, rank))
     ]
     losses = Losses(
         block_tokens=config.block_tokens,
@@ -66,8 +67,9 @@ def build_fleet(config: FleetConfig) -> Fleet:
     entrances: list[Rank] = []
     ranks: list[Rank] = []
     for place, row in zip(places, hbms, strict=True):
-        for hbm in row:
-            hierarchy = Hierarchy(tiers=[hbm, *memories.below(place)], rules=rules, uses=uses, losses=losses)
+        for index, hbm in enumerate(row):
+            below = memories.below(place, index)
+            hierarchy = Hierarchy(tiers=[hbm, *below], rules=rules, uses=uses, losses=losses)
             rank = _rank(config, place, costs[id(place.group)], hierarchy, agenda, traffic)
             decodes_only = place.group.role == "decode"
             traffic.add_rank(rank, decodes_only=decodes_only)
@@ -94,7 +96,7 @@ def _traffic(
     agenda: Agenda,
 ) -> Traffic:
     """Return the traffic over all lanes between the replicas and to their memories."""
-    reaches = [memories.reach(place) for place in places]
+    reaches = [memories.reach(place, rank) for place in places for rank in range(place.group.parallelism.dp)]
     between = kv_lanes(config, places)
     lanes = {
         id(lane): lane for reach in reaches for lane in (*reach.reads, *reach.writes) if lane is not None
@@ -138,7 +140,8 @@ def _limits(config: FleetConfig, hbms: Sequence[Tier]) -> FleetLimits:
     roles = {group.role for group in config.replicas}
     return FleetLimits(
         max_model_len=max_model_len(config),
-        pool_tokens=min((hbm.spec.capacity_blocks or math.inf) for hbm in hbms) * config.block_tokens,
+        pool_tokens=min((hbm.spec.capacity_blocks or math.inf) - hbm.pin_limit for hbm in hbms)
+        * config.block_tokens,
         max_waiting=config.max_waiting,
         output_tokens_max=1 if "prefill" in roles and "decode" not in roles else math.inf,
         retry_after_s=config.retry_after_s,
@@ -150,11 +153,12 @@ def _places(config: FleetConfig) -> list[RankPlace]:
     if "decode" in roles and "prefill" not in roles:
         raise ConfigError(f"fleet.replicas: roles {sorted(roles)} asked; decode instances need prefill ones")
     places: list[RankPlace] = []
-    node = 0
+    node = first_rank = 0
     for group in config.replicas:
         for index in range(group.count):
             if index and index % group.per_node == 0:
                 node += 1
-            places.append(RankPlace(len(places), node, group))
+            places.append(RankPlace(len(places), node, group, first_rank))
+            first_rank += group.parallelism.dp
         node += 1
     return places

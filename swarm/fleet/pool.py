@@ -169,7 +169,7 @@ def _ahead_blocks(tiers: tuple[Tier, ...]) -> int | None:
     It does where tiers below are shared, or take time to write: what is still on its way there does not hit.
     """
     slow = [
-        tier.spec.scope != "replica"
+        tier.spec.scope not in ("rank", "replica")
         or tier.spec.write_bytes_per_s is not None
         or tier.spec.write_latency_s > 0
         for tier in tiers[1:]

@@ -34,7 +34,7 @@ class WriteQueue:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A replica's lanes to the tiers of its hierarchies; None for its own HBM."""
+    """A rank's lanes to the tiers of its hierarchy; None for its own HBM."""
 
     reads: tuple[Lane | None, ...]
     writes: tuple[Lane | None, ...]
@@ -62,7 +62,7 @@ class Traffic(Surroundings):
         """Ranks that decode what others have prefilled."""
         self._decode_router = decode_router
         self._reaches = reaches
-        """By replica."""
+        """By place."""
         self._kv_lanes = kv_lanes
         """By the replicas of the sender and the receiver."""
         self._kv_bytes_per_token = kv_bytes_per_token
@@ -96,7 +96,7 @@ class Traffic(Surroundings):
         """Start a read; False where it has landed at once."""
         rank = self._ranks[place]
         landed = partial(rank.landed, sequence, transfer)
-        if self._start(self._reaches[rank.replica].reads[transfer.tier_index], transfer.bytes, now_s, landed):
+        if self._start(self._reaches[rank.place].reads[transfer.tier_index], transfer.bytes, now_s, landed):
             return True
         rank.hierarchy.land(transfer, now_s)
         return False
@@ -162,7 +162,7 @@ class Traffic(Surroundings):
     def _best(self, place: int, match: Match) -> tuple[int, float]:
         """Return how much of a match to use, and the seconds until its prompt is computed."""
         rank = self._ranks[place]
-        lanes, rules = self._reaches[rank.replica].reads, rank.hierarchy.rules
+        lanes, rules = self._reaches[rank.place].reads, rank.hierarchy.rules
         blocks = [0] * len(lanes)
         is_free = self._recomputes_when_faster
         least_s = rank.cost.prefill_s(match.by_tier[0], match.prompt.length - match.by_tier[0])
@@ -213,7 +213,7 @@ class Traffic(Surroundings):
         queue.bytes_count += transfer.bytes
         landed = partial(self._written, rank, transfer, queue)
         if not self._start(
-            self._reaches[rank.replica].writes[transfer.tier_index], transfer.bytes, now_s, landed
+            self._reaches[rank.place].writes[transfer.tier_index], transfer.bytes, now_s, landed
         ):
             self._written(rank, transfer, queue, now_s)
 
