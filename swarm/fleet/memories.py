@@ -143,12 +143,18 @@ def _policy(config: TierConfig, capacity_blocks: int | None, rules: CacheRules) 
             soft_pin_s=asked.kv_soft_pin_ttl_s,
         )
     pinned = config.pinned
+    pin_limit = 0 if pinned is None or capacity_blocks is None else int(pinned.share * capacity_blocks)
+    if pinned is not None and not pin_limit:
+        raise ConfigError(
+            f"fleet.tiers {config.name}: pinned.share {pinned.share:g} of {capacity_blocks} blocks is no "
+            "whole block; give it a larger share or the tier more memory"
+        )
     write: WriteMode = config.write or ("write_through" if config.inclusive else "write_back")
     return TierPolicy(
         eviction=config.eviction,
         watermark=watermark,
         pin_blocks=0 if pinned is None else pinned.tokens // rules.block_tokens,
-        pin_limit=0 if pinned is None or capacity_blocks is None else int(pinned.share * capacity_blocks),
+        pin_limit=pin_limit,
         write=write,
         write_threshold=config.write_threshold or 2,
     )
