@@ -51,18 +51,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
         for place in places
     ]
     every_hbm = [hbm for row in hbms for hbm in row]
-    asked = [
-        tier
-        for place, row in zip(places, hbms, strict=True)
-        if place.group.role != "decode"
-        for rank, hbm in enumerate(row)
-        for tier in (hbm, *memories.below(place, rank))
-    ]
-    losses = Losses(
-        block_tokens=config.block_tokens,
-        tiers=[*every_hbm, *memories.shared],
-        asked=list(dict.fromkeys(asked)),
-    )
+    losses = _losses(config, places, memories, hbms)
     uses = Uses()
     entrances: list[Rank] = []
     ranks: list[Rank] = []
@@ -109,6 +98,25 @@ def _traffic(
         kv_bytes_per_token=kv_bytes_per_token,
         recomputes_when_faster=config.recompute_when_faster,
         agenda=agenda,
+    )
+
+
+def _losses(
+    config: FleetConfig, places: Sequence[RankPlace], memories: Memories, hbms: Sequence[Sequence[Tier]]
+) -> Losses:
+    """Return what explains lost hits, over all memories; nothing is sent to ranks that only decode."""
+    asked = [
+        tier
+        for place, row in zip(places, hbms, strict=True)
+        if place.group.role != "decode"
+        for rank, hbm in enumerate(row)
+        for tier in (hbm, *memories.below(place, rank))
+    ]
+    every_hbm = [hbm for row in hbms for hbm in row]
+    return Losses(
+        block_tokens=config.block_tokens,
+        tiers=[*every_hbm, *memories.shared],
+        asked=list(dict.fromkeys(asked)),
     )
 
 
