@@ -1,11 +1,13 @@
-"""Misses of LRU and FIFO on a recorded trace, by these tiers and by libcachesim, block by block.
+"""Misses of LRU, FIFO and Belady on a recorded trace, here and by libcachesim, block by block.
 
     pip install libcachesim
     python benchmarks/libcachesim_twin.py TRACE.jsonl [--blocks 1000 10000 30000] [--requests N]
 
 The trace is in Mooncake's format (`hash_ids`). Both count a block as hit where all before it on its path hit.
-libcachesim takes one object after the other: each request touches its path from the root on, which counts,
-and for LRU once more from its end, so that roots are the most recent, as here. Exits 1 where counts differ.
+libcachesim takes one object after the other, from the root on. FIFO is written likewise here. For LRU each
+path is touched there once more from its end, so that roots are the most recent. Its Belady takes each
+block that it misses; the optimum here none that is not used again, so it may miss a few less. Exits 1 where
+LRU or FIFO differ, or where the optimum misses more.
 """
 
 from __future__ import annotations
@@ -17,17 +19,24 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from swarm.context.tree import Node
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.evictions import new_tier
 from swarm.kvcache.policy import TierPolicy
-from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import TierSpec
+from swarm.reuse.optimum import Optimum
+from swarm.reuse.prefix_reuse import ReuseBuilder, Touch
 
 try:
     import libcachesim
 except ImportError:
     sys.exit("libcachesim_twin.py: libcachesim is not installed: pip install libcachesim")
+
+BLOCK_BYTES = 1
+NEVER = 1 << 62
+"""When a block is used again that never is."""
 
 Blocks = list[Node]
 """A request's path, root first."""
@@ -53,7 +62,7 @@ def read(trace: Path, requests: int | None) -> list[Blocks]:
 
 
 def ours(eviction: Any, paths: Iterable[Blocks], capacity: int) -> int:
-    """Return the misses of one of these tiers, which is written what each request lacks."""
+    """Return the misses of one of these tiers; LRU is written all that a request lacks, FIFO block by block."""
     policy = TierPolicy(eviction, None, 0, 0, "write_through", 1)
     spec = TierSpec(
         name="dram",
@@ -69,18 +78,25 @@ def ours(eviction: Any, paths: Iterable[Blocks], capacity: int) -> int:
         write_policy="drop",
         write_queue_bytes=1e18,
     )
-    tier, uses, rules = new_tier(spec), Uses(), CacheRules(1, 1, False, False)
+    tier, uses = new_tier(spec), Uses()
     misses = 0
     for path in paths:
-        held = [node in tier.runs.by_node for node in path]
-        misses += len(path) - (held.index(False) if False in held else len(path))
         use = uses.new(0.0, path[-1])
-        for index, node in enumerate(path):
-            tier.note_use(node, index, index + 1, use)
-        pieces = [(node, k, k + 1, use) for k, node in enumerate(path) if not held[k]]
-        tier.expect(pieces, len(pieces))
-        tier.take_in(pieces, len(pieces), rules.block_bytes, 0.0)
-        tier.make_room(0, 0.0)
+        blocks = [(node, index, index + 1, use) for index, node in enumerate(path)]
+        run = True
+        for together in [blocks] if eviction == "lru" else [[each] for each in blocks]:
+            pieces = []
+            for piece in together:
+                held = piece[0] in tier.runs.by_node
+                run &= held
+                misses += not run
+                if held:
+                    tier.note_use(*piece)
+                else:
+                    pieces.append(piece)
+            tier.expect(pieces, len(pieces))
+            tier.take_in(pieces, len(pieces), BLOCK_BYTES, 0.0)
+            tier.make_room(0, 0.0)
     return misses
 
 
@@ -104,6 +120,27 @@ def theirs(make: Callable[..., Any], paths: Iterable[Blocks], capacity: int, *, 
     return misses
 
 
+def belady(paths: list[Blocks], capacity: int) -> tuple[int, int]:
+    """Return the misses of the optimum here, and of libcachesim's Belady."""
+    numbers: dict[Node, int] = {}
+    asked = [[numbers.setdefault(node, len(numbers)) for node in path] for path in paths]
+    builder = ReuseBuilder(())
+    touches = [Touch(at, at, np.array(ids, dtype=np.int64), 1, 0) for at, ids in enumerate(asked)]
+    builder.add(touches, len(numbers), lambda request, error: sys.exit(f"request {request}: {error}"))
+    flat = [each for ids in asked for each in ids]
+    following, last = [NEVER] * len(flat), dict[int, int]()
+    for at in range(len(flat) - 1, -1, -1):
+        following[at] = last.get(flat[at], NEVER)
+        last[flat[at]] = at
+    cache, request = libcachesim.Belady(cache_size=capacity), libcachesim.Request()
+    request.obj_size = 1
+    misses = 0
+    for each, next_at in zip(flat, following, strict=True):
+        request.obj_id, request.next_access_vtime = each, next_at
+        misses += not cache.get(request)
+    return len(flat) - Optimum(builder.build(0)).hits(capacity), misses
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", type=Path)
@@ -118,7 +155,10 @@ def main() -> int:
         for name, make, again in (("lru", libcachesim.LRU, True), ("fifo", libcachesim.FIFO, False)):
             mine, other = ours(name, paths, capacity), theirs(make, paths, capacity, again=again)
             differ |= mine != other
-            print(f"{capacity:>9,} blocks, {name:4}: {mine:,} misses here, {other:,} by libcachesim")
+            print(f"{capacity:>9,} blocks, {name:6}: {mine:,} misses here, {other:,} by libcachesim")
+        mine, other = belady(paths, capacity)
+        differ |= mine > other
+        print(f"{capacity:>9,} blocks, belady: {mine:,} misses here, {other:,} by libcachesim")
     return int(differ)
 
 
