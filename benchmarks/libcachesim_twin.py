@@ -62,7 +62,7 @@ def read(trace: Path, requests: int | None) -> list[Blocks]:
 
 
 def ours(eviction: Any, paths: Iterable[Blocks], capacity: int) -> int:
-    """Return the misses of one of these tiers; LRU is written all that a request lacks, FIFO block by block."""
+    """Return the misses of one of these tiers; LRU is written all a request lacks, FIFO block by block."""
     policy = TierPolicy(eviction, None, 0, 0, "write_through", 1)
     spec = TierSpec(
         name="dram",

@@ -166,8 +166,8 @@ class Pool:
 def _ahead_blocks(tiers: tuple[Tier, ...]) -> int | None:
     """Return how many blocks to evict at a time for decoding; None where it does not matter when.
 
-    It does where tiers below are shared, or take time to write: what is still on its way there does not hit. And
-    where what they evict, or pin, goes by the order in which they are written.
+    It does where tiers below are shared, or take time to write: what is still on its way there does not hit.
+    And where what they evict, or pin, goes by the order in which they are written.
     """
     slow = [
         tier.spec.scope not in ("rank", "replica")
