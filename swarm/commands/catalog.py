@@ -9,7 +9,7 @@ from typing import get_args
 
 from swarm.config.fleet import RouterName, TierConfig
 from swarm.errors import UsageError
-from swarm.fleet.catalog.read import entry_files, gpus, models
+from swarm.fleet.catalog.read import connectors, entry_files, gpus, models
 from swarm.fleet.router import ROUTERS
 from swarm.units import GIB
 from swarm.workload.formats import FORMATS
@@ -20,7 +20,7 @@ POLICIES = {
     "fifo": "First written first, whatever was read since; of tiers below HBM.",
     "watermark": "Batches over a high watermark, and leases, as Mooncake's store; of tiers below HBM.",
 }
-KINDS = ("models", "gpus", "routers", "policies", "formats")
+KINDS = ("models", "gpus", "connectors", "routers", "policies", "formats")
 
 
 def catalog(kind: str, name: str | None) -> int:
@@ -55,7 +55,7 @@ def _meant(name: str, known: tuple[str, ...]) -> str:
 def _entry(kind: str, name: str, about: str) -> str:
     """Return what to copy."""
     match kind:
-        case "models" | "gpus":
+        case "models" | "gpus" | "connectors":
             return entry_files(kind)[name].read_text(encoding="utf-8").rstrip()
         case "routers":
             return f"# {about}\nfleet:\n  router: {name}"
@@ -72,6 +72,10 @@ def _models() -> dict[str, str]:
 
 def _gpus() -> dict[str, str]:
     return {entry.name: f"{entry.memory_bytes.value / GIB:.0f} GiB" + _also(entry.also) for entry in gpus()}
+
+
+def _connectors() -> dict[str, str]:
+    return {entry.name: entry.about + _also(entry.also) for entry in connectors()}
 
 
 def _routers() -> dict[str, str]:
@@ -104,6 +108,7 @@ def _first_sentence(thing: object) -> str:
 _ABOUT: Mapping[str, Callable[[], dict[str, str]]] = {
     "models": _models,
     "gpus": _gpus,
+    "connectors": _connectors,
     "routers": _routers,
     "policies": _policies,
     "formats": _formats,
