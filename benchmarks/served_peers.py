@@ -200,11 +200,10 @@ def inference_perf(command: str, work: Work) -> list[str]:
 
 def inference_perf_seen(work: Work) -> Seen:
     found = read(next((work.scratch / "inference-perf").rglob("summary_lifecycle_metrics.json")))["successes"]
-    count = found["count"]
     return Seen(
-        count,
-        round(found["prompt_len"]["mean"] * count),
-        round(found["output_len"]["mean"] * count),
+        found["count"],
+        round(found["prompt_tokens"]["total"]),
+        round(found["output_tokens"]["total"]),
         found["latency"]["time_to_first_token"]["mean"],
         found["latency"]["inter_token_latency"]["mean"],
     )
