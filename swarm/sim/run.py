@@ -55,7 +55,9 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
         seed=experiment.seed,
         admission=None if gate is None else AdmissionControl(gate, hosts=1),
         watch=watch,
-        breakpoints=breakpoints_of(experiment.target),
+        breakpoints=breakpoints_of(
+            experiment.target, experiment.fleet.serving.cacheable_least(experiment.target.model or "")
+        ),
     )
     sessions = Sessions(source, pacing, kernel)
     with _few_collections():
