@@ -14,11 +14,12 @@ from swarm.measure.modelled import with_modelled
 from swarm.measure.notes import notes_of
 from swarm.measure.results import Results
 from swarm.measure.series import series
-from swarm.measure.server_time import server_notes, server_summary, with_server
+from swarm.measure.server_time import server_notes, server_summary, tier_looks, with_server
 from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.records.journal import damage_notes
 from swarm.records.run_folder import RunFolder
+from swarm.records.tier_looks import looks_table
 from swarm.report.run.terminal import show_summary
 
 REFUSALS_SHOWN = 3
@@ -57,6 +58,9 @@ def record(
         summary["notes"] += [*notes, *noted(summary, settled.totals)]
     folder.write_requests(rows)
     folder.write_windows(with_server(series(settled.windows), settled.server))
+    looks = settled.tiers or tier_looks(settled.server)
+    if len(looks) > 1:
+        folder.write_tiers(looks_table(looks))
     folder.write_summary(summary)
     return summary
 

@@ -64,7 +64,10 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "swarm-emulator"
 
 
-def time_axis(title: str | None = None) -> alt.X:
+TIME_TITLE = "time since the start"
+
+
+def time_axis(title: str | None = TIME_TITLE) -> alt.X:
     """Return the run's time as a horizontal axis."""
     return alt.X(
         "at_s:Q",
@@ -72,6 +75,11 @@ def time_axis(title: str | None = None) -> alt.X:
         axis=alt.Axis(labelExpr=CLOCK, values=alt.ExprRef(CLOCK_TICKS)),
         scale=alt.Scale(nice=False),
     )
+
+
+def spread(values: pd.Series[float]) -> tuple[float, float]:
+    """Return the least and the greatest of some values."""
+    return float(values.min()), float(values.max())
 
 
 def phases(measured: dict[str, float] | None) -> list[Any]:
