@@ -32,8 +32,12 @@ def record(
     settled: Results,
     *,
     signal_number: int | None,
+    is_asked: bool = False,
 ) -> dict[str, Any]:
-    """Write rows, windows and summary into the run folder; return the summary."""
+    """Write rows, windows and summary into the run folder; return the summary.
+
+    `is_asked` tells that a signal was none, but the wish of somebody who watched the run.
+    """
     rows = settled.rows
     if experiment.cache_model is not None and settled.places:
         rows = with_modelled(
@@ -41,7 +45,7 @@ def record(
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
     summary["server"] = server_summary(settled.server)
-    cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
+    cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s, is_asked=is_asked)
     damaged = damage_notes(sorted(folder.path.glob("journal/*.journal")))
     told = notes_of(facts, settled.totals)
     left_out = folder.run().get("left_out", ())
@@ -72,12 +76,15 @@ def _unused(experiment: Experiment, facts: RunFacts) -> list[str]:
     return ["cache_model is not used: it is for live runs, and here the emulated fleet says what hits"]
 
 
-def stopped(signal_number: int | None, at_s: float, duration_s: float | None) -> list[str]:
-    """Return what a reader must know of a run that a signal has cut short."""
+def stopped(
+    signal_number: int | None, at_s: float, duration_s: float | None, *, is_asked: bool = False
+) -> list[str]:
+    """Return what a reader must know of a run that a signal, or who watched it, has cut short."""
     if signal_number is None:
         return []
     of = "" if duration_s is None else f" of {duration_s:.10g}"
-    return [f"stopped by {signal.Signals(signal_number).name} at {at_s:.1f}{of} s"]
+    by = "from its live page" if is_asked else f"by {signal.Signals(signal_number).name}"
+    return [f"stopped {by} at {at_s:.1f}{of} s"]
 
 
 def noted(summary: dict[str, Any], totals: RunTotals) -> list[str]:
@@ -99,9 +106,10 @@ def finish(
     settled: Results,
     *,
     signal_number: int | None,
+    is_asked: bool = False,
 ) -> int:
     """Write the run folder, the report last; print the summary and, last, the folder's absolute path."""
-    summary = record(folder, experiment, facts, settled, signal_number=signal_number)
+    summary = record(folder, experiment, facts, settled, signal_number=signal_number, is_asked=is_asked)
     show_summary(summary)
     # The charts' library takes longer to import than a stopped job has left: records and summary come first.
     from swarm.report.run.drawing import draw

@@ -151,8 +151,8 @@ def _over_time_note(summary: Summary) -> str:
     if not summary["measured"]["from_s"]:
         return ""
     return (
-        "<p class=soft>The charts that follow go by when things happened, tables go by due time: right of the "
-        "warm-up there are requests, too, that were due in it.</p>"
+        "<p class=soft>The charts that follow go by when things happened, "
+        "tables go by due time: right of the warm-up there are requests, too, that were due in it.</p>"
     )
 
 
