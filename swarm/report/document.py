@@ -68,10 +68,11 @@ const LOOK={{renderer:'svg',logLevel:1}};
 
 DRAW = """
 const actions={export:true,source:false,compiled:false,editor:false};
-function draw(){for(const name in specs){
+async function draw(){for(const name in specs){
   const box=document.getElementById(name),room=box?roomOf(box):0;
   if(!box||rooms[name]===room)continue;
-  rooms[name]=room;vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
+  rooms[name]=room;await vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
+  await new Promise(done=>setTimeout(done));
 }}
 draw();let later;addEventListener('resize',()=>{clearTimeout(later);later=setTimeout(draw,200)});
 """

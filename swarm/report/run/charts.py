@@ -187,7 +187,7 @@ def _shares(parts: list[tuple[str, float, str]], title: str) -> Any:
             x=alt.X(
                 "share:Q",
                 title=title,
-                axis=alt.Axis(format=".0%"),
+                axis=alt.Axis(format=".0%", tickCount=10),
                 stack="zero",
                 scale=alt.Scale(domain=[0, 1], clamp=True),
             ),

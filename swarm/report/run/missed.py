@@ -41,6 +41,8 @@ class Missed:
     """Each with who was judged, and who was good."""
     judged: Flags
     missed: Flags
+    reasons: Sequence[str]
+    """Of each that missed, what took most of its time; of one that failed, its class."""
 
 
 def missed(requests: Requests, objectives: Sequence[ObjectiveConfig]) -> Missed | None:
@@ -55,7 +57,9 @@ def missed(requests: Requests, objectives: Sequence[ObjectiveConfig]) -> Missed 
         found.append((objective, judged & due, good))
     every = np.logical_or.reduce([judged for _, judged, _ in found])
     late = np.logical_or.reduce([judged & ~good for _, judged, good in found])
-    return Missed(tuple(found), every, late) if every.any() else None
+    if not every.any():
+        return None
+    return Missed(tuple(found), every, late, _reasons(requests, every, late, _is_decode_only(found, late)))
 
 
 def slo_over_time(requests: Requests, found: Missed, measured: Measured) -> Any:
@@ -71,7 +75,7 @@ def missed_told(requests: Requests, found: Missed) -> str:
         return f"All {int(found.judged.sum()):,} requests were within every objective."
     places, _ = requests.codes("session")
     sessions, late = np.unique(places[found.judged]), np.unique(places[found.missed])
-    reasons = pd.Series(why(requests, found)).value_counts()
+    reasons = pd.Series(found.reasons).value_counts()
     part = float(reasons.iloc[0] / reasons.sum())
     return (
         f"{int(found.missed.sum()):,} of {int(found.judged.sum()):,} requests missed an objective, in "
@@ -86,7 +90,7 @@ def worst_sessions(requests: Requests, found: Missed) -> list[tuple[str, ...]]:
         return []
     late = np.bincount(places[found.missed], minlength=len(names))
     every = np.bincount(places[found.judged], minlength=len(names))
-    reasons = pd.DataFrame({"session": places[found.missed], "why": why(requests, found)})
+    reasons = pd.DataFrame({"session": places[found.missed], "why": found.reasons})
     rows: list[tuple[str, ...]] = []
     for place in np.argsort(-late, kind="stable")[:SESSIONS_SHOWN].tolist():
         if not late[place]:
@@ -99,9 +103,8 @@ def worst_sessions(requests: Requests, found: Missed) -> list[tuple[str, ...]]:
     return rows
 
 
-def why(requests: Requests, found: Missed) -> list[str]:
-    """Return for each request that missed what took most of its time; of one that failed, its class."""
-    keep = found.missed
+def _reasons(requests: Requests, judged: Flags, missed: Flags, decode: Flags) -> list[str]:
+    keep = missed
     due_s, intended_s = requests.number("due_s")[keep], requests.number("intended_s")[keep]
     first_s, end_s = requests.number("first_token_s")[keep], requests.number("completed_s")[keep]
     sent_s = requests.number("sent_s")[keep]
@@ -110,16 +113,15 @@ def why(requests: Requests, found: Missed) -> list[str]:
     prompt, cached = requests.number("prompt_tokens")[keep], requests.number("cached_tokens")[keep]
     computed = prompt - cached
     lost = requests.lost_tokens[keep]
-    within = found.judged & ~found.missed
+    within = judged & ~missed
     usual = requests.number("prompt_tokens")[within] - requests.number("cached_tokens")[within]
     usual_tokens = float(np.nanmedian(usual)) if (~np.isnan(usual)).any() else np.inf
     codes, classes = requests.codes("error_class")
     causes = np.stack([np.nan_to_num(requests.number(f"lost_tokens_{cause}")[keep]) for cause in LOST_TO])
     cause = [LOST_TO[at].replace("_", " ") for at in causes.argmax(axis=0)]
-    decode = _is_decode_only(found)[keep]
     tests: list[tuple[Any, Any]] = [
         (requests.is_("outcome", "failed")[keep], [f"failed: {classes[code]}" for code in codes[keep]]),
-        (decode, "slow output: the first token was in time"),
+        (decode[keep], "slow output: the first token was in time"),
         (requests.number("admission_wait_s")[keep] > MOST * whole, "waited for admission"),
         (requests.number("retry_wait_s")[keep] > MOST * whole, "waited to try again"),
         (sent_s - due_s > MOST * whole, "sent late by the client"),
@@ -135,15 +137,13 @@ def why(requests: Requests, found: Missed) -> list[str]:
     return [str(each) for each in told]
 
 
-def _is_decode_only(found: Missed) -> Flags:
+def _is_decode_only(found: Sequence[tuple[ObjectiveConfig, Flags, Flags]], missed: Flags) -> Flags:
     """Return which requests missed objectives of their output alone."""
-    output, other = (np.zeros(len(found.missed), dtype=np.bool_) for _ in range(2))
-    for objective, judged, good in found.objectives:
-        if objective.metric in ("tpot_s", "itl_s", "output_tokens_per_s"):
-            output |= judged & ~good
-        else:
+    other = np.zeros(len(missed), dtype=np.bool_)
+    for objective, judged, good in found:
+        if objective.metric not in ("tpot_s", "itl_s", "output_tokens_per_s"):
             other |= judged & ~good
-    return output & ~other
+    return missed & ~other
 
 
 def _edges(found: Missed, measured: Measured) -> Any:

@@ -131,9 +131,7 @@ def _run(view: View, charts: Mapping[str, Any], said: Mapping[str, str]) -> list
     full = [_saturation(summary["saturation"])] if summary.get("saturation") else []
     parts = [*drawn("capacity"), *slo, *drawn("slo"), _worst(view), *full]
     parts += [*drawn("failing"), _failures(summary), *drawn("waiting")]
-    parts += drawn(
-        "losses", "tiers", "hit_rate", "memories", "replicas", "ttft_by_length", "session_timeline"
-    )
+    parts += drawn("losses", "tiers", "memories", "replicas", "ttft_by_length", "session_timeline")
     parts.append(_over_time_note(summary))
     parts += drawn("effective_ttft", "ttft", "tpot", "hit_rate", "agents", "server", "throughput")
     parts += [_latencies(summary), _cards(summary), _hit_rates(summary), _server(summary)]
