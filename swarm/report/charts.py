@@ -64,6 +64,8 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "swarm-emulator"
 
 
+WORD_PX = 56
+"""Width of a word in a chart, with some room."""
 TIME_TITLE = "time since the start"
 
 
@@ -88,7 +90,14 @@ def phases(measured: dict[str, float] | None) -> list[Any]:
         return []
     base = alt.Chart(pd.DataFrame({"at_s": [0.0], "to_s": [measured["from_s"]], "text": ["warm-up"]}))
     shade = base.mark_rect(color=palette.TEXT, opacity=0.13).encode(x="at_s:Q", x2="to_s:Q")
-    text = base.mark_text(align="right", dx=-4, dy=8, fontSize=10, color=palette.TEXT).encode(
-        x="to_s:Q", y=alt.value(0), text="text:N"
-    )
-    return [shade, text]
+    # In a narrow stretch the word would lie on the axis: there it stands behind it.
+    has_room = f"scale('x', datum.to_s) >= {WORD_PX}"
+    within = alt.condition(has_room, "text:N", alt.value(""))
+    behind = alt.condition(has_room, alt.value(""), "text:N")
+    texts = [
+        base.mark_text(align=align, dx=dx, dy=8, fontSize=10, color=palette.TEXT).encode(
+            x="to_s:Q", y=alt.value(0), text=text
+        )
+        for align, dx, text in (("right", -4, within), ("left", 4, behind))
+    ]
+    return [shade, *texts]

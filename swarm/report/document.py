@@ -13,9 +13,13 @@ from swarm.report.charts import library, spec_of
 from swarm.report.theme import PLOT_PX
 
 STYLE = """
-:root{color-scheme:light dark;--line:#8a919c55;--soft:#5f6670}
-@media (prefers-color-scheme:dark){:root{--soft:#9aa1ab}}
+:root{color-scheme:light dark;--line:#8a919c55}
+:root{--soft:#5f6670;--good:#1b7a58;--missed:#b92f2f;--page:#fff;--ink:#111}
+@media (prefers-color-scheme:dark){
+:root{--soft:#a5acb6;--good:#4cc79b;--missed:#ff8b8b;--page:#121212;--ink:#f2f2f2}}
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif}
+body{background:var(--page);color:var(--ink)}
+.chart svg :is(.role-axis,.role-legend,.role-title) text{fill:var(--soft)}
 body{max-width:1000px;margin:2rem auto;padding:0 1.2rem}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2.4rem 0 .2rem}
 .soft{color:var(--soft);margin:.1rem 0 .8rem}
@@ -34,7 +38,7 @@ th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 nav ul{list-style:none;padding:0;margin:1rem 0;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem}
 nav{border-top:1px solid var(--line);border-bottom:1px solid var(--line)}a{color:inherit}
 @media print{nav{display:none}section{break-inside:avoid}.vega-embed summary{display:none}}
-.good{color:#2a9d74}.missed{color:#d64545;font-weight:600}
+.good{color:var(--good)}.missed{color:var(--missed);font-weight:600}
 .bar{display:inline-block;height:.55rem;border-radius:2px;background:#2a9d74;vertical-align:middle}
 .bar.over{background:#d64545}
 .vega-bindings{margin:.3rem 0 .6rem}select{font:inherit;max-width:100%;padding-right:1.6rem}
@@ -43,7 +47,8 @@ nav{border-top:1px solid var(--line);border-bottom:1px solid var(--line)}a{color
 .wide{overflow-x:auto}
 @media (max-width:600px){body{margin:1rem auto;padding:0 .8rem}.answer{font-size:1rem}select{max-width:100%}}
 @media print{body{max-width:none;margin:0}.chart{overflow:visible}.chart svg{max-width:100%;height:auto}
-h1,h2{break-after:avoid}.vega-bindings,button{display:none}:root{color-scheme:light}}
+h1,h2{break-after:avoid}.vega-bindings,button{display:none}
+:root{color-scheme:light;--soft:#5f6670;--good:#1b7a58;--missed:#b92f2f;--page:#fff;--ink:#111}}
 """
 
 STACKED_PX = 600
@@ -72,6 +77,10 @@ async function draw(){for(const name in specs){
   const box=document.getElementById(name),room=box?roomOf(box):0;
   if(!box||rooms[name]===room)continue;
   rooms[name]=room;await vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
+  const more=box.querySelector('summary');
+  if(more)more.setAttribute('aria-label','Save this chart as a picture');
+  // Thousands of marks are no help to who hears them: the place has a label, and tables have the figures.
+  box.querySelector('svg.marks')?.setAttribute('aria-hidden','true');
   await new Promise(done=>setTimeout(done));
 }}
 draw();let later;addEventListener('resize',()=>{clearTimeout(later);later=setTimeout(draw,200)});
@@ -125,9 +134,10 @@ def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
-def place(name: str) -> str:
-    """Return where a chart is to be drawn."""
-    return f"<div class=chart id='chart-{escape(name)}'></div>"
+def place(name: str, label: str = "") -> str:
+    """Return where a chart is to be drawn; the label tells who cannot see it what it shows."""
+    told = f" role=group aria-label='{escape(label, quote=True)}'" if label else ""
+    return f"<div class=chart id='chart-{escape(name)}'{told}></div>"
 
 
 def page(title: str, parts: Sequence[str], charts: Mapping[str, Any]) -> str:

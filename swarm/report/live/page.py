@@ -15,12 +15,12 @@ LIVE_STYLE = """
 .state b{display:block;font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums}
 .state span{color:var(--soft)}
 progress{width:100%;height:.7rem}
-button{font:inherit;padding:.35rem .9rem;border:1px solid #d64545;color:#d64545;background:transparent}
+button{font:inherit;padding:.35rem .9rem;border:1px solid #d64545;color:var(--missed);background:transparent}
 button{border-radius:4px;cursor:pointer}
 button[disabled]{opacity:.5;cursor:default}
 .top{display:flex;gap:1rem;align-items:baseline;flex-wrap:wrap;justify-content:space-between}
 [hidden]{display:none}
-#lost{color:#d64545}
+#lost{color:var(--missed)}
 """
 
 SCRIPT = r"""

@@ -55,12 +55,18 @@ def failing_over_time(rows: pd.DataFrame, measured: Measured) -> Any:
             x=_binned(),
             x2="to_s:Q",
             y=alt.Y("failed:Q", title="failed requests", stack="zero",
-                    axis=alt.Axis(labelExpr=TOKENS, tickCount=4, tickMinStep=1)),
+                    axis=alt.Axis(labelExpr=TOKENS, values=_whole_ticks(rows))),
             color=alt.Color("class:N", scale=scale, legend=alt.Legend(title=None, symbolType="square")),
             tooltip=["class:N", "failed:Q", alt.Tooltip("at_s:Q", title="from (s)", format=",.1f")],
         )
     )  # fmt: skip
     return alt.layer(*phases(dict(measured)), bars).properties(width=PLOT_PX, height=HEIGHT_PX)
+
+
+def _whole_ticks(rows: pd.DataFrame) -> list[int]:
+    """Return about four whole numbers up to the highest bar."""
+    most = int(rows.groupby("at_s")["failed"].sum().max())
+    return list(range(0, most + 1, max(1, most // 4)))
 
 
 def _binned() -> alt.X:

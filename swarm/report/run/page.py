@@ -141,7 +141,9 @@ def _run(view: View, charts: Mapping[str, Any], said: Mapping[str, str]) -> list
 
 def _chart(name: str, said: str) -> str:
     title, note = TITLES[name]
-    return section(title, place(name), f"{note} {_windows_note(name)}".strip(), said=said)
+    return section(
+        title, place(name, f"{title}. {said}".strip()), f"{note} {_windows_note(name)}".strip(), said=said
+    )
 
 
 def _over_time_note(summary: Summary) -> str:

@@ -43,7 +43,7 @@ def remarks(summary: Summary, windows: pd.DataFrame) -> dict[str, str]:
         "ttft": _latency(measured, "ttft_s"),
         "tpot": _latency(measured, "tpot_s"),
         "hit_rate": _hit_rate(measured),
-        "agents": _agents(measured),
+        "agents": _agents(summary, measured),
         "throughput": _throughput(summary),
         "losses": _losses(summary["cache"]),
         "capacity": _capacity(summary.get("capacity")),
@@ -92,14 +92,13 @@ def _hit_rate(windows: pd.DataFrame) -> str:
     )
 
 
-def _agents(windows: pd.DataFrame) -> str:
+def _agents(summary: Summary, windows: pd.DataFrame) -> str:
     if windows.empty:
         return ""
-    alive = windows["live_orchestrators"] + windows["live_subagents"]
     open_requests = windows["open_requests"]
     mean, most = plain(float(open_requests.mean())), plain(float(open_requests.max()))
     return (
-        f"At most {count(float(alive.max()))} agents were alive; {mean} requests were open on average, "
+        f"At most {count(summary['agents']['peak_concurrent'])} agents were alive; {mean} requests were open on average, "
         f"{most} at most."
     )
 
