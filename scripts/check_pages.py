@@ -3,7 +3,8 @@
     python scripts/check_pages.py results/RUN/report.html results/SWEEP/report.html --shots shots
 
 A page is refused where it says something on the console, is wider than its window, has a chart without marks,
-has labels of a chart that lie on each other or are cut off, or breaks a rule of accessibility that axe knows. Needs `playwright`, `axe-playwright-python` and a Chromium.
+has labels of a chart that lie on each other or are cut off, or breaks a rule of accessibility that axe knows.
+Needs `playwright`, `axe-playwright-python` and a Chromium.
 """
 
 from __future__ import annotations

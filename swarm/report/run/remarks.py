@@ -97,10 +97,8 @@ def _agents(summary: Summary, windows: pd.DataFrame) -> str:
         return ""
     open_requests = windows["open_requests"]
     mean, most = plain(float(open_requests.mean())), plain(float(open_requests.max()))
-    return (
-        f"At most {count(summary['agents']['peak_concurrent'])} agents were alive; {mean} requests were open on average, "
-        f"{most} at most."
-    )
+    agents = count(summary["agents"]["peak_concurrent"])
+    return f"At most {agents} agents were alive; {mean} requests were open on average, {most} at most."
 
 
 def _throughput(summary: Summary) -> str:
