@@ -56,6 +56,18 @@ TOKENS = (
 )
 """Axis labels of amounts: k, M and G above 1, and plain below, where SI has m for thousandths."""
 
+PICTURE_TITLE = {
+    "anchor": "start",
+    "offset": 12,
+    "color": "#22262b",
+    "fontSize": 15,
+    "fontWeight": 600,
+    "subtitleColor": TEXT,
+    "subtitleFontSize": 11,
+    "subtitlePadding": 4,
+}
+"""A picture's title and the line of its source, on white; a page has headings of its own."""
+
 CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": FONT,

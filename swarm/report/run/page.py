@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.records.run_folder import RunFolder
-from swarm.report.charts import write_picture
+from swarm.report.charts import write_pictures
 from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.compare.told import told
@@ -83,7 +83,7 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
         charts = run_charts(summary, session_rows, windows)
         parts = _run(summary, charts, remarks(summary, windows))
         title = f"{summary['experiment']} · {summary['run_id']}"
-        _write_pictures(out, charts, _picture_kinds(folders[0]))
+        _write_pictures(folders[0], out, charts)
     path = out / "report.html"
     path.write_text(page(title, parts, charts), encoding="utf-8")
     return path
@@ -281,12 +281,16 @@ def _picture_kinds(folder: RunFolder) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _write_pictures(out: Path, charts: Mapping[str, Any], kinds: Sequence[str]) -> None:
-    folder = out / "charts"
-    folder.mkdir(exist_ok=True)
-    for name, chart in list(charts.items())[:PICTURES_MAX]:
-        for kind in kinds:
-            write_picture(chart, folder / f"{name}.{kind}", "svg" if kind == "svg" else "png")
+def _write_pictures(folder: RunFolder, out: Path, charts: Mapping[str, Any]) -> None:
+    shown = dict(list(charts.items())[:PICTURES_MAX])
+    source = source_line(folder.summary())
+    write_pictures(out / "charts", shown, kinds=_picture_kinds(folder), titles=TITLES, source=source)
+
+
+def source_line(summary: Summary) -> str:
+    """Return where a run's picture comes from: the run, whether it was measured or emulated, its load."""
+    mode = MODES[summary["mode"]].split(":")[0]
+    return f"{summary['run_id']} · {mode} · {count(summary['requests']['sent'])} requests"
 
 
 def _caveats(both: str, found: Sequence[str]) -> str:
