@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swarm.report.analysis.frames import Row, ttl_label
-from swarm.report.numbers import count, plain, rate, seconds, share
+from swarm.report.numbers import count, plain, seconds, share
 from swarm.units import US_PER_S, counted
 
 NEAR = 0.01
@@ -63,8 +63,8 @@ def cost(costs: Mapping[str, Any]) -> str:
     best = min(rows, key=lambda row: row["cost"])
     return (
         f"At these prices a TTL of {_label(best['ttl_s'])} is the cheapest: "
-        f"{rate(best['cost'], costs['currency'])} against {rate(costs['uncached'], costs['currency'])} with "
-        f"no cache ({share(best['share_of_uncached'])})"
+        f"{plain(best['cost'])}, {share(best['share_of_uncached'])} of the {plain(costs['uncached'])} "
+        "against no cache"
     )
 
 

@@ -92,7 +92,8 @@ def capacity_chart(rows: list[Row], ceiling: float) -> alt.LayerChart:
     limit = alt.Chart(alt.Data(values=[{"hit_rate": ceiling}])).mark_rule(color=GRAY, strokeDash=[4, 4])
     points = base.transform_filter("datum.asked").mark_point(color=BLUE, filled=True, size=60)
     labels = alt.Chart(alt.Data(values=_apart([row for row in rows if row["asked"]])))
-    texts = labels.mark_text(dy=14).encode(
+    # Below the line to its right, where a curve that rises leaves room.
+    texts = labels.mark_text(dy=14, dx=16).encode(
         x="capacity_tokens:Q", y="hit_rate:Q", text=alt.Text("hit_rate:Q", format=".1%")
     )
     return limit.encode(y="hit_rate:Q") + base.mark_line(color=BLUE, strokeWidth=2) + points + texts
@@ -173,7 +174,7 @@ def over_time_chart(rows: list[Row], labels: Sequence[str], *, is_static: bool) 
         alt.Chart(alt.Data(values=rows), width=_WIDTH, height=_HEIGHT)
         .add_params(ttl)
         .transform_filter("datum.ttl == ttl")
-        .mark_bar(binSpacing=0)
+        .mark_rect()
         .encode(
             x=alt.X(
                 "from_s:Q",
@@ -182,15 +183,13 @@ def over_time_chart(rows: list[Row], labels: Sequence[str], *, is_static: bool) 
                 scale=alt.Scale(nice=False),
             ),
             x2="to_s:Q",
-            y=alt.Y(
-                "tokens_per_s:Q", title="tokens per second", axis=alt.Axis(labelExpr=TOKENS), stack="zero"
-            ),
+            y=alt.Y("bottom:Q", title="tokens per second", axis=alt.Axis(labelExpr=TOKENS)),
+            y2="top:Q",
             color=alt.Color(
                 "part:N",
                 title=None,
                 scale=alt.Scale(domain=["cached", "new", "output"], range=[GRAY, SALMON, BLUE]),
             ),
-            order=alt.Order("level:Q"),
             tooltip=[
                 alt.Tooltip("from_s:Q", title="from (s)", format=",.0f"),
                 alt.Tooltip("part:N"),

@@ -131,13 +131,15 @@ def over_time_rows(surveyed: Surveyed, results: Sequence[TtlResult]) -> list[Row
     for result in results:
         cached = per_s(_cached(surveyed, result.ttl_us))
         parts = {"cached": cached, "new": inputs - cached, "output": outputs}
+        tops = np.cumsum(list(parts.values()), axis=0)
         rows += [
             {
                 "ttl": ttl_label(result.ttl_us),
                 "from_s": float(edges[index] / US_PER_S),
                 "to_s": float(edges[index + 1] / US_PER_S),
                 "part": part,
-                "level": level,
+                "bottom": float(tops[level][index] - values[index]),
+                "top": float(tops[level][index]),
                 "tokens_per_s": float(values[index]),
             }
             for level, (part, values) in enumerate(parts.items())

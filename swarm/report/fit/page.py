@@ -189,6 +189,11 @@ def _ttl(both: Sequence[Compared]) -> Any:
         y=alt.Y("hit_rate:Q", title="hit rate", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=_COLOR,
     )
-    return base.mark_bar() + base.mark_text(dy=-7, fontSize=10).encode(
-        text=alt.Text("hit_rate:Q", format=".1%")
-    )
+    # On a narrow screen the labels of neighbours would lie on each other at one height.
+    texts = [
+        base.transform_filter(alt.datum.of == name)
+        .mark_text(dy=dy, fontSize=10)
+        .encode(text=alt.Text("hit_rate:Q", format=".1%"))
+        for name, dy in zip(_NAMES, (-7, -18), strict=True)
+    ]
+    return alt.layer(base.mark_bar(), *texts)
