@@ -28,6 +28,7 @@ from swarm.config.workload import ReplayConfig
 from swarm.errors import Interrupted, RunError, TargetError, UsageError
 from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
+from swarm.live.clock import SystemClock
 from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
@@ -36,6 +37,7 @@ from swarm.live.driver.placement import fleet_shares
 from swarm.live.driver.recovered import Recovered, recover
 from swarm.live.preflight import Tried, tried
 from swarm.live.targets.usable import check_target
+from swarm.live.targets.watched import SeriesWatch
 from swarm.load.purse import most_cost
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
@@ -234,18 +236,21 @@ def _driven(
         begin()
         folder.add_notes([*left_out(experiment, scripts), *([] if known is None else known.told())])
         course.tell("begin", name=experiment.name, mode="live", until_s=experiment.load.duration_s)
+        watching.start()
 
     try:
         ray.enter_context(ray_session(name=run_id))
     finally:
         # Where Ray did not start after a signal, it is the signal that ended the run.
         interrupts.heed()
+    watching = SeriesWatch(experiment.target.watched, SystemClock(), every_s=experiment.window_s)
     is_screen = not only_lines and can_be_shown()
     with (
         screen_beside(folder.path, wanted=is_screen) as is_there,
         Live(experiment, only_lines=only_lines or is_screen, elsewhere=is_there) as live,
     ):
-        return drive(
+        ray.callback(watching.end)
+        end = drive(
             aimed,
             scripts,
             folder.journals.resolve(),
@@ -257,6 +262,8 @@ def _driven(
             run_id=run_id,
             stop_drain_s=stop_drain_s(os.environ),
         )
+    keep_watched(folder, watching, end)
+    return end
 
 
 def _aimed(experiment: Experiment, known: Tried) -> Experiment:
@@ -284,6 +291,17 @@ def check_placed(experiment: Experiment) -> None:
     if not experiment.target.urls:
         build_fleet(experiment.fleet)
         fleet_shares(experiment.fleet, experiment.hosts.provider_fronts)
+
+
+def keep_watched(folder: RunFolder, watching: SeriesWatch, end: RunEnd) -> None:
+    """Write what was read of watched metrics; a disk that refuses it costs no result."""
+    read = watching.stop(end.start_unix_s)
+    try:
+        if read.num_rows:
+            folder.write_watched(read)
+        folder.add_notes(watching.told())
+    except OSError as fault:
+        _say(f"swarm: what was read of watched metrics is not kept: {fault.strerror or fault}")
 
 
 def _say(text: str) -> None:

@@ -29,6 +29,7 @@ from swarm.report.run.figures import (
     used,
 )
 from swarm.report.run.remarks import remarks
+from swarm.report.run.watched import series_of, watched_chart, watched_said
 
 Summary = Mapping[str, Any]
 PICTURES_MAX = 16
@@ -47,6 +48,10 @@ TITLES = {
     "hit_rate": ("Hit rate", "Token-weighted."),
     "agents": ("Agents and open requests", ""),
     "throughput": ("Tokens", "Of requests that finished."),
+    "watched": (
+        "Watched metrics beside the TTFT",
+        "Of target.watched, once a window, on the run's clock; counters by what came on each second.",
+    ),
     "losses": (
         "Where the prompt's tokens went",
         "Ideal less observed hits, split by cause without remainder.",
@@ -81,7 +86,11 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
         summary = folders[0].summary()
         session_rows, windows = read_frames(folders[0])
         charts = run_charts(summary, session_rows, windows)
-        parts = _run(summary, charts, remarks(summary, windows))
+        said = remarks(summary, windows)
+        seen = series_of(folders[0].watched())
+        if (watched := watched_chart(windows, seen, summary["measured"])) is not None:
+            charts["watched"], said["watched"] = watched, watched_said(windows, seen)
+        parts = _run(summary, charts, said)
         title = f"{summary['experiment']} · {summary['run_id']}"
         _write_pictures(folders[0], out, charts)
     path = out / "report.html"
