@@ -66,6 +66,12 @@ def picture(chart: Any, *, title: str, source: str) -> str:
     return str(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
 
 
+def titled(chart: Any, *, title: str, source: str) -> Any:
+    """Return a chart as the charting library has it, with its title, its source and the project's look."""
+    shown = {"text": title, "subtitle": source, **PICTURE_TITLE, "color": palette.TEXT}
+    return chart.properties(title=shown, config=CONFIG)
+
+
 def library() -> str:
     """Return the script that draws specifications in a browser, whole: a page with it needs no network.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.records.run_folder import RunFolder
-from swarm.report.charts import write_pictures
+from swarm.report.charts import titled, write_pictures
 from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.compare.told import told
@@ -80,22 +80,42 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
     """Write the page of one run with its pictures, or of several side by side; return its path."""
     out.mkdir(parents=True, exist_ok=True)
     if len(folders) > 1:
-        parts, charts = _comparison(folders), {}
+        charts: dict[str, Any] = {}
+        parts = _comparison(folders)
         title = "Runs compared"
     else:
         summary = folders[0].summary()
-        session_rows, windows = read_frames(folders[0])
-        charts = run_charts(summary, session_rows, windows)
-        said = remarks(summary, windows)
-        seen = series_of(folders[0].watched())
-        if (watched := watched_chart(windows, seen, summary["measured"])) is not None:
-            charts["watched"], said["watched"] = watched, watched_said(windows, seen)
+        charts, said = charts_of(folders[0], summary)
         parts = _run(summary, charts, said)
         title = f"{summary['experiment']} · {summary['run_id']}"
         _write_pictures(folders[0], out, charts)
     path = out / "report.html"
     path.write_text(page(title, parts, charts), encoding="utf-8")
     return path
+
+
+def charts_of(folder: RunFolder, summary: Summary) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a run's charts by name, in the order of the page, and a sentence for those that have one."""
+    session_rows, windows = read_frames(folder)
+    charts = run_charts(summary, session_rows, windows)
+    said = remarks(summary, windows)
+    seen = series_of(folder.watched())
+    if (watched := watched_chart(windows, seen, summary["measured"])) is not None:
+        charts["watched"], said["watched"] = watched, watched_said(windows, seen)
+    return charts, said
+
+
+def charts_to_show(folder: RunFolder) -> dict[str, Any]:
+    """Return a run's charts by name, each with its title and the project's look: a notebook draws them."""
+    summary = folder.summary()
+    source = source_line(summary)
+    charts, _ = charts_of(folder, summary)
+    return {name: titled(chart, title=TITLES[name][0], source=source) for name, chart in charts.items()}
+
+
+def answer_markup(summary: Summary) -> str:
+    """Return what a run says as HTML, for a notebook."""
+    return f"{_head(summary)}{_answer(summary)}{_warnings(summary)}"
 
 
 def _run(summary: Summary, charts: Mapping[str, Any], said: Mapping[str, str]) -> list[str]:
