@@ -40,7 +40,7 @@ def said(figure: str = RATE, **curves: tuple[float, ...]) -> str:
         ((100.0, 70.0, 22.0, 1.0), "a falls steadily, from 100 to 1."),
         ((5.0, 10.0, 9.5, 8.4), "a is highest at agents = 2, 10, and falls to 8.4."),
         ((1.0, 9.5, 10.0, 10.0), "a gains little beyond agents = 2, where it has 9.5."),
-        ((1.0, 2.0, 3.0, 4.0), "highest with a at agents = 8: 4."),
+        ((1.0, 2.0, 3.0, 4.0), "Highest with a at agents = 8: 4."),
         ((4.0, 4.0, 3.9, 3.8), "a stays at 3.8."),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_gain_is_told_by_its_cliff_its_peak_or_its_knee(ys: tuple[float, ...],
         (COST, (9.0, 1.0, 1.0, 1.0), "a comes down from 9 s to 1 s by agents = 2."),
         (COST, (1.0, 1.2, 1.1, 1.3), "a stays at 1.3 s."),
         (LOST, (0.0, 0.0, 0.04, 0.5), FLOOR.format("4.0 %", "50.0 %")),
-        (COST, (1.0, 9.0, 1.0, 9.0), "lowest with a at agents = 1: 1 s."),
+        (COST, (1.0, 9.0, 1.0, 9.0), "Lowest with a at agents = 1: 1 s."),
     ],
 )  # fmt: skip
 def test_a_cost_is_told_by_its_floor(figure: str, ys: tuple[float, ...], text: str) -> None:
@@ -73,13 +73,13 @@ def test_curves_that_coincide_are_told_once() -> None:
 def test_where_it_begins_to_matter_is_said_with_who_is_ahead() -> None:
     text = said(a=(10.0, 20.0, 5.0, 4.0), b=(10.0, 20.0, 30.0, 40.0))
     assert text == (
-        "up to agents = 2 the curves lie within 10% of each other; "
-        "a falls off between agents = 2 and 4, from 20 to 5 (-75%); at agents = 8 b has 40, a 4."
+        "Up to agents = 2 the curves lie within 10% of each other; "
+        "a falls off between 2 and 4, from 20 to 5 (-75%); at 8 b has 40, a 4."
     )
 
 
 def test_curves_that_lie_apart_everywhere_are_not_said_to() -> None:
-    assert said(a=(1.0, 2.0, 3.0, 4.0), b=(2.0, 4.0, 6.0, 8.0)) == "at agents = 8 b has 8, a 4."
+    assert said(a=(1.0, 2.0, 3.0, 4.0), b=(2.0, 4.0, 6.0, 8.0)) == "At agents = 8 b has 8, a 4."
 
 
 def test_curves_of_one_shape_share_a_clause() -> None:

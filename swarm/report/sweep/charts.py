@@ -9,6 +9,8 @@ import pandas as pd
 
 from swarm.config.sweep import SweepChartConfig, SweepConfig
 from swarm.report import palette
+from swarm.report.sweep.sentences import shape_of
+from swarm.report.sweep.shapes import curves_of
 from swarm.report.theme import PLOT_PX, SPAN, TOKENS
 
 HEIGHT_PX = 300
@@ -71,6 +73,9 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
     ]
     if (rows["low"] == rows["high"]).all():
         layers.pop(0)
+    if turns := turning_points(rows, chart.y):
+        rings = alt.Chart(alt.Data(values=turns)).mark_point(size=190, strokeWidth=2, opacity=1)
+        layers.append(rings.encode(x=alt.X("x:Q" if is_number else "x:N", sort=None), y="y:Q", color=color))
     if chart.zones:
         zones = alt.Scale(domain=list(ZONE_COLORS), range=list(ZONE_COLORS.values()))
         layers.append(
@@ -81,6 +86,15 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         layers += _break_even(sweep, chart)
         return alt.layer(*layers).resolve_scale(color="independent")
     return alt.layer(*layers)
+
+
+def turning_points(rows: pd.DataFrame, figure: str) -> list[dict[str, Any]]:
+    """Return the points of one column at which a curve falls off its cliff, or leaves its floor."""
+    return [
+        {"x": shape.from_x, "y": shape.from_y, "series": shape.series}
+        for shape in (shape_of(curve, figure) for curve in curves_of(rows))
+        if shape.kind in ("cliff", "left floor")
+    ]
 
 
 def _break_even(sweep: SweepConfig, chart: SweepChartConfig) -> list[Any]:

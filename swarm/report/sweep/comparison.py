@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pandas as pd
 
 from swarm.config.experiment import Experiment
 from swarm.config.sweep import SweepChartConfig, SweepConfig
@@ -16,8 +17,8 @@ from swarm.report.charts import write_pictures
 from swarm.report.document import page, place, section, table
 from swarm.report.notes import kinds, listed
 from swarm.report.numbers import UNKNOWN, plain
-from swarm.report.sweep.charts import comparison, titles
-from swarm.report.sweep.points import ZONES, PointResult, figure, frame, unobserved
+from swarm.report.sweep.charts import comparison, titles, turning_points
+from swarm.report.sweep.points import ZONES, PointResult, figure, frame, is_cost, unobserved
 from swarm.report.sweep.sentences import sentence, zones
 
 SWEEP, REPORT = "sweep.json", "report.html"
@@ -89,7 +90,7 @@ def write_sweep_report(
             continue
         name = _file_name(at, chart.y)
         charts[name], names[name] = comparison(rows, sweep, chart), title
-        parts.append(section(title, place(name), chart.note, said=" ".join(said)))
+        parts.append(section(title, place(name), _how(chart, rows), said=" ".join(said)))
     parts += [_economics(sweep), _table(points)]
     source = f"{experiment.name} · {len(points)} points · emulated"
     write_pictures(folder / "charts", charts, kinds=experiment.charts, titles=names, source=source)
@@ -110,6 +111,13 @@ def _shows(points: Sequence[PointResult], sweep: SweepConfig, chart: SweepChartC
     if chart.zones:
         said.append(zones(rows, x_title))
     return [text for text in said if text]
+
+
+def _how(chart: SweepChartConfig, rows: pd.DataFrame) -> str:
+    """Return how to read a chart: its note, and what its rings are where it has any."""
+    has_rings = any(turning_points(part, chart.y) for _, part in rows.groupby("column", sort=False))
+    ringed = "where it leaves its floor" if is_cost(chart.y) else "where it falls off"
+    return f"{chart.note} A curve is ringed {ringed}.".strip() if has_rings else chart.note
 
 
 def _head(experiment: Experiment, points: Sequence[PointResult]) -> str:
