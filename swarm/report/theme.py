@@ -87,6 +87,7 @@ CONFIG: dict[str, Any] = {
         "labelPadding": 5,
         "titlePadding": 10,
     },
+    "text": {"color": TEXT},
     "axisX": {"grid": False},
     "axisY": {"domain": False, "ticks": False, "titleAnchor": "end", "minExtent": 48},
     "legend": {

@@ -9,7 +9,7 @@ import altair as alt
 
 from swarm.report.analysis.frames import Row, ttl_label
 from swarm.report.numbers import share, three
-from swarm.report.theme import TOKENS
+from swarm.report.theme import CLOCK, CLOCK_TICKS, TOKENS
 from swarm.reuse.curves import TtlResult
 
 SALMON, GRAY, BLUE = "#fa8072", "#b3b3b3", "#4c78a8"
@@ -36,7 +36,7 @@ def working_set_chart(rows: list[Row], labels: Sequence[str]) -> alt.Chart:
         .encode(
             x=alt.X(
                 "time_s:Q",
-                title="time since the start of all sessions",
+                title="time since the first request",
                 scale=alt.Scale(type="log", nice=False),
                 axis=_seconds_axis(),
             ),
@@ -149,7 +149,7 @@ def cost_chart(cost: dict[str, Any], labels: Sequence[str]) -> alt.LayerChart:
         {
             "choice": label,
             "cost": row["cost"],
-            "text": f"{three(row['cost'])} ({share(row['share_of_uncached'])} against no cache)",
+            "text": f"{three(row['cost'])} ({share(row['share_of_uncached'])})",
         }
         for label, row in zip(labels, cost["ttl"], strict=True)
         if row["cost"] is not None
@@ -179,7 +179,7 @@ def over_time_chart(rows: list[Row], labels: Sequence[str], *, is_static: bool) 
             x=alt.X(
                 "from_s:Q",
                 title="time since the first request",
-                axis=alt.Axis(labelExpr=_SECONDS, tickCount=8, labelOverlap=True),
+                axis=alt.Axis(labelExpr=CLOCK, values=alt.ExprRef(CLOCK_TICKS), labelOverlap=True),
                 scale=alt.Scale(nice=False),
             ),
             x2="to_s:Q",

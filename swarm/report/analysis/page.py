@@ -121,7 +121,8 @@ def _distributions(surveyed: Surveyed) -> dict[str, Any]:
 _TITLES = {
     "working_set": (
         "Working set over time",
-        "All sessions start at 0. A block is held from a use until its TTL has passed without another.",
+        "Times count from the first request of all; recorded sessions that share no clock all start at 0. A "
+        "block is held from a use until its TTL has passed without another.",
     ),
     "ttl": ("Hit rate and re-computation by TTL", "No limit of space. A block computed once is ideal."),
     "capacity": (
@@ -138,7 +139,8 @@ _TITLES = {
     "cost": (
         "Cost by TTL",
         "A hit is a read; any other token of a block with an id is a write, at the price of the shortest "
-        "lifetime offered that is long enough; a token without an id is plain input.",
+        "lifetime offered that is long enough; a token without an id is plain input. In brackets: against no "
+        "cache.",
     ),
 }
 
