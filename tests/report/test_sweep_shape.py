@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
-from swarm.config.sweep import EconomicsConfig
+from swarm.config.sweep import EconomicsConfig, SweepChartConfig, SweepConfig
+from swarm.report.charts import picture
+from swarm.report.sweep.charts import comparison, turning_points
 from swarm.report.sweep.points import zone
 from swarm.report.sweep.sentences import sentence, zones
 
@@ -125,3 +129,19 @@ def test_zones_are_told_by_where_they_lie() -> None:
 def test_zones_lie_about_break_even(ratio: float, expected: str) -> None:
     economics = EconomicsConfig.model_validate({"gpu_hour": 1, "prices": {}})
     assert zone(ratio, economics) == expected
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_times_on_a_sweeps_axis_are_whole(is_log: bool) -> None:
+    sweep = SweepConfig.model_validate({"grid": {"load.agents": [1, 2, 4, 8]}})
+    chart = SweepChartConfig(y=COST, log_y=is_log)
+    drawn = comparison(rows(a=(0.02, 3.0, 80.0, 600.0)), sweep, chart)
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", picture(drawn, title="", source=""))
+    times = [text for text in texts if re.fullmatch(r"[\d.]+ (ms|s|min|h)", text)]
+    assert len(times) >= 4 and not any(re.search(r"\.\d", text) for text in times), times
+
+
+def test_a_cliff_is_ringed_where_it_begins() -> None:
+    assert turning_points(rows(a=(10.0, 10.0, 2.0, 2.0), b=(1.0, 2.0, 3.0, 4.0)), RATE) == [
+        {"x": 2, "y": 10.0, "series": "a"}
+    ]
