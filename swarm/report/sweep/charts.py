@@ -75,7 +75,7 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         layers.pop(0)
     if turns := turning_points(rows, chart.y):
         rings = alt.Chart(alt.Data(values=turns)).mark_point(size=190, strokeWidth=2, opacity=1)
-        layers.append(rings.encode(x=alt.X("x:Q" if is_number else "x:N", sort=None), y="y:Q", color=color))
+        layers.append(rings.encode(x=x, y=y, color=color))
     if chart.zones:
         zones = alt.Scale(domain=list(ZONE_COLORS), range=list(ZONE_COLORS.values()))
         layers.append(
