@@ -56,7 +56,11 @@ def main() -> None:
             run = one_run(way, options)
             found[way].append(run)
             lag = "  ".join(f"{name} {1e3 * run['send_lag_s'][name]:.2f} ms" for name in QUANTILES)
-            states = "" if way != "viewed" else f"  {run['states']} states read by each, {run['slept']} left"
+            states = (
+                ""
+                if way != "viewed"
+                else f"  {run['states']} states read by each, {run['slept']} waited for the sleeper"
+            )
             print(
                 f"round {number + 1}  {way:8}  {run['requests']} requests  send lag {lag}{states}", flush=True
             )
