@@ -115,7 +115,7 @@ class RunScreen(App[None]):
         if event.state is WorkerState.SUCCESS and event.worker.result is not None:
             self.said = event.worker.result
             self._draw()
-            if self.said["has_ended"] or self.said["is_gone"]:
+            if self.said["has_ended"] or self.said["is_gone"] or self.said.get("advice"):
                 self.exit()
         elif event.state is WorkerState.ERROR:
             self.fault = event.worker.error

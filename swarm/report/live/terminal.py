@@ -84,7 +84,10 @@ def watch_state(state: Callable[[], State], *, only_lines: bool) -> int:
 
 def last_state(state: Callable[[], State]) -> None:
     """Leave the state on the terminal, once a view of it is gone."""
-    Console(stderr=True, highlight=False).print(view(state()))
+    said = state()
+    Console(stderr=True, highlight=False).print(view(said))
+    if said.get("advice"):
+        print(f"swarm: {said['advice']}", file=sys.stderr, flush=True)
 
 
 def _until_end(state: Callable[[], State], show: Callable[[State], None], every_s: float) -> None:
