@@ -43,7 +43,6 @@ nav{border-top:1px solid var(--line);border-bottom:1px solid var(--line)}a{color
 .bar.over{background:#d64545}
 .vega-bindings{margin:.3rem 0 .6rem}select{font:inherit;max-width:100%;padding-right:1.6rem}
 .chart,.chart.vega-embed{display:block;overflow-x:auto;min-height:1px}
-.chart.vega-embed{display:flex;flex-direction:column}.chart .vega-bindings{order:-1}
 .wide{overflow-x:auto}
 @media (max-width:600px){body{margin:1rem auto;padding:0 .8rem}.answer{font-size:1rem}select{max-width:100%}}
 @media print{body{max-width:none;margin:0}.chart{overflow:visible}.chart svg{max-width:100%;height:auto}
@@ -79,6 +78,8 @@ async function draw(){for(const name in specs){
   rooms[name]=room;await vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
   const more=box.querySelector('summary');
   if(more)more.setAttribute('aria-label','Save this chart as a picture');
+  const menu=box.querySelector('.vega-bindings');
+  if(menu)menu.parentElement.prepend(menu);
   // Thousands of marks are no help to who hears them: the place has a label, and tables have the figures.
   box.querySelector('svg.marks')?.setAttribute('aria-hidden','true');
   await new Promise(done=>setTimeout(done));

@@ -72,12 +72,19 @@ def log_span_ticks(least_s: float, most_s: float) -> list[float]:
     return found[:: max(1, -(-len(found) // (2 * SPAN_TICKS_MAX)))]
 
 
+LOG_TICKS_LEAST = 3
+
+
 def log_ticks(least: float, most: float) -> list[float]:
     """Return the ticks of a logarithmic axis of amounts: powers of ten, with 2 and 5 of each where few."""
     decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
     steps = (1, 2, 5) if len(decades) <= 3 else (1,)
-    ticks = [step * 10.0**power for power in decades for step in steps]
-    return [tick for tick in ticks if least <= tick <= most] or [least, most]
+    for chosen in (steps, (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [step * 10.0**power for power in decades for step in chosen]
+        within = [tick for tick in ticks if least <= tick <= most]
+        if len(within) >= LOG_TICKS_LEAST:
+            return within
+    return within or [least, most]
 
 
 TOKENS = (

@@ -69,7 +69,7 @@ def ttft_by_length(cells: pd.DataFrame) -> Any:
             size=alt.Size(
                 "requests:Q",
                 scale=alt.Scale(type="sqrt", range=[14, 170]),
-                legend=alt.Legend(title="requests", tickCount=3),
+                legend=alt.Legend(title="requests", values=_sizes(int(cells["requests"].max()))),
             ),
             tooltip=[
                 alt.Tooltip("requests:Q", format=","),
@@ -80,6 +80,11 @@ def ttft_by_length(cells: pd.DataFrame) -> Any:
         )
         .properties(width=PLOT_PX, height=HEIGHT_PX)
     )
+
+
+def _sizes(most: int) -> list[int]:
+    """Return the counts that a legend shows circles of."""
+    return sorted({1, max(1, most // 4), most})
 
 
 def lengths_told(requests: Requests) -> str:

@@ -120,7 +120,10 @@ def _reasons(requests: Requests, judged: Flags, missed: Flags, decode: Flags) ->
     causes = np.stack([np.nan_to_num(requests.number(f"lost_tokens_{cause}")[keep]) for cause in LOST_TO])
     cause = [LOST_TO[at].replace("_", " ") for at in causes.argmax(axis=0)]
     tests: list[tuple[Any, Any]] = [
-        (requests.is_("outcome", "failed")[keep], [f"failed: {classes[code]}" for code in codes[keep]]),
+        (
+            requests.is_("outcome", "failed")[keep],
+            [f"failed: {classes[code]}" if code >= 0 else "" for code in codes[keep]],
+        ),
         (decode[keep], "slow output: the first token was in time"),
         (requests.number("admission_wait_s")[keep] > MOST * whole, "waited for admission"),
         (requests.number("retry_wait_s")[keep] > MOST * whole, "waited to try again"),

@@ -60,8 +60,10 @@ def timeline(frame: pd.DataFrame) -> Any:
         _people(scale),
     ]
     tokens = alt.vconcat(*panels, spacing=8).resolve_scale(x="shared", color="shared")
+    # Sessions differ in lanes: the menu changes the height.
+    grows = alt.AutoSizeParams(type="pad", resize=True)
     return (
-        alt.vconcat(tokens, lanes(), data=frame, spacing=14)
+        alt.vconcat(tokens, lanes(), data=frame, spacing=14, autosize=grows)
         .transform_filter("datum.label == session")
         .add_params(menu)
         .resolve_scale(x="shared", color="independent")
