@@ -20,7 +20,7 @@ import altair as alt
 import pandas as pd
 
 from swarm.errors import UsageError
-from swarm.report.charts import write_picture
+from swarm.report.charts import write_pictures
 
 FACTORS = {"tokens_per_gpu_x": "output tokens/s", "ttft_x": "TTFT, shorter by"}
 """Members of a claim that say a factor, and what of."""
@@ -94,8 +94,11 @@ def main() -> None:
     options = parser.parse_args()
     rows = curves(options.run, options.over)
     said = pd.DataFrame(list(claims(json.loads(options.published.read_text()))))
-    write_picture(chart(rows, said), options.out, "png")
-    print(options.out)
+    out = options.out
+    source = f"{options.run.name} against {options.published.name}"
+    titles = {out.stem: "Claims and the curves they are read from"}
+    write_pictures(out.parent, {out.stem: chart(rows, said)}, kinds=("png",), titles=titles, source=source)
+    print(out)
 
 
 if __name__ == "__main__":

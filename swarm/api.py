@@ -54,6 +54,23 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
+    def _repr_html_(self) -> str:
+        """What the run says, where a notebook shows it."""
+        from swarm.report.run.page import answer_markup
+
+        return answer_markup(self.summary)
+
+    @cached_property
+    def charts(self) -> dict[str, Any]:
+        """The charts of the run's report by name, as altair has them: a notebook draws `run.charts["ttft"]`.
+
+        Names are those of the pictures in `charts/`; a chart is there if the run has something to show in it.
+        """
+        # The charts' library takes longer to import than a run to read.
+        from swarm.report.run.page import charts_to_show
+
+        return charts_to_show(self._folder)
+
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment in full, as `run.yaml` has it."""

@@ -75,6 +75,9 @@ Prices = Annotated[Path | None, typer.Option("--prices", parser=local_path, help
 LivePage = Annotated[
     bool, typer.Option("--live", help="Show it on a page while it goes on; its URL is told on stderr.")
 ]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Plain lines on a terminal too, not a view that is drawn over.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Load a public server without a bound.")]
 
 
@@ -122,6 +125,7 @@ def run(
     prices: Prices = None,
     yes: Yes = False,
     live: LivePage = False,
+    plain: Plain = False,
 ) -> None:
     """Drive a live target with the swarm, from Ray actors.
 
@@ -135,7 +139,7 @@ def run(
     if resume is not None:
         if experiment is not None or target is not None or overrides or seed is not None or out is not None:
             raise UsageError("swarm run --resume RUN: the run says all the rest; give nothing else")
-        raise typer.Exit(resume_live(resume, shows_page=live))
+        raise typer.Exit(resume_live(resume, shows_page=live, only_lines=plain))
     if experiment is None:
         raise UsageError("swarm run: an EXPERIMENT is expected")
     changes = list(overrides or ())
@@ -145,7 +149,8 @@ def run(
     if config.sweep is not None:
         left = "its sweep is not run live, only its base point; swarm simulate runs all points"
         print(f"{experiment}: {left}", file=sys.stderr)
-    raise typer.Exit(run_live(with_budget(config, budget), out, shows_page=live))
+    planned = with_budget(config, budget)
+    raise typer.Exit(run_live(planned, out, shows_page=live, only_lines=plain))
 
 
 @app.command()
@@ -573,8 +578,8 @@ def report(
     raise typer.Exit(write(runs, out=out, fails_on_regression=fail_on_regression))
 
 
-@app.command()
-def watch(
+@app.command("watch")
+def watch_run(
     place: Annotated[str, typer.Argument(metavar="RUN|URL", help="A run folder, or a live page's URL.")],
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 0,
@@ -583,16 +588,20 @@ def watch(
         typer.Option("--name", help="Another host name that the page is asked by, again for each."),
     ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Show it here, not on a page.")] = False,
+    plain: Plain = False,
     beside: Annotated[int, typer.Option("--beside", hidden=True)] = 0,
+    held: Annotated[int, typer.Option("--held", hidden=True)] = -1,
 ) -> None:
     """Show a run, a simulation or a sweep while it goes on: a folder's on a page, a page's URL here.
 
     Examples: swarm watch results/RUN | swarm watch results/RUN --terminal | swarm watch 'http://HOST:PORT/?token=...'
     """
-    from swarm.commands.watch import watch as show
+    from swarm.commands.watch import watch, watch_here
+    from swarm.urls import is_url
 
-    names = tuple(name or ())
-    raise typer.Exit(show(place, address=host, port=port, hosts=names, terminal=terminal, beside=beside))
+    if terminal or is_url(place):
+        raise typer.Exit(watch_here(place, only_lines=plain, beside=beside, held=held))
+    raise typer.Exit(watch(place, address=host, port=port, hosts=tuple(name or ()), beside=beside))
 
 
 @app.command()

@@ -162,3 +162,11 @@ def test_the_example_runs_and_its_subagents_share_what_they_begin_with(tmp_path:
     first = run.requests[(run.requests["turn"] == 0) & run.requests["parent"].notna()]
     assert (first["cached_tokens"] > 0).sum() == len(first) - 1
     assert validate(swarm.Experiment, run.experiment.model_dump(), "again") == run.experiment
+
+
+def test_a_notebook_draws_a_run_and_its_charts(tmp_path: Path) -> None:
+    run = swarm.simulate(SMALL, tmp_path / "run")
+    assert {"effective_ttft", "hit_rate", "losses"} <= set(run.charts)
+    assert "vega" in str(run.charts["hit_rate"]._repr_mimebundle_())
+    assert run.charts["hit_rate"].to_dict(validate=False)["title"]["text"] == "Hit rate"
+    assert "<li class=good>" in run._repr_html_()

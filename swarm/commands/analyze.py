@@ -77,7 +77,9 @@ def analyze(
 
         out.mkdir(parents=True, exist_ok=True)
         (out / "analysis.json").write_bytes(content)
-        write_analysis(out, surveyed=surveyed, analysis=analysis, results=results)
+        write_analysis(
+            out, surveyed=surveyed, analysis=analysis, results=results, sources=[path.name for path in paths]
+        )
     if json_path is None:
         from swarm.report.analysis.terminal import show_analysis
 

@@ -62,6 +62,7 @@ def run_calibrate(target: TargetConfig, out: Path, *, course: Course | None = No
     with Interrupts() as interrupts:
         config = tried(target, heed=interrupts.heed, note=_say).target
     facts, found, fleet, verdicts = asyncio.run(_calibrated(config, course or Course()))
+    print(answer(verdicts))
     _show(found)
     _show_verdicts(verdicts)
     failed = [verdict.name for verdict in verdicts if not verdict.passes]
@@ -190,6 +191,20 @@ def _hit_points(run: Sequence[Played]) -> float | None:
     known = [each for each in run if each.cached_tokens is not None]
     prompt = sum(each.prompt_tokens for each in known)
     return 100.0 * sum(each.cached_tokens or 0 for each in known) / prompt if prompt else None
+
+
+def answer(verdicts: Sequence[Verdict]) -> str:
+    """Return in a sentence how well the fleet predicts a load that it was not made from."""
+    if not verdicts:
+        return "What the fleet predicts was not held against anything: the server showed no times."
+    failed = [each for each in verdicts if not each.passes]
+    told = ", ".join(
+        f"{each.name} {each.error:+.1f} points" if each.name == "hits" else f"{each.name} {each.error:+.0%}"
+        for each in failed or verdicts
+    )
+    if failed:
+        return f"The fleet does not predict the load that was held out: {told}."
+    return f"The fleet predicts the load that was held out: {told}."
 
 
 def _show(found: Found) -> None:

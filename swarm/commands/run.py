@@ -28,6 +28,7 @@ from swarm.config.workload import ReplayConfig
 from swarm.errors import Interrupted, RunError, TargetError, UsageError
 from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
+from swarm.live.clock import SystemClock
 from swarm.live.coordinator import Snapshot
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
@@ -36,6 +37,7 @@ from swarm.live.driver.placement import fleet_shares
 from swarm.live.driver.recovered import Recovered, recover
 from swarm.live.preflight import Tried, tried
 from swarm.live.targets.usable import check_target
+from swarm.live.targets.watched import SeriesWatch
 from swarm.load.purse import most_cost
 from swarm.measure.results import results_of
 from swarm.measure.totals import facts_of
@@ -46,6 +48,7 @@ from swarm.records.run_folder import RUN, RunFolder
 from swarm.records.writer_lock import sole_writer
 from swarm.report.live.course import Course
 from swarm.report.live.running import Live
+from swarm.report.live.screen_beside import can_be_shown, screen_beside
 from swarm.urls import check_writable, fetched, is_url, upload, url_of
 from swarm.workload.source import left_out, load_scripts
 
@@ -57,11 +60,13 @@ def run_live(
     known: Tried | None = None,
     beside: Mapping[str, str] | None = None,
     shows_page: bool = False,
+    only_lines: bool = False,
 ) -> int:
     """Carry out an experiment; return the exit code.
 
     `known` is what a look at its target has found; texts `beside` are written into the run folder, by name.
-    With `shows_page` a page in another process shows how it goes on.
+    With `shows_page` a page in another process shows how it goes on. On a terminal it is shown as a view,
+    unless `only_lines` are wanted.
     """
     check_target(experiment.target)
     started = datetime.now(UTC)
@@ -92,8 +97,9 @@ def run_live(
                 experiment, server = looked_at(experiment)
             with sole_writer(folder.journals), page_beside(folder.path, wanted=shows_page):
                 code = _carry_out(
-                    experiment, folder, interrupts, begin, run_id=run_id, recovered=None, known=known
-                )
+                    experiment, folder, interrupts, begin,
+                    run_id=run_id, recovered=None, known=known, only_lines=only_lines,
+                )  # fmt: skip
         except TargetError as fault:
             record_unbegun(folder, experiment, fault, run_id=run_id, started=started, out=url)
             print(folder.path.absolute(), file=sys.stdout, flush=True)
@@ -107,7 +113,7 @@ def run_live(
     return interrupts.code(code)
 
 
-def resume_live(path: Path, *, shows_page: bool = False) -> int:
+def resume_live(path: Path, *, shows_page: bool = False, only_lines: bool = False) -> int:
     """Go on with a run that was cut off, from its journals; return the exit code."""
     if not (path / RUN).is_file():
         raise UsageError(f"--resume {path}: not a run folder: it has no {RUN}")
@@ -139,6 +145,7 @@ def resume_live(path: Path, *, shows_page: bool = False) -> int:
             run_id=data["run_id"],
             recovered=recover(folder.journals),
             known=None,
+            only_lines=only_lines,
         )
         if data.get("out") is not None:
             _send(folder, data["out"], interrupts)
@@ -161,12 +168,13 @@ def _carry_out(
     run_id: str,
     recovered: Recovered | None,
     known: Tried | None,
+    only_lines: bool,
 ) -> int:
     # Ray is left when the results are there: its end lets a SIGTERM through that ends the process at once.
     with ExitStack() as ray, closing(Course(folder.path)) as course:
         end = _driven(
             experiment, folder, interrupts, begin,
-            ray=ray, run_id=run_id, recovered=recovered, known=known, course=course,
+            ray=ray, run_id=run_id, recovered=recovered, known=known, course=course, only_lines=only_lines,
         )  # fmt: skip
         faults = (*end.faults, *keep_end(folder, run_id, end))
         faults += () if recovered is None else recovered.lost()
@@ -214,6 +222,7 @@ def _driven(
     recovered: Recovered | None,
     known: Tried | None,
     course: Course,
+    only_lines: bool,
 ) -> RunEnd:
     """Return how the load ended; of a run that is only added up, how it had. `ray` leaves Ray."""
     if recovered is not None:
@@ -234,14 +243,21 @@ def _driven(
         begin()
         folder.add_notes([*left_out(experiment, scripts), *([] if known is None else known.told())])
         course.tell("begin", name=experiment.name, mode="live", until_s=experiment.load.duration_s)
+        watching.start()
 
     try:
         ray.enter_context(ray_session(name=run_id))
     finally:
         # Where Ray did not start after a signal, it is the signal that ended the run.
         interrupts.heed()
-    with Live(experiment) as live:
-        return drive(
+    watching = SeriesWatch(experiment.target.watched, SystemClock(), every_s=experiment.window_s)
+    is_screen = not only_lines and can_be_shown()
+    with (
+        screen_beside(folder.path, wanted=is_screen) as is_there,
+        Live(experiment, only_lines=only_lines or is_screen, elsewhere=is_there) as live,
+    ):
+        ray.callback(watching.end)
+        end = drive(
             aimed,
             scripts,
             folder.journals.resolve(),
@@ -253,6 +269,8 @@ def _driven(
             run_id=run_id,
             stop_drain_s=stop_drain_s(os.environ),
         )
+    keep_watched(folder, watching, end)
+    return end
 
 
 def _aimed(experiment: Experiment, known: Tried) -> Experiment:
@@ -280,6 +298,17 @@ def check_placed(experiment: Experiment) -> None:
     if not experiment.target.urls:
         build_fleet(experiment.fleet)
         fleet_shares(experiment.fleet, experiment.hosts.provider_fronts)
+
+
+def keep_watched(folder: RunFolder, watching: SeriesWatch, end: RunEnd) -> None:
+    """Write what was read of watched metrics; a disk that refuses it costs no result."""
+    read = watching.stop(end.start_unix_s)
+    try:
+        if read.num_rows:
+            folder.write_watched(read)
+        folder.add_notes(watching.told())
+    except OSError as fault:
+        _say(f"swarm: what was read of watched metrics is not kept: {fault.strerror or fault}")
 
 
 def _say(text: str) -> None:

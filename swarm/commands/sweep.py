@@ -22,6 +22,7 @@ from swarm.errors import UsageError
 from swarm.records.origin import commit, versions
 from swarm.records.run_folder import RunFolder, simulated_run_id
 from swarm.report.live.course import Course
+from swarm.report.live.points import Points
 from swarm.report.notes import kinds
 from swarm.report.sweep.comparison import SWEEP, draw_sweep, write_sweep
 from swarm.report.sweep.points import PointResult, derived, unobserved
@@ -96,14 +97,15 @@ def _run_missing(missing: list[Work], course: Course, *, name: str, jobs: int | 
     errors: dict[Path, str] = {}
     course.tell("begin", name=name, mode="simulate")
     course.tell("point", done=0, total=len(missing), text=f"{len(missing)} points to simulate")
-    for done, (at, files, error) in enumerate(_carry_out(missing, jobs), start=1):
-        if error is None:
-            _keep(at, files)
-        else:
-            errors[at] = error
-        text = f"{done}/{len(missing)}  {at.name}  {'done' if error is None else f'FAILED: {error}'}"
-        course.tell("point", done=done, total=len(missing), text=text)
-        _tell(text)
+    with Points(name, len(missing), sys.stderr) as shown:
+        for done, (at, files, error) in enumerate(_carry_out(missing, jobs), start=1):
+            if error is None:
+                _keep(at, files)
+            else:
+                errors[at] = error
+            text = f"{done}/{len(missing)}  {at.name}  {'done' if error is None else f'FAILED: {error}'}"
+            course.tell("point", done=done, total=len(missing), wall_s=shown.wall_s, text=text)
+            shown.ended(text)
     return errors
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import select
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from swarm.commands.live_page import check_installed
 from swarm.errors import RunError, UsageError
 from swarm.records.writer_lock import WRITER
 from swarm.report.live.going import Going
+from swarm.report.live.screen_beside import can_be_shown
 from swarm.report.live.server import EVERY_S, LOOPBACK, Publisher, serve_page
-from swarm.report.live.terminal import watch_folder, watch_url
+from swarm.report.live.terminal import last_state, no_stop, of_folder, of_url, watch_state
 from swarm.urls import is_url
 
 TOKEN_BYTES = 16
@@ -26,24 +30,47 @@ NICENESS = 10
 """A page gives way to the run beside it."""
 
 
-def watch(place: str, *, address: str, port: int, hosts: tuple[str, ...], terminal: bool, beside: int) -> int:
-    """Show what goes on in a folder, or at a page's URL, until its end or Ctrl-C; return the exit code.
+def watch_here(place: str, *, only_lines: bool, beside: int, held: int) -> int:
+    """Show on this terminal what goes on in a folder, or at a page's URL; return the exit code.
+
+    `beside` is the run whose view this is, which holds the other end of the pipe `held`; 0: none.
+    """
+    if is_url(place):
+        state, stop = of_url(place), no_stop
+    else:
+        going = _opened(place, beside)
+        state, stop = of_folder(going), going.course.ask_stop
+    is_screen = not only_lines and can_be_shown()
+    if not is_screen:
+        return watch_state(state, only_lines=only_lines)
+    from swarm.report.live.screen import show_screen
+
+    if beside:
+        os.nice(NICENESS)
+        return show_screen(state, stop=lambda: _signal(beside), is_over=lambda: _is_closed(held))
+    code = show_screen(state, stop=stop, is_over=lambda: False)
+    last_state(state)
+    return code
+
+
+def _signal(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGINT)
+        return True
+    return False
+
+
+def _is_closed(pipe: int) -> bool:
+    """Whether nothing holds the other end of a pipe that nothing is written into."""
+    return bool(select.select([pipe], [], [], 0)[0])
+
+
+def watch(place: str, *, address: str, port: int, hosts: tuple[str, ...], beside: int) -> int:
+    """Show on a page what goes on in a folder, until its end or Ctrl-C; return the exit code.
 
     `beside` is the process that the page was started with; 0: none, and the page stays until Ctrl-C.
     """
-    if is_url(place):
-        return watch_url(place)
-    folder = Path(place)
-    if not folder.is_dir():
-        raise UsageError(f"swarm watch {place}: a run folder or a page's URL is expected")
-    going = Going(
-        folder, awaits=lambda: _is_alive(beside) if beside else (folder / "journal" / WRITER).exists()
-    )
-    going.read()
-    if going.is_gone and not beside:
-        raise UsageError(f"swarm watch {place}: nothing goes on there, and no results are there")
-    if terminal:
-        return watch_folder(going)
+    going = _opened(place, beside)
     check_installed()
     os.nice(NICENESS)
     if address not in LOOPBACK:
@@ -71,6 +98,19 @@ def watch(place: str, *, address: str, port: int, hosts: tuple[str, ...], termin
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _opened(place: str, beside: int) -> Going:
+    folder = Path(place)
+    if not folder.is_dir():
+        raise UsageError(f"swarm watch {place}: a run folder or a page's URL is expected")
+    going = Going(
+        folder, awaits=lambda: _is_alive(beside) if beside else (folder / "journal" / WRITER).exists()
+    )
+    going.read()
+    if going.is_gone and not beside:
+        raise UsageError(f"swarm watch {place}: nothing goes on there, and no results are there")
+    return going
 
 
 class _Ends:

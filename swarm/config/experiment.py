@@ -100,7 +100,7 @@ class Experiment(Strict):
     cache_model: CacheModelConfig | None = Field(None, description="of live runs only")
     window_s: float = Field(1.0, ge=0.001, description="length of one row of windows.parquet")
     charts: tuple[Literal["png", "svg"], ...] = Field(
-        ("png",), description="image formats of the charts beside the report"
+        ("png", "svg"), description="image formats of the charts beside the report"
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from swarm.config.base_url import base_url
 from swarm.config.strict import Strict
@@ -171,6 +171,22 @@ class CacheControlConfig(Strict):
         return (("tools", self.tools), ("system", self.system), ("turns", self.turns))
 
 
+class WatchedConfig(Strict):
+    """A page of Prometheus metrics that is read beside the run: GPUs by a DCGM exporter, a node, a router."""
+
+    url: str = Field(description="in full, such as http://HOST:9400/metrics; it is sent no key")
+    series: tuple[str, ...] = Field(
+        min_length=1, description="names of what is kept, or patterns with * and ?, such as DCGM_FI_DEV_*"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_whole(cls, url: str) -> str:
+        if not _WHOLE_URL.fullmatch(url):
+            raise ValueError(f"url: {url!r} is no URL in full, such as http://HOST:9400/metrics")
+        return url
+
+
 class TargetConfig(Strict):
     """An endpoint that speaks OpenAI's APIs or Anthropic's, or several that serve the same model."""
 
@@ -188,6 +204,9 @@ class TargetConfig(Strict):
     metrics_urls: tuple[str, ...] = ()
     """Where each worker publishes its counters, in full; none: `/metrics` of every URL. Behind a front end,
     name all workers: its own metrics do not tell of their caches."""
+    watched: tuple[WatchedConfig, ...] = Field((), max_length=16)
+    """More pages of metrics that are read once a window while a live run goes on, such as a DCGM exporter's:
+    kept in `watched.parquet`, and drawn in the report under the TTFT. No verdict depends on them."""
     model: str | None = None
     """null: the first that `/v1/models` lists."""
     api: Api = Field("chat", description="of requests")
@@ -274,6 +293,7 @@ class TargetConfig(Strict):
     def _urls_hold_no_keys(self) -> Self:
         """Refuse what would stand in `run.yaml`, and beside every row."""
         places = [("urls", url) for url in self.urls] + [("metrics_urls", url) for url in self.metrics_urls]
+        places += [("watched", each.url) for each in self.watched]
         for name, url in [*places, ("path", self.path or "")]:
             parts = urlsplit(url)
             if "@" in parts.netloc:

@@ -20,15 +20,16 @@ from swarm.errors import UsageError
 from swarm.records.unstored import ASIDE
 from swarm.records.writer_lock import LOCK
 
-RUN, REQUESTS, WINDOWS, TIERS, SUMMARY, REPORT = (
+RUN, REQUESTS, WINDOWS, TIERS, WATCHED, SUMMARY, REPORT = (
     "run.yaml",
     "requests.parquet",
     "windows.parquet",
     "tiers.parquet",
+    "watched.parquet",
     "summary.json",
     "report.html",
 )
-OWN = {RUN, REQUESTS, WINDOWS, TIERS, SUMMARY, REPORT, "charts", "journal"}
+OWN = {RUN, REQUESTS, WINDOWS, TIERS, WATCHED, SUMMARY, REPORT, "charts", "journal"}
 ROW_GROUP_ROWS = 65_536
 """Rows of a table that are encoded at once, in memory."""
 
@@ -135,6 +136,18 @@ class RunFolder:
         """Write the time series."""
         self._write_table(WINDOWS, table)
 
+    def write_watched(self, table: pa.Table) -> None:
+        """Write what was read of watched metrics, after what an earlier part of the run has read."""
+        path = self.path / WATCHED
+        if path.is_file():
+            table = pa.concat_tables([_read_table(path, None), table])
+        self._write_table(WATCHED, table)
+
+    def watched(self) -> pa.Table | None:
+        """Return what was read of watched metrics; None where nothing was."""
+        path = self.path / WATCHED
+        return _read_table(path, None) if path.is_file() else None
+
     def write_tiers(self, table: pa.Table) -> None:
         """Write the memories over time."""
         self._write_table(TIERS, table)
@@ -209,7 +222,7 @@ def _is_unbegun(path: Path) -> bool:
 
 def _clear(path: Path) -> None:
     """Remove what a run that never began has left."""
-    for name in (REPORT, SUMMARY, TIERS, WINDOWS, REQUESTS, RUN):
+    for name in (REPORT, SUMMARY, WATCHED, TIERS, WINDOWS, REQUESTS, RUN):
         (path / name).unlink(missing_ok=True)
     for folder in (path / "charts", path / "journal"):
         shutil.rmtree(folder, ignore_errors=True)

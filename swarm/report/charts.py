@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -14,7 +15,7 @@ import vl_convert
 from altair.utils import schemapi
 
 from swarm.report import palette
-from swarm.report.theme import CLOCK, CLOCK_TICKS, CONFIG
+from swarm.report.theme import CLOCK, CLOCK_TICKS, CONFIG, PICTURE_TITLE
 
 # Frames are thinned to what a screen shows before they come here; a session of 6,000 requests is drawn whole.
 alt.data_transformers.disable_max_rows()
@@ -33,13 +34,42 @@ def spec_of(chart: Any) -> dict[str, Any]:
     return spec
 
 
-def write_picture(chart: Any, path: Path, kind: Literal["png", "svg"]) -> None:
-    """Write a chart as a picture on white."""
+def write_pictures(
+    folder: Path,
+    charts: Mapping[str, Any],
+    *,
+    kinds: Sequence[str],
+    titles: Mapping[str, str | tuple[str, ...]],
+    source: str,
+) -> None:
+    """Write each chart as `NAME.png` and `NAME.svg`, as asked for, with its title and the line of its source.
+
+    `titles` has a chart's title, or it and more words, by the chart's name.
+    """
+    if not kinds or not charts:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, chart in charts.items():
+        title = titles.get(name, name.replace("_", " "))
+        drawn = picture(chart, title=title if isinstance(title, str) else title[0], source=source)
+        if "svg" in kinds:
+            (folder / f"{name}.svg").write_text(drawn, encoding="utf-8")
+        if "png" in kinds:
+            (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(drawn, scale=PNG_SCALE))
+
+
+def picture(chart: Any, *, title: str, source: str) -> str:
+    """Return a chart as SVG on white, with its title and, below that, the line of its source."""
     spec = {**spec_of(chart), "background": "white", "padding": 16}
-    if kind == "png":
-        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
-    else:
-        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE), encoding="utf-8")
+    if title or source:
+        spec["title"] = {"text": title, "subtitle": source, **PICTURE_TITLE}
+    return str(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE))
+
+
+def titled(chart: Any, *, title: str, source: str) -> Any:
+    """Return a chart as the charting library has it, with its title, its source and the project's look."""
+    shown = {"text": title, "subtitle": source, **PICTURE_TITLE, "color": palette.TEXT}
+    return chart.properties(title=shown, config=CONFIG)
 
 
 def library() -> str:

@@ -93,6 +93,18 @@ TOKENS = (
 )
 """Axis labels of amounts: k, M and G above 1, and plain below, where SI has m for thousandths."""
 
+PICTURE_TITLE = {
+    "anchor": "start",
+    "offset": 12,
+    "color": "#22262b",
+    "fontSize": 15,
+    "fontWeight": 600,
+    "subtitleColor": TEXT,
+    "subtitleFontSize": 11,
+    "subtitlePadding": 4,
+}
+"""A picture's title and the line of its source, on white; a page has headings of its own."""
+
 CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": FONT,
@@ -112,6 +124,7 @@ CONFIG: dict[str, Any] = {
         "labelPadding": 5,
         "titlePadding": 10,
     },
+    "text": {"color": TEXT},
     "axisX": {"grid": False},
     "axisY": {"domain": False, "ticks": False, "titleAnchor": "end", "minExtent": 48},
     "legend": {

@@ -142,3 +142,16 @@ def test_a_small_server_is_calibrated_to_the_end(tmp_path: Path) -> None:
         written = FleetConfig.model_validate(safe_load(out.read_text()))
         assert (written.block_tokens, written.max_model_len) == (16, 2_048)
         assert written.replicas[0].max_sequences == 20
+
+
+def test_a_calibration_opens_with_its_answer() -> None:
+    good = calibrate.Verdict("TTFT p50", 0.103, 0.1, 0.03, 0.01, 0.1)
+    bad = calibrate.Verdict("TPOT p95", 0.02, 0.03, -0.33, 0.05, 0.2)
+    hits = calibrate.Verdict("hits", 90.0, 90.4, -0.4, 0.1, 2.0)
+    assert calibrate.answer([good, hits]) == (
+        "The fleet predicts the load that was held out: TTFT p50 +3%, hits -0.4 points."
+    )
+    assert calibrate.answer([good, bad]).endswith(
+        "does not predict the load that was held out: TPOT p95 -33%."
+    )
+    assert "not held against anything" in calibrate.answer([])

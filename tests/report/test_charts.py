@@ -7,16 +7,15 @@ import altair as alt
 import pandas as pd
 import pytest
 
-from swarm.report.charts import spec_of, time_axis, write_picture
+from swarm.report.charts import picture, spec_of, time_axis
 from swarm.report.compare.comparison import SHOWN
 from swarm.report.run.charts import agent_ticks
 from swarm.report.theme import TOKENS
 
 
-def labels(chart: alt.Chart, folder: Path) -> list[str]:
+def labels(chart: alt.Chart) -> list[str]:
     """Return the texts of a picture."""
-    write_picture(chart, folder / "chart.svg", "svg")
-    return re.findall(r"<text[^>]*>([^<]+)</text>", (folder / "chart.svg").read_text())
+    return re.findall(r"<text[^>]*>([^<]+)</text>", picture(chart, title="", source=""))
 
 
 @pytest.mark.parametrize(
@@ -31,9 +30,9 @@ def labels(chart: alt.Chart, folder: Path) -> list[str]:
         (86400, ["0", *(f"{at} h" for at in range(2, 25, 2))]),
     ],
 )
-def test_times_stand_at_whole_steps_of_one_unit(end_s: float, drawn: list[str], tmp_path: Path) -> None:
+def test_times_stand_at_whole_steps_of_one_unit(end_s: float, drawn: list[str]) -> None:
     frame = pd.DataFrame({"at_s": [0.0, end_s]})
-    assert labels(alt.Chart(frame, width=860).mark_line().encode(x=time_axis(None)), tmp_path) == drawn
+    assert labels(alt.Chart(frame, width=860).mark_line().encode(x=time_axis(None))) == drawn
 
 
 def test_amounts_below_one_are_plain(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_amounts_below_one_are_plain(tmp_path: Path) -> None:
     frame = pd.DataFrame({"tokens": [0, 2e6]})
     y = alt.Y("tokens:Q", axis=axis, title=None, scale=alt.Scale(type="symlog"))
     chart = alt.Chart(frame).mark_point().encode(y=y)
-    assert labels(chart, tmp_path) == ["0", "0.3", "0.8", "1", "500", "8k", "2M"]
+    assert labels(chart) == ["0", "0.3", "0.8", "1", "500", "8k", "2M"]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
-from swarm.config.sweep import EconomicsConfig
+from swarm.config.sweep import EconomicsConfig, SweepChartConfig, SweepConfig
+from swarm.report.charts import picture
+from swarm.report.sweep.charts import comparison, turning_points
 from swarm.report.sweep.points import zone
-from swarm.report.sweep.shapes import sentences, shapes
+from swarm.report.sweep.sentences import sentence, zones
 
 XS = (1, 2, 4, 8)
 
@@ -21,80 +25,123 @@ def rows(**curves: tuple[float, ...]) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-@pytest.mark.parametrize(
-    ("ys", "cliff", "fall"),
-    [
-        ((1.0, 2.0, 3.0, 4.0), (1, 1), 0.0),
-        ((10.0, 10.0, 2.0, 2.0), (2, 4), 0.8),
-        ((10.0, 10.0, 5.0, 0.0), (2, 8), 1.0),
-        ((10.0, 9.0, 8.0, 7.0), (1, 2), 0.1),
-    ],
-)
-def test_a_cliff_is_the_deepest_fall(ys: tuple[float, ...], cliff: tuple[int, int], fall: float) -> None:
-    shape = shapes(rows(a=ys))[0]
-    assert (shape.cliff_from, shape.cliff_to, round(shape.fall, 6)) == (*cliff, fall)
+RATE, COST, HITS, LOST = (
+    "throughput.output_tokens_per_s", "effective_ttft_s.p95", "cache.hit_rate", "cache.lost_to.ttl",
+)  # fmt: skip
+FLOOR = "a leaves its floor of {} between agents = 4 and 8, and reaches {} there."
 
 
-def said(figure: str = "throughput.output_tokens_per_s", **curves: tuple[float, ...]) -> list[str]:
-    return sentences(rows(**curves), x_title="agents", y_title="speed", figure=figure, shows_zones=False)
+def said(figure: str = RATE, **curves: tuple[float, ...]) -> str:
+    return sentence(rows(**curves), x_title="agents", figure=figure)
 
 
 @pytest.mark.parametrize(
-    ("other", "where"),
+    ("ys", "text"),
     [
-        ((10.0, 20.0, 30.0, 10.0), "lie within 10% of each other up to agents = 4"),
-        ((5.0, 20.0, 30.0, 40.0), "lie within 10% of each other from agents = 2 on"),
-        ((10.0, 20.0, 5.0, 40.0), "lie within 10% of each other but at agents = 4"),
-        ((10.0, 5.0, 5.0, 40.0), "lie within 10% of each other only at agents = 1, 8"),
-        ((5.0, 5.0, 5.0, 40.0), "lie within 10% of each other only at agents = 8"),
-        ((5.0, 5.0, 5.0, 5.0), "lie more than 10% apart everywhere"),
-        ((9.5, 19.0, 29.0, 38.0), "lie within 10% of each other everywhere"),
+        ((10.0, 10.0, 2.0, 2.0), "a falls off between agents = 2 and 4, from 10 to 2 (-80%)."),
+        ((10.0, 10.0, 5.0, 0.0), "a falls off between agents = 2 and 8, from 10 to 0 (-100%)."),
+        ((10.0, 9.0, 8.0, 7.0), "a falls steadily, from 10 to 7."),
+        ((100.0, 70.0, 22.0, 1.0), "a falls steadily, from 100 to 1."),
+        ((5.0, 10.0, 9.5, 8.4), "a is highest at agents = 2, 10, and falls to 8.4."),
+        ((1.0, 9.5, 10.0, 10.0), "a gains little beyond agents = 2, where it has 9.5."),
+        ((1.0, 2.0, 3.0, 4.0), "Highest with a at agents = 8: 4."),
+        ((4.0, 4.0, 3.9, 3.8), "a stays at 3.8."),
     ],
 )
-def test_where_curves_are_alike_is_said(other: tuple[float, ...], where: str) -> None:
-    assert said(a=(10.0, 20.0, 30.0, 40.0), b=other)[0].startswith(f"the 2 curves {where}; ")
+def test_a_gain_is_told_by_its_cliff_its_peak_or_its_knee(ys: tuple[float, ...], text: str) -> None:
+    assert said(a=ys) == text
+
+
+@pytest.mark.parametrize(
+    ("figure", "ys", "text"),
+    [
+        (COST, (1.0, 1.1, 1.5, 8.0), FLOOR.format("1.5 s", "8 s")),
+        (COST, (9.0, 1.0, 1.0, 1.0), "a comes down from 9 s to 1 s by agents = 2."),
+        (COST, (1.0, 1.2, 1.1, 1.3), "a stays at 1.3 s."),
+        (LOST, (0.0, 0.0, 0.04, 0.5), FLOOR.format("4.0 %", "50.0 %")),
+        (COST, (1.0, 9.0, 1.0, 9.0), "Lowest with a at agents = 1: 1 s."),
+    ],
+)  # fmt: skip
+def test_a_cost_is_told_by_its_floor(figure: str, ys: tuple[float, ...], text: str) -> None:
+    assert said(figure, a=ys) == text
+
+
+def test_curves_that_coincide_are_told_once() -> None:
+    text = said(a=(10.0, 10.0, 2.0, 2.0), b=(10.1, 10.0, 2.0, 2.1))
+    assert text == (
+        "The curves lie within 10% of each other everywhere; each falls off between agents = 2 and 4, "
+        "from 10 to 2 (-80%)."
+    )
+
+
+def test_where_it_begins_to_matter_is_said_with_who_is_ahead() -> None:
+    text = said(a=(10.0, 20.0, 5.0, 4.0), b=(10.0, 20.0, 30.0, 40.0))
+    assert text == (
+        "Up to agents = 2 the curves lie within 10% of each other; "
+        "a falls off between 2 and 4, from 20 to 5 (-75%); at 8 b has 40, a 4."
+    )
+
+
+def test_curves_that_lie_apart_everywhere_are_not_said_to() -> None:
+    assert said(a=(1.0, 2.0, 3.0, 4.0), b=(2.0, 4.0, 6.0, 8.0)) == "At agents = 8 b has 8, a 4."
+
+
+def test_curves_of_one_shape_share_a_clause() -> None:
+    text = said(a=(10.0, 10.0, 2.0, 2.0), b=(20.0, 20.0, 6.0, 6.0))
+    assert "a and b fall off between agents = 2 and 4, by 70 to 80%" in text
+
+
+def test_a_fall_within_the_spread_of_seeds_is_no_cliff() -> None:
+    table = rows(a=(10.0, 10.0, 7.0, 7.0))
+    table["low"], table["high"] = table["y"] - 2.0, table["y"] + 2.0
+    assert "falls off" not in sentence(table, x_title="agents", figure=RATE)
 
 
 def test_curves_that_are_never_seen_together_are_not_called_alike() -> None:
     apart = rows(a=(1.0, 2.0, 3.0, 4.0), b=(1.0, 2.0, 3.0, 4.0)).iloc[[0, 1, 6, 7]]
-    told = sentences(apart, x_title="x", y_title="y", figure="duration", shows_zones=False)
-    assert told[0].startswith("the 2 curves have no point in common; ")
-
-
-def test_of_many_curves_the_outer_two_are_held_against_each_other() -> None:
-    told = said(a=(1.0, 1.0, 1.0, 1.0), b=(1.0, 1.0, 1.0, 1.0), c=(9.0, 9.0, 9.0, 9.0))
-    assert told[0].startswith(
-        "the highest and the lowest of the 3 curves lie more than 10% apart everywhere; "
-    )
-
-
-def test_a_curve_that_rises_to_the_end_is_not_said_to_have_no_cliff() -> None:
-    assert said(a=(1.0, 2.0, 3.0, 4.0)) == [
-        "a: speed is highest, 4, at agents = 8, the last that was tried: it may go on rising."
-    ]
-    assert said(a=(4.0, 4.0, 3.9, 3.8))[0].endswith("; it has no cliff.")
-
-
-def test_the_last_points_are_named_from_the_top() -> None:
-    told = said(low=(1.0, 1.0, 1.0, 1.0), high=(1.0, 1.0, 1.0, 3.0))
-    assert told[0].endswith("at agents = 8: high 3 > low 1.")
+    assert "within" not in sentence(apart, x_title="x", figure="duration")
 
 
 def test_values_that_are_written_alike_are_equal() -> None:
-    told = said("cache.hit_rate", a=(0.5, 0.0, 0.0, 0.0001), b=(0.5, 0.0, 0.0, 0.0), c=(0.5, 0.0, 0.0, 0.2))
-    assert told[0].endswith("at agents = 8: c 20.0 % > a 0.0 % = b 0.0 %.")
-    assert said("cache.hit_rate", a=(0.0, 0.0001, 0.0, 0.0)) == ["a: speed is 0.0 % everywhere."]
+    assert said(HITS, a=(0.0, 0.0001, 0.0, 0.0)) == "a stays at 0.0 %."
+    told = said(HITS, a=(0.5, 0.0, 0.0, 0.0001), b=(0.5, 0.0, 0.0, 0.0))
+    assert told.startswith("The curves lie within 10% of each other everywhere; ")
 
 
-def test_a_cliff_as_wide_as_the_chart_is_told_by_its_steepest_step() -> None:
-    assert said(a=(100.0, 70.0, 22.0, 1.0)) == [
-        "a: speed is highest, 100, at agents = 1, and falls throughout to 1, most between 2 and 4, "
-        "where it loses 48% of its peak."
-    ]
-    assert "its cliff lies between 2 and 4" in said(a=(100.0, 100.0, 22.0, 21.0))[0]
+def test_a_column_of_a_chart_is_named() -> None:
+    table = rows(all=(10.0, 10.0, 2.0, 2.0))
+    table["column"] = "decode"
+    assert (
+        sentence(table, x_title="x", figure=RATE)
+        == "decode: falls off between x = 2 and 4, from 10 to 2 (-80%)."
+    )
+
+
+def test_zones_are_told_by_where_they_lie() -> None:
+    table = rows(a=(1.0, 1.0, 1.0, 1.0), b=(1.0, 1.0, 1.0, 1.0))
+    table["zone"] = ["A", "B", "C", "C", "C", "C", "C", "C"]
+    assert zones(table, "agents") == (
+        "By agents: a loses money at 1 and breaks even at 2 and earns at 4, 8; b earns everywhere."
+    )
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.89, "A"), (0.9, "B"), (1.1, "B"), (1.11, "C")])
 def test_zones_lie_about_break_even(ratio: float, expected: str) -> None:
     economics = EconomicsConfig.model_validate({"gpu_hour": 1, "prices": {}})
     assert zone(ratio, economics) == expected
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_times_on_a_sweeps_axis_are_whole(is_log: bool) -> None:
+    sweep = SweepConfig.model_validate({"grid": {"load.agents": [1, 2, 4, 8]}})
+    chart = SweepChartConfig(y=COST, log_y=is_log)
+    drawn = comparison(rows(a=(0.02, 3.0, 80.0, 600.0)), sweep, chart)
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", picture(drawn, title="", source=""))
+    times = [text for text in texts if re.fullmatch(r"[\d.]+ (ms|s|min|h)", text)]
+    assert len(times) >= 4 and not any(re.search(r"\.\d", text) for text in times), times
+
+
+def test_a_cliff_is_ringed_where_it_begins() -> None:
+    assert turning_points(rows(a=(10.0, 10.0, 2.0, 2.0), b=(1.0, 2.0, 3.0, 4.0)), RATE) == [
+        {"x": 2, "y": 10.0, "series": "a"}
+    ]

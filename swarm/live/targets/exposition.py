@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 TEXT_CHARS_MAX = 32 * 1024 * 1024
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)", re.MULTILINE)
+_COUNTER = re.compile(r"^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) counter\b", re.MULTILINE)
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 
@@ -32,6 +33,28 @@ def samples(text: str, names: Collection[str]) -> Iterator[Sample]:
             continue
         if math.isfinite(value):
             yield Sample(name, dict(_LABEL.findall(match[2] or "")), value)
+
+
+def matching(text: str, is_wanted: Callable[[str], bool]) -> Iterator[tuple[Sample, bool]]:
+    """Yield the finite samples whose whole name is wanted, and whether each is a counter's.
+
+    A counter is one by its TYPE line, or by a name that ends in `_total`. Names are as they stand.
+    """
+    counters = {match[1] for match in _COUNTER.finditer(text, 0, TEXT_CHARS_MAX)}
+    wanted: dict[str, bool] = {}
+    for match in _SAMPLE.finditer(text, 0, TEXT_CHARS_MAX):
+        name = match[1]
+        if name not in wanted:
+            wanted[name] = is_wanted(name)
+        if not wanted[name]:
+            continue
+        try:
+            value = float(match[3])
+        except ValueError:
+            continue
+        if math.isfinite(value):
+            is_counter = name.endswith("_total") or name in counters
+            yield Sample(name, dict(_LABEL.findall(match[2] or "")), value), is_counter
 
 
 def prefixes(text: str) -> set[str]:

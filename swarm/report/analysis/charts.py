@@ -8,7 +8,8 @@ from typing import Any
 import altair as alt
 
 from swarm.report.analysis.frames import Row, ttl_label
-from swarm.report.theme import TOKENS
+from swarm.report.numbers import share, three
+from swarm.report.theme import CLOCK, CLOCK_TICKS, TOKENS
 from swarm.reuse.curves import TtlResult
 
 SALMON, GRAY, BLUE = "#fa8072", "#b3b3b3", "#4c78a8"
@@ -22,6 +23,8 @@ _SECONDS = (
 )
 _SECOND_TICKS = [1, 10, 60, 600, 3600, 21600, 86400, 259200, 604800, 2592000]
 _TOKEN_TICKS = [digit * 10**power for power in range(12) for digit in (1, 2, 5)]
+_LABELS_APART = 4.0
+"""Capacities whose labels stand beside each other differ by this factor."""
 _DECADES = [10**power for power in range(12)]
 
 
@@ -33,7 +36,7 @@ def working_set_chart(rows: list[Row], labels: Sequence[str]) -> alt.Chart:
         .encode(
             x=alt.X(
                 "time_s:Q",
-                title="time since the start of all sessions",
+                title="time since the first request",
                 scale=alt.Scale(type="log", nice=False),
                 axis=_seconds_axis(),
             ),
@@ -79,7 +82,7 @@ def capacity_chart(rows: list[Row], ceiling: float) -> alt.LayerChart:
             "capacity_tokens:Q",
             title="capacity (tokens)",
             scale=alt.Scale(type="log", nice=False),
-            axis=alt.Axis(labelExpr=TOKENS, values=_TOKEN_TICKS),
+            axis=alt.Axis(labelExpr=TOKENS, values=_TOKEN_TICKS, labelOverlap="greedy", labelSeparation=8),
         ),
         y=alt.Y(
             "hit_rate:Q", title="hit rate (tokens)", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
@@ -93,14 +96,22 @@ def capacity_chart(rows: list[Row], ceiling: float) -> alt.LayerChart:
     optimal = base.encode(y="optimal_hit_rate:Q").mark_line(color=SALMON, strokeWidth=2)
     limit = alt.Chart(alt.Data(values=[{"hit_rate": ceiling}])).mark_rule(color=GRAY, strokeDash=[4, 4])
     points = base.transform_filter("datum.asked").mark_point(color=BLUE, filled=True, size=60)
-    labels = base.transform_filter("datum.asked").mark_text(dy=14, dx=14)
-    return (
-        limit.encode(y="hit_rate:Q")
-        + optimal
-        + base.mark_line(color=BLUE, strokeWidth=2)
-        + points
-        + labels.encode(text=alt.Text("hit_rate:Q", format=".1%"))
+    labels = alt.Chart(alt.Data(values=_apart([row for row in rows if row["asked"]])))
+    # Below the line to its right, where a curve that rises leaves room.
+    texts = labels.mark_text(dy=14, dx=16).encode(
+        x="capacity_tokens:Q", y="hit_rate:Q", text=alt.Text("hit_rate:Q", format=".1%")
     )
+    lru = base.mark_line(color=BLUE, strokeWidth=2)
+    return limit.encode(y="hit_rate:Q") + optimal + lru + points + texts
+
+
+def _apart(rows: list[Row]) -> list[Row]:
+    """Return the rows, from the left, whose labels do not touch on the narrowest screen."""
+    kept: list[Row] = []
+    for row in rows:
+        if not kept or row["capacity_tokens"] >= _LABELS_APART * kept[-1]["capacity_tokens"]:
+            kept.append(row)
+    return kept
 
 
 def gap_chart(rows: list[Row]) -> alt.Chart:
@@ -140,8 +151,12 @@ def size_chart(rows: list[Row], title: str) -> alt.Chart:
 
 def cost_chart(cost: dict[str, Any], labels: Sequence[str]) -> alt.LayerChart:
     """Return what the workload costs by TTL, beside no cache at all."""
-    rows = [{"choice": "no cache", "cost": cost["uncached"]}] + [
-        {"choice": label, "cost": row["cost"]}
+    rows = [{"choice": "no cache", "cost": cost["uncached"], "text": three(cost["uncached"])}] + [
+        {
+            "choice": label,
+            "cost": row["cost"],
+            "text": f"{three(row['cost'])} ({share(row['share_of_uncached'])})",
+        }
         for label, row in zip(labels, cost["ttl"], strict=True)
         if row["cost"] is not None
     ]
@@ -153,8 +168,41 @@ def cost_chart(cost: dict[str, Any], labels: Sequence[str]) -> alt.LayerChart:
         ),
         y=alt.Y("choice:N", sort=[row["choice"] for row in rows], title=None),
     )
-    text = base.mark_text(align="left", dx=4).encode(text=alt.Text("cost:Q", format=",.4~g"))
+    text = base.mark_text(align="left", dx=4).encode(text="text:N")
     return base.mark_bar(color=BLUE) + text
+
+
+def over_time_chart(rows: list[Row], labels: Sequence[str], *, is_static: bool) -> alt.Chart:
+    """Return all requests' tokens over time: cached gray, new salmon, output blue; the TTL is chosen."""
+    bind = alt.binding_select(options=list(labels), name="cached with TTL ")
+    ttl = alt.param(name="ttl", value=labels[-1], bind=alt.Undefined if is_static else bind)
+    return (
+        alt.Chart(alt.Data(values=rows), width=_WIDTH, height=_HEIGHT)
+        .add_params(ttl)
+        .transform_filter("datum.ttl == ttl")
+        .mark_rect()
+        .encode(
+            x=alt.X(
+                "from_s:Q",
+                title="time since the first request",
+                axis=alt.Axis(labelExpr=CLOCK, values=alt.ExprRef(CLOCK_TICKS), labelOverlap=True),
+                scale=alt.Scale(nice=False),
+            ),
+            x2="to_s:Q",
+            y=alt.Y("bottom:Q", title="tokens per second", axis=alt.Axis(labelExpr=TOKENS)),
+            y2="top:Q",
+            color=alt.Color(
+                "part:N",
+                title=None,
+                scale=alt.Scale(domain=["cached", "new", "output"], range=[GRAY, SALMON, BLUE]),
+            ),
+            tooltip=[
+                alt.Tooltip("from_s:Q", title="from (s)", format=",.0f"),
+                alt.Tooltip("part:N"),
+                alt.Tooltip("tokens_per_s:Q", title="tokens per second", format=",.0f"),
+            ],
+        )
+    )
 
 
 def timeline_chart(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swarm.reuse.curves import TtlResult, hits_by_capacity, hits_by_ttl, level_at
 from swarm.reuse.optimum import optimal_hits
@@ -18,6 +19,10 @@ _TIME_POINTS = 160
 _CAPACITY_POINTS = 60
 _CDF_POINTS = 120
 _TIMELINE_ROWS_MAX = 12_000
+_TIMELINES_MAX = 100
+_STRETCHES = 120
+TIMELINE_REQUESTS_LEAST = 4
+"""A session of fewer has no timeline: a bar as wide as the chart says nothing."""
 
 
 def ttl_label(ttl_us: int | None) -> str:
@@ -80,11 +85,13 @@ def cdf_rows(samples: dict[str, Any]) -> list[Row]:
 def timeline_rows(surveyed: Surveyed, results: Sequence[TtlResult]) -> tuple[list[Row], list[str]]:
     """Return requests of chosen sessions, and those sessions, the longest first.
 
-    Where there are too many requests for a page, every k-th session by length is taken.
+    Where there are too many requests for a page, every k-th session by length is taken; sessions of very few
+    requests are not.
     """
     sizes = np.bincount(surveyed.session, minlength=len(surveyed.session_ids))
+    sizes[sizes < TIMELINE_REQUESTS_LEAST] = 0
     by_size = np.argsort(-sizes, kind="stable")
-    step = max(1, -(-int(sizes.sum()) // _TIMELINE_ROWS_MAX))
+    step = max(1, -(-int(sizes.sum()) // _TIMELINE_ROWS_MAX), -(-int((sizes > 0).sum()) // _TIMELINES_MAX))
     chosen = by_size[::step][sizes[by_size[::step]] > 0]
     names = _names(surveyed, chosen)
     cached = {ttl_label(result.ttl_us): _cached(surveyed, result.ttl_us) for result in results}
@@ -106,6 +113,47 @@ def timeline_rows(surveyed: Surveyed, results: Sequence[TtlResult]) -> tuple[lis
             shared | {f"cached_{index}": int(hits[row]) for index, hits in enumerate(cached.values())}
         )
     return rows, [names[int(session)] for session in chosen]
+
+
+def over_time_rows(surveyed: Surveyed, results: Sequence[TtlResult]) -> list[Row]:
+    """Return tokens a second of all requests by stretches of time: new, output, cached under each TTL.
+
+    `from_s` and `to_s` bound a stretch; `part` is cached, new or output under the TTL `ttl`.
+    """
+    end_us = int(surveyed.at_us.max()) + 1
+    edges = np.unique(np.linspace(0, end_us, min(_STRETCHES, end_us) + 1).astype(np.int64))
+    at = np.searchsorted(edges, surveyed.at_us, side="right") - 1
+    stretches = len(edges) - 1
+    spans_s = np.diff(edges) / US_PER_S
+
+    def per_s(tokens: Column) -> NDArray[np.float64]:
+        return np.bincount(at, weights=tokens, minlength=stretches) / spans_s
+
+    inputs, outputs = per_s(surveyed.input_tokens), per_s(surveyed.output_tokens)
+    rows: list[Row] = []
+    for result in results:
+        cached = per_s(_cached(surveyed, result.ttl_us))
+        parts = {"cached": cached, "new": inputs - cached, "output": outputs}
+        tops = np.cumsum(list(parts.values()), axis=0)
+        rows += [
+            {
+                "ttl": ttl_label(result.ttl_us),
+                "from_s": float(edges[index] / US_PER_S),
+                "to_s": float(edges[index + 1] / US_PER_S),
+                "part": part,
+                "bottom": float(tops[level][index] - values[index]),
+                "top": float(tops[level][index]),
+                "tokens_per_s": float(values[index]),
+            }
+            for level, (part, values) in enumerate(parts.items())
+            for index in range(stretches)
+        ]
+    return rows
+
+
+def has_timelines(surveyed: Surveyed) -> bool:
+    """Whether any session has enough requests for a timeline of its own."""
+    return bool(np.bincount(surveyed.session).max(initial=0) >= TIMELINE_REQUESTS_LEAST)
 
 
 def _names(surveyed: Surveyed, chosen: Column) -> dict[int, str]:

@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 
 from swarm.report.analysis import charts, frames, recorded
+from swarm.report.analysis.answer import answers, remarks
 from swarm.report.analysis.terminal import DISTRIBUTIONS
-from swarm.report.charts import write_picture
+from swarm.report.charts import write_pictures
 from swarm.report.document import page, place, section, table
 from swarm.report.numbers import share
 from swarm.reuse.curves import TtlResult
@@ -22,36 +22,79 @@ from swarm.reuse.survey import Surveyed
 from swarm.units import US_PER_S, counted
 
 LINE = re.compile(r"(.*?)(?::(\d+))?", re.DOTALL)
+SOURCES_SHOWN = 3
 BROKEN_SHOWN_MAX = 100
 """Rows of what was left out: a file and a reason each."""
 
 
 def write_analysis(
-    out: Path, *, surveyed: Surveyed, analysis: dict[str, Any], results: Sequence[TtlResult]
+    out: Path,
+    *,
+    surveyed: Surveyed,
+    analysis: dict[str, Any],
+    results: Sequence[TtlResult],
+    sources: Sequence[str],
 ) -> None:
-    """Write report.html and charts/*.png, *.svg."""
+    """Write report.html and charts/*.png, *.svg; `sources` name what was read."""
+    ceiling = reusable_tokens(surveyed) / max(1, analysis["input_tokens"])
+    capacity = frames.capacity_rows(surveyed, [row["capacity_tokens"] for row in analysis["lru"]])
     labels = [frames.ttl_label(result.ttl_us) for result in results]
-    rows, sessions = frames.timeline_rows(surveyed, results)
-    timeline = charts.timeline_chart(rows, sessions, labels, is_static=False)
-    drawn = _charts(surveyed, analysis, results, labels)
-    static = dict(drawn, session_timeline=charts.timeline_chart(rows, sessions, labels, is_static=True))
-    folder = out / "charts"
-    folder.mkdir(exist_ok=True)
-    for name, chart in static.items():
-        write_picture(chart, folder / f"{name}.svg", "svg")
-        write_picture(chart, folder / f"{name}.png", "png")
-    note = f"{len(sessions)} of {counted(analysis['sessions'], 'session')} to choose from, the longest first."
-    drawn["session_timeline"] = timeline
-    parts = _parts(analysis, note, drawn.keys())
-    (out / "report.html").write_text(page("Workload analysis", parts, drawn), encoding="utf-8")
+    drawn = {
+        "working_set": charts.working_set_chart(frames.working_set_rows(surveyed, results), labels),
+        "ttl": charts.ttl_chart(results, max(1, analysis["input_tokens"])),
+        "capacity": charts.capacity_chart(capacity, ceiling),
+        **_distributions(surveyed),
+        "cost": charts.cost_chart(analysis["cost"], labels),
+    }
+    timeline, static, note = _timeline(surveyed, analysis, results, labels)
+    name = _source(sources)
+    write_pictures(out / "charts", {**drawn, **static}, kinds=("png", "svg"), titles=_TITLES, source=name)
+    said = remarks(analysis, capacity, ceiling)
+    parts = [
+        f"<h1>Workload analysis</h1><p class=soft>{escape(name)}</p>",
+        _answers(analysis, answers(analysis, capacity, ceiling)),
+        _summary(analysis),
+        _recorded(analysis),
+        *_sections(analysis, {**drawn, **timeline}, said, note),
+    ]
+    text = page(f"Workload analysis: {name}", parts, {**drawn, **timeline})
+    (out / "report.html").write_text(text, encoding="utf-8")
 
 
-def _charts(
+def reusable_tokens(surveyed: Surveyed) -> int:
+    """Return the input tokens that a cache without limits would have held."""
+    pieces = surveyed.reuse.pieces
+    return int((pieces.tokens - pieces.overhang).sum())
+
+
+def _source(sources: Sequence[str]) -> str:
+    """Return what was read as a line: the first names, and how many more."""
+    shown = ", ".join(sources[:SOURCES_SHOWN])
+    more = len(sources) - SOURCES_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _timeline(
     surveyed: Surveyed, analysis: dict[str, Any], results: Sequence[TtlResult], labels: list[str]
-) -> dict[str, alt.TopLevelMixin]:
-    total = max(1, analysis["input_tokens"])
-    reusable = surveyed.reuse.pieces.tokens - surveyed.reuse.pieces.overhang
-    capacities = [row["capacity_tokens"] for row in analysis["lru"]]
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Return sessions' requests one by one, or all together where no session has many; drawn twice.
+
+    First for the page, then for a picture; and a note.
+    """
+    if not results:
+        return {}, {}, ""
+    if not frames.has_timelines(surveyed):
+        rows = frames.over_time_rows(surveyed, results)
+        live, still = (charts.over_time_chart(rows, labels, is_static=each) for each in (False, True))
+        return {"requests_over_time": live}, {"requests_over_time": still}, ""
+    rows, sessions = frames.timeline_rows(surveyed, results)
+    live, still = (charts.timeline_chart(rows, sessions, labels, is_static=each) for each in (False, True))
+    every = counted(analysis["sessions"], "session")
+    note = f"{len(sessions):,} of {every} to choose from, the longest first."
+    return {"session_timeline": live}, {"session_timeline": still}, note
+
+
+def _distributions(surveyed: Surveyed) -> dict[str, Any]:
     order = np.lexsort((surveyed.at_us, surveyed.agent))
     follows = np.flatnonzero(np.diff(surveyed.agent[order]) == 0) + 1
     at_us, inputs = surveyed.at_us[order], surveyed.input_tokens[order]
@@ -67,15 +110,8 @@ def _charts(
         "growth from request to request": growth[growth > 0],
     }
     drawn = {
-        "working_set": charts.working_set_chart(frames.working_set_rows(surveyed, results), labels),
-        "ttl": charts.ttl_chart(results, total),
-        "capacity": charts.capacity_chart(
-            frames.capacity_rows(surveyed, capacities), int(reusable.sum()) / total
-        ),
-        "session_timeline": alt.Chart(),
         "gaps": charts.gap_chart(frames.cdf_rows(gaps)),
         "sizes": charts.size_chart(frames.cdf_rows(sizes), "tokens"),
-        "cost": charts.cost_chart(analysis["cost"], labels),
     }
     if not any(map(len, gaps.values())):
         # Nobody has a second request.
@@ -86,7 +122,8 @@ def _charts(
 _TITLES = {
     "working_set": (
         "Working set over time",
-        "All sessions start at 0. A block is held from a use until its TTL has passed without another.",
+        "Times count from the first request of all; recorded sessions that share no clock all start at 0. A "
+        "block is held from a use until its TTL has passed without another.",
     ),
     "ttl": ("Hit rate and re-computation by TTL", "No limit of space. A block computed once is ideal."),
     "capacity": (
@@ -95,24 +132,30 @@ _TITLES = {
         "knows what comes and which no policy exceeds. Dashed: no limit. Points: the capacities asked for.",
     ),
     "session_timeline": ("Session timelines", "Cached input gray, new input salmon, output blue."),
+    "requests_over_time": (
+        "Requests over time",
+        "All sessions together: cached input gray, new input salmon, output blue.",
+    ),
     "gaps": ("Gaps between an agent's requests", "Think time as recorded, and from start to start."),
     "sizes": ("Tokens of requests", "Growth: where a request is longer than the agent's one before it."),
     "cost": (
         "Cost by TTL",
         "A hit is a read; any other token of a block with an id is a write, at the price of the shortest "
-        "lifetime offered that is long enough; a token without an id is plain input.",
+        "lifetime offered that is long enough; a token without an id is plain input. In brackets: against no "
+        "cache.",
     ),
 }
 
 
-def _parts(analysis: dict[str, Any], timeline_note: str, drawn: Collection[str]) -> list[str]:
+def _sections(
+    analysis: dict[str, Any], drawn: Collection[str], said: dict[str, str], timeline_note: str
+) -> list[str]:
     more = {"session_timeline": timeline_note, "cost": _price_list(analysis["cost"]["prices"])}
-    parts = ["<h1>Workload analysis</h1>", _answers(analysis), _summary(analysis), _recorded(analysis)]
-    for name, (title, note) in _TITLES.items():
-        if name not in drawn:
-            continue
-        parts.append(section(title, place(name), f"{note} {more.get(name, '')}".strip()))
-    return parts
+    return [
+        section(title, place(name), f"{note} {more.get(name, '')}".strip(), said=said.get(name, ""))
+        for name, (title, note) in _TITLES.items()
+        if name in drawn
+    ]
 
 
 def _price_list(prices: dict[str, Any]) -> str:
@@ -169,10 +212,9 @@ def _by_capacity(analysis: dict[str, Any]) -> str:
     return section("Hit rate of one pool", table(("tokens", "LRU", "optimal eviction"), rows))
 
 
-def _answers(analysis: dict[str, Any]) -> str:
-    lines = recorded.answers(analysis)
-    stays = f"<p class=soft>{escape(recorded.STAYS_HERE)}</p>"
-    return "".join(f"<p><b>{escape(line)}.</b></p>" for line in lines) + stays
+def _answers(analysis: dict[str, Any], said: Sequence[str]) -> str:
+    lines = "".join(f"<li>{escape(line)}.</li>" for line in (*recorded.answers(analysis), *said))
+    return f"<ul class=answer>{lines}</ul><p class=soft>{escape(recorded.STAYS_HERE)}</p>"
 
 
 def _recorded(analysis: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import orjson
 
 from swarm.config.profile import ProfileFile
 from swarm.report.analysis.frames import Row, capacity_rows, cdf_rows, ttl_label
-from swarm.report.charts import write_picture
+from swarm.report.charts import write_pictures
 from swarm.report.document import page, place, section, table
 from swarm.report.fit.comparison import CAPACITIES, TTLS_S, Compared, as_json, summed_up
+from swarm.report.numbers import count, share
 from swarm.report.palette import RUNS
 from swarm.reuse.curves import ttl_us
 from swarm.units import counted
@@ -25,6 +27,17 @@ _COLOR = alt.Color("of:N", title=None, scale=alt.Scale(domain=list(_NAMES), rang
 _WIDTH, _HEIGHT = 400, 190
 
 
+TITLES = {
+    "ttl": ("Hit rate by TTL", "Token-weighted, no limit of space; all sessions start at 0."),
+    "capacity": ("Hit rate by capacity", "One LRU pool that all sessions share, no TTL."),
+    "distributions": ("Distributions", "Share of values at or below; logarithmic but for the growth."),
+}
+CLOSE = 0.02
+"""A hit rate that is missed by no more than this is as recorded."""
+APART = 0.1
+"""Distributions whose largest difference is above this are told apart by eye."""
+
+
 def write_fit_report(
     out: Path,
     *,
@@ -33,23 +46,46 @@ def write_fit_report(
     sampled: Iterable[RecordedSession],
     seed: int,
 ) -> None:
-    """Write report.html, fit.json and charts/*.png."""
+    """Write report.html, fit.json and charts/*.png, *.svg."""
     both = (summed_up(recorded), summed_up(sampled))
     numbers = as_json(*both, seed)
     charts = {"distributions": _distributions(both), "capacity": _capacity(both), "ttl": _ttl(both)}
-    folder = out / "charts"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, chart in charts.items():
-        write_picture(chart, folder / f"{name}.png", "png")
+    source = f"profile {profile.name} · sampled with seed {seed}"
+    write_pictures(out / "charts", charts, kinds=("png", "svg"), titles=TITLES, source=source)
     (out / "fit.json").write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
-    parts = [_facts(profile, numbers), _distances(numbers), _rates(numbers)]
-    titles = {
-        "distributions": ("Distributions", "Share of values at or below; logarithmic but for the growth."),
-        "ttl": ("Hit rate by TTL", "Token-weighted, no limit of space; all sessions start at 0."),
-        "capacity": ("Hit rate by capacity", "One LRU pool that all sessions share, no TTL."),
-    }
-    parts += [section(title, place(name), note) for name, (title, note) in titles.items()]
+    lines = "".join(f"<li>{escape(text)}</li>" for text in answer(numbers))
+    parts = [
+        f"<h1>Fit of {escape(profile.name)}</h1><ul class=answer>{lines}</ul>",
+        *(section(title, place(name), note) for name, (title, note) in TITLES.items()),
+        _facts(profile, numbers),
+        _distances(numbers),
+        _rates(numbers),
+    ]
     (out / "report.html").write_text(page(f"Fit of {profile.name}", parts, charts), encoding="utf-8")
+
+
+def answer(numbers: dict[str, Any]) -> list[str]:
+    """Return how well the profile gives the recordings again: hit rates first, then what is least alike."""
+    rows = [
+        *((f"a TTL of {ttl_label(ttl_us(row['ttl_s']))}", row["hit_rate"]) for row in numbers["ttl"]),
+        *((f"a pool of {count(row['capacity_tokens'])} tokens", row["hit_rate"]) for row in numbers["lru"]),
+    ]
+    where, (recorded, sampled) = max(rows, key=lambda row: abs(row[1][1] - row[1][0]))
+    most = abs(sampled - recorded)
+    verdict = "are as recorded" if most <= CLOSE else "differ from the recorded ones"
+    said = [
+        f"Hit rates of sampled sessions {verdict}: at most {100 * most:.1f} points apart, with {where} "
+        f"({share(sampled)} sampled, {share(recorded)} recorded)."
+    ]
+    apart = {name: value for name, value in numbers["ks"].items() if value > APART}
+    if apart:
+        told = ", ".join(
+            f"{name} ({value:.2f})" for name, value in sorted(apart.items(), key=lambda x: -x[1])
+        )
+        said.append(f"Least alike, by the largest difference of their distributions: {told}.")
+    else:
+        said.append(f"No distribution is more than {APART:g} away from the recorded one.")
+    return said
 
 
 def _facts(profile: ProfileFile, numbers: dict[str, Any]) -> str:
@@ -63,7 +99,7 @@ def _facts(profile: ProfileFile, numbers: dict[str, Any]) -> str:
         f"{fitted.subagents:,} sub-agents. "
         f"Sampled with seed {numbers['seed']}: another seed differs by chance."
     )
-    return section(f"Fit of {profile.name}", table(("", *_NAMES), rows), note)
+    return section("What was compared", table(("", *_NAMES), rows), note)
 
 
 def _distances(numbers: dict[str, Any]) -> str:
@@ -153,6 +189,11 @@ def _ttl(both: Sequence[Compared]) -> Any:
         y=alt.Y("hit_rate:Q", title="hit rate", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=_COLOR,
     )
-    return base.mark_bar() + base.mark_text(dy=-7, fontSize=10).encode(
-        text=alt.Text("hit_rate:Q", format=".1%")
-    )
+    # On a narrow screen the labels of neighbours would lie on each other at one height.
+    texts = [
+        base.transform_filter(alt.datum.of == name)
+        .mark_text(dy=dy, fontSize=10)
+        .encode(text=alt.Text("hit_rate:Q", format=".1%"))
+        for name, dy in zip(_NAMES, (-7, -18), strict=True)
+    ]
+    return alt.layer(base.mark_bar(), *texts)

@@ -27,7 +27,7 @@ from swarm.report.run.frames import over_time_of
 WINDOWS_MAX = 240
 NOTES_MAX = 200
 STEPS_MAX = 480
-RECENT = 40
+RECENT = 120
 """Windows of which a terminal shows sparklines."""
 
 
@@ -157,6 +157,7 @@ class Going:
         if self.steps:
             found |= {"ended": self.steps[-1]["ended"], "open": self.steps[-1]["open"]}
             found["wall_s"] = self.steps[-1]["wall_s"]
+            found["recent"] = {"open": [float(step["open"]) for step in self.steps[-RECENT:]]}
         return found
 
     def _required(self) -> float | None:
@@ -242,7 +243,11 @@ def _recent(windows: pd.DataFrame) -> dict[str, list[float | None]]:
         "send_lag_p95_s": "send_lag_s_p95",
     }
     tail = windows.tail(RECENT)
-    return {
+    found = {
         name: [None if pd.isna(value) else float(value) for value in tail[column]] if column in tail else []
         for name, column in names.items()
     }
+    if {"live_orchestrators", "live_subagents"} <= set(tail):
+        alive = tail["live_orchestrators"] + tail["live_subagents"]
+        found["live_agents"] = [None if pd.isna(value) else float(value) for value in alive]
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,17 +25,28 @@ HISTORY = 120
 class Live:
     """Shows a run's state: redrawn on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        *,
+        only_lines: bool = False,
+        elsewhere: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """With `only_lines` nothing is drawn over; while it is shown `elsewhere`, nothing is drawn here."""
         self._experiment = experiment
+        self._only_lines = only_lines
+        self._elsewhere = elsewhere
         width = None if sys.stderr.isatty() else WIDTH_ELSEWHERE
         self._console = Console(stderr=True, highlight=False, width=width)
         self._screen: Screen | None = None
         self._shown_s = 0.0
+        self._alive: dict[int, float | None] = {}
+        """Agents alive as last reported in a window, by its index."""
         self._history: dict[int, dict[str, float | None]] = {}
         """Figures of windows that are over, by their index."""
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._only_lines:
             self._screen = Screen(console=self._console, auto_refresh=False, transient=True)
             self._screen.start()
         return self
@@ -47,6 +59,8 @@ class Live:
 
     def show(self, snapshot: Snapshot) -> None:
         """Show the state as last reported."""
+        if self._elsewhere():
+            return
         windows = windows_of(self._experiment)
         windows.merge_bytes(snapshot.windows)
         now_s, recent = _recent(windows)
@@ -67,7 +81,12 @@ class Live:
             self._history[index] = _figures(windows, index)
         for index in sorted(self._history)[:-HISTORY]:
             del self._history[index]
-        kept = [self._history[index] for index in sorted(self._history)]
+        self._alive[newest] = snapshot.live_orchestrators + snapshot.live_subagents
+        for index in self._alive.keys() - self._history.keys() - {newest}:
+            del self._alive[index]
+        kept = [
+            {"live_agents": self._alive.get(index), **self._history[index]} for index in sorted(self._history)
+        ]
         objectives = self._experiment.slo
         return {
             "name": self._experiment.name,

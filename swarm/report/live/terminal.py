@@ -28,24 +28,22 @@ PLAIN_EVERY_S = 5.0
 WIDTH = 80
 SPARK = 24
 ASK_S_MAX = 5.0
+NOTES_SHOWN = 3
 
 
-def watch_folder(going: Going) -> int:
-    """Show a folder until what goes on in it has ended; return the exit code."""
+def of_folder(going: Going) -> Callable[[], State]:
+    """Return what asks for the state of a folder."""
 
     def state() -> State:
         going.read()
-        return {**going.head(going.over_time()), "notes": going.notes[-3:]}
+        head = going.head(going.over_time())
+        return {**head, "notes": going.notes, "listed": going.doings.listed(going.now_s)}
 
-    return _watch(state)
+    return state
 
 
-def watch_url(url: str) -> int:
-    """Show what a live page shows, until its end; return the exit code.
-
-    Raises:
-        UsageError: There is no such page.
-    """
+def of_url(url: str) -> Callable[[], State]:
+    """Return what asks a live page for its state, and raises UsageError where there is no such page."""
     parts = urlsplit(url)
     where = urlunsplit((parts.scheme, parts.netloc, "/state", parts.query, ""))
     if parts.scheme not in ("http", "https") or "token=" not in parts.query:
@@ -60,15 +58,21 @@ def watch_url(url: str) -> int:
             raise UsageError(f"swarm watch {parts.netloc}: {fault.code}: {words}") from None
         except (OSError, orjson.JSONDecodeError) as fault:
             raise UsageError(f"swarm watch {parts.netloc}: no live page answers there: {fault}") from None
-        return {**said["head"], "notes": said["notes"][:3][::-1]}
+        return {**said["head"], "notes": said["notes"][::-1], "listed": said["agents"]}
 
-    return _watch(state)
+    return state
 
 
-def _watch(state: Callable[[], State]) -> int:
+def no_stop() -> bool:
+    """Say that nobody hears: a page is asked by its own button."""
+    return False
+
+
+def watch_state(state: Callable[[], State], *, only_lines: bool) -> int:
+    """Show a state until its end: redrawn on a terminal, as lines elsewhere; return the exit code."""
     console = Console(stderr=True, highlight=False)
     try:
-        if console.is_terminal:
+        if console.is_terminal and not only_lines:
             with Screen(console=console, auto_refresh=False) as screen:
                 _until_end(state, lambda said: screen.update(view(said), refresh=True), EVERY_S)
         else:
@@ -76,6 +80,14 @@ def _watch(state: Callable[[], State]) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def last_state(state: Callable[[], State]) -> None:
+    """Leave the state on the terminal, once a view of it is gone."""
+    said = state()
+    Console(stderr=True, highlight=False).print(view(said))
+    if said.get("advice"):
+        print(f"swarm: {said['advice']}", file=sys.stderr, flush=True)
 
 
 def _until_end(state: Callable[[], State], show: Callable[[State], None], every_s: float) -> None:
@@ -109,14 +121,23 @@ def view(said: State) -> RenderableType:
     """Return the state for a terminal of 80 columns."""
     parts: list[RenderableType] = [progress(said)]
     if not said["points"] and "wall_s" not in said:
-        parts += [_agents(said), sparks(said["recent"]), *burn(said)]
+        parts += [agents(said), sparks(said["recent"]), *burn(said)]
     elif "wall_s" in said:
-        parts.append(Text(f"requests {count(said['ended'])}   open {count(said['open'])}"))
-    if said["failures"]:
-        words = ", ".join(f"{kind} {count(number)}" for kind, number in sorted(said["failures"].items()))
-        parts.append(Text(f"failed: {words}", "red"))
-    parts += [Text(note, "dim") for note in said.get("notes", ())]
+        parts.append(simulating(said))
+    parts += failed(said)
+    parts += [Text(note, "dim") for note in said.get("notes", ())[-NOTES_SHOWN:]]
     return Group(*parts)
+
+
+def simulating(said: State, width: int = SPARK) -> RenderableType:
+    """Return how fast a simulation goes, and its open requests as they went."""
+    table = Table.grid(padding=(0, 2))
+    wall_s = max(1e-9, said["wall_s"])
+    speed = f"{three(said['now_s'] / wall_s)} times as fast as real time"
+    table.add_row(Text("requests", "dim"), Text(count(said["ended"]), "bold"), speed)
+    bars = spark(said["recent"].get("open") or (), width)
+    table.add_row(Text("open", "dim"), Text(count(said["open"]), "bold"), bars)
+    return table
 
 
 def progress(said: State) -> RenderableType:
@@ -124,15 +145,28 @@ def progress(said: State) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     points, until_s = said["points"], said["until_s"]
     if points:
-        done, words = points["done"] / points["total"], f"{points['done']} of {points['total']} points"
+        done = points["done"] / max(1, points["total"])
+        words = f"{points['done']} of {points['total']} points{_points_left(points)}"
     elif until_s:
         done = min(1.0, said["now_s"] / until_s)
         words = f"{seconds(said['now_s'])} of {seconds(until_s)}{_left(said, until_s)}"
     else:
         done, words = None, seconds(said["now_s"])
-    bar: RenderableType = "" if done is None else ProgressBar(total=1.0, completed=done, width=24)
+    bar: RenderableType = (
+        ""
+        if done is None
+        else ProgressBar(total=1.0, completed=done, width=24, complete_style="blue", finished_style="blue")
+    )
     table.add_row(Text(said["name"], "bold"), bar, words)
     return table
+
+
+def _points_left(points: Mapping[str, Any]) -> str:
+    """Return how long the points that are left take, as long as those before them."""
+    wall_s = points.get("wall_s")
+    if not wall_s or not 0 < points["done"] < points["total"]:
+        return ""
+    return f", {seconds(wall_s * (points['total'] - points['done']) / points['done'])} left"
 
 
 def _left(said: State, until_s: float) -> str:
@@ -144,18 +178,20 @@ def _left(said: State, until_s: float) -> str:
     return f", {seconds(left_s)} left"
 
 
-def _agents(said: State) -> Text:
-    parts = [("agents ", "dim"), (f"{said['agents']} + {said['subagents']} sub", "bold")]
+def agents(said: State) -> Text:
+    """Return how many agents live, and what they do."""
+    parts = [("agents ", "dim"), (f"{count(said['agents'])} + {count(said['subagents'])} sub", "bold")]
     for name, number in said["doing"].items():
         if number:
             parts += [(f"   {name} ", "dim"), (count(number), "bold")]
     return Text.assemble(*parts)
 
 
-def sparks(recent: Mapping[str, Sequence[float | None]]) -> Table:
+def sparks(recent: Mapping[str, Sequence[float | None]], width: int = SPARK) -> Table:
     """Return a line for each figure: its name, its last value, and how it went."""
     table = Table.grid(padding=(0, 2))
     figures: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
+        ("agents alive", "live_agents", count),
         ("finished", "finished_per_s", lambda value: rate(value, "/s")),
         ("effective TTFT p95", "effective_ttft_p95_s", seconds),
         ("time per output token p95", "tpot_p95_s", seconds),
@@ -166,7 +202,7 @@ def sparks(recent: Mapping[str, Sequence[float | None]]) -> Table:
     for label, name, told in figures:
         values = recent.get(name) or []
         if newest(values) is not None:
-            table.add_row(Text(label, "dim"), Text(told(newest(values)), "bold"), spark(values))
+            table.add_row(Text(label, "dim"), Text(told(newest(values)), "bold"), spark(values, width))
     return table
 
 
@@ -186,6 +222,12 @@ def burn(said: State) -> list[RenderableType]:
             (f"{three(100 * used)} %", style),
         )
     ]
+
+
+def failed(said: State) -> list[RenderableType]:
+    """Return failed requests by class, or nothing where none failed."""
+    words = ", ".join(f"{kind} {count(number)}" for kind, number in sorted(said["failures"].items()))
+    return [Text(f"failed: {words}", "red")] if words else []
 
 
 def spark(values: Sequence[float | None], width: int = SPARK) -> str:

@@ -150,7 +150,7 @@ def _answer_band(found: Summary | None, scale: alt.Scale) -> list[Any]:
     low, high = (found or {}).get("agents_low"), (found or {}).get("agents_high")
     if not low or not high:
         return []
-    at = [{"low": low, "high": high, "text": str(low) if low == high else f"{low} to {high} agents"}]
+    at = [{"low": low, "high": high, "text": f"{low:,}" if low == high else f"{low:,} to {high:,} agents"}]
     base = alt.Chart(alt.Data(values=at))
     band = base.mark_rect(color=palette.GOOD, opacity=0.18).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     text = base.mark_text(align="right", dx=-6, dy=8, fontSize=11, color=palette.GOOD).encode(

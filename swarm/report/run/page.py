@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.records.run_folder import RunFolder
-from swarm.report.charts import write_picture
+from swarm.report.charts import titled, write_pictures
 from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.compare.told import told
@@ -31,6 +31,7 @@ from swarm.report.run.figures import (
 from swarm.report.run.missed import worst_sessions
 from swarm.report.run.remarks import view_remarks
 from swarm.report.run.view import View, view_of
+from swarm.report.run.watched import series_of, watched_chart, watched_said
 
 Summary = Mapping[str, Any]
 PICTURES_MAX = 24
@@ -70,6 +71,10 @@ TITLES = {
     "agents": ("Agents and open requests", ""),
     "server": ("Running and waiting in the server", "As its own gauges say, of all its clients."),
     "throughput": ("Tokens", "Of requests that finished."),
+    "watched": (
+        "Watched metrics beside the TTFT",
+        "Of target.watched, once a window, on the run's clock; counters by what came on each second.",
+    ),
     "losses": (
         "Where the prompt's tokens went",
         "Ideal less observed hits, split by cause without remainder.",
@@ -108,17 +113,41 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
     """Write the page of one run with its pictures, or of several side by side; return its path."""
     out.mkdir(parents=True, exist_ok=True)
     if len(folders) > 1:
-        parts, charts = _comparison(folders), {}
+        charts: dict[str, Any] = {}
+        parts = _comparison(folders)
         title = "Runs compared"
     else:
         view = view_of(folders[0])
-        summary, charts = view.summary, run_charts(view)
-        parts = _run(view, charts, view_remarks(view))
+        summary = view.summary
+        charts, said = charts_of(view, folders[0])
+        parts = _run(view, charts, said)
         title = f"{summary['experiment']} · {summary['run_id']}"
-        _write_pictures(out, charts, _picture_kinds(folders[0]))
+        _write_pictures(folders[0], out, charts)
     path = out / "report.html"
     path.write_text(page(title, parts, charts), encoding="utf-8")
     return path
+
+
+def charts_of(view: View, folder: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a run's charts by name, in the order of the page, and a sentence for those that have one."""
+    charts, said = run_charts(view), view_remarks(view)
+    seen = series_of(folder.watched())
+    if (watched := watched_chart(view.windows, seen, view.summary["measured"])) is not None:
+        charts["watched"], said["watched"] = watched, watched_said(view.windows, seen)
+    return charts, said
+
+
+def charts_to_show(folder: RunFolder) -> dict[str, Any]:
+    """Return a run's charts by name, each with its title and the project's look: a notebook draws them."""
+    view = view_of(folder)
+    source = source_line(view.summary)
+    charts, _ = charts_of(view, folder)
+    return {name: titled(chart, title=TITLES[name][0], source=source) for name, chart in charts.items()}
+
+
+def answer_markup(summary: Summary) -> str:
+    """Return what a run says as HTML, for a notebook."""
+    return f"{_head(summary)}{_answer(summary)}{_warnings(summary)}"
 
 
 def _run(view: View, charts: Mapping[str, Any], said: Mapping[str, str]) -> list[str]:
@@ -133,7 +162,7 @@ def _run(view: View, charts: Mapping[str, Any], said: Mapping[str, str]) -> list
     parts += [*drawn("failing"), _failures(summary), *drawn("waiting")]
     parts += drawn("losses", "tiers", "memories", "replicas", "ttft_by_length", "session_timeline")
     parts.append(_over_time_note(summary))
-    parts += drawn("effective_ttft", "ttft", "tpot", "hit_rate", "agents", "server", "throughput")
+    parts += drawn("effective_ttft", "watched", "ttft", "tpot", "hit_rate", "agents", "server", "throughput")
     parts += [_latencies(summary), _cards(summary), _hit_rates(summary), _server(summary)]
     parts += [*drawn("cost"), _money(summary)]
     return [_head(summary), _answer(summary), _warnings(summary), contents(parts), *parts]
@@ -335,12 +364,16 @@ def _picture_kinds(folder: RunFolder) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _write_pictures(out: Path, charts: Mapping[str, Any], kinds: Sequence[str]) -> None:
-    folder = out / "charts"
-    folder.mkdir(exist_ok=True)
-    for name, chart in list(charts.items())[:PICTURES_MAX]:
-        for kind in kinds:
-            write_picture(chart, folder / f"{name}.{kind}", "svg" if kind == "svg" else "png")
+def _write_pictures(folder: RunFolder, out: Path, charts: Mapping[str, Any]) -> None:
+    shown = dict(list(charts.items())[:PICTURES_MAX])
+    source = source_line(folder.summary())
+    write_pictures(out / "charts", shown, kinds=_picture_kinds(folder), titles=TITLES, source=source)
+
+
+def source_line(summary: Summary) -> str:
+    """Return where a run's picture comes from: the run, whether it was measured or emulated, its load."""
+    mode = MODES[summary["mode"]].split(":")[0]
+    return f"{summary['run_id']} · {mode} · {count(summary['requests']['sent'])} requests"
 
 
 def _caveats(both: str, found: Sequence[str]) -> str:

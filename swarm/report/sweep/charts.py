@@ -9,7 +9,9 @@ import pandas as pd
 
 from swarm.config.sweep import SweepChartConfig, SweepConfig
 from swarm.report import palette
-from swarm.report.theme import PLOT_PX, SPAN, TOKENS
+from swarm.report.sweep.sentences import is_share, shape_of
+from swarm.report.sweep.shapes import curves_of
+from swarm.report.theme import PLOT_PX, SPAN, TOKENS, log_span_ticks, log_ticks, span_ticks
 
 HEIGHT_PX = 300
 COLUMNS_GAP_PX = 60
@@ -54,7 +56,7 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         scale=_scale(chart.log_x) if is_number else alt.Undefined,
         axis=_x_axis(rows) if is_number else alt.Axis(labelAngle=0),
     )
-    y = alt.Y("y:Q", title=y_title, scale=_scale(chart.log_y, zero=True), axis=_axis(chart.y))
+    y = alt.Y("y:Q", title=y_title, scale=_scale(chart.log_y, zero=True), axis=_axis(chart, rows))
     legend = alt.Legend(title=None, symbolType="stroke", columns=4)
     if chart.zones:
         legend.offset = ZONES_OFFSET_PX
@@ -71,6 +73,9 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
     ]
     if (rows["low"] == rows["high"]).all():
         layers.pop(0)
+    if turns := turning_points(rows, chart.y):
+        rings = alt.Chart(alt.Data(values=turns)).mark_point(size=190, strokeWidth=2, opacity=1)
+        layers.append(rings.encode(x=x, y=y, color=color))
     if chart.zones:
         zones = alt.Scale(domain=list(ZONE_COLORS), range=list(ZONE_COLORS.values()))
         layers.append(
@@ -81,6 +86,15 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         layers += _break_even(sweep, chart)
         return alt.layer(*layers).resolve_scale(color="independent")
     return alt.layer(*layers)
+
+
+def turning_points(rows: pd.DataFrame, figure: str) -> list[dict[str, Any]]:
+    """Return the points of one column at which a curve falls off its cliff, or leaves its floor."""
+    return [
+        {"x": shape.from_x, "y": shape.from_y, "series": shape.series}
+        for shape in (shape_of(curve, figure) for curve in curves_of(rows))
+        if shape.kind in ("cliff", "left floor")
+    ]
 
 
 def _break_even(sweep: SweepConfig, chart: SweepChartConfig) -> list[Any]:
@@ -100,9 +114,14 @@ def _x_axis(rows: pd.DataFrame) -> alt.Axis:
     return alt.Axis(values=sorted({float(x) for x in rows["x"]}), labelExpr=TOKENS, labelOverlap=True)
 
 
-def _axis(figure: str) -> alt.Axis:
-    if figure.endswith(("rate", "ratio")) or ".lost_to." in figure:
+def _axis(chart: SweepChartConfig, rows: pd.DataFrame) -> alt.Axis:
+    least, most = float(rows["low"].min()), float(rows["high"].max())
+    is_log = chart.log_y and least > 0
+    if is_share(chart.y):
         return alt.Axis(format=".0%")
-    if figure.split(".")[0].endswith("_s"):
-        return alt.Axis(labelExpr=SPAN)
+    if chart.y.split(".")[0].endswith("_s"):
+        ticks = log_span_ticks(least, most) if is_log else span_ticks(most)
+        return alt.Axis(labelExpr=SPAN, values=ticks, labelOverlap="greedy")
+    if is_log:
+        return alt.Axis(labelExpr=TOKENS, values=log_ticks(least, most), labelOverlap="greedy")
     return alt.Axis(labelExpr=TOKENS)

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pandas as pd
 
 from swarm.config.experiment import Experiment
 from swarm.config.sweep import SweepChartConfig, SweepConfig
-from swarm.report.charts import write_picture
+from swarm.report.charts import write_pictures
 from swarm.report.document import page, place, section, table
 from swarm.report.notes import kinds, listed
 from swarm.report.numbers import UNKNOWN, plain
-from swarm.report.sweep.charts import comparison, titles
-from swarm.report.sweep.points import ZONES, PointResult, figure, frame, unobserved
-from swarm.report.sweep.shapes import sentences
+from swarm.report.sweep.charts import comparison, titles, turning_points
+from swarm.report.sweep.points import ZONES, PointResult, figure, frame, is_cost, unobserved
+from swarm.report.sweep.sentences import sentence, zones
 
 SWEEP, REPORT = "sweep.json", "report.html"
 SCHEMA_VERSION = 1
@@ -81,21 +82,18 @@ def write_sweep_report(
     """Write the page and, under `charts/`, a picture of each chart."""
     parts = [_head(experiment, points), _faults(points), listed(kinds([point.summary for point in points]))]
     charts: dict[str, Any] = {}
+    names: dict[str, str] = {}
     for at, (chart, (title, said)) in enumerate(zip(sweep.charts_wanted, _said(points, sweep), strict=True)):
         rows = frame(points, sweep, chart)
-        items = "".join(f"<li>{escape(text)}</li>" for text in said)
         if rows.empty:
-            parts.append(section(title, f"<ul>{items}</ul>", chart.note))
+            parts.append(section(title, "", chart.note, said=" ".join(said)))
             continue
         name = _file_name(at, chart.y)
-        charts[name] = comparison(rows, sweep, chart)
-        parts.append(section(title, f"{place(name)}<ul>{items}</ul>", chart.note))
+        charts[name], names[name] = comparison(rows, sweep, chart), title
+        parts.append(section(title, place(name), _how(chart, rows), said=" ".join(said)))
     parts += [_economics(sweep), _table(points)]
-    pictures = folder / "charts"
-    pictures.mkdir(exist_ok=True)
-    for name, chart in charts.items():
-        for kind in experiment.charts:
-            write_picture(chart, pictures / f"{name}.{kind}", kind)
+    source = f"{experiment.name} · {len(points)} points · emulated"
+    write_pictures(folder / "charts", charts, kinds=experiment.charts, titles=names, source=source)
     (folder / REPORT).write_text(page(f"{experiment.name}: sweep", parts, charts), encoding="utf-8")
 
 
@@ -107,9 +105,19 @@ def _shows(points: Sequence[PointResult], sweep: SweepConfig, chart: SweepChartC
     note = unobserved(points, chart.y)
     if note is not None:
         return [note]
-    _, x_title, y_title = titles(sweep, chart)
+    _, x_title, _ = titles(sweep, chart)
     rows = frame(points, sweep, chart)
-    return sentences(rows, x_title=x_title, y_title=y_title, figure=chart.y, shows_zones=chart.zones)
+    said = [sentence(rows, x_title=x_title, figure=chart.y)]
+    if chart.zones:
+        said.append(zones(rows, x_title))
+    return [text for text in said if text]
+
+
+def _how(chart: SweepChartConfig, rows: pd.DataFrame) -> str:
+    """Return how to read a chart: its note, and what its rings are where it has any."""
+    has_rings = any(turning_points(part, chart.y) for _, part in rows.groupby("column", sort=False))
+    ringed = "where it leaves its floor" if is_cost(chart.y) else "where it falls off"
+    return f"{chart.note} A curve is ringed {ringed}.".strip() if has_rings else chart.note
 
 
 def _head(experiment: Experiment, points: Sequence[PointResult]) -> str:

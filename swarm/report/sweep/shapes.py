@@ -1,80 +1,110 @@
-"""What a comparison chart shows, in sentences computed from its points: peaks, cliffs, who is above whom."""
+"""The shape of a curve: where it falls off, where its knee lies, where it leaves or reaches its floor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from swarm.report.numbers import plain, seconds, share, three
-from swarm.report.sweep.points import ZONES, is_cost
-
-Show = Callable[[float | None], str]
 ALIKE = 0.10
-"""Curves whose least is within this share of their greatest are called alike."""
+"""Values whose least is within this share of their greatest are called alike."""
 CLIFF = 0.20
 """A fall between neighbouring points by more than this share of the curve's peak is called a cliff."""
-NAMED_MAX = 8
-"""Curves that are described one by one; of more, the first and the last."""
+KNEE = 0.90
+"""Where a rising curve has this share of its peak, what follows adds little."""
+LEFT_TIMES = 2.0
+"""A cost has left its floor where it is more than so many times its least,"""
+LEFT_POINTS = 0.05
+"""and a share where it is so far above it."""
+
+Kind = Literal["cliff", "left floor", "peak", "knee", "reached floor", "decline", "flat", "rise", "uneven"]
 
 
 @dataclass(frozen=True, slots=True)
 class CurveShape:
-    """One curve: where it is highest and where it falls most."""
+    """What there is to say of one curve, between which two of its points, and from which value to which."""
 
     series: str
-    peak_x: Any
-    peak: float
-    last: float
-    least: float
-    cliff_from: Any
-    cliff_to: Any
-    fall: float
-    """The deepest fall, of one step or of steep steps in a row, as a share of the peak; 0: it never falls."""
-    falls_throughout: bool
-    """Whether steep steps follow each other from the first x to the last: a cliff there says nothing."""
-    step_from: Any
-    step_to: Any
-    step_fall: float
-    """The deepest fall of one step, as a share of the peak."""
+    kind: Kind
+    from_x: Any
+    to_x: Any
+    from_y: float
+    to_y: float
 
     @property
-    def has_cliff(self) -> bool:
-        """Whether the curve falls off somewhere."""
-        return self.fall > CLIFF
+    def fall(self) -> float:
+        """How much is lost between the two points, as a share."""
+        return (self.from_y - self.to_y) / self.from_y if self.from_y > 0 else 0.0
 
 
-def shapes(rows: pd.DataFrame) -> list[CurveShape]:
-    """Return the shape of each curve, in the order of the chart."""
-    found = []
-    for series, part in rows.groupby("series", sort=False):
-        xs, ys = list(part["x"]), [float(y) for y in part["y"]]
-        top = max(range(len(ys)), key=lambda at: ys[at])
-        start, end = _steepest(ys)
-        step = max(range(1, len(ys)), key=lambda at: ys[at - 1] - ys[at], default=0)
-        before = max(0, step - 1)
-        found.append(
-            CurveShape(
-                series=str(series),
-                peak_x=xs[top],
-                peak=ys[top],
-                last=ys[-1],
-                least=min(ys),
-                cliff_from=xs[start],
-                cliff_to=xs[end],
-                fall=(ys[start] - ys[end]) / ys[top] if ys[top] > 0 else 0.0,
-                falls_throughout=end - start == len(ys) - 1 > 1,
-                step_from=xs[before],
-                step_to=xs[step],
-                step_fall=(ys[before] - ys[step]) / ys[top] if ys[top] > 0 else 0.0,
-            )
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A curve with the least and the greatest of its seeds at each point."""
+
+    series: str
+    xs: list[Any]
+    ys: list[float]
+    lows: list[float]
+    highs: list[float]
+
+
+def curves_of(rows: pd.DataFrame) -> list[Curve]:
+    """Return the curves of one column of a chart, in the chart's order."""
+    return [
+        Curve(
+            str(series),
+            list(part["x"]),
+            [float(y) for y in part["y"]],
+            [float(y) for y in part["low"]],
+            [float(y) for y in part["high"]],
         )
-    return found
+        for series, part in rows.groupby("series", sort=False)
+    ]
 
 
-def _steepest(ys: list[float]) -> tuple[int, int]:
+def is_alike(values: list[float]) -> bool:
+    """Whether values are within `ALIKE` of each other."""
+    return min(values) >= (1 - ALIKE) * max(values)
+
+
+def gain_shape(curve: Curve) -> CurveShape:
+    """Return the shape of a figure that is better when it is high."""
+    xs, ys = curve.xs, curve.ys
+    top = max(range(len(ys)), key=lambda at: ys[at])
+    start, end = steepest(ys)
+    is_throughout = end - start == len(ys) - 1 > 1
+    is_beyond_seeds = curve.lows[start] > curve.highs[end]
+    if ys[start] - ys[end] > CLIFF * ys[top] and is_beyond_seeds and not is_throughout:
+        return _between(curve, "cliff", start, end)
+    if is_alike(ys) or ys[top] <= 0:
+        return _between(curve, "flat", 0, len(ys) - 1)
+    if ys[-1] < (1 - ALIKE) * ys[top]:
+        return _between(curve, "decline" if top == 0 else "peak", top, len(ys) - 1)
+    knee = next(at for at in range(len(ys)) if ys[at] >= KNEE * ys[top])
+    if 0 < knee < len(xs) - 1 and min(ys[knee:]) >= KNEE * ys[top]:
+        return _between(curve, "knee", 0, knee)
+    return _between(curve, "rise" if ys[-1] == ys[top] else "uneven", 0, top)
+
+
+def cost_shape(curve: Curve, *, is_share: bool) -> CurveShape:
+    """Return the shape of a figure that is better when it is low."""
+    ys = curve.ys
+    least = min(ys)
+    bound = least + LEFT_POINTS if is_share else LEFT_TIMES * least
+    above = [y > bound for y in ys]
+    many = sum(above)
+    if not many:
+        return _between(curve, "flat", 0, len(ys) - 1)
+    if above == [False] * (len(ys) - many) + [True] * many:
+        return _between(curve, "left floor", len(ys) - many - 1, len(ys) - many)
+    if above == [True] * many + [False] * (len(ys) - many):
+        return _between(curve, "reached floor", 0, many)
+    top = max(range(len(ys)), key=lambda at: ys[at])
+    return _between(curve, "uneven", top, top)
+
+
+def steepest(ys: list[float]) -> tuple[int, int]:
     """Return the ends of the deepest fall: of one step, or of steep steps in a row."""
     steep = CLIFF * max(ys)
     best = (0, 0)
@@ -88,126 +118,12 @@ def _steepest(ys: list[float]) -> tuple[int, int]:
     return best
 
 
-def alike_at(rows: pd.DataFrame, show: Show) -> dict[Any, bool]:
-    """Return for each x that all curves have whether they are alike there, or written alike."""
-    curves = rows["series"].nunique()
-    found = {}
-    for x, part in rows.groupby("x", sort=False):
-        if len(part) == curves:
-            least, most = float(part["y"].min()), float(part["y"].max())
-            found[x] = least >= (1 - ALIKE) * most or show(least) == show(most)
-    return found
+def alike_at(curves: list[Curve]) -> dict[Any, bool]:
+    """Return, for each x that all curves have, whether they are alike there."""
+    every = [dict(zip(curve.xs, curve.ys, strict=True)) for curve in curves]
+    common = [x for x in curves[0].xs if all(x in each for each in every)]
+    return {x: is_alike([each[x] for each in every]) for x in common}
 
 
-def shower(figure: str) -> Show:
-    """Return how values of a figure are written."""
-    if figure.split(".")[0].endswith("_s"):
-        return seconds
-    return share if figure.endswith(("rate", "ratio")) or ".lost_to." in figure else plain
-
-
-def sentences(rows: pd.DataFrame, *, x_title: str, y_title: str, figure: str, shows_zones: bool) -> list[str]:
-    """Return what the chart shows for these numbers, one column after the other."""
-    said: list[str] = []
-    for column, part in rows.groupby("column", sort=False):
-        lead = f"{column!s}: " if column else ""
-        said += [lead + text for text in _of_column(part, x_title, y_title, figure)]
-        if shows_zones:
-            said += [lead + text for text in _of_zones(part, x_title)]
-    return said
-
-
-def _of_column(rows: pd.DataFrame, x_title: str, y_title: str, figure: str) -> list[str]:
-    show = shower(figure)
-    every = shapes(rows)
-    said = []
-    if len(every) > 1:
-        said.append(_of_all(rows, every, x_title, show))
-    shown = every if len(every) <= NAMED_MAX else [every[0], every[-1]]
-    say = _of_cost if is_cost(figure) else _of_curve
-    return said + [say(shape, x_title, y_title, show) for shape in shown]
-
-
-def _of_all(rows: pd.DataFrame, every: list[CurveShape], x_title: str, show: Show) -> str:
-    last_x = list(dict.fromkeys(rows["x"]))[-1]
-    many = f"the highest and the lowest of the {len(every)} curves" if len(every) > 2 else "the 2 curves"
-    apart = f"{many} {_apart(alike_at(rows, show), x_title)}"
-    return f"{apart}; at {x_title} = {_name(last_x)}: {_order(every, show)}."
-
-
-def _apart(alike: dict[Any, bool], x_title: str) -> str:
-    """Say where curves are alike, given for each x, and where they are not."""
-    same = [x for x, is_alike in alike.items() if is_alike]
-    other = [x for x, is_alike in alike.items() if not is_alike]
-    if not alike:
-        return "have no point in common"
-    if not same:
-        return f"lie more than {ALIKE:.0%} apart everywhere"
-    within = f"lie within {ALIKE:.0%} of each other"
-    if not other:
-        return f"{within} everywhere"
-    xs = list(alike)
-    if xs[: len(same)] == same:
-        return f"{within} up to {x_title} = {_name(same[-1])}"
-    if len(same) > 1 and xs[len(other) :] == same:
-        return f"{within} from {x_title} = {_name(same[0])} on"
-    but, places = ("but", other) if len(other) < len(same) else ("only", same)
-    return f"{within} {but} at {x_title} = {', '.join(map(_name, places))}"
-
-
-def _order(every: list[CurveShape], show: Show) -> str:
-    """Return the curves by their last values from the top; those that are written alike are equal."""
-    ordered = sorted(every, key=lambda shape: -shape.last)[:NAMED_MAX]
-    text, above = "", None
-    for shape in ordered:
-        value = show(shape.last)
-        sign = "" if above is None else " = " if value == above else " > "
-        text, above = f"{text}{sign}{shape.series} {value}", value
-    return text
-
-
-def _of_curve(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
-    if show(shape.least) == show(shape.peak):
-        return f"{shape.series}: {y_title} is {show(shape.peak)} everywhere."
-    text = f"{shape.series}: {y_title} is highest, {show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
-    if shape.falls_throughout:
-        most = (
-            f", most between {_name(shape.step_from)} and {_name(shape.step_to)}, "
-            f"where it loses {shape.step_fall:.0%} of its peak"
-        )
-        return f"{text}, and falls throughout to {show(shape.last)}{most}."
-    if shape.has_cliff:
-        return (
-            f"{text}; its cliff lies between {_name(shape.cliff_from)} and {_name(shape.cliff_to)}, "
-            f"where it loses {shape.fall:.0%} of that."
-        )
-    if shape.last < (1 - ALIKE) * shape.peak:
-        return f"{text}, and falls without a cliff to {show(shape.last)}."
-    if shape.last == shape.peak and shape.fall < ALIKE:
-        return f"{text}, the last that was tried: it may go on rising."
-    return f"{text}; it has no cliff."
-
-
-def _of_cost(shape: CurveShape, x_title: str, y_title: str, show: Show) -> str:
-    """Say how a figure that should stay low grows."""
-    times = (
-        f", {three(shape.peak / shape.least)} times its least, {show(shape.least)}" if shape.least > 0 else ""
-    )
-    highest = f"{show(shape.peak)}, at {x_title} = {_name(shape.peak_x)}"
-    return f"{shape.series}: {y_title} is highest, {highest}{times}."
-
-
-def _of_zones(rows: pd.DataFrame, x_title: str) -> list[str]:
-    said = []
-    for series, part in rows.groupby("series", sort=False):
-        places = {
-            zone: [_name(x) for x, found in zip(part["x"], part["zone"], strict=True) if found == zone]
-            for zone in ZONES
-        }
-        texts = [f"{zone} ({ZONES[zone]}) at {', '.join(xs)}" for zone, xs in places.items() if xs]
-        said.append(f"{series}: zone " + "; ".join(texts) + f" ({x_title}).")
-    return said
-
-
-def _name(x: Any) -> str:
-    return f"{x:,.12g}" if isinstance(x, int | float) else str(x)
+def _between(curve: Curve, kind: Kind, start: int, end: int) -> CurveShape:
+    return CurveShape(curve.series, kind, curve.xs[start], curve.xs[end], curve.ys[start], curve.ys[end])

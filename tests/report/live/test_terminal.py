@@ -8,7 +8,8 @@ from rich.console import Console
 
 from swarm.errors import UsageError
 from swarm.report.live.going import Going
-from swarm.report.live.terminal import line, spark, view, watch_url
+from swarm.report.live.points import Points
+from swarm.report.live.terminal import line, of_url, spark, view
 
 STATE: dict[str, Any] = {
     "name": "sample", "now_s": 300.0, "until_s": 900.0, "has_ended": False, "is_gone": False, "points": {},
@@ -32,7 +33,7 @@ def test_a_run_fits_eighty_columns() -> None:
     lines = drawn(STATE)
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    assert ("10 min left" in text and "1,200 + 340 sub" in text) or "1200 + 340 sub" in text
+    assert "10 min left" in text and "1,200 + 340 sub" in text
     assert "hit rate" in text and "96.0 %" in text and "http_429 3" in text
 
 
@@ -74,4 +75,33 @@ def test_a_folder_is_drawn_from_what_was_told(going_run) -> None:
 )
 def test_a_url_that_is_no_page_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="live page"):
-        watch_url(url)
+        of_url(url)()
+
+
+class Terminal(StringIO):
+    """A terminal of 80 columns that keeps what is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_points_of_a_sweep_are_told_with_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, log = Terminal(), StringIO()
+    for stream in (terminal, log):
+        with Points("sample", 3, stream) as points:
+            points.ended("1/3  [first]  done")
+            points.ended("2/3  second  done")
+    assert log.getvalue() == "1/3  [first]  done\n2/3  second  done\n"
+    text = terminal.getvalue()
+    assert "1/3  [first]  done" in text and "2 of 3 points" in text and " left" in text
+
+
+def test_points_that_are_left_take_as_long_as_those_before() -> None:
+    sweep = {**STATE, "points": {"done": 3, "total": 12, "wall_s": 30.0}}
+    assert "3 of 12 points, 90 s left" in "\n".join(drawn(sweep))
+
+
+def test_a_simulation_says_its_speed() -> None:
+    text = "\n".join(drawn({**STATE, "wall_s": 10.0, "recent": {"open": [1.0, 2.0]}}))
+    assert "30 times as fast as real time" in text and "▅█" in text

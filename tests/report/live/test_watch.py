@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from swarm.commands import live_page
-from swarm.commands.watch import watch
+from swarm.commands.watch import watch_here
 from swarm.errors import UsageError
 from swarm.records.run_folder import RunFolder
 
 
 def look(place: Path) -> int:
-    return watch(str(place), address="127.0.0.1", port=0, hosts=(), terminal=True, beside=0)
+    return watch_here(str(place), only_lines=False, beside=0, held=-1)
 
 
 @pytest.mark.parametrize("name", [".", "absent"])
