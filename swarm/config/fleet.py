@@ -77,6 +77,15 @@ class SimpleCostConfig(Strict):
     prefill_per_context_token_s: float = Field(
         0.0, ge=0, description="attention: for each new token of a prompt, and each token before it"
     )
+    prefill_chunk_s: float = Field(
+        0.0,
+        ge=0,
+        description="added to a step for each prompt that it computes some of, however little: everybody who "
+        "decodes in it waits for that, while nobody waits for another's entry_s",
+    )
+    prefill_chunk_per_token_s: float = Field(
+        0.0, ge=0, description="the same for each token of that prompt so far, cached ones included"
+    )
     entry_s: float = Field(0.0, ge=0, description="from a request's arrival to its rank's queue")
     entry_per_token_s: float = Field(0.0, ge=0, description="the same for each prompt token, cached or not")
     decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")

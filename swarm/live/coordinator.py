@@ -11,6 +11,7 @@ from swarm.live.report_outbox import RETIRED
 from swarm.measure.window import windows_of
 from swarm.records.batch import Batch, Gauges
 from swarm.records.journal import Journal, read_batches, read_journal
+from swarm.records.rows import warm_up
 from swarm.records.takeover import Takeover, heard_until, is_lost, split, takeover_of
 
 JOURNALS = "coordinator-*.journal"
@@ -76,6 +77,7 @@ class Coordinator:
     """
 
     def __init__(self, plan: CoordinatorPlan) -> None:
+        warm_up()
         self._windows = windows_of(plan.experiment)
         self._unmerged: list[bytes] = []
         """Windows of batches that were taken and not added up: together they cost a fraction."""

@@ -10,6 +10,7 @@ from swarm.config.target import TargetConfig
 from swarm.errors import RunError
 from swarm.fleet.cost.calibration import Rates, block_of, errors, rates_of, unsettled
 from swarm.live.probing.batches import Batches, raised, step_tokens
+from swarm.live.probing.besides import Besides
 from swarm.live.probing.decodes import Decodes, levels
 from swarm.live.probing.pool import POOL_TOKENS_MAX, filled
 from swarm.live.probing.prefills import PROMPT_TOKENS_MAX, Prefills
@@ -87,9 +88,11 @@ async def calibrated(
             longest_tokens, facts.pool_tokens, (batches.max_sequences or batches.largest) * engines
         )
         decodes = Decodes(prober, asked, context_tokens=context_tokens, engines=engines)
-        rounds, open_errors = await _rounds(prefills, decodes, course, say)
-        rates = rates_of(prefills.held, decodes.known())
+        besides = Besides(prober, prefills, context_tokens=context_tokens, engines=engines)
+        rounds, open_errors = await _rounds(prefills, decodes, besides, course, say)
+        rates = rates_of(prefills.held, decodes.known(), besides.known())
         steps = await step_tokens(prober, rates, longest_tokens=longest_tokens)
+        rates = rates_of(prefills.held, decodes.known(), besides.known(), step_tokens=steps)
         block_tokens = facts.block_tokens or block_of(prefills.hits)
         pool_tokens, sent = facts.pool_tokens, 0
         if pool_tokens is None and prober.cached_seen:
@@ -146,7 +149,7 @@ async def _batches(prober: Prober, facts: ServerFacts, *, context_tokens: int, e
 
 
 async def _rounds(
-    prefills: Prefills, decodes: Decodes, course: Course, say: Say
+    prefills: Prefills, decodes: Decodes, besides: Besides, course: Course, say: Say
 ) -> tuple[int, dict[str, float]]:
     """Ask everything until the rates have settled; return how often, and how far they have."""
     until_s = monotonic() + course.seconds_max
@@ -154,6 +157,7 @@ async def _rounds(
     for done in range(1, course.rounds_max + 1):
         await prefills.round()
         await decodes.round()
+        await besides.round(decodes.lone_s())
         if done < max(2, course.rounds_min):
             continue
         found = unsettled(prefills.held, decodes.known())
