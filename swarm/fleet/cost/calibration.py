@@ -273,10 +273,7 @@ def least_squares(rows: Floats, values: Floats, scales: Floats | None = None) ->
 
 def _prefill_rows(prefills: Prefills) -> tuple[Floats, Floats]:
     each = [typical(repeats) for repeats in prefills.values()]
-    rows = [
-        [1.0, one.prompt_tokens, one.new_tokens, _pairs(one)]
-        for one in each
-    ]
+    rows = [[1.0, one.prompt_tokens, one.new_tokens, _pairs(one)] for one in each]
     return np.array(rows), np.array([one.ttft_s for one in each])
 
 
