@@ -116,6 +116,7 @@ def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
         "prefill_chunk_per_token_s": _rounded(rates.prefill_chunk_per_token_s),
         "entry_s": _rounded(rates.entry_s),
         "entry_per_token_s": _rounded(rates.entry_per_token_s),
+        "entry_alone": _rounded(rates.entry_alone),
         "decode_base_s": max(1e-6, _rounded(rates.decode_base_s)),
         "decode_per_sequence_s": _rounded(rates.decode_per_sequence_s),
         "decode_per_context_token_s": _rounded(rates.decode_per_context_token_s),
@@ -189,6 +190,7 @@ def _hit_points(run: Sequence[Played]) -> float | None:
 def _show(found: Found) -> None:
     rates = found.rates
     print(f"prefill          {rates.prefill_tokens_per_s:12,.0f} tok/s  after {rates.entry_s * 1e3:.2f} ms")
+    print(f"  one by one     {rates.entry_alone:12.3f} times that, those behind wait")
     print(f"  prompt token   {rates.entry_per_token_s * 1e6:12.3f} us, cached or not")
     print(
         f"  attention      {rates.prefill_per_context_token_s * 1e12:12.3f} ps per token and token before it"

@@ -30,6 +30,7 @@ MATTERS = 0.15
 """Share of some probe's time from which on a rate must have settled."""
 FELT = 0.1
 """Share of some probe's time from which on a chunk's own time is told from none."""
+ENTRY_ALONE_MAX = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class Rates:
     """And so much for each token of the prompt up to its end."""
     step_tokens: int | None = None
     """What a step computes at most; None: any prompt is one chunk."""
+    entry_alone: float = 0.0
+    """Times its entry for which a request keeps those behind it waiting."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -147,6 +150,22 @@ def rates_of(
         token_s, pair_s, entry_s, entry_token_s, base_s, sequence_s, context_s, chunk_s, chunk_token_s,
         step_tokens,
     )  # fmt: skip
+
+
+def entry_alone(rates: Rates, apart_s: Sequence[float], prompt_tokens: int) -> float:
+    """Return for how many times its entry a request keeps those behind it waiting.
+
+    First tokens of short prompts that are sent at once come so far apart as the slower of two takes with each:
+    the way in, or the steps. Where it is the steps, the way in is not seen, and holds up nobody.
+    """
+    if not apart_s:
+        return 0.0
+    each_s = undisturbed(apart_s)
+    step_s = rates.ttft_s(prompt_tokens, 0) - rates.entry_s - rates.entry_per_token_s * prompt_tokens
+    entry_s = rates.entry_s + rates.entry_per_token_s * prompt_tokens
+    if not entry_s or each_s < step_s * (1 + FELT) or each_s < FELT * entry_s:
+        return 0.0
+    return min(ENTRY_ALONE_MAX, each_s / entry_s)
 
 
 def _with_stalls(prefills: Prefills, stalls: Stalls, step_tokens: int | None) -> list[float] | None:
@@ -213,8 +232,7 @@ def typical_stall(repeats: Sequence[StallProbe]) -> StallProbe:
     return StallProbe(
         alike[0].prompt_tokens,
         cached_tokens,
-        # Its own pace is taken off: what disturbs may add to it, or take from it.
-        median(each.stall_s for each in alike),
+        undisturbed(each.stall_s for each in alike),
         undisturbed(each.lone_s for each in alike),
     )
 

@@ -49,7 +49,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         ),
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
-        Entry(cost.entry_s, 0.0, cost.entry_per_token_s),
+        Entry(cost.entry_s, 0.0, cost.entry_per_token_s, cost.entry_alone),
     )
 
 

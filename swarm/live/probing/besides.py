@@ -29,6 +29,10 @@ LONGER = 2.0
 LONGER_MAX = 8.0
 
 
+TOGETHER = 16
+"""Prompts that are sent at once."""
+
+
 class Besides:
     """Sends prompts beside a reply, over and over; none where several engines share what is sent."""
 
@@ -40,9 +44,12 @@ class Besides:
         most = NEW_SHARE_MAX * prefills.longest_tokens
         self._cells = [] if engines > 1 else [cell for cell in prefills.cells if cell.new_tokens <= most]
         self.held: dict[str, list[StallProbe]] = {cell.name: [] for cell in self._cells}
+        self.apart_s: list[float] = []
+        """Seconds from one first token to the next, of short prompts sent at once."""
 
     async def round(self, pace_s: float) -> None:
         """Ask every question once; `pace_s` is the time per output token of a lone reply."""
+        await self._together()
         for cell in self._cells:
             lone_s = self._prefills.held[cell.name][-1].ttft_s
             for _ in range(TRIES):
@@ -50,6 +57,18 @@ class Besides:
                 if found is not None:
                     self.held[cell.name].append(found)
                     break
+
+    async def _together(self) -> None:
+        if not self._cells:
+            return
+        prober = self._prober
+        for _ in range(TRIES):
+            await prober.pause()
+            results = await prober.together([prober.fresh(SHORT_TOKENS) for _ in range(TOGETHER)], 1)
+            firsts = sorted(result.first_token_s or 0.0 for result in results)
+            if not prober.was_late(results, firsts[-1] - firsts[0]):
+                self.apart_s.append((firsts[-1] - firsts[0]) / (TOGETHER - 1))
+                return
 
     def known(self) -> dict[str, list[StallProbe]]:
         """Return the questions that were answered."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError
-from swarm.fleet.cost.calibration import Rates, block_of, errors, rates_of, unsettled
+from swarm.fleet.cost.calibration import Rates, block_of, entry_alone, errors, rates_of, unsettled
 from swarm.live.probing.batches import Batches, raised, step_tokens
 from swarm.live.probing.besides import Besides
-from swarm.live.probing.decodes import Decodes, levels
+from swarm.live.probing.decodes import SHORT_TOKENS, Decodes, levels
 from swarm.live.probing.pool import POOL_TOKENS_MAX, filled
 from swarm.live.probing.prefills import PROMPT_TOKENS_MAX, Prefills
 from swarm.live.probing.prober import Prober
@@ -93,6 +93,8 @@ async def calibrated(
         rates = rates_of(prefills.held, decodes.known(), besides.known())
         steps = await step_tokens(prober, rates, longest_tokens=longest_tokens)
         rates = rates_of(prefills.held, decodes.known(), besides.known(), step_tokens=steps)
+        alone = entry_alone(rates, besides.apart_s, SHORT_TOKENS)
+        rates = replace(rates, entry_alone=alone)
         block_tokens = facts.block_tokens or block_of(prefills.hits)
         pool_tokens, sent = facts.pool_tokens, 0
         if pool_tokens is None and prober.cached_seen:
