@@ -155,8 +155,8 @@ def rates_of(
 def entry_alone(rates: Rates, apart_s: Sequence[float], prompt_tokens: int) -> float:
     """Return for how many times its entry a request keeps those behind it waiting.
 
-    First tokens of short prompts that are sent at once come so far apart as the slower of two takes with each:
-    the way in, or the steps. Where it is the steps, the way in is not seen, and holds up nobody.
+    First tokens of short prompts sent at once come as far apart as the slower of two takes with each: the
+    way in, or the steps. Where it is the steps, the way in is not seen, and holds up nobody.
     """
     if not apart_s:
         return 0.0

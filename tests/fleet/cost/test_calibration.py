@@ -14,6 +14,7 @@ from swarm.fleet.cost.calibration import (
     StallProbe,
     block_of,
     chunks_of,
+    entry_alone,
     errors,
     least_squares,
     rates_of,
@@ -95,6 +96,14 @@ def stall_s(rates: Rates, cached: int, new: int) -> float:
     count, ends = chunks_of(cached, cached + new, rates.step_tokens)
     added_s = rates.prefill_chunk_s * count + rates.prefill_chunk_per_token_s * ends
     return rates.prefill_s(cached, new) + added_s
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "alone"), [([], 0.0), ([0.002, 0.002, 0.9], 0.5), ([0.0003], 0.0), ([0.0001], 0.0)]
+)
+def test_the_way_in_is_seen_where_it_is_slower_than_the_steps(apart_s: list[float], alone: float) -> None:
+    rates = Rates(1e-5, 0.0, 0.004, 0.0, 0.001, 0.0, 0.0, 0.0002, 0.0)
+    assert entry_alone(rates, apart_s, 16) == pytest.approx(alone)
 
 
 def test_a_prompt_is_cut_where_steps_are_full() -> None:
