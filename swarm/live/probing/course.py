@@ -12,6 +12,7 @@ from swarm.fleet.cost.calibration import Rates, block_of, entry_alone, errors, r
 from swarm.live.probing.batches import Batches, raised, step_tokens
 from swarm.live.probing.besides import Besides
 from swarm.live.probing.decodes import SHORT_TOKENS, Decodes, levels
+from swarm.live.probing.lower import Lower, lower_tier
 from swarm.live.probing.pool import POOL_TOKENS_MAX, filled
 from swarm.live.probing.prefills import PROMPT_TOKENS_MAX, Prefills
 from swarm.live.probing.prober import Prober
@@ -60,6 +61,8 @@ class Found:
     pool_tokens: int | None
     pool_sent: int
     """Tokens that a pool was filled with, where nobody states it."""
+    lower: Lower
+    """What memories below HBM take."""
     late: int
     merged_share: float
 
@@ -102,6 +105,11 @@ async def calibrated(
             pool_tokens, sent = await filled(
                 prober, longest_tokens=longest_tokens, pool_tokens_max=POOL_TOKENS_MAX, block=block_tokens
             )
+        say("prompts are put out of HBM, and asked for again")
+        lower = await lower_tier(
+            prober, rates, longest_tokens=longest_tokens, pool_tokens=pool_tokens, engines=engines
+        )
+        say(f"below HBM: {lower.told}")
     finally:
         await target.close()
     ttft_error, tpot_error = errors(rates, prefills.held, decodes.known())
@@ -117,6 +125,7 @@ async def calibrated(
         step_tokens=steps,
         pool_tokens=pool_tokens,
         pool_sent=sent,
+        lower=lower,
         late=prober.late,
         merged_share=prober.merged / max(1, prober.deltas),
     )
