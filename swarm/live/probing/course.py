@@ -93,11 +93,7 @@ async def calibrated(
         decodes = Decodes(prober, asked, context_tokens=context_tokens, engines=engines)
         besides = Besides(prober, prefills, context_tokens=context_tokens, engines=engines)
         rounds, open_errors = await _rounds(prefills, decodes, besides, course, say)
-        rates = rates_of(prefills.held, decodes.known(), besides.known())
-        steps = await step_tokens(prober, rates, longest_tokens=longest_tokens)
-        rates = rates_of(prefills.held, decodes.known(), besides.known(), step_tokens=steps)
-        alone = entry_alone(rates, besides.apart_s, SHORT_TOKENS)
-        rates = replace(rates, entry_alone=alone)
+        rates = await _rates(prober, prefills, decodes, besides)
         block_tokens = facts.block_tokens or block_of(prefills.hits)
         pool_tokens, sent = facts.pool_tokens, 0
         if pool_tokens is None and prober.cached_seen:
@@ -122,13 +118,22 @@ async def calibrated(
         longest_tokens=longest_tokens,
         block_tokens=block_tokens,
         batches=batches,
-        step_tokens=steps,
+        step_tokens=rates.step_tokens,
         pool_tokens=pool_tokens,
         pool_sent=sent,
         lower=lower,
         late=prober.late,
         merged_share=prober.merged / max(1, prober.deltas),
     )
+
+
+async def _rates(prober: Prober, prefills: Prefills, decodes: Decodes, besides: Besides) -> Rates:
+    """Return the rates that fit all probes, once it is known into what chunks long prompts are cut."""
+    held, known, stalls = prefills.held, decodes.known(), besides.known()
+    rates = rates_of(held, known, stalls)
+    steps = await step_tokens(prober, rates, longest_tokens=prefills.longest_tokens)
+    rates = rates_of(held, known, stalls, step_tokens=steps)
+    return replace(rates, entry_alone=entry_alone(rates, besides.apart_s, SHORT_TOKENS))
 
 
 async def _longest(prober: Prober, facts: ServerFacts) -> int:
