@@ -74,7 +74,7 @@ def batches_of(requests: int) -> list[Batch]:
 def plain(hosts: int, requests: int) -> None:
     batches = batches_of(requests)
     with tempfile.TemporaryDirectory() as folder:
-        coordinator = Coordinator(CoordinatorPlan(EXPERIMENT, folder, epoch=0))
+        coordinator = Coordinator(CoordinatorPlan.of(EXPERIMENT, folder, epoch=0))
         costs = []
         for batch in batches:
             before_s = cpu_s()
@@ -126,7 +126,7 @@ def over_ray(hosts: int, requests: int, senders: int) -> None:
 
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as folder:
-        coordinator = RemoteCoordinator.remote(CoordinatorPlan(EXPERIMENT, folder, epoch=0))  # type: ignore[attr-defined]
+        coordinator = RemoteCoordinator.remote(CoordinatorPlan.of(EXPERIMENT, folder, epoch=0))  # type: ignore[attr-defined]
         share = hosts // senders
         actors = [Sender.remote(coordinator, k * share, share, requests) for k in range(senders)]  # type: ignore[attr-defined]
         ray.get([actor.ready.remote() for actor in actors])

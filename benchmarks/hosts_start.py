@@ -79,7 +79,7 @@ def start(count: int) -> str:
     """Start so many hosts; return what that took."""
     with tempfile.TemporaryDirectory() as folder, ray_session(name=f"start-{count}"):
         launcher = RayLauncher(f"start-{count}")
-        contact = launcher.start_coordinator(CoordinatorPlan(EXPERIMENT, folder, 0))
+        contact = launcher.start_coordinator(CoordinatorPlan.of(EXPERIMENT, folder, epoch=0))
         launcher.wait([contact.snapshot()], 60.0)
         launcher.ship(Material())
         pacing = pacing_of(EXPERIMENT.load, None, EXPERIMENT.seed, ())

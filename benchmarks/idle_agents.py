@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from swarm.config.experiment import Experiment
-from swarm.live.host import Host, HostPlan
+from swarm.live.host import Host
+from swarm.live.host_plan import HostPlan
 from swarm.provider import Provider
 from swarm.records.batch import Batch
 from swarm.workload.source import Material

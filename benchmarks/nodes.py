@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +80,18 @@ EXPERIMENT: dict[str, Any] = {
 }
 
 
+AHEAD = (
+    "import sys; sys.executable = sys.argv.pop(1); from ray.scripts.scripts import main; "
+    "sys.argv[0] = 'ray'; sys.exit(main())"
+)
+"""`ray`, whose raylet starts Python by another program."""
+
+
+def faketime() -> Path | None:
+    """Return the library that shifts a process's clocks, where it is installed (Debian's `faketime`)."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
 def environment() -> dict[str, str]:
     """Return the environment of every process: this tree's code, and this Python's programs first."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
@@ -117,15 +128,20 @@ class Cluster:
         self._start(self.head, command, environment(), disk, lambda: self.head.address in self.living())
 
     def join(self, node: Node, *, clock_s: float = 0.0) -> None:
-        """Start a node's raylet, with its wall clock ahead by so much."""
+        """Start a node's raylet; its hosts' wall clocks are ahead by so much."""
+        settings, ray = environment(), [f"{BIN}/ray"]
+        if clock_s:
+            # Ray's daemons do not start under such a clock; the Python of its workers may have one.
+            ray = [sys.executable, "-c", AHEAD, str(ROOT / "benchmarks/ahead_python")]
+            settings |= {
+                "AHEAD_S": f"{clock_s:+}",
+                "AHEAD_LIBRARY": str(faketime()),
+                "AHEAD_PYTHON": sys.executable,
+            }
         command = [
-            f"{BIN}/ray", "start", "--block", "--num-cpus=1", f"--node-ip-address={node.address}",
+            *ray, "start", "--block", "--num-cpus=1", f"--node-ip-address={node.address}",
             f"--address={self.head.address}:{RAY_PORT}", "--object-store-memory=100000000",
         ]  # fmt: skip
-        settings = environment()
-        if clock_s:
-            command = ["faketime", "-f", f"{clock_s:+}", *command]
-            settings["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
         self._start(node, command, settings, None, lambda: node.address in self.living())
 
     def _start(
@@ -413,6 +429,7 @@ def figures(out: Path, counts: dict[str, Any]) -> dict[str, Any]:
         "unaccounted": requests["unaccounted"],
         "interrupted": requests["interrupted"],
         "failed": requests["failed"],
+        "clock off, ms": round(1e3 * (summary["hosts"]["worst_clock_offset_s"]["value"] or 0.0), 1),
         "hosts lost": sum(each["is_lost"] for each in absences),
         "s to go on": [round(each["to_s"] - each["from_s"], 1) for each in absences if each["to_s"]],
         "valid": summary["valid"],
@@ -436,8 +453,8 @@ def main() -> None:
         parser.error(f"{', '.join(unknown)}: no such case; there are {', '.join(CASES)}")
     if lacks := missing():
         raise SystemExit(f"this machine cannot be several: it lacks {', '.join(lacks)}")
-    if shutil.which("faketime") is None:
-        print("faketime is not installed: clocks are not shifted", file=sys.stderr)
+    if faketime() is None and any(CASES[name].clocks_s for name in arguments.cases or CASES):
+        raise SystemExit("clocks cannot be shifted: faketime is not installed")
     print(f"Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     logs = Path(tempfile.mkdtemp(prefix="swn-"))
     disk = logs / "head-disk"

@@ -1,8 +1,8 @@
 """A prefill cluster under stress: `experiments/prefill_stress.yaml` against fronts on nodes of their own.
 
-    python benchmarks/stress.py [CASE]... [--nodes 2] [--agents 1600]
+    python benchmarks/stress.py [CASE]... [--nodes 2] [--agents 1600] [--fronts 4]
 
-Each of four fronts is `swarm serve` on a node that is really apart (`node_net.py`), with one of the fleet's
+Each of its fronts is `swarm serve` on a node that is really apart (`node_net.py`), with one of the fleet's
 nodes; the run is a job submitted to the head, its hosts are on the other nodes. Beside it stands what the
 same load does in virtual time: both say what was full.
 """
@@ -57,10 +57,10 @@ CASES = {
 }
 
 
-def serve(on: Cluster, fleet_sets: Sequence[str]) -> list[Node]:
+def serve(on: Cluster, count: int, fleet_sets: Sequence[str]) -> list[Node]:
     """Start the fronts, each with its share of the fleet."""
     fronts = [node for name, node in on.net.nodes.items() if name.startswith("front")]
-    fronts = fronts or [on.net.add(f"front{k}") for k in range(FRONTS)]
+    fronts = fronts or [on.net.add(f"front{k}") for k in range(count)]
     for front in fronts:
         front.kill()
         sets = [word for each in ("replicas.0.count=1", *fleet_sets) for word in ("--set", each)]
@@ -74,7 +74,7 @@ def serve(on: Cluster, fleet_sets: Sequence[str]) -> list[Node]:
 def played(name: str, on: Cluster, arguments: argparse.Namespace, disk: Path) -> dict[str, Any]:
     """Carry a case out, live and in virtual time; return both."""
     case = CASES[name]
-    fronts = serve(on, case.fleet_sets)
+    fronts = serve(on, arguments.fronts, case.fleet_sets)
     for node in (on.head, *on.nodes):
         node.shape(case.mbit)
     urls = ", ".join(f"http://{front.address}:{FRONT_PORT}" for front in fronts)
@@ -97,7 +97,7 @@ def played(name: str, on: Cluster, arguments: argparse.Namespace, disk: Path) ->
         print(job.log.read_text()[-3000:], file=sys.stderr)
         raise SystemExit(f"{name}: no summary (exit code {code}); logs are in {on.logs}")
     simulated = on.logs / f"{name}-simulated"
-    fleet = [f"fleet.{each}" for each in case.fleet_sets]
+    fleet = [f"fleet.{each}" for each in (f"replicas.0.count={arguments.fronts}", *case.fleet_sets)]
     command = [sys.executable, "-m", "swarm", "simulate", str(FILE), "--out", str(simulated)]
     subprocess.run(
         [*command, *_sets(["fleet.router=session_affine", *fleet, *load])],
@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: prefill")
     parser.add_argument("--nodes", type=int, default=2, help="that run hosts, beside the head and the fronts")
     parser.add_argument("--agents", type=int, default=1600)
+    parser.add_argument("--fronts", type=int, default=FRONTS, help="each with one of the fleet's nodes")
     parser.add_argument("--hosts", type=int, help="default: as the run decides")
     parser.add_argument(
         "--set", action="append", default=[], help="KEY=VALUE of the experiment, live and not"

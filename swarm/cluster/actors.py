@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swarm.config.fleet import FleetConfig
     from swarm.live.coordinator import CoordinatorPlan, Snapshot
     from swarm.live.directed_slots import Order
-    from swarm.live.host import HostPlan
+    from swarm.live.host_plan import HostPlan
     from swarm.records.batch import Batch
     from swarm.records.takeover import Takeover
     from swarm.workload.effects import Agent, Ended

@@ -20,7 +20,7 @@ from swarm.errors import RunError
 from swarm.live.coordinator import CoordinatorPlan
 from swarm.live.directed_slots import Order
 from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned, answer
-from swarm.live.host import HostPlan
+from swarm.live.host_plan import HostPlan
 from swarm.urls import within
 from swarm.workload.source import Material
 

@@ -114,8 +114,11 @@ def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
     cost: dict[str, Any] = {
         "prefill_tokens_per_s": _rounded(rates.prefill_tokens_per_s),
         "prefill_per_context_token_s": _rounded(rates.prefill_per_context_token_s),
+        "prefill_chunk_s": _rounded(rates.prefill_chunk_s),
+        "prefill_chunk_per_token_s": _rounded(rates.prefill_chunk_per_token_s),
         "entry_s": _rounded(rates.entry_s),
         "entry_per_token_s": _rounded(rates.entry_per_token_s),
+        "entry_alone": _rounded(rates.entry_alone),
         "decode_base_s": max(1e-6, _rounded(rates.decode_base_s)),
         "decode_per_sequence_s": _rounded(rates.decode_per_sequence_s),
         "decode_per_context_token_s": _rounded(rates.decode_per_context_token_s),
@@ -210,10 +213,13 @@ def answer(verdicts: Sequence[Verdict]) -> str:
 def _show(found: Found) -> None:
     rates = found.rates
     print(f"prefill          {rates.prefill_tokens_per_s:12,.0f} tok/s  after {rates.entry_s * 1e3:.2f} ms")
+    print(f"  one by one     {rates.entry_alone:12.3f} times that, those behind wait")
     print(f"  prompt token   {rates.entry_per_token_s * 1e6:12.3f} us, cached or not")
     print(
         f"  attention      {rates.prefill_per_context_token_s * 1e12:12.3f} ps per token and token before it"
     )
+    print(f"  beside others  {rates.prefill_chunk_s * 1e3:12.3f} ms of a step for each prompt in it")
+    print(f"  prompt token   {rates.prefill_chunk_per_token_s * 1e6:12.3f} us of it, cached or not")
     print(f"decode step      {rates.decode_base_s * 1e3:12.3f} ms")
     print(f"  per sequence   {rates.decode_per_sequence_s * 1e6:12.2f} us")
     print(f"  per 1k token   {rates.decode_per_context_token_s * 1e9:12.2f} us")

@@ -16,7 +16,6 @@ from swarm.cluster.launcher import RayLauncher
 from swarm.cluster.metrics import Metrics
 from swarm.cluster.session import ray_session
 from swarm.commands.earlier_hosts import wait_for_earlier_hosts
-from swarm.commands.ending import finish
 from swarm.commands.live_page import page_beside
 from swarm.commands.places import default_folder, staging_folder
 from swarm.commands.planned_load import check_load
@@ -26,7 +25,6 @@ from swarm.config.experiment import Experiment
 from swarm.config.read import validate
 from swarm.config.workload import ReplayConfig
 from swarm.errors import Interrupted, RunError, TargetError, UsageError
-from swarm.fleet.build import build_fleet
 from swarm.interrupts import Interrupts
 from swarm.live.clock import SystemClock
 from swarm.live.coordinator import Snapshot
@@ -192,6 +190,9 @@ def _carry_out(
             server=end.server,
         )
         folder.add_notes(list(end.notes))
+        # What shows results takes as long to import as a host to start: none of it is needed before.
+        from swarm.commands.ending import finish
+
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:
             code = finish(
@@ -296,6 +297,8 @@ def check_placed(experiment: Experiment) -> None:
         ConfigError: It cannot be.
     """
     if not experiment.target.urls:
+        from swarm.fleet.build import build_fleet
+
         build_fleet(experiment.fleet)
         fleet_shares(experiment.fleet, experiment.hosts.provider_fronts)
 

@@ -132,8 +132,24 @@ class SimpleCostConfig(Strict):
     prefill_per_context_token_s: float = Field(
         0.0, ge=0, description="attention: for each new token of a prompt, and each token before it"
     )
+    prefill_chunk_s: float = Field(
+        0.0,
+        ge=0,
+        description="added to a step for each prompt that it computes some of, however little: everybody who "
+        "decodes in it waits for that, while nobody waits for another's entry_s",
+    )
+    prefill_chunk_per_token_s: float = Field(
+        0.0, ge=0, description="the same for each token of that prompt so far, cached ones included"
+    )
     entry_s: float = Field(0.0, ge=0, description="from a request's arrival to its rank's queue")
     entry_per_token_s: float = Field(0.0, ge=0, description="the same for each prompt token, cached or not")
+    entry_alone: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="times its entry for which a request keeps those behind it waiting: 0 where any number "
+        "enter side by side, 1 where one at a time does, more where the front also has later work with each",
+    )
     decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")
     decode_per_sequence_s: float = Field(0.0, ge=0, description="added to a step for each sequence")
     decode_per_context_token_s: float = Field(

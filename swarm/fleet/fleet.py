@@ -102,7 +102,7 @@ class Fleet:
                 return
         sequence = Sequence(request, self._losses.ideal.send(*request.prompt))
         self._sequences[request.request_id] = sequence
-        seconds = rank.entry_s(request.prompt.length, now_s)
+        seconds = rank.enter_s(request.prompt.length, now_s)
         if seconds:
             self.traffic.enter(rank, sequence, seconds, now_s)
         else:

@@ -67,6 +67,8 @@ class Rank:
             hands_over=hands_over,
         )
         self._entry = entry
+        self._front_s = 0.0
+        """When whoever entered last leaves the way to the next one."""
         self._surroundings = surroundings
         self._max_sequences = max_sequences
         self._assumed_reply_tokens = assumed_reply_tokens
@@ -141,10 +143,14 @@ class Rank:
         rounds = 1 + count // self._max_sequences
         return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
 
-    def entry_s(self, prompt_tokens: int, now_s: float) -> float:
+    def enter_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""
-        seconds, steps, token_s = self._entry
+        seconds, steps, token_s, alone = self._entry
         seconds += token_s * prompt_tokens
+        if alone:
+            begins_s = max(now_s, self._front_s)
+            self._front_s = begins_s + alone * seconds
+            seconds += begins_s - now_s
         batch = self.batch
         if not steps or not batch.members:
             return seconds

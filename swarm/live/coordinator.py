@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from swarm.config.experiment import Experiment
 from swarm.live.report_outbox import RETIRED
-from swarm.measure.window import windows_of
+from swarm.measure.window import Windows, windows_of
 from swarm.records.batch import Batch, Gauges
 from swarm.records.journal import Journal, read_batches, read_journal
+from swarm.records.rows import warm_up
 from swarm.records.takeover import Takeover, heard_until, is_lost, split, takeover_of
+
+if TYPE_CHECKING:
+    from swarm.config.experiment import Experiment
 
 JOURNALS = "coordinator-*.journal"
 WINDOWS_SHOWN = 15
@@ -29,11 +33,19 @@ HOSTS_ASIDE = 1_000_000
 class CoordinatorPlan:
     """What the coordinator is told at its birth."""
 
-    experiment: Experiment
+    window_s: float
+    origin_s: float
+    """Of its windows. The experiment, whose models take a tenth of a second to import, it does not need."""
     journal: str
     """Folder of the run's journals."""
     epoch: int
     """How often the run has been gone on with: an earlier coordinator may still be at its end."""
+
+    @classmethod
+    def of(cls, experiment: Experiment, journal: str, *, epoch: int) -> CoordinatorPlan:
+        """Return the plan of an experiment's coordinator."""
+        windows = windows_of(experiment)
+        return cls(windows.window_s, windows.origin_s, journal, epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,8 @@ class Coordinator:
     """
 
     def __init__(self, plan: CoordinatorPlan) -> None:
-        self._windows = windows_of(plan.experiment)
+        warm_up()
+        self._windows = Windows(window_s=plan.window_s, origin_s=plan.origin_s)
         self._unmerged: list[bytes] = []
         """Windows of batches that were taken and not added up: together they cost a fraction."""
         self._seen: dict[tuple[int, int], int] = {}

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from swarm.load.search_program import SetLevel
-
 Play = Callable[[int, int, float], Awaitable[int | None]]
 """Plays a slot's sessions from a generation and a time on until it is closed; returns the next generation."""
 
@@ -24,6 +22,9 @@ class Order:
 
     def start_s(self, slot: int) -> float:
         """Return when a slot that did not play before begins."""
+        # Of a search alone, whose program takes longer to import than all else here.
+        from swarm.load.search_program import SetLevel
+
         return SetLevel(self.agents, self.before, self.ramp_s).start_s(slot, self.from_s)
 
 

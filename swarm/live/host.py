@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from swarm.config.experiment import Experiment
 from swarm.live import collector
 from swarm.live.admission_gate import Gate
 from swarm.live.clock import RunClock
 from swarm.live.directed_slots import DirectedSlots, Order
+from swarm.live.host_plan import HostPlan
 from swarm.live.interpreter import Interpreter, Resumption, Stopped
 from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
@@ -21,38 +20,17 @@ from swarm.live.targets.openai import OpenAITarget
 from swarm.load.admission import AdmissionControl
 from swarm.load.assignment import slots_of
 from swarm.load.pacing import pacing_of
-from swarm.load.purse import NOTHING_SPENT, Purse, Spent
+from swarm.load.purse import Purse
 from swarm.load.shapes import Span
 from swarm.measure.window import windows_of
 from swarm.records.batch import Batch
 from swarm.records.rows import warm_up
-from swarm.records.takeover import Takeover
 from swarm.workload.effects import Agent, Ended
 from swarm.workload.source import Material, open_source, session_name
 
 SHED_LAG_S = 0.25
 """A host whose loop woke up this late starts no session until it is in time again."""
 SHED_WAIT_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class HostPlan:
-    """What a host is told at its birth; `experiment.target` is resolved: URLs and model are known."""
-
-    experiment: Experiment
-    host: int
-    hosts: int
-    epoch: int
-    journal: str | None
-    """Folder for the host's own journal; None: batches go to the coordinator alone."""
-    follows: tuple[int, ...]
-    """The last batch that counts of each earlier epoch of this host."""
-    takeover: Takeover | None
-    """What is known of this host's sessions from lost or stopped hosts; None at a run's start."""
-    run_id: str | None = None
-    """Enters every prompt where the target's cache is to be fresh: the same on all hosts, and by a resume."""
-    spent: Spent = NOTHING_SPENT
-    """What earlier epochs of this host have spent of its share of the budget."""
 
 
 class Host:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from swarm.live.host import HostPlan
+    from swarm.live.host_plan import HostPlan
     from swarm.records.takeover import Takeover
     from swarm.workload.effects import Agent, Ended
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from swarm.measure.latency import Selection, flags
 from swarm.measure.totals import RunTotals
@@ -41,7 +42,7 @@ def _view(finished: Selection, name: str) -> dict[str, Any] | None:
     known = finished.knowing(name)
     if not known.num_rows:
         return None
-    prompt, hit = (int(pa.compute.sum(known.column(column)).as_py()) for column in ("prompt_tokens", name))
+    prompt, hit = (int(pc.sum(known.column(column)).as_py()) for column in ("prompt_tokens", name))
     return {
         "requests": known.num_rows,
         "prompt_tokens": prompt,

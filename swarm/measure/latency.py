@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -52,7 +53,7 @@ def flags(table: Columns, name: str, equal_to: str | None = None) -> Flags:
     column = table.column(name)
     if equal_to is None:
         return np.asarray(column.to_numpy(), dtype=np.bool_)
-    return np.asarray(pa.compute.equal(column, equal_to).to_numpy(), dtype=np.bool_)
+    return np.asarray(pc.equal(column, equal_to).to_numpy(), dtype=np.bool_)
 
 
 def ttft_s(table: Columns) -> Floats:

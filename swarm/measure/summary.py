@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from swarm.config.target import TTLS_S
 from swarm.hit_names import LOST_TO, TIERS
@@ -258,7 +259,7 @@ def _failures(table: pa.Table) -> dict[str, int]:
 
 
 def _sum(table: Columns, name: str) -> int:
-    return int(pa.compute.sum(table.column(name)).as_py() or 0)
+    return int(pc.sum(table.column(name)).as_py() or 0)
 
 
 def _share(table: Columns, name: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
@@ -66,8 +67,27 @@ class RowTable:
 
 
 def warm_up() -> None:
-    """Let Arrow make its first array now: it imports pandas for that, which takes a third of a second."""
-    pa.array([None], pa.int64())
+    """Let Arrow make its first array now, and without pandas, which it would import for that.
+
+    Pandas takes a third of a second, and processes that make no frames need none. Where Arrow does not find
+    it, it looks for it again as soon as a frame is asked for.
+    """
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        # For values of a type, and for values whose type is found.
+        pa.array([None], pa.int64())
+        pa.array([1])
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
+class _NoPandas:
+    """Finds no pandas; looks for nothing else."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
 
 
 def batch_of(rows: list[RequestRow]) -> pa.RecordBatch:

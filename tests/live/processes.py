@@ -23,7 +23,8 @@ from swarm.config.fleet import FleetConfig
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
 from swarm.live.directed_slots import Order
 from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned
-from swarm.live.host import Host, HostPlan
+from swarm.live.host import Host
+from swarm.live.host_plan import HostPlan
 from swarm.live.report_outbox import ReportError
 from swarm.live.room import room_here
 from swarm.records.batch import Batch

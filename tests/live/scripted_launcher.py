@@ -18,7 +18,7 @@ from swarm.live.driver.drive import driver_of
 from swarm.live.driver.driver import RunEnd
 from swarm.live.driver.launcher import Call, Failed, Lost, Outcome, Returned
 from swarm.live.driver.recovered import Recovered
-from swarm.live.host import HostPlan
+from swarm.live.host_plan import HostPlan
 from swarm.live.room import Room
 from swarm.measure.window import Windows
 from swarm.workload.source import Material

@@ -18,7 +18,7 @@ from swarm.interrupts import Interrupts
 from swarm.live.driver.drive import drive
 from swarm.live.driver.driver import RunEnd
 from swarm.live.driver.recovered import Recovered
-from swarm.live.host import HostPlan
+from swarm.live.host_plan import HostPlan
 from swarm.measure.results import Results, results_of
 from swarm.records.batch import Batch
 from swarm.records.journal import read_batches

@@ -23,7 +23,7 @@ def batches(tmp_path: Path) -> list[Batch]:
 
 def made(folder: Path) -> Coordinator:
     folder.mkdir(exist_ok=True)
-    return Coordinator(CoordinatorPlan(EXPERIMENT, str(folder), epoch=0))
+    return Coordinator(CoordinatorPlan.of(EXPERIMENT, str(folder), epoch=0))
 
 
 def test_a_batch_that_comes_again_is_counted_once(tmp_path: Path, batches: list[Batch]) -> None:

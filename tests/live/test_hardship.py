@@ -10,7 +10,8 @@ import pytest
 from swarms import aimed, experiment, provider
 
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
-from swarm.live.host import Host, HostPlan
+from swarm.live.host import Host
+from swarm.live.host_plan import HostPlan
 from swarm.live.report_outbox import Report, ReportError
 from swarm.measure.results import Results, results_of
 from swarm.records.batch import Batch
@@ -25,7 +26,7 @@ def play(
     The batches that nobody has stored are added to `unstored`; the host begins `late_s` after the run.
     """
     left: list[Batch] = [] if unstored is None else unstored
-    coordinator = Coordinator(CoordinatorPlan(config, str(folder), epoch=0))
+    coordinator = Coordinator(CoordinatorPlan.of(config, str(folder), epoch=0))
 
     async def receive(batch: Batch) -> int:
         return coordinator.receive(batch)

@@ -5,7 +5,8 @@ import time
 
 from swarms import aimed, experiment, provider
 
-from swarm.live.host import Host, HostPlan
+from swarm.live.host import Host
+from swarm.live.host_plan import HostPlan
 from swarm.records.takeover import split
 from swarm.sim.run import simulate
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from reported import AGENT, EXPERIMENT
 
-from swarm.live.host import HostPlan
+from swarm.live.host_plan import HostPlan
 from swarm.live.spread_agents import EPOCHS_MAX, ProcessLost, SpreadAgents
 from swarm.records.takeover import Takeover, takeover_of
 from swarm.workload.effects import Agent, Ended

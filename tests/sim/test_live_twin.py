@@ -13,7 +13,8 @@ import pytest
 
 from swarm.config.experiment import Experiment
 from swarm.config.target import Api
-from swarm.live.host import Host, HostPlan
+from swarm.live.host import Host
+from swarm.live.host_plan import HostPlan
 from swarm.measure.latency import tpot_s, ttft_s
 from swarm.measure.results import results_of
 from swarm.provider import Provider

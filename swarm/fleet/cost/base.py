@@ -40,11 +40,13 @@ class Entry(NamedTuple):
 
     The steps are those of a scheduler that looks for new requests every so often; an idle one looks at once.
     A prompt's tokens are looked at one by one, whether they are cached or not: read, hashed, sent on.
+    For `alone` times its seconds and tokens a request has the way to itself, and those behind it wait.
     """
 
     seconds: float
     steps: float
     token_s: float
+    alone: float = 0.0
 
 
 class Cost(Protocol):

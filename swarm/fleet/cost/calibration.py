@@ -4,6 +4,9 @@ A first token comes after an entry, something for every token of the prompt, the
 cached, and its attention over all before it: 1, prompt, new, new x (cached + new / 2). A later one takes a
 line over the batch and the tokens that it looks at. Both are least squares of relative errors, over the
 lowest thirds of repeats, with coefficients that cannot be negative.
+
+How late a reply is by a prompt beside it tells what of an entry is in truth part of the step: 1 and prompt
+tokens once more, for each chunk that the prompt is computed in.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ PREFILL_TOKENS_PER_S_MAX = 1e9
 BLOCK_TOKENS_MAX = 1024
 MATTERS = 0.15
 """Share of some probe's time from which on a rate must have settled."""
+FELT = 0.1
+"""Share of some probe's time from which on a chunk's own time is told from none."""
+ENTRY_ALONE_MAX = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,26 @@ class DecodeProbe:
     tpot_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class StallProbe:
+    """A prompt beside a reply: by how much it made the reply's tokens later."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    stall_s: float
+    lone_s: float
+    """The time to the first token of such a prompt alone."""
+
+    @property
+    def new_tokens(self) -> int:
+        """What was computed."""
+        return self.prompt_tokens - self.cached_tokens
+
+
 Prefills = Mapping[str, Sequence[PrefillProbe]]
 """Repeats by what was asked."""
 Decodes = Mapping[str, Sequence[DecodeProbe]]
+Stalls = Mapping[str, Sequence[StallProbe]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,14 @@ class Rates:
     decode_base_s: float
     decode_per_sequence_s: float
     decode_per_context_token_s: float
+    prefill_chunk_s: float = 0.0
+    """A part of a prompt takes so much of its step, however short it is."""
+    prefill_chunk_per_token_s: float = 0.0
+    """And so much for each token of the prompt up to its end."""
+    step_tokens: int | None = None
+    """What a step computes at most; None: any prompt is one chunk."""
+    entry_alone: float = 0.0
+    """Times its entry for which a request keeps those behind it waiting."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -75,7 +106,7 @@ class Rates:
         return min(PREFILL_TOKENS_PER_S_MAX, 1.0 / self.prefill_token_s if self.prefill_token_s else math.inf)
 
     def prefill_s(self, start: int, tokens: int) -> float:
-        """Return the seconds of computing tokens behind `start` held ones."""
+        """Return the seconds of computing tokens behind `start` held ones, what chunks add left out."""
         return tokens * self.prefill_token_s + self.prefill_per_context_token_s * tokens * (
             start + tokens / 2
         )
@@ -83,6 +114,8 @@ class Rates:
     def ttft_s(self, prompt_tokens: int, cached_tokens: int) -> float:
         """Return the time to the first token of a lone request."""
         entry_s = self.entry_s + self.entry_per_token_s * prompt_tokens
+        count, ends = chunks_of(cached_tokens, prompt_tokens, self.step_tokens)
+        entry_s += self.prefill_chunk_s * count + self.prefill_chunk_per_token_s * ends
         return entry_s + self.prefill_s(cached_tokens, prompt_tokens - cached_tokens)
 
     def tpot_s(self, batch: float, context_tokens: float) -> float:
@@ -91,13 +124,74 @@ class Rates:
         return self.decode_base_s + more_s
 
 
-def rates_of(prefills: Prefills, decodes: Decodes) -> Rates:
+def chunks_of(cached_tokens: int, prompt_tokens: int, step_tokens: int | None) -> tuple[int, int]:
+    """Return in how many chunks a prompt is computed, and the sum of the tokens before their ends."""
+    new_tokens = prompt_tokens - cached_tokens
+    if step_tokens is None or new_tokens <= step_tokens:
+        return 1, prompt_tokens
+    ends = [*range(cached_tokens + step_tokens, prompt_tokens, step_tokens), prompt_tokens]
+    return len(ends), sum(ends)
+
+
+def rates_of(
+    prefills: Prefills, decodes: Decodes, stalls: Stalls | None = None, *, step_tokens: int | None = None
+) -> Rates:
     """Return the rates that fit the probes best."""
     rows, ttft_s = _prefill_rows(prefills)
     entry_s, entry_token_s, token_s, pair_s = least_squares(rows, ttft_s)
+    chunk_s = chunk_token_s = 0.0
+    if stalls:
+        found = _with_stalls(prefills, stalls, step_tokens)
+        if found is not None:
+            entry_s, entry_token_s, token_s, pair_s, chunk_s, chunk_token_s = found
     lines, tpot_s = _decode_rows(decodes)
     base_s, sequence_s, context_s = least_squares(lines, tpot_s)
-    return Rates(token_s, pair_s, entry_s, entry_token_s, base_s, sequence_s, context_s)
+    return Rates(
+        token_s, pair_s, entry_s, entry_token_s, base_s, sequence_s, context_s, chunk_s, chunk_token_s,
+        step_tokens,
+    )  # fmt: skip
+
+
+def entry_alone(rates: Rates, apart_s: Sequence[float], prompt_tokens: int) -> float:
+    """Return for how many times its entry a request keeps those behind it waiting.
+
+    First tokens of short prompts sent at once come as far apart as the slower of two takes with each: the
+    way in, or the steps. Where it is the steps, the way in is not seen, and holds up nobody.
+    """
+    if not apart_s:
+        return 0.0
+    each_s = undisturbed(apart_s)
+    step_s = rates.ttft_s(prompt_tokens, 0) - rates.entry_s - rates.entry_per_token_s * prompt_tokens
+    entry_s = rates.entry_s + rates.entry_per_token_s * prompt_tokens
+    if not entry_s or each_s < step_s * (1 + FELT) or each_s < FELT * entry_s:
+        return 0.0
+    return min(ENTRY_ALONE_MAX, each_s / entry_s)
+
+
+def _with_stalls(prefills: Prefills, stalls: Stalls, step_tokens: int | None) -> list[float] | None:
+    """Return entry, its part by token, token, pair, chunk, its part by token: from first tokens and stalls.
+
+    None where chunks add nothing that is felt: first tokens alone then tell the rest better.
+    """
+    rows, values, scales = [], [], []
+    for one in map(typical, prefills.values()):
+        count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)
+        rows.append([1.0, one.prompt_tokens, one.new_tokens, _pairs(one), count, ends])
+        values.append(one.ttft_s)
+        scales.append(one.ttft_s)
+    for each in map(typical_stall, stalls.values()):
+        count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step_tokens)
+        rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
+        values.append(each.stall_s)
+        scales.append(each.lone_s)
+    found = least_squares(np.array(rows), np.array(values), np.array(scales))
+    felt = (np.array(rows)[:, 4:] @ np.array(found[4:]) / np.array(scales)).max()
+    return found if felt >= FELT else None
+
+
+def _pairs(one: PrefillProbe | StallProbe) -> float:
+    """Return how often a new token looks at one before it."""
+    return one.new_tokens * (one.cached_tokens + one.new_tokens / 2)
 
 
 def errors(rates: Rates, prefills: Prefills, decodes: Decodes) -> tuple[float, float]:
@@ -130,6 +224,19 @@ def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
     return PrefillProbe(first.prompt_tokens, first.cached_tokens, undisturbed(each.ttft_s for each in alike))
 
 
+def typical_stall(repeats: Sequence[StallProbe]) -> StallProbe:
+    """Return one question's answer from its repeats."""
+    counts = Counter(each.cached_tokens for each in repeats)
+    cached_tokens = max(counts, key=lambda tokens: (counts[tokens], tokens))
+    alike = [each for each in repeats if each.cached_tokens == cached_tokens]
+    return StallProbe(
+        alike[0].prompt_tokens,
+        cached_tokens,
+        undisturbed(each.stall_s for each in alike),
+        undisturbed(each.lone_s for each in alike),
+    )
+
+
 def typical_pace(repeats: Sequence[DecodeProbe]) -> DecodeProbe:
     """Return one batch's answer from its repeats."""
     return DecodeProbe(
@@ -157,12 +264,13 @@ def block_of(cached_tokens: Sequence[int]) -> int | None:
     return block
 
 
-def least_squares(rows: Floats, values: Floats) -> list[float]:
+def least_squares(rows: Floats, values: Floats, scales: Floats | None = None) -> list[float]:
     """Return coefficients >= 0 of least relative squares; those that would be negative are left out.
 
-    With four columns at most, every choice of them is tried: the best without a negative one is exact.
+    Errors are relative to `scales`; None: to the values. With six columns at most, every choice of them is
+    tried: the best without a negative one is exact.
     """
-    weights = 1.0 / np.maximum(values, 1e-9)
+    weights = 1.0 / np.maximum(values if scales is None else scales, 1e-9)
     count = rows.shape[1]
     best, least = [0.0] * count, math.inf
     scale = np.maximum(np.abs(rows * weights[:, None]).max(axis=0), 1e-300)
@@ -183,10 +291,7 @@ def least_squares(rows: Floats, values: Floats) -> list[float]:
 
 def _prefill_rows(prefills: Prefills) -> tuple[Floats, Floats]:
     each = [typical(repeats) for repeats in prefills.values()]
-    rows = [
-        [1.0, one.prompt_tokens, one.new_tokens, one.new_tokens * (one.cached_tokens + one.new_tokens / 2)]
-        for one in each
-    ]
+    rows = [[1.0, one.prompt_tokens, one.new_tokens, _pairs(one)] for one in each]
     return np.array(rows), np.array([one.ttft_s for one in each])
 
 

@@ -44,13 +44,15 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         SimpleCost(
             prefill_tokens_per_s=cost.prefill_tokens_per_s,
             prefill_per_context_token_s=cost.prefill_per_context_token_s,
+            prefill_chunk_s=cost.prefill_chunk_s,
+            prefill_chunk_per_token_s=cost.prefill_chunk_per_token_s,
             decode_base_s=cost.decode_base_s,
             decode_per_sequence_s=cost.decode_per_sequence_s,
             decode_per_context_token_s=cost.decode_per_context_token_s,
         ),
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
-        Entry(cost.entry_s, 0.0, cost.entry_per_token_s),
+        Entry(cost.entry_s, 0.0, cost.entry_per_token_s, cost.entry_alone),
         cost.layers,
         group.parallelism.tp * group.parallelism.pp,
     )

@@ -9,19 +9,26 @@ from swarm.fleet.cost.base import Chunk, DecodeLine
 
 
 class SimpleCost:
-    """A step takes its chunks' tokens over the prefill rate, their attention, and a line over the batch."""
+    """A step takes its chunks' tokens over the prefill rate, their attention, and a line over the batch.
+
+    A chunk takes so much more, whatever its length, and for each token of its prompt up to its end.
+    """
 
     def __init__(
         self,
         *,
         prefill_tokens_per_s: float,
         prefill_per_context_token_s: float,
+        prefill_chunk_s: float,
+        prefill_chunk_per_token_s: float,
         decode_base_s: float,
         decode_per_sequence_s: float,
         decode_per_context_token_s: float,
     ) -> None:
         self._prefill_tokens_per_s = prefill_tokens_per_s
         self._attention_s = prefill_per_context_token_s
+        self._chunk_s = prefill_chunk_s
+        self._chunk_token_s = prefill_chunk_per_token_s
         self._base_s = decode_base_s
         self._per_sequence_s = decode_per_sequence_s
         self._slope_s = decode_per_context_token_s
@@ -35,6 +42,9 @@ class SimpleCost:
         if self._attention_s:
             for chunk in chunks:
                 seconds += self._attention_s * chunk.tokens * (chunk.start + 0.5 * chunk.tokens)
+        if self._chunk_s or self._chunk_token_s:
+            for chunk in chunks:
+                seconds += self._chunk_s + self._chunk_token_s * (chunk.start + chunk.tokens)
         if decode_batch:
             line = self.decode_line(decode_batch, decode_context_tokens)
             seconds += line.at_s(decode_context_tokens)
@@ -45,6 +55,7 @@ class SimpleCost:
         return DecodeLine(self._base_s + self._per_sequence_s * (decode_batch - 1), self._slope_s, math.inf)
 
     def prefill_s(self, start: int, tokens: int) -> float:
-        """Return the seconds for `tokens` of a prompt after `start`; cut into chunks they take as long."""
+        """Return the seconds for `tokens` of a prompt after `start`, as one chunk."""
         attention_s = self._attention_s * tokens * (start + 0.5 * tokens)
-        return tokens / self._prefill_tokens_per_s + attention_s
+        chunk_s = self._chunk_s + self._chunk_token_s * (start + tokens)
+        return tokens / self._prefill_tokens_per_s + attention_s + chunk_s

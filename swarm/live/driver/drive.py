@@ -127,8 +127,8 @@ def driver_of(
 
     `serves_here`: the target is the emulated fleet, on the driver's own node.
     """
-    epoch = 0 if recovered is None else recovered.epoch
-    coordinator = CoordinatorContact(CoordinatorPlan(experiment, str(journals), epoch), launcher, clock)
+    plan = CoordinatorPlan.of(experiment, str(journals), epoch=0 if recovered is None else recovered.epoch)
+    coordinator = CoordinatorContact(plan, launcher, clock)
     source = open_source(experiment.workload, experiment.seed, material)
     pacing = pacing_of(experiment.load, source.count, experiment.seed, source.arrivals_s)
     work = expected_work(source, pacing.slots)
@@ -139,7 +139,7 @@ def driver_of(
         launcher,
         clock=clock,
         coordinator=coordinator,
-        epoch=epoch,
+        epoch=plan.epoch,
         journals=journals,
         progress=progress,
     )

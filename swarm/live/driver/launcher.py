@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from swarm.config.fleet import FleetConfig
 from swarm.live.coordinator import CoordinatorPlan
 from swarm.live.directed_slots import Order
-from swarm.live.host import HostPlan
+from swarm.live.host_plan import HostPlan
 from swarm.workload.source import Material
 
 Call = Hashable

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swarm.config.experiment import Experiment
-from swarm.live.host import HostPlan
+from swarm.live.host_plan import HostPlan
 from swarm.load.assignment import slots_of
 from swarm.load.pacing import Pacing
 from swarm.load.purse import Spent

@@ -10,7 +10,7 @@ from swarm.errors import RunError
 from swarm.live.clock import Clock
 from swarm.live.directed_slots import Order
 from swarm.live.driver.launcher import Call, HostProcess, Launcher, Outcome, Returned
-from swarm.live.host import HostPlan
+from swarm.live.host_plan import HostPlan
 from swarm.live.room import Room
 
 READY_S_MAX = 300.0

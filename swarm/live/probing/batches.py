@@ -146,6 +146,8 @@ def budget_of(times: Sequence[float], until_s: float, rates: Rates, prompt_token
         return None
     # The last step takes what is left; the others are full.
     full = stretched[:-1]
+    # What each chunk adds to its step is not its tokens'; the prompt so far is half of it on average.
+    pace_s += rates.prefill_chunk_s + rates.prefill_chunk_per_token_s * prompt_tokens / 2
     budget = _tokens_within(rates, sum(full) - len(full) * pace_s, prompt_tokens) / len(full)
     return _round_budget(budget, len(stretched), prompt_tokens)
 

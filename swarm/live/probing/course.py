@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from swarm.config.target import TargetConfig
 from swarm.errors import RunError
-from swarm.fleet.cost.calibration import Rates, block_of, errors, rates_of, unsettled
+from swarm.fleet.cost.calibration import Rates, block_of, entry_alone, errors, rates_of, unsettled
 from swarm.live.probing.batches import Batches, raised, step_tokens
-from swarm.live.probing.decodes import Decodes, levels
+from swarm.live.probing.besides import Besides
+from swarm.live.probing.decodes import SHORT_TOKENS, Decodes, levels
 from swarm.live.probing.lower import Lower, lower_tier
 from swarm.live.probing.pool import POOL_TOKENS_MAX, filled
 from swarm.live.probing.prefills import PROMPT_TOKENS_MAX, Prefills
@@ -90,9 +91,9 @@ async def calibrated(
             longest_tokens, facts.pool_tokens, (batches.max_sequences or batches.largest) * engines
         )
         decodes = Decodes(prober, asked, context_tokens=context_tokens, engines=engines)
-        rounds, open_errors = await _rounds(prefills, decodes, course, say)
-        rates = rates_of(prefills.held, decodes.known())
-        steps = await step_tokens(prober, rates, longest_tokens=longest_tokens)
+        besides = Besides(prober, prefills, context_tokens=context_tokens, engines=engines)
+        rounds, open_errors = await _rounds(prefills, decodes, besides, course, say)
+        rates = await _rates(prober, prefills, decodes, besides)
         block_tokens = facts.block_tokens or block_of(prefills.hits)
         pool_tokens, sent = facts.pool_tokens, 0
         if pool_tokens is None and prober.cached_seen:
@@ -117,13 +118,22 @@ async def calibrated(
         longest_tokens=longest_tokens,
         block_tokens=block_tokens,
         batches=batches,
-        step_tokens=steps,
+        step_tokens=rates.step_tokens,
         pool_tokens=pool_tokens,
         pool_sent=sent,
         lower=lower,
         late=prober.late,
         merged_share=prober.merged / max(1, prober.deltas),
     )
+
+
+async def _rates(prober: Prober, prefills: Prefills, decodes: Decodes, besides: Besides) -> Rates:
+    """Return the rates that fit all probes, once it is known into what chunks long prompts are cut."""
+    held, known, stalls = prefills.held, decodes.known(), besides.known()
+    rates = rates_of(held, known, stalls)
+    steps = await step_tokens(prober, rates, longest_tokens=prefills.longest_tokens)
+    rates = rates_of(held, known, stalls, step_tokens=steps)
+    return replace(rates, entry_alone=entry_alone(rates, besides.apart_s, SHORT_TOKENS))
 
 
 async def _longest(prober: Prober, facts: ServerFacts) -> int:
@@ -155,7 +165,7 @@ async def _batches(prober: Prober, facts: ServerFacts, *, context_tokens: int, e
 
 
 async def _rounds(
-    prefills: Prefills, decodes: Decodes, course: Course, say: Say
+    prefills: Prefills, decodes: Decodes, besides: Besides, course: Course, say: Say
 ) -> tuple[int, dict[str, float]]:
     """Ask everything until the rates have settled; return how often, and how far they have."""
     until_s = monotonic() + course.seconds_max
@@ -163,6 +173,7 @@ async def _rounds(
     for done in range(1, course.rounds_max + 1):
         await prefills.round()
         await decodes.round()
+        await besides.round(decodes.lone_s())
         if done < max(2, course.rounds_min):
             continue
         found = unsettled(prefills.held, decodes.known())

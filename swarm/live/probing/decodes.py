@@ -68,6 +68,10 @@ class Decodes:
             if found is not None:
                 self.held[level.name].append(found)
 
+    def lone_s(self) -> float:
+        """Return the time per output token of the smallest batch, as last seen."""
+        return next(iter(self.known().values()))[-1].tpot_s
+
     def known(self) -> dict[str, list[DecodeProbe]]:
         """Return the batches that were seen to decode together, at least half as often as they were asked.
 

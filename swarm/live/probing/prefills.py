@@ -57,6 +57,7 @@ class Prefills:
     def __init__(self, prober: Prober, longest_tokens: int, block_tokens: int | None) -> None:
         self._prober = prober
         self._block_tokens = block_tokens
+        self.longest_tokens = longest_tokens
         self.cells = cells(longest_tokens)
         self.held: dict[str, list[PrefillProbe]] = {cell.name: [] for cell in self.cells}
         self.hits: list[int] = []
@@ -78,6 +79,10 @@ class Prefills:
             self.cells = [cell for cell in self.cells if sum(cell) <= limit]
             self.held = {cell.name: [] for cell in self.cells}
 
+    def shortest_s(self) -> float:
+        """Return the time to the first token of the shortest prompt, as last seen."""
+        return min(probes[-1].ttft_s for probes in self.held.values())
+
     async def round(self) -> None:
         """Ask every question once."""
         for cell in self.cells:
@@ -92,7 +97,7 @@ class Prefills:
         prober = self._prober
         for attempt in range(1, TRIES + 1):
             is_new = bool(cell.cached_tokens) and cell.cached_tokens not in self._prefixes
-            prompt = await self._prompt(cell)
+            prompt = await self.prompt(cell)
             await prober.pause()
             result = await prober.send(prompt, REPLY_TOKENS)
             seconds = ttft_s(result)
@@ -106,7 +111,7 @@ class Prefills:
         prompt_tokens = result.prompt_tokens or prompt.length
         cached = result.cached_tokens
         if cached is None:
-            cached = self._assumed(cell)
+            cached = self.assumed(cell)
         elif cell.cached_tokens:
             self.hits.append(cached)
         return PrefillProbe(prompt_tokens, min(cached, prompt_tokens - 1), seconds)
@@ -117,7 +122,8 @@ class Prefills:
             self._given[cell.cached_tokens] = cached_tokens
         return cached_tokens >= self._given.get(cell.cached_tokens, 0)
 
-    async def _prompt(self, cell: Cell) -> Prompt:
+    async def prompt(self, cell: Cell) -> Prompt:
+        """Return a prompt of its own, behind a prefix that was sent where some of it is to be cached."""
         if not cell.cached_tokens:
             return self._prober.fresh(cell.new_tokens)
         prefix = self._prefixes.get(cell.cached_tokens)
@@ -126,7 +132,7 @@ class Prefills:
             await self._prober.send(prefix, REPLY_TOKENS)
         return self._prober.behind(prefix, cell.new_tokens)
 
-    def _assumed(self, cell: Cell) -> int:
+    def assumed(self, cell: Cell) -> int:
         """Return what of a prefix hits where the server does not say: its whole blocks."""
         block = self._block_tokens or 1
         return cell.cached_tokens // block * block

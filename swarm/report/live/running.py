@@ -5,25 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
-
-from rich.console import Console
-from rich.live import Live as Screen
+from typing import TYPE_CHECKING, Any, Self
 
 from swarm.config.experiment import Experiment
 from swarm.live.coordinator import Snapshot
 from swarm.measure.intervals import supports
 from swarm.measure.window import COUNTS, Cell, Windows, windows_of
-from swarm.report.live.terminal import PLAIN_EVERY_S, view
 from swarm.report.numbers import count, rate, seconds, share
 
-WIDTH_ELSEWHERE = 120
-"""Where there is no terminal, lines are folded at this width."""
+if TYPE_CHECKING:
+    from rich.live import Live as Screen
+
+PLAIN_EVERY_S = 5.0
+"""Between the lines where there is no terminal."""
 HISTORY = 120
 
 
 class Live:
-    """Shows a run's state: redrawn on a terminal, a line now and then elsewhere."""
+    """Shows a run's state: redrawn on a terminal, a line now and then elsewhere.
+
+    What draws is imported for a terminal alone: with pandas it takes longer than a host's start.
+    """
 
     def __init__(
         self,
@@ -36,8 +38,6 @@ class Live:
         self._experiment = experiment
         self._only_lines = only_lines
         self._elsewhere = elsewhere
-        width = None if sys.stderr.isatty() else WIDTH_ELSEWHERE
-        self._console = Console(stderr=True, highlight=False, width=width)
         self._screen: Screen | None = None
         self._shown_s = 0.0
         self._alive: dict[int, float | None] = {}
@@ -46,8 +46,12 @@ class Live:
         """Figures of windows that are over, by their index."""
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and not self._only_lines:
-            self._screen = Screen(console=self._console, auto_refresh=False, transient=True)
+        if sys.stderr.isatty() and not self._only_lines:
+            from rich.console import Console
+            from rich.live import Live as Screen
+
+            console = Console(stderr=True, highlight=False)
+            self._screen = Screen(console=console, auto_refresh=False, transient=True)
             self._screen.start()
         return self
 
@@ -65,14 +69,21 @@ class Live:
         windows.merge_bytes(snapshot.windows)
         now_s, recent = _recent(windows)
         if self._screen is not None:
+            from swarm.report.live.terminal import view
+
             self._screen.update(view(self.state(snapshot, windows)), refresh=True)
         elif now_s - self._shown_s >= PLAIN_EVERY_S:
             self._shown_s = now_s
-            self._console.print(self._line(snapshot, now_s, recent), soft_wrap=True)
+            print(self._line(snapshot, now_s, recent), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """Tell of something that happened."""
-        self._console.print(text, soft_wrap=True, style="dim")
+        if self._screen is not None:
+            from rich.text import Text
+
+            self._screen.console.print(Text(text, "dim"), soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def state(self, snapshot: Snapshot, windows: Windows) -> dict[str, Any]:
         """Return the state as `report.live.terminal` shows it."""

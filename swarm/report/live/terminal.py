@@ -19,12 +19,12 @@ from rich.text import Text
 
 from swarm.errors import UsageError
 from swarm.report.live.going import Going
+from swarm.report.live.running import PLAIN_EVERY_S
 from swarm.report.numbers import count, rate, seconds, share, three
 
 State = Mapping[str, Any]
 BARS = "▁▂▃▄▅▆▇█"
 EVERY_S = 1.0
-PLAIN_EVERY_S = 5.0
 WIDTH = 80
 SPARK = 24
 ASK_S_MAX = 5.0

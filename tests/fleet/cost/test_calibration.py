@@ -11,7 +11,10 @@ from swarm.fleet.cost.calibration import (
     DecodeProbe,
     PrefillProbe,
     Rates,
+    StallProbe,
     block_of,
+    chunks_of,
+    entry_alone,
     errors,
     least_squares,
     rates_of,
@@ -67,8 +70,45 @@ def probes(
 def test_known_rates_come_back(known: Rates) -> None:
     prefills, decodes = probes(known, 0.0, 1)
     found = rates_of(prefills, decodes)
-    assert astuple(found) == pytest.approx(astuple(known), rel=1e-6, abs=1e-13)
+    assert astuple(found)[:-2] == pytest.approx(astuple(known)[:-2], rel=1e-6, abs=1e-13)
     assert max(errors(found, prefills, decodes)) < 1e-9
+
+
+STALLING = [
+    Rates(1 / 50_000, 1e-9, 0.003, 1e-6, 0.008, 2e-4, 2e-7, 0.009, 5e-7, 2_048),
+    Rates(1 / 5e5, 2e-9, 0.001, 0.0, 0.001, 6e-5, 0.0, 0.005, 6e-7, None),
+    Rates(1 / 50_000, 1e-9, 0.012, 1e-6, 0.008, 2e-4, 2e-7, 0.0, 0.0, 8_192),
+]
+
+
+@pytest.mark.parametrize("known", STALLING)
+def test_stalls_tell_what_of_a_first_token_the_others_wait_for(known: Rates) -> None:
+    prefills, decodes = probes(known, 0.0, 1)
+    stalls = {
+        f"{cached}+{new}": [StallProbe(cached + new, cached, stall_s(known, cached, new), 0.1)]
+        for cached, new in GRID[:2] + GRID[5:]
+    }
+    found = rates_of(prefills, decodes, stalls, step_tokens=known.step_tokens)
+    assert astuple(found)[:-2] == pytest.approx(astuple(known)[:-2], rel=1e-5, abs=1e-12)
+
+
+def stall_s(rates: Rates, cached: int, new: int) -> float:
+    count, ends = chunks_of(cached, cached + new, rates.step_tokens)
+    added_s = rates.prefill_chunk_s * count + rates.prefill_chunk_per_token_s * ends
+    return rates.prefill_s(cached, new) + added_s
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "alone"), [([], 0.0), ([0.002, 0.002, 0.9], 0.5), ([0.0003], 0.0), ([0.0001], 0.0)]
+)
+def test_the_way_in_is_seen_where_it_is_slower_than_the_steps(apart_s: list[float], alone: float) -> None:
+    rates = Rates(1e-5, 0.0, 0.004, 0.0, 0.001, 0.0, 0.0, 0.0002, 0.0)
+    assert entry_alone(rates, apart_s, 16) == pytest.approx(alone)
+
+
+def test_a_prompt_is_cut_where_steps_are_full() -> None:
+    assert chunks_of(100, 5_100, 2_048) == (3, 2_148 + 4_196 + 5_100)
+    assert chunks_of(100, 2_148, 2_048) == chunks_of(100, 2_148, None) == (1, 2_148)
 
 
 @pytest.mark.parametrize("known", KNOWN)

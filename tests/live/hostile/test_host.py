@@ -15,7 +15,8 @@ from memory import Peak
 from swarms import experiment
 
 from swarm.live.coordinator import Coordinator, CoordinatorPlan
-from swarm.live.host import Host, HostPlan
+from swarm.live.host import Host
+from swarm.live.host_plan import HostPlan
 from swarm.measure.results import results_of
 from swarm.records.batch import Batch
 from swarm.records.journal import read_batches
@@ -60,7 +61,7 @@ def _met(names: list[str], port: int, folder: Path, timeout_s: float) -> SimpleN
             "timeouts": {**timeouts, "total_s": 2 * timeout_s},
         },
     )
-    coordinator = Coordinator(CoordinatorPlan(config, str(folder), epoch=0))
+    coordinator = Coordinator(CoordinatorPlan.of(config, str(folder), epoch=0))
 
     async def receive(batch: Batch) -> int:
         return coordinator.receive(batch)

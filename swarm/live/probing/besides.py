@@ -1,0 +1,118 @@
+"""What a prompt costs those that decode beside it: a reply under way comes later by so much.
+
+A lone prompt's first token does not tell its entry, which holds up nobody, from its step, for which everybody
+who decodes waits. Beside a reply they part: what the reply's tokens are late by was spent in steps, or on
+cores that the engine needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from swarm.fleet.cost.calibration import StallProbe
+from swarm.live.probing.decodes import SHORT_TOKENS
+from swarm.live.probing.prefills import Cell, Prefills
+from swarm.live.probing.prober import TRIES, Prober, ttft_s
+
+NEW_SHARE_MAX = 1 / 32
+"""Of the longest prompt: what is new of a prompt beside a reply fits into a step."""
+STEADY_STEPS = 24
+"""Tokens of the reply before and behind the prompt: they tell its pace."""
+STEADY_MIN = 8
+SETTLED_STEPS = 4
+"""Tokens behind the prompt's first one that still belong to it: its end is told meanwhile."""
+LONGER = 2.0
+"""A prompt beside a reply may take so many times what it takes alone."""
+LONGER_MAX = 8.0
+
+
+TOGETHER = 16
+"""Prompts that are sent at once."""
+
+
+class Besides:
+    """Sends prompts beside a reply, over and over; none where several engines share what is sent."""
+
+    def __init__(self, prober: Prober, prefills: Prefills, *, context_tokens: int, engines: int) -> None:
+        self._prober = prober
+        self._prefills = prefills
+        self._context_tokens = context_tokens
+        self._longer = LONGER
+        most = NEW_SHARE_MAX * prefills.longest_tokens
+        self._cells = [] if engines > 1 else [cell for cell in prefills.cells if cell.new_tokens <= most]
+        self.held: dict[str, list[StallProbe]] = {cell.name: [] for cell in self._cells}
+        self.apart_s: list[float] = []
+        """Seconds from one first token to the next, of short prompts sent at once."""
+
+    async def round(self, pace_s: float) -> None:
+        """Ask every question once; `pace_s` is the time per output token of a lone reply."""
+        await self._together()
+        for cell in self._cells:
+            lone_s = self._prefills.held[cell.name][-1].ttft_s
+            for _ in range(TRIES):
+                found = await self._ask(cell, lone_s, pace_s)
+                if found is not None:
+                    self.held[cell.name].append(found)
+                    break
+
+    async def _together(self) -> None:
+        if not self._cells:
+            return
+        prober = self._prober
+        for _ in range(TRIES):
+            await prober.pause()
+            results = await prober.together([prober.fresh(SHORT_TOKENS) for _ in range(TOGETHER)], 1)
+            firsts = sorted(result.first_token_s or 0.0 for result in results)
+            if not prober.was_late(results, firsts[-1] - firsts[0]):
+                self.apart_s.append((firsts[-1] - firsts[0]) / (TOGETHER - 1))
+                return
+
+    def known(self) -> dict[str, list[StallProbe]]:
+        """Return the questions that were answered."""
+        return {name: probes for name, probes in self.held.items() if probes}
+
+    async def _ask(self, cell: Cell, lone_s: float, pace_s: float) -> StallProbe | None:
+        """Return how late a reply was by a prompt beside it; None where it was not to be seen."""
+        prober = self._prober
+        prompt = await self._prefills.prompt(cell)
+        await prober.pause()
+        steps = 2 * STEADY_STEPS + math.ceil(self._longer * lone_s / pace_s)
+        reply = asyncio.ensure_future(
+            prober.send(prober.fresh(SHORT_TOKENS), min(steps, self._context_tokens - SHORT_TOKENS))
+        )
+        try:
+            await asyncio.sleep(self._prefills.shortest_s() + STEADY_STEPS * pace_s)
+            result = await prober.send(prompt, 1)
+        finally:
+            beside = await reply
+        if result.sent_s is None:
+            return None
+        seconds = ttft_s(result)
+        late_s = stall_of(beside.token_times, result.sent_s, result.sent_s + seconds)
+        if late_s is None:
+            self._longer = min(LONGER_MAX, 2 * self._longer)
+            return None
+        if prober.was_late([result, beside], seconds):
+            return None
+        tokens = result.prompt_tokens or prompt.length
+        cached = result.cached_tokens
+        if cached is None:
+            cached = self._prefills.assumed(cell)
+        return StallProbe(tokens, min(cached, tokens - 1), late_s, lone_s)
+
+
+def stall_of(times: Sequence[float], from_s: float, to_s: float) -> float | None:
+    """Return by how much tokens came later than at their own pace, between two times and a little after.
+
+    None where too few of them came before or behind.
+    """
+    first = bisect_right(times, from_s) - 1
+    last = bisect_left(times, to_s) + SETTLED_STEPS
+    if first < STEADY_MIN or last + STEADY_MIN >= len(times):
+        return None
+    steady = len(times) - 1 - (last - first)
+    pace_s = (times[-1] - times[0] - (times[last] - times[first])) / steady
+    return max(0.0, times[last] - times[first] - (last - first) * pace_s)
