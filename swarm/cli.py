@@ -339,7 +339,7 @@ def capacity(
 
 @app.command()
 def catalog(
-    kind: Annotated[str, typer.Argument(help="models, gpus, routers, policies or formats.")],
+    kind: Annotated[str, typer.Argument(help="models, gpus, connectors, routers, policies or formats.")],
     name: Annotated[str | None, typer.Argument(help="One of them: an entry to copy.")] = None,
 ) -> None:
     """Say which names are known, and what one stands for.
