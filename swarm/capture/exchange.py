@@ -77,14 +77,20 @@ class Exchange:
     is_whole: bool = True
     """Both bodies are kept from end to end."""
 
-    def packed(self) -> bytes:
-        """Return it as bytes for another process on this machine."""
-        return marshal.dumps([getattr(self, name) for name in self.__slots__])
+    def packed(self) -> list[bytes]:
+        """Return it as bytes, in parts, for another process on this machine.
+
+        The request's body is not copied: of a long prompt that takes longer than all else here.
+        """
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return [marshal.dumps({**values, "asked": sum(map(len, self.asked))}), *self.asked]
 
     @classmethod
     def unpacked(cls, data: bytes) -> Exchange:
-        """Return what `packed` made."""
-        return cls(*marshal.loads(data))
+        """Return what the parts that `packed` made are together; the request's body is one part of it."""
+        values = marshal.loads(data)
+        values["asked"] = [data[len(data) - values["asked"] :]] if values["asked"] else []
+        return cls(**values)
 
 
 def kept(fields: Fields) -> dict[bytes, bytes]:

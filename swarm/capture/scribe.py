@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -128,9 +128,9 @@ def serve(source: BinaryIO, told: Callable[[bytes], None]) -> int:
     return 0
 
 
-def framed(data: bytes) -> bytes:
-    """Return data with its size before it."""
-    return len(data).to_bytes(SIZE_BYTES, "little") + data
+def framed(parts: Sequence[bytes]) -> list[bytes]:
+    """Return the parts of some data with its size before them."""
+    return [sum(map(len, parts)).to_bytes(SIZE_BYTES, "little"), *parts]
 
 
 def _framed(source: BinaryIO) -> bytes | None:

@@ -56,7 +56,7 @@ class ScribePipe:
         if process.stdin.transport.get_write_buffer_size() > WAITING_BYTES_MAX:
             self.dropped += 1
             return
-        process.stdin.write(framed(exchange.packed()))
+        process.stdin.writelines(framed(exchange.packed()))
 
     async def close(self) -> None:
         """Let everything be written, and wait for it."""
@@ -84,7 +84,7 @@ class ScribePipe:
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdin is not None
-        process.stdin.write(framed(self._settings.packed()))
+        process.stdin.writelines(framed([self._settings.packed()]))
         self._process = process
         return process
 

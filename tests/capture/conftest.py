@@ -45,7 +45,7 @@ class Inline:
 
     def take(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
-        self.scribe.take(Exchange.unpacked(exchange.packed()))
+        self.scribe.take(Exchange.unpacked(b"".join(exchange.packed())))
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:

@@ -41,7 +41,10 @@ def mitmdump() -> Path:
     folder = Path(tempfile.gettempdir()) / "swarm-capture-mitmproxy"
     if not (folder / "whole").exists():
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", *PACKAGES], check=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "-q", *PACKAGES]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"mitmproxy cannot be installed here: {done.stderr[-200:]}")
         (folder / "whole").touch()
     return folder / "bin" / "mitmdump"
 

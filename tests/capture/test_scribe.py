@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,3 +73,11 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path: Path, wire: S
 
     with pytest.raises(RunError, match="nothing can be written"):
         wire.run(main)
+
+
+@pytest.mark.parametrize("asked", [[], [b"one"], [b"one", b"two" * 50_000]])
+def test_an_exchange_comes_back_from_its_parts(asked: list[bytes]) -> None:
+    exchange = Exchange("chat", 1.0, 2.0, {b"user-agent": b"x"}, b"key", asked=asked, replied=[(3.0, b"yes")])
+    again = Exchange.unpacked(b"".join(exchange.packed()))
+    assert b"".join(again.asked) == b"".join(asked)
+    assert dataclasses.replace(again, asked=asked) == exchange
