@@ -19,6 +19,7 @@ from swarm.context.tree import Prompt
 from swarm.fleet.events import Event, Finished, FleetRequest, Refused
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
+from swarm.kvcache.policy import WRITE_THROUGH
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.sim.kernel import Kernel, SimulatedRequest
@@ -80,7 +81,7 @@ def cpu_s(asked: list[tuple[float, Prompt]], capacity_tokens: int | None) -> tup
         ttl_s=None,
         scope="replica",
         inclusive=False,
-        eviction="lru",
+        policy=WRITE_THROUGH,
         read_bytes_per_s=None,
         write_bytes_per_s=None,
         read_latency_s=0.0,

@@ -10,6 +10,7 @@ but how many tokens are wanted. It prints its URL, and serves until it is termin
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from time import monotonic
@@ -66,7 +67,7 @@ class Ticker:
         for line, left in list(self._open.items()):
             if left > 1:
                 self._open[line] = left - 1
-                line.transport.write(TOKEN)
+                line.send(TOKEN)
             else:
                 del self._open[line]
                 line.end()
@@ -83,7 +84,7 @@ class Line(asyncio.Protocol):
         self._tokens = 0
 
     def connection_made(self, transport: Any) -> None:
-        self.transport = transport
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self._parser = httptools.HttpRequestParser(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -102,10 +103,10 @@ class Line(asyncio.Protocol):
         body = b"".join(self._parts)
         found = TOKENS.search(body[-TAIL_BYTES:]) or TOKENS.search(body[:TAIL_BYTES])
         if found is None:
-            self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            self.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             return
         self._tokens = int(found[1])
-        self.transport.write(HEAD)
+        self.send(HEAD)
         self._ticker.join(self, self._tokens)
 
     def end(self) -> None:
@@ -113,7 +114,11 @@ class Line(asyncio.Protocol):
         tokens = b"%d" % self._tokens
         usage = b',"usage":{"prompt_tokens":1,"completion_tokens":%b,"total_tokens":%b}' % (tokens, tokens)
         done = chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-        self.transport.write(TOKEN + LAST + event(b"", usage) + done)
+        self.send(TOKEN + LAST + event(b"", usage) + done)
+
+    def send(self, data: bytes) -> None:
+        """Send at once: the loop would read first all that has come in."""
+        os.write(self._descriptor, data)
 
 
 async def main(step_s: float) -> None:

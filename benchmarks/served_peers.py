@@ -2,12 +2,13 @@
 
     python benchmarks/served_peers.py [--venvs FOLDER] [--requests 200] [--streams 16] [--tokens 64]
 
-A peer takes part where its command is: FOLDER/NAME/bin/NAME, or on the PATH; those that are missing are named
-at the end. Each one keeps `streams` requests open, of random prompts and replies of `tokens`. The server counts
-by their tokenizer, so that their counts must be its own: requests, and tokens in and out. Times must agree
-within 5 % and 3 ms: mean TTFT, and the mean gap between tokens, as the server's histograms have them: when a
-token was due, from when its request was read; `late` is how long after that it was sent, on the mean. Requests
-that a peer sends beside those that it counts stand under `more`: the server's tokens are theirs too.
+A peer takes part where its command is: FOLDER/NAME/bin/NAME, or on the PATH; those that are missing are
+named at the end. Each one keeps `streams` requests open, of random prompts and replies of `tokens`. The
+server counts by their tokenizer, so that their counts must be its own: requests, and tokens in and out.
+Times must agree within 5 % and 3 ms: mean TTFT, and the mean gap between tokens, as the server's histograms
+have them: when a token was due, from when its request was read; `late` is how long after that it was sent,
+on the mean. Requests that a peer sends beside those that it counts stand under `more`: the server's tokens
+are theirs too.
 """
 
 from __future__ import annotations
@@ -199,11 +200,10 @@ def inference_perf(command: str, work: Work) -> list[str]:
 
 def inference_perf_seen(work: Work) -> Seen:
     found = read(next((work.scratch / "inference-perf").rglob("summary_lifecycle_metrics.json")))["successes"]
-    count = found["count"]
     return Seen(
-        count,
-        round(found["prompt_len"]["mean"] * count),
-        round(found["output_len"]["mean"] * count),
+        found["count"],
+        round(found["prompt_tokens"]["total"]),
+        round(found["output_tokens"]["total"]),
         found["latency"]["time_to_first_token"]["mean"],
         found["latency"]["inter_token_latency"]["mean"],
     )
@@ -354,7 +354,7 @@ def main() -> int:
             log = scratch / f"{name}.log"
             try:
                 before = served.counted()
-                offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONPATH": ""}
+                alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
                 with log.open("ab") as out:
                     peer = PEERS[name]
                     subprocess.run(
@@ -362,7 +362,7 @@ def main() -> int:
                         check=True,
                         stdout=out,
                         stderr=out,
-                        env=offline,
+                        env=alone,
                         timeout=540,
                     )
                 line = row(name, peer.seen(work), since(before, served.counted()), peer.more)

@@ -3,7 +3,8 @@
     python scripts/check_pages.py results/RUN/report.html results/SWEEP/report.html --shots shots
 
 A page is refused where it says something on the console, is wider than its window, has a chart without marks,
-or has labels of a chart that lie on each other or are cut off. Needs `playwright` and a Chromium.
+has labels of a chart that lie on each other or are cut off, or breaks a rule of accessibility that axe knows.
+Needs `playwright`, `axe-playwright-python` and a Chromium.
 """
 
 from __future__ import annotations
@@ -89,6 +90,17 @@ def opened(pages: list[Path], chromium: str, shots: Path | None) -> Iterator[tup
         browser.close()
 
 
+def _barriers(tab: Any) -> list[str]:
+    """Return the rules of accessibility that a page breaks, each with where it does first."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    broken = Axe().run(tab).response["violations"]
+    return [
+        f"{each['id']}: {each['help']} ({len(each['nodes'])} times, as {each['nodes'][0]['html'][:120]})"
+        for each in broken
+    ]
+
+
 def _looked_at(
     browser: Any, page: Path, width: int, scheme: str, media: str, shots: Path | None
 ) -> list[str]:
@@ -111,6 +123,8 @@ def _looked_at(
         tab.wait_for_function(DRAWN, timeout=60_000)
     tab.wait_for_timeout(200)
     found = [*said, *tab.evaluate(MEASURE)]
+    if media == "screen" and width == WIDTHS_PX[0]:
+        found += _barriers(tab)
     if shots is not None:
         shots.mkdir(parents=True, exist_ok=True)
         name = f"{page.parent.name}-{width}-{scheme}-{media}.png"

@@ -46,6 +46,8 @@ NOT_MODELLED = """\
 - Speculative decoding that a record does not state. Such files are told by their speed and are not fitted on.
 - Attention data parallel in the measured rows; disaggregated rows; unstated precision.
 - Jitter of the host: TTFT of a hit below 50 ms is mostly that.
+- What a load waits for besides its copy: until an engine's scheduler looks again (13 ms at 1,024 tokens in
+  the first case), or a store's look-up (0.1 s a request with Mooncake's pool in the second).
 - Fragmentation of an engine's blocks, and what it reserves for reshuffling.
 """
 

@@ -17,6 +17,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.is_asked = False
+        """Whether the wish came from somebody who watches, and not as a signal."""
         self._before: dict[int, Any] = {}
         self._cuts = False
 
@@ -29,7 +31,7 @@ class Interrupts:
     def ask(self) -> None:
         """Wish for the end as a first SIGINT does: somebody who watches has asked for it."""
         if self.received is None:
-            self.received = signal.SIGINT
+            self.received, self.is_asked = signal.SIGINT, True
 
     def heed(self) -> None:
         """Raise Interrupted if a signal has come: where nothing has begun that could be brought to an end."""

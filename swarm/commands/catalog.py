@@ -15,7 +15,11 @@ from swarm.units import GIB
 from swarm.workload.formats import FORMATS
 from swarm.workload.formats.agent_logs.readers import PARSERS
 
-POLICIES = {"lru": "Least recent use first, deepest first within a use."}
+POLICIES = {
+    "lru": "Least recent use first, deepest first within a use.",
+    "fifo": "First written first, whatever was read since; of tiers below HBM.",
+    "watermark": "Batches over a high watermark, and leases, as Mooncake's store; of tiers below HBM.",
+}
 KINDS = ("models", "gpus", "connectors", "routers", "policies", "formats")
 
 
@@ -56,7 +60,8 @@ def _entry(kind: str, name: str, about: str) -> str:
         case "routers":
             return f"# {about}\nfleet:\n  router: {name}"
         case "policies":
-            return f"# {about}\nfleet:\n  tiers:\n    - {{name: hbm, eviction: {name}}}"
+            tier = "name: hbm" if name == "lru" else "name: dram, capacity_gib: 64"
+            return f"# {about}\nfleet:\n  tiers:\n    - {{{tier}, eviction: {name}}}"
         case _:
             return f"# {about}\nworkload:\n  kind: replay\n  path: TRACES\n  format: {name}"
 

@@ -14,11 +14,12 @@ from swarm.measure.modelled import with_modelled
 from swarm.measure.notes import notes_of
 from swarm.measure.results import Results
 from swarm.measure.series import series
-from swarm.measure.server_time import server_notes, server_summary, with_server
+from swarm.measure.server_time import server_notes, server_summary, tier_looks, with_server
 from swarm.measure.summary import exit_code, longest_computed_tokens, summarize
 from swarm.measure.totals import RunFacts, RunTotals
 from swarm.records.journal import damage_notes
 from swarm.records.run_folder import RunFolder
+from swarm.records.tier_looks import looks_table
 from swarm.report.run.terminal import show_summary
 
 REFUSALS_SHOWN = 3
@@ -31,8 +32,12 @@ def record(
     settled: Results,
     *,
     signal_number: int | None,
+    is_asked: bool = False,
 ) -> dict[str, Any]:
-    """Write rows, windows and summary into the run folder; return the summary."""
+    """Write rows, windows and summary into the run folder; return the summary.
+
+    `is_asked` tells that a signal was none, but the wish of somebody who watched the run.
+    """
     rows = settled.rows
     if experiment.cache_model is not None and settled.places:
         rows = with_modelled(
@@ -40,7 +45,7 @@ def record(
         )
     summary = summarize(rows, facts=facts, totals=settled.totals)
     summary["server"] = server_summary(settled.server)
-    cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s)
+    cut = stopped(signal_number, settled.totals.measured_to_s, experiment.load.duration_s, is_asked=is_asked)
     damaged = damage_notes(sorted(folder.path.glob("journal/*.journal")))
     told = notes_of(facts, settled.totals)
     left_out = folder.run().get("left_out", ())
@@ -57,6 +62,9 @@ def record(
         summary["notes"] += [*notes, *noted(summary, settled.totals)]
     folder.write_requests(rows)
     folder.write_windows(with_server(series(settled.windows), settled.server))
+    looks = settled.tiers or tier_looks(settled.server)
+    if len(looks) > 1:
+        folder.write_tiers(looks_table(looks))
     folder.write_summary(summary)
     return summary
 
@@ -68,12 +76,15 @@ def _unused(experiment: Experiment, facts: RunFacts) -> list[str]:
     return ["cache_model is not used: it is for live runs, and here the emulated fleet says what hits"]
 
 
-def stopped(signal_number: int | None, at_s: float, duration_s: float | None) -> list[str]:
-    """Return what a reader must know of a run that a signal has cut short."""
+def stopped(
+    signal_number: int | None, at_s: float, duration_s: float | None, *, is_asked: bool = False
+) -> list[str]:
+    """Return what a reader must know of a run that a signal, or who watched it, has cut short."""
     if signal_number is None:
         return []
     of = "" if duration_s is None else f" of {duration_s:.10g}"
-    return [f"stopped by {signal.Signals(signal_number).name} at {at_s:.1f}{of} s"]
+    by = "from its live page" if is_asked else f"by {signal.Signals(signal_number).name}"
+    return [f"stopped {by} at {at_s:.1f}{of} s"]
 
 
 def noted(summary: dict[str, Any], totals: RunTotals) -> list[str]:
@@ -95,9 +106,10 @@ def finish(
     settled: Results,
     *,
     signal_number: int | None,
+    is_asked: bool = False,
 ) -> int:
     """Write the run folder, the report last; print the summary and, last, the folder's absolute path."""
-    summary = record(folder, experiment, facts, settled, signal_number=signal_number)
+    summary = record(folder, experiment, facts, settled, signal_number=signal_number, is_asked=is_asked)
     show_summary(summary)
     # The charts' library takes longer to import than a stopped job has left: records and summary come first.
     from swarm.report.run.drawing import draw

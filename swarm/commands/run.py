@@ -187,7 +187,14 @@ def _carry_out(
 
         facts = facts_of(experiment, run_id=run_id, mode="live", is_emulated=not experiment.target.urls)
         try:
-            code = finish(folder, experiment, facts, settled, signal_number=interrupts.received)
+            code = finish(
+                folder,
+                experiment,
+                facts,
+                settled,
+                signal_number=interrupts.received,
+                is_asked=interrupts.is_asked,
+            )
         except OSError as fault:
             there = ", ".join(folder.made()) or "none of them"
             raise RunError(

@@ -52,7 +52,14 @@ def run_simulated(
             folder.write_text(name, text)
         watching.close()
         try:
-            return finish(folder, experiment, run.facts, run.results, signal_number=interrupts.received)
+            return finish(
+                folder,
+                experiment,
+                run.facts,
+                run.results,
+                signal_number=interrupts.received,
+                is_asked=interrupts.is_asked,
+            )
         finally:
             course.close()
 

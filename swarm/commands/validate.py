@@ -6,9 +6,12 @@ from pathlib import Path
 
 from swarm.commands.planned_load import check_load
 from swarm.config.experiment import Experiment
+from swarm.config.fleet import FleetConfig
 from swarm.config.read import read_experiment, read_fleet, read_mapping, read_points
 from swarm.config.workload import ReplayConfig
 from swarm.fleet.build import build_fleet
+from swarm.fleet.memories import tier_configs
+from swarm.fleet.tier_rules import in_words
 from swarm.live.targets.usable import check_target
 from swarm.units import counted
 from swarm.urls import is_url
@@ -21,6 +24,7 @@ def validate(path: Path, changes: list[str]) -> int:
         fleet = read_fleet(path, changes)
         build_fleet(fleet)
         print(f"{path}: valid (a fleet, {fleet.name}; no experiment)")
+        _tell_tiers(fleet)
         return 0
     experiment = read_experiment(path, changes)
     points = read_points(path, changes)
@@ -31,7 +35,16 @@ def validate(path: Path, changes: list[str]) -> int:
         check_load(each, _material(each, read))
     of = f", {counted(len(points), 'point')}" if points else ""
     print(f"{path}: valid ({experiment.name}, seed {experiment.seed}{of})")
+    _tell_tiers(experiment.fleet)
     return 0
+
+
+def _tell_tiers(fleet: FleetConfig) -> None:
+    """Say how each tier evicts and is written, where there is more than plain HBM."""
+    tiers = tier_configs(fleet)
+    if len(tiers) > 1 or tiers[0].pinned is not None:
+        for tier in tiers:
+            print(f"  tier {in_words(tier)}")
 
 
 def is_fleet(path: Path) -> bool:

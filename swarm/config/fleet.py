@@ -19,6 +19,35 @@ GIB_MAX = 1e12
 """A zettabyte: bytes stay exact whole numbers."""
 
 
+EvictionName = Literal["lru", "fifo", "watermark"]
+WriteMode = Literal["write_through", "write_through_selective", "write_back"]
+
+
+class WatermarkConfig(Strict):
+    """Batches that leave a tier over a watermark, and leases; defaults are those of Mooncake's store."""
+
+    eviction_high_watermark_ratio: float = Field(
+        0.95, gt=0, le=1, description="a batch leaves when more of the capacity than this is held"
+    )
+    eviction_ratio: float = Field(
+        0.05, gt=0, le=1, description="of the blocks held, what leaves at least at once"
+    )
+    kv_lease_ttl_s: float = Field(
+        5.0, ge=0, description="a block that was read, or found to be there, is not evicted for so long"
+    )
+    soft_pin_tokens: int = Field(
+        0, ge=0, description="so many tokens of each prompt's beginning are evicted after all others"
+    )
+    kv_soft_pin_ttl_s: float = Field(1800.0, ge=0, description="until so long after their lease has ended")
+
+
+class PinnedConfig(Strict):
+    """Prompts' beginnings that are never evicted and never expire, such as system prompts: first come."""
+
+    tokens: int = Field(ge=1, description="so many tokens of each prompt's beginning, in whole blocks")
+    share: float = Field(0.1, gt=0, le=0.9, description="the most of the tier's capacity that they may take")
+
+
 class TierConfig(Strict):
     """One memory that holds KV blocks; bandwidths are of one instance of the tier (see `scope`)."""
 
@@ -26,12 +55,30 @@ class TierConfig(Strict):
     capacity_gib: float | None = Field(
         None, gt=0, le=GIB_MAX, description="null: for hbm what the cost model leaves; else unlimited"
     )
-    scope: Literal["replica", "node", "cluster"] = Field(
-        "replica", description="who shares one instance of it"
+    scope: Literal["rank", "replica", "node", "cluster"] = Field(
+        "replica", description="who shares one instance of it; a replica has `dp` ranks"
     )
     ttl_s: float | None = Field(None, gt=0, description="sliding; null: none")
-    eviction: Literal["lru"] = "lru"
+    eviction: EvictionName = Field(
+        "lru", description="what leaves first: the least recently used, the first written, or batches"
+    )
+    watermark: WatermarkConfig | None = Field(
+        None, description="of `eviction: watermark`; null: its defaults"
+    )
+    pinned: PinnedConfig | None = Field(None, description="what is never evicted; null: nothing")
     inclusive: bool = Field(True, description="a promoted block keeps its copy here")
+    write: WriteMode | None = Field(
+        None,
+        description="when blocks are written here: as their request ends, as it ends if they were used "
+        "`write_threshold` times, or when they are evicted above; null: write_through if inclusive, "
+        "else write_back",
+    )
+    write_threshold: int | None = Field(
+        None,
+        ge=2,
+        le=1000,
+        description="of write_through_selective: uses in HBM, with the first; null: 2",
+    )
     read_gib_per_s: float | None = Field(None, gt=0, description="null: no limit")
     write_gib_per_s: float | None = Field(None, gt=0, description="null: no limit")
     read_latency_s: float = Field(0.0, ge=0, description="before the first byte of a load")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from swarm.config.strict import Strict
 from swarm.config.workload import LognormalConfig
@@ -37,6 +37,17 @@ class ServingConfig(Strict):
         description="by tool and argument, the only values that it is called with; tools that run or write "
         "something are called by themselves with such values alone",
     )
+    cacheable_tokens_least: dict[str, NonNegativeInt] = Field(
+        {
+            "claude-": 1024,
+            "claude-3-haiku": 2048,
+            "claude-3-5-haiku": 2048,
+            "claude-haiku-4-5": 4096,
+            "claude-opus-4-5": 4096,
+        },
+        description="by the beginning of a model's name, of which the longest decides: prompt tokens up to a "
+        "breakpoint of `/v1/messages` below which it is ignored, as Anthropic does",
+    )
     chat_template_tokens: int = Field(
         0,
         ge=0,
@@ -51,3 +62,8 @@ class ServingConfig(Strict):
     lateness_s_max: float = Field(
         0.05, gt=0, description="p99 of how late events are sent at which `/health` says so"
     )
+
+    def cacheable_least(self, model: str) -> int:
+        """Return the least prompt tokens up to a breakpoint that a model of this name heeds; 0: all are."""
+        found = [name for name in self.cacheable_tokens_least if model.startswith(name)]
+        return self.cacheable_tokens_least[max(found, key=len)] if found else 0

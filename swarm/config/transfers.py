@@ -26,6 +26,9 @@ class TransferConfig(Strict):
     streams: int | None = Field(
         None, ge=1, description="objects of one load or store under way at once; else as many as there are"
     )
+    streams_shared: bool | None = Field(
+        None, description="all loads of a rank share its streams, and all its stores; else each has its own"
+    )
     stream_gib_per_s: float | None = Field(
         None,
         gt=0,

@@ -52,23 +52,14 @@ def build_fleet(config: FleetConfig) -> Fleet:
         for place in places
     ]
     every_hbm = [hbm for row in hbms for hbm in row]
-    asked = [
-        tier
-        for place, row in zip(places, hbms, strict=True)
-        if place.group.role != "decode"
-        for tier in (*row, *memories.below(place))
-    ]
-    losses = Losses(
-        block_tokens=config.block_tokens,
-        tiers=[*every_hbm, *memories.shared],
-        asked=list(dict.fromkeys(asked)),
-    )
+    losses = _losses(config, places, memories, hbms)
     uses = Uses()
     entrances: list[Rank] = []
     ranks: list[Rank] = []
     for place, row in zip(places, hbms, strict=True):
-        for hbm in row:
-            hierarchy = Hierarchy(tiers=[hbm, *memories.below(place)], rules=rules, uses=uses, losses=losses)
+        for index, hbm in enumerate(row):
+            below = memories.below(place, index)
+            hierarchy = Hierarchy(tiers=[hbm, *below], rules=rules, uses=uses, losses=losses)
             rank = _rank(config, place, costs[id(place.group)], hierarchy, agenda, traffic)
             decodes_only = place.group.role == "decode"
             traffic.add_rank(rank, decodes_only=decodes_only)
@@ -116,6 +107,25 @@ def _traffic(
     )
 
 
+def _losses(
+    config: FleetConfig, places: Sequence[RankPlace], memories: Memories, hbms: Sequence[Sequence[Tier]]
+) -> Losses:
+    """Return what explains lost hits, over all memories; nothing is sent to ranks that only decode."""
+    asked = [
+        tier
+        for place, row in zip(places, hbms, strict=True)
+        if place.group.role != "decode"
+        for rank, hbm in enumerate(row)
+        for tier in (hbm, *memories.below(place, rank))
+    ]
+    every_hbm = [hbm for row in hbms for hbm in row]
+    return Losses(
+        block_tokens=config.block_tokens,
+        tiers=[*every_hbm, *memories.shared],
+        asked=list(dict.fromkeys(asked)),
+    )
+
+
 def _rank(
     config: FleetConfig,
     place: RankPlace,
@@ -144,7 +154,8 @@ def _limits(config: FleetConfig, hbms: Sequence[Tier]) -> FleetLimits:
     roles = {group.role for group in config.replicas}
     return FleetLimits(
         max_model_len=max_model_len(config),
-        pool_tokens=min((hbm.spec.capacity_blocks or math.inf) for hbm in hbms) * config.block_tokens,
+        pool_tokens=min((hbm.spec.capacity_blocks or math.inf) - hbm.pin_limit for hbm in hbms)
+        * config.block_tokens,
         max_waiting=config.max_waiting,
         output_tokens_max=1 if "prefill" in roles and "decode" not in roles else math.inf,
         retry_after_s=config.retry_after_s,
@@ -156,11 +167,12 @@ def _places(config: FleetConfig) -> list[RankPlace]:
     if "decode" in roles and "prefill" not in roles:
         raise ConfigError(f"fleet.replicas: roles {sorted(roles)} asked; decode instances need prefill ones")
     places: list[RankPlace] = []
-    node = 0
+    node = first_rank = 0
     for group in config.replicas:
         for index in range(group.count):
             if index and index % group.per_node == 0:
                 node += 1
-            places.append(RankPlace(len(places), node, group))
+            places.append(RankPlace(len(places), node, group, first_rank))
+            first_rank += group.parallelism.dp
         node += 1
     return places

@@ -129,7 +129,7 @@ class Fleet:
         for tier in self._tiers:
             tier.clear()
         for rank in self.ranks:
-            rank.hierarchy.uses.changes += 1
+            rank.hierarchy.cleared()
 
     def next_event_s(self, tokens: bool = False) -> float | None:
         """Return when to advance next; None when nothing is due."""

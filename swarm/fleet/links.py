@@ -19,6 +19,7 @@ class RankPlace:
     replica: int
     node: int
     group: ReplicaGroupConfig
+    first_rank: int
 
 
 class Links:

@@ -6,15 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from swarm.config.fleet import FleetConfig, TierConfig
+from swarm.config.fleet import FleetConfig, TierConfig, WatermarkConfig
 from swarm.config.transfers import LinksConfig
 from swarm.errors import ConfigError
 from swarm.fleet.links import Crossed, Links, RankPlace, both_ways
 from swarm.fleet.network import Lane, Pipe
 from swarm.fleet.objects import Objects
+from swarm.fleet.tier_rules import check_tiers
 from swarm.fleet.traffic import Reach
 from swarm.fleet.transfers import Copying, copying_of
 from swarm.hit_names import TIERS
+from swarm.kvcache.evictions import new_tier
+from swarm.kvcache.policy import TierPolicy, Watermark, WriteMode
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.units import GIB
@@ -30,7 +33,7 @@ class Memories:
         self._rules = rules
         self._tiers: dict[tuple[str, int], Tier] = {}
         self._pipes: dict[str, Pipe] = {}
-        self._lanes: dict[tuple[tuple[Pipe, ...], float, int], Lane] = {}
+        self._lanes: dict[tuple[tuple[Pipe, ...], float, int, str | None], Lane] = {}
 
     @property
     def shared(self) -> list[Tier]:
@@ -48,29 +51,29 @@ class Memories:
                 f"fleet.tiers hbm: the KV pool of replica {place.replica} holds {blocks} blocks of "
                 f"{self._rules.block_bytes} bytes; give it more memory or smaller blocks"
             )
-        return Tier(_spec(self._hbm_config, blocks))
+        return Tier(_spec(self._hbm_config, blocks, self._rules))
 
-    def below(self, place: RankPlace) -> list[Tier]:
-        """Return the tiers below HBM that a replica reaches."""
+    def below(self, place: RankPlace, rank: int) -> list[Tier]:
+        """Return the tiers below HBM that a replica's rank reaches."""
         tiers: list[Tier] = []
         for config in self._configs:
-            key = (config.name, _instance(config, place))
+            key = (config.name, _instance(config, place, rank))
             if key not in self._tiers:
                 gib = config.capacity_gib
                 blocks = None if gib is None else int(gib * GIB) // self._rules.block_bytes
-                self._tiers[key] = Tier(self._timed(config, _spec(config, blocks)))
+                self._tiers[key] = new_tier(self._timed(config, _spec(config, blocks, self._rules)))
             tiers.append(self._tiers[key])
         return tiers
 
     def reach(self, place: RankPlace, rank: int, *, layers: int, kv_shards: float) -> Reach:
         """Return the lanes of one of a replica's ranks to its tiers."""
-        self.below(place)
+        self.below(place, rank)
         reads: list[Lane | None] = [None]
         writes: list[Lane | None] = [None]
         copyings = self._copyings(layers, kv_shards)
         for config, copying in zip(self._configs, copyings, strict=True):
-            name = f"{config.name}[{_instance(config, place)}]"
-            link = f"{name}-{place.replica}"
+            name = f"{config.name}[{_instance(config, place, rank)}]"
+            link = f"{config.name} link of replica {place.replica}"
             rates = [rate for rate in (config.read_gib_per_s, config.write_gib_per_s) if rate is not None]
             both = max(rates, default=None), copying.both_ways
             leaves_node = config.scope == "cluster"
@@ -83,7 +86,10 @@ class Memories:
                     *both_ways(link, does, config.link_gib_per_s, config.link_gib_per_s, copying.both_ways),
                     *self._links.crossed(place, rank, kv_shards, leaves_node, side),
                 ]
-                lanes.append(self._lane(crossed, latency_s, copying.objects))
+                shared = (
+                    f"{config.name} streams {place.replica}.{rank} {side}" if copying.streams_shared else None
+                )
+                lanes.append(self._lane(crossed, latency_s, copying.objects, shared))
         modes = [copying.load for copying in copyings]
         return Reach(
             tuple(reads),
@@ -123,10 +129,15 @@ class Memories:
             ]
         return self._copied[layers, kv_shards]
 
-    def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None) -> Lane:
+    def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None, shared: str | None) -> Lane:
+        """Return the lane over these pipes, and over the streams that all its loads share (`shared`)."""
         pipes = self._pipes_of(crossed)
-        key = (tuple(pipes), latency_s, id(objects))
+        key = (tuple(pipes), latency_s, id(objects), shared)
         if key not in self._lanes:
+            if objects is not None:
+                objects = objects.within(min((pipe.bytes_per_s for pipe in pipes), default=math.inf))
+                if shared is not None and objects.bytes_per_s < math.inf:
+                    pipes.append(Pipe(shared, objects.bytes_per_s))
             self._lanes[key] = Lane(pipes, latency_s, objects)
         return self._lanes[key]
 
@@ -148,25 +159,57 @@ def tier_configs(config: FleetConfig) -> list[TierConfig]:
     tiers = sorted(config.tiers, key=lambda tier: TIERS.index(tier.name))
     if tiers[0].name != "hbm":
         tiers.insert(0, TierConfig(name="hbm"))
-    if tiers[0].scope != "replica":
-        raise ConfigError(
-            f"fleet.tiers hbm: scope {tiers[0].scope!r} asked; HBM is its replica's, set it to 'replica'"
-        )
+    check_tiers(tiers, config.block_tokens)
     return tiers
 
 
-def _instance(config: TierConfig, place: RankPlace) -> int:
-    return {"replica": place.replica, "node": place.node, "cluster": 0}[config.scope]
+def _instance(config: TierConfig, place: RankPlace, rank: int) -> int:
+    instances = {
+        "rank": place.first_rank + rank,
+        "replica": place.replica,
+        "node": place.node,
+        "cluster": 0,
+    }
+    return instances[config.scope]
 
 
-def _spec(config: TierConfig, capacity_blocks: int | None) -> TierSpec:
+def _policy(config: TierConfig, capacity_blocks: int | None, rules: CacheRules) -> TierPolicy:
+    watermark = None
+    if config.eviction == "watermark":
+        asked = config.watermark or WatermarkConfig()
+        watermark = Watermark(
+            high_ratio=asked.eviction_high_watermark_ratio,
+            evict_ratio=asked.eviction_ratio,
+            lease_s=asked.kv_lease_ttl_s,
+            soft_pin_blocks=asked.soft_pin_tokens // rules.block_tokens,
+            soft_pin_s=asked.kv_soft_pin_ttl_s,
+        )
+    pinned = config.pinned
+    pin_limit = 0 if pinned is None or capacity_blocks is None else int(pinned.share * capacity_blocks)
+    if pinned is not None and not pin_limit:
+        raise ConfigError(
+            f"fleet.tiers {config.name}: pinned.share {pinned.share:g} of {capacity_blocks} blocks is no "
+            "whole block; give it a larger share or the tier more memory"
+        )
+    write: WriteMode = config.write or ("write_through" if config.inclusive else "write_back")
+    return TierPolicy(
+        eviction=config.eviction,
+        watermark=watermark,
+        pin_blocks=0 if pinned is None else pinned.tokens // rules.block_tokens,
+        pin_limit=pin_limit,
+        write=write,
+        write_threshold=config.write_threshold or 2,
+    )
+
+
+def _spec(config: TierConfig, capacity_blocks: int | None, rules: CacheRules) -> TierSpec:
     return TierSpec(
         name=config.name,
         capacity_blocks=capacity_blocks,
         ttl_s=config.ttl_s,
         scope=config.scope,
         inclusive=config.inclusive,
-        eviction=config.eviction,
+        policy=_policy(config, capacity_blocks, rules),
         read_bytes_per_s=None if config.read_gib_per_s is None else config.read_gib_per_s * GIB,
         write_bytes_per_s=None if config.write_gib_per_s is None else config.write_gib_per_s * GIB,
         read_latency_s=config.read_latency_s,

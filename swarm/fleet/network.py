@@ -56,9 +56,9 @@ class Lane:
         self.pipes = tuple(pipes)
         self.latency_s = latency_s
         self.least_bytes_per_s = min((pipe.bytes_per_s for pipe in pipes), default=math.inf)
-        self.objects = None if objects is None else objects.within(self.least_bytes_per_s)
+        self.objects = objects
         """What each transfer costs besides its bytes; None: nothing."""
-        self.most_bytes_per_s = math.inf if self.objects is None else self.objects.bytes_per_s
+        self.most_bytes_per_s = math.inf if objects is None else objects.bytes_per_s
         """Of one transfer, however idle the pipes are."""
         self.group: Group | None = None
         self.clock_bytes = 0.0
@@ -80,7 +80,7 @@ class Lane:
         """Return the seconds between a transfer's last byte and its arrival."""
         if self.objects is None:
             return self.latency_s
-        return self.latency_s + self.objects.more_s(bytes_count, self.least_bytes_per_s)
+        return self.latency_s + self.objects.more_s(bytes_count)
 
 
 class Group:

@@ -12,11 +12,27 @@ class Objects:
     for each object.
     """
 
-    __slots__ = ("bytes_per_s", "object_bytes", "object_s", "stream_bytes_per_s", "streams")
+    __slots__ = (
+        "bytes_per_s",
+        "link_bytes_per_s",
+        "object_bytes",
+        "object_s",
+        "stream_bytes_per_s",
+        "streams",
+    )
 
     def __init__(
-        self, *, object_bytes: float, object_s: float, streams: float, stream_bytes_per_s: float
+        self,
+        *,
+        object_bytes: float,
+        object_s: float,
+        streams: float,
+        stream_bytes_per_s: float,
+        link_bytes_per_s: float = math.inf,
     ) -> None:
+        self.link_bytes_per_s = link_bytes_per_s
+        """Of what all streams cross; each moves no more than that."""
+        stream_bytes_per_s = min(stream_bytes_per_s, link_bytes_per_s)
         self.object_bytes = object_bytes
         self.object_s = object_s
         self.streams = streams
@@ -29,16 +45,17 @@ class Objects:
             self.bytes_per_s = streams * object_bytes / (object_s + object_bytes / stream_bytes_per_s)
 
     def within(self, link_bytes_per_s: float) -> Objects:
-        """Return the same over a link: no stream moves more than it does."""
+        """Return the same over a link."""
         return Objects(
             object_bytes=self.object_bytes,
             object_s=self.object_s,
             streams=self.streams,
-            stream_bytes_per_s=min(self.stream_bytes_per_s, link_bytes_per_s),
+            stream_bytes_per_s=self.stream_bytes_per_s,
+            link_bytes_per_s=link_bytes_per_s,
         )
 
-    def alone_s(self, bytes_count: float, link_bytes_per_s: float) -> float:
-        """Return the seconds of a transfer that has a link for itself.
+    def alone_s(self, bytes_count: float) -> float:
+        """Return the seconds of a transfer that has the link for itself.
 
         The busiest stream copies ceil(objects / streams) of them, one after another; and nothing is faster
         than the link after the first object's cost.
@@ -50,9 +67,9 @@ class Objects:
         rounds = 1.0 if objects <= self.streams else float(math.ceil(objects / self.streams))
         busiest_bytes = bytes_count if size == math.inf else min(bytes_count, rounds * size)
         by_stream_s = rounds * self.object_s + busiest_bytes / self.stream_bytes_per_s
-        return max(self.object_s + bytes_count / link_bytes_per_s, by_stream_s)
+        return max(self.object_s + bytes_count / self.link_bytes_per_s, by_stream_s)
 
-    def more_s(self, bytes_count: float, link_bytes_per_s: float) -> float:
+    def more_s(self, bytes_count: float) -> float:
         """Return what a transfer alone takes beyond its bytes at the rate of all streams or the link."""
-        fluid_s = bytes_count / min(self.bytes_per_s, link_bytes_per_s)
-        return max(0.0, self.alone_s(bytes_count, link_bytes_per_s) - fluid_s)
+        fluid_s = bytes_count / min(self.bytes_per_s, self.link_bytes_per_s)
+        return max(0.0, self.alone_s(bytes_count) - fluid_s)

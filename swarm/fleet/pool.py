@@ -167,10 +167,13 @@ def _ahead_blocks(tiers: tuple[Tier, ...]) -> int | None:
     """Return how many blocks to evict at a time for decoding; None where it does not matter when.
 
     It does where tiers below are shared, or take time to write: what is still on its way there does not hit.
+    And where what they evict, or pin, goes by the order in which they are written.
     """
     slow = [
-        tier.spec.scope != "replica"
+        tier.spec.scope not in ("rank", "replica")
         or tier.spec.write_bytes_per_s is not None
+        or tier.spec.policy.eviction != "lru"
+        or tier.pin_blocks > 0
         or tier.spec.write_latency_s > 0
         for tier in tiers[1:]
     ]

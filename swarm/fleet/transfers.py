@@ -18,6 +18,8 @@ class Copying:
 
     objects: Objects | None
     """What a copy costs besides its bytes; None: nothing."""
+    streams_shared: bool
+    """A rank's loads share the streams, and so do its stores."""
     load: LoadMode
     step_slowdown: float
     both_ways: float
@@ -37,6 +39,7 @@ def copying_of(tier: TierConfig, *, token_bytes: float, layers: int, kv_shards: 
         )
     return Copying(
         objects=_objects(stated, token_bytes=token_bytes, layers=layers, kv_shards=kv_shards),
+        streams_shared=bool(stated.streams_shared),
         load=stated.load or "beside",
         step_slowdown=stated.step_slowdown or 0.0,
         both_ways=2.0 if stated.both_ways is None else stated.both_ways,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from swarm.context.tree import Node
 from swarm.errors import AuditError
-from swarm.kvcache.blocks import PINNED, Use
+from swarm.kvcache.blocks import PERMANENT, PINNED, Use
 from swarm.kvcache.hierarchy import Hierarchy
+from swarm.kvcache.ordered import OrderedTier
 from swarm.kvcache.requests import Handle
 from swarm.kvcache.tier import Tier
 
@@ -42,7 +43,7 @@ def audit_tier(tier: Tier) -> None:
     _check(counted == tier.runs.counts, tier, f"uses count {tier.runs.counts}, runs {counted}")
     _check(held == tier.runs.held, tier, f"holds {held} blocks, says {tier.runs.held}")
     queued = {use.sequence for use in tier.runs.queue[tier.runs.first :]}
-    unqueued = counted.keys() - queued - {PINNED.sequence}
+    unqueued = counted.keys() - queued - {PINNED.sequence, PERMANENT.sequence}
     _check(not unqueued, tier, f"uses {unqueued} hold blocks and are in no queue")
     counters = tier.counters
     gone = counters.expired_blocks + counters.evicted_blocks + counters.promoted_blocks
@@ -57,6 +58,10 @@ def audit_tier(tier: Tier) -> None:
         tier,
         f"holds {held} and reserves {tier.reserved} of {capacity} blocks",
     )
+    if isinstance(tier, OrderedTier):
+        ranked = sum(part.held for part in tier.ranked())
+        permanent = tier.runs.permanent
+        _check(ranked == held - permanent, tier, f"{ranked} of {held} are ranked, {permanent} permanent")
     settled = counters.landed_blocks + counters.dropped_blocks
     _check(
         settled + tier.coming.held == counters.offered_blocks,

@@ -32,6 +32,10 @@ PINNED = Use(1 << 60, math.inf, None)
 """The use of blocks that somebody is using now: more recent than any, and in no queue."""
 
 
+PERMANENT = Use(1 << 59, math.inf, None)
+"""The use of blocks that a tier never lets go of: more recent than all but those in use, and in no queue."""
+
+
 class Uses:
     """Numbers the uses, and the changes, of memories that share blocks."""
 

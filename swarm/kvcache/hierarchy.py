@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 from swarm.context.tree import Prompt
 from swarm.hit_names import TIERS
-from swarm.kvcache.blocks import PINNED, Piece, Use, Uses, spans
+from swarm.kvcache.blocks import PERMANENT, PINNED, Piece, Use, Uses, spans
 from swarm.kvcache.loss import NO_LOSS, Losses
 from swarm.kvcache.match import Match, Part, hbm_reach, lower_parts
+from swarm.kvcache.permanent import Permanent
 from swarm.kvcache.pins import Pins
 from swarm.kvcache.requests import Admission, Growth, Handle, Transfer
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier
+from swarm.kvcache.use_counts import UseCounts
 
 NO_TOKENS = (0,) * len(TIERS)
 
@@ -31,12 +33,14 @@ class Hierarchy:
     __slots__ = (
         "_expires",
         "_handing_on",
-        "_inclusive",
         "_kept_s",
         "_limit_less",
         "_looked",
+        "_permanent",
         "_places",
+        "_selective",
         "_size",
+        "_written_through",
         "losses",
         "pins",
         "rules",
@@ -60,7 +64,20 @@ class Hierarchy:
             tier for index, tier in enumerate(tiers) if tier.ttl_s < max(ttls_s[index + 1 :], default=0.0)
         )
         """Tiers whose blocks another one keeps longer."""
-        self._inclusive = tuple(index for index, tier in enumerate(tiers) if index and tier.spec.inclusive)
+        writes = [tier.spec.policy.write for tier in tiers]
+        self._written_through = tuple(i for i, write in enumerate(writes) if i and write == "write_through")
+        self._selective = {
+            index: UseCounts(
+                threshold=tier.spec.policy.write_threshold,
+                block_tokens=rules.block_tokens,
+            )
+            for index, tier in enumerate(tiers)
+            if index and tier.spec.policy.write == "write_through_selective"
+        }
+        """By tier, what counts uses for it."""
+        self._permanent: Permanent | None = None
+        if tiers[0].pin_blocks:
+            self._permanent = Permanent(block_tokens=rules.block_tokens, limit=tiers[0].pin_limit)
         self._places = tuple(TIERS.index(tier.spec.name) for tier in tiers)
         self._size = rules.block_tokens
         self._limit_less = int(rules.hit_leaves_a_token)
@@ -135,9 +152,12 @@ class Hierarchy:
         room = self.rules.room_for(prompt.length)
         capacity = hbm.capacity_blocks
         if capacity is not None:
-            if room > capacity:
+            if room > capacity - hbm.pin_limit:
                 return Admission("too_large", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
-            if room - self.pins.reach(prompt.node, hit) > hbm.room_blocks:
+            reach = self.pins.reach(prompt.node, hit)
+            if self._permanent is not None:
+                reach = max(reach, self._permanent.reach(prompt.node, hit))
+            if room - reach > hbm.room_blocks:
                 return Admission("wait", None, match, 0, 0, NO_TOKENS, NO_LOSS, transfers)
         self.uses.changes += 1
         ideal = used * size
@@ -153,7 +173,7 @@ class Hierarchy:
         hbm.counters.hit_blocks += hit
         if used > hit:
             self._promote(handle, match, used, now_s, transfers)
-        evicted = hbm.make_room(room - hit)
+        evicted = hbm.make_room(room - hit, now_s)
         if evicted:
             self._demote(0, evicted, now_s, transfers)
         handle.reserved = room - hit
@@ -202,7 +222,7 @@ class Hierarchy:
     def free(self, blocks: int, now_s: float) -> list[Transfer]:
         """Evict until so many blocks of HBM are free."""
         transfers = self.expire(now_s)
-        evicted = self.tiers[0].make_room(blocks)
+        evicted = self.tiers[0].make_room(blocks, now_s)
         if evicted:
             self.uses.changes += 1
             self._demote(0, evicted, now_s, transfers)
@@ -220,21 +240,23 @@ class Hierarchy:
             kept = self.pins.remove(node, end)
             if kept < end:
                 hbm.runs.paint(node, kept, end, use, fill=False)
+        if self._permanent is not None:
+            self._make_permanent(handle, self._permanent)
         longer = self._keep(handle, now_s) if handle.keep_s > self._kept_s else None
         if self.losses is not None:
             self.losses.release(handle.node, handle.visible, now_s)
         hbm.reserved -= handle.reserved
         handle.reserved = 0
         handle.is_open = False
-        if self._inclusive:
-            size, end = self.rules.block_tokens, handle.visible
-            split = 0 if longer is None else min(handle.keep_blocks, end)
-            pieces = [(node, low, high, use) for node, low, high in spans(handle.node, split, end, size)]
-            if longer is not None:
-                front = spans(handle.node, 0, split, size)
-                pieces[:0] = [(node, low, high, longer) for node, low, high in front]
-            for index in self._inclusive:
+        if self._written_through:
+            pieces = self._pieces(handle, handle.visible, use, longer)
+            for index in self._written_through:
                 self._offer(index, pieces, transfers)
+        if self._selective:
+            for index, counts in self._selective.items():
+                end = self._count_use(handle, counts)
+                if end:
+                    self._offer(index, self._pieces(handle, end, use, longer), transfers)
         return transfers
 
     def abort(self, handle: Handle, now_s: float) -> list[Transfer]:
@@ -256,9 +278,11 @@ class Hierarchy:
         if self.losses is not None:
             self.losses.settle(transfer.pieces, dropped_by=None)
         tier = transfer.tier
-        tier.take_in(transfer.pieces, transfer.blocks, transfer.bytes)
+        refused = tier.take_in(transfer.pieces, transfer.blocks, self.rules.block_bytes, now_s)
+        if refused and self.losses is not None:
+            self.losses.refuse(refused, tier)
         transfers = self.expire(now_s)
-        self._demote(transfer.tier_index, tier.make_room(0), now_s, transfers)
+        self._demote(transfer.tier_index, tier.make_room(0, now_s), now_s, transfers)
         return transfers
 
     def drop(self, transfer: Transfer) -> None:
@@ -272,6 +296,44 @@ class Hierarchy:
     def block(self, transfer: Transfer) -> None:
         """Count a write that its tier lets wait."""
         transfer.tier.counters.blocked_writes += 1
+
+    def cleared(self) -> None:
+        """The memories have let go of what nobody is using."""
+        self.uses.changes += 1
+        if self._permanent is not None:
+            self._permanent.clear()
+        for counts in self._selective.values():
+            counts.ends.clear()
+
+    def _pieces(self, handle: Handle, end: int, use: Use, longer: Use | None) -> list[Piece]:
+        """Return the first `end` blocks of a request with their uses: those to be kept, and the others."""
+        size = self.rules.block_tokens
+        split = 0 if longer is None else min(handle.keep_blocks, end)
+        pieces = [(node, low, high, use) for node, low, high in spans(handle.node, split, end, size)]
+        if longer is not None:
+            front = spans(handle.node, 0, split, size)
+            pieces[:0] = [(node, low, high, longer) for node, low, high in front]
+        return pieces
+
+    def _count_use(self, handle: Handle, counts: UseCounts) -> int:
+        """Count a request's use of its blocks; return how many of them were used often enough."""
+        reach = 0
+        for node, low, high in spans(handle.node, 0, handle.visible, self.rules.block_tokens):
+            often = min(counts.add(node, high), high)
+            if reach == low:
+                reach = often
+        return reach
+
+    def _make_permanent(self, handle: Handle, permanent: Permanent) -> None:
+        """Never let go of what begins a request's path, as far as the tier allows."""
+        hbm = self.tiers[0]
+        end = min(handle.visible, hbm.pin_blocks)
+        for node, low, high in spans(handle.node, 0, end, self.rules.block_tokens):
+            stop = min(permanent.extend(node, high), high)
+            if stop > low:
+                hbm.runs.repaint(node, low, stop, PERMANENT)
+            if stop < high:
+                return
 
     def _keep(self, handle: Handle, now_s: float) -> Use:
         """Let what a request asks to have kept for longer than any TTL count from later than now."""
@@ -304,7 +366,7 @@ class Hierarchy:
             tier = self.tiers[part.tier]
             blocks[part.tier] += end - start
             if tier.spec.inclusive:
-                tier.runs.paint(part.node, start, end, use, fill=False)
+                tier.note_use(part.node, start, end, use)
             else:
                 tier.promote_away(part.node, start, end)
         block_bytes = self.rules.block_bytes
@@ -321,7 +383,15 @@ class Hierarchy:
         """Offer what left tier `index` to the first tier below that would still hold it at its age."""
         if not pieces:
             return
+        if self._selective and not index:
+            for counts in self._selective.values():
+                counts.cut(pieces)
         for below in range(index + 1, len(self.tiers)):
+            if below in self._selective:
+                pieces = self._note(below, pieces)
+                if not pieces:
+                    return
+                continue
             ttl_s = self.tiers[below].ttl_s
             if ttl_s == math.inf:
                 self._offer(below, pieces, transfers)
@@ -330,6 +400,16 @@ class Hierarchy:
             pieces = [piece for piece in pieces if piece[3].at_s + ttl_s < now_s]
             if not pieces:
                 return
+
+    def _note(self, index: int, pieces: list[Piece]) -> list[Piece]:
+        """Let a tier note the use of what it holds or is being written; return the rest."""
+        tier = self.tiers[index]
+        lacking: list[Piece] = []
+        for node, start, end, use in pieces:
+            tier.note_use(node, start, end, use)
+            for low, high in tier.runs.missing(node, start, end):
+                self._send(tier, (node, low, high, use), lacking)
+        return lacking
 
     def _offer(self, index: int, pieces: list[Piece], transfers: list[Transfer]) -> None:
         """Let a tier note the use of what it holds or is being written, and be written the rest."""
@@ -347,11 +427,11 @@ class Hierarchy:
             if low <= start:
                 # No gap but the one behind the last run, as is usual.
                 if high > start and known.sequence < use.sequence:
-                    held.paint(node, start, end, use, False)
+                    tier.note_use(node, start, end, use)
                 if high < end:
                     self._send(tier, (node, high if high > start else start, end, use), writes)
                 continue
-            held.paint(node, start, end, use, False)
+            tier.note_use(node, start, end, use)
             for low, high in held.missing(node, start, end):
                 self._send(tier, (node, low, high, use), writes)
         if writes:

@@ -149,6 +149,12 @@ class Losses:
                 self._drops.setdefault(node, []).append((start, end, dropped_by))
                 self._has_drops = True
 
+    def refuse(self, pieces: Sequence[Piece], tier: Tier) -> None:
+        """A tier had no room for these when they arrived."""
+        for node, start, end, _ in pieces:
+            self._drops.setdefault(node, []).append((start, end, tier))
+            self._has_drops = True
+
     def split(
         self, match: Match, tiers: Sequence[Tier], ideal_tokens: int, limit_blocks: int, used_tokens: int
     ) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from bisect import insort
 from operator import attrgetter
 
 from swarm.context.tree import Node
-from swarm.kvcache.blocks import PINNED, Piece, Run, Use
+from swarm.kvcache.blocks import PERMANENT, PINNED, Piece, Run, Use
 
 QUEUE_SLACK = 64
 """Dead entries that a queue may hold beyond twice its live ones before it is rebuilt."""
@@ -264,6 +264,11 @@ class Runs:
         """Blocks that somebody is using now."""
         return self.counts.get(PINNED.sequence, 0)
 
+    @property
+    def permanent(self) -> int:
+        """Blocks that are never let go of, and that nobody is using now."""
+        return self.counts.get(PERMANENT.sequence, 0)
+
     def _store(self, node: Node, runs: list[Run]) -> None:
         if runs:
             self.by_node[node] = runs
@@ -277,7 +282,7 @@ class Runs:
             counts[sequence] += blocks
             return
         counts[sequence] = blocks
-        if use is not PINNED:
+        if use.node is not None:
             self._enqueue(use)
 
     def _enqueue(self, use: Use) -> None:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from swarm.context.tree import Node
 from swarm.hit_names import TierName
-from swarm.kvcache.blocks import Piece
+from swarm.kvcache.blocks import PERMANENT, Piece, Use
+from swarm.kvcache.policy import TierPolicy
 from swarm.kvcache.runs import Runs
 
 
@@ -20,10 +21,10 @@ class TierSpec:
     capacity_blocks: int | None
     ttl_s: float | None
     """Counts from a block's last use, whatever tier it was in then; held while age <= ttl."""
-    scope: Literal["replica", "node", "cluster"]
+    scope: Literal["rank", "replica", "node", "cluster"]
     inclusive: bool
-    """Written through when a request ends, and keeps its copy of what is promoted."""
-    eviction: Literal["lru"]
+    """Keeps its copy of what is promoted."""
+    policy: TierPolicy
     read_bytes_per_s: float | None
     write_bytes_per_s: float | None
     read_latency_s: float
@@ -53,18 +54,36 @@ class TierCounters:
 
 
 class Tier:
-    """A memory instance; hierarchies that reach the same memory share the object."""
+    """A memory instance that evicts by LRU; hierarchies that reach the same memory share the object."""
 
-    __slots__ = ("capacity_blocks", "coming", "counters", "reserved", "runs", "spec", "ttl_s")
+    __slots__ = (
+        "capacity_blocks",
+        "coming",
+        "counters",
+        "is_ordered",
+        "pin_blocks",
+        "pin_limit",
+        "refused",
+        "reserved",
+        "runs",
+        "spec",
+        "ttl_s",
+    )
 
     def __init__(self, spec: TierSpec) -> None:
         self.spec = spec
         self.capacity_blocks = spec.capacity_blocks
+        self.pin_blocks = spec.policy.pin_blocks
+        self.is_ordered = self.pin_blocks > 0
+        """It matters what of a write it takes first."""
+        self.pin_limit = spec.policy.pin_limit
         self.ttl_s = math.inf if spec.ttl_s is None else spec.ttl_s
         self.runs = Runs()
         self.coming = Runs()
         """What is on its way here, each block with the latest use known of it."""
         self.counters = TierCounters()
+        self.refused: list[Piece] = []
+        """What has landed last and was not taken."""
         self.reserved = 0
         """Blocks of open requests that take room and cannot be hit: to be computed, loading, or partial."""
 
@@ -81,7 +100,11 @@ class Tier:
     def room_blocks(self) -> float:
         """Room that takes no block from anyone who is using it."""
         capacity = self.capacity_blocks
-        return math.inf if capacity is None else capacity - self.runs.pinned - self.reserved
+        if capacity is None:
+            return math.inf
+        if self.pin_blocks:
+            capacity -= self.runs.permanent
+        return capacity - self.runs.pinned - self.reserved
 
     def expire(self, now_s: float) -> list[Piece]:
         """Let go of what has outlived the TTL."""
@@ -92,7 +115,7 @@ class Tier:
             self.counters.expired_blocks += held - runs.held
         return expired
 
-    def make_room(self, blocks: int) -> list[Piece]:
+    def make_room(self, blocks: int, now_s: float) -> list[Piece]:
         """Evict until `blocks` more fit, as far as there is anything to evict."""
         capacity, runs = self.capacity_blocks, self.runs
         if capacity is None:
@@ -109,7 +132,16 @@ class Tier:
         """Let go of everything that nobody is using."""
         held = self.runs.held
         self.runs.evict(held)
+        if self.pin_blocks:
+            for node in list(self.runs.by_node):
+                for start, end, use in self.runs.by_node.get(node, [])[:]:
+                    if use is PERMANENT:
+                        self.runs.take(node, start, end)
         self.counters.evicted_blocks += held - self.runs.held
+
+    def note_use(self, node: Node, start: int, end: int, use: Use) -> None:
+        """Let `use` be the last use of what is held of blocks [start, end)."""
+        self.runs.paint(node, start, end, use, False)
 
     def expect(self, pieces: list[Piece], blocks: int) -> None:
         """Note what has been set on its way here."""
@@ -117,15 +149,45 @@ class Tier:
         for node, start, end, use in pieces:
             self.coming.paint(node, start, end, use, fill=True)
 
-    def take_in(self, pieces: list[Piece], blocks: int, bytes_count: int) -> None:
-        """Hold what has been written, each block with the latest use known of it."""
-        self.counters.landed_blocks += blocks
-        self.counters.written_bytes += bytes_count
-        runs, coming = self.runs, self.coming
+    def take_in(self, pieces: list[Piece], blocks: int, block_bytes: int, now_s: float) -> list[Piece]:
+        """Hold what has been written, each block with the latest use known of it; return what is refused.
+
+        `make_room` follows, and says what had to leave.
+        """
+        counters, coming = self.counters, self.coming
+        if self.is_ordered:
+            pieces = sorted(pieces, key=_by_use_from_root)
         for node, start, end, _ in pieces:
             for low, high, use in coming.within(node, start, end):
-                self.counters.inserted_blocks += runs.paint(node, low, high, use, fill=True)
+                self._hold(node, low, high, use, now_s)
             coming.take(node, start, end)
+        refused, self.refused = self.refused, []
+        for _, start, end, _ in refused:
+            blocks -= end - start
+            counters.dropped_blocks += end - start
+            counters.dropped_bytes += (end - start) * block_bytes
+        counters.landed_blocks += blocks
+        counters.written_bytes += blocks * block_bytes
+        return refused
+
+    def _hold(self, node: Node, start: int, end: int, use: Use, now_s: float) -> None:
+        """Hold blocks that it has not held."""
+        self.counters.inserted_blocks += self.runs.paint(node, start, end, use, fill=True)
+        if start < self.pin_blocks:
+            self.pin(node, start, end)
+
+    def pin(self, node: Node, start: int, end: int) -> int:
+        """Never let go of those of the held blocks [start, end) that begin a path, as far as allowed.
+
+        Returns where those that are pinned now end.
+        """
+        runs = self.runs
+        spare = self.pin_limit - runs.permanent
+        stop = min(end, self.pin_blocks, start + spare)
+        if stop > start:
+            runs.paint(node, start, stop, PERMANENT, fill=False)
+            return stop
+        return start
 
     def lose(self, pieces: list[Piece], blocks: int, bytes_count: int) -> None:
         """Give up what was on its way here."""
@@ -137,3 +199,7 @@ class Tier:
     def promote_away(self, node: Node, start: int, end: int) -> None:
         """Let go of blocks that HBM has taken over."""
         self.counters.promoted_blocks += self.runs.take(node, start, end)
+
+
+def _by_use_from_root(piece: Piece) -> tuple[int, int]:
+    return piece[3].sequence, piece[1]

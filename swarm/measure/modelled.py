@@ -19,6 +19,7 @@ from swarm.hit_names import LOST_TO
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
+from swarm.kvcache.policy import WRITE_THROUGH
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.measure.reconcile import as_counted, sends
@@ -62,7 +63,7 @@ def _cache(config: CacheModelConfig, block_tokens: int) -> Hierarchy:
         ttl_s=config.ttl_s,
         scope="replica",
         inclusive=True,
-        eviction="lru",
+        policy=WRITE_THROUGH,
         read_bytes_per_s=None,
         write_bytes_per_s=None,
         read_latency_s=0.0,

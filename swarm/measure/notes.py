@@ -42,7 +42,7 @@ def _herd(totals: RunTotals) -> list[str]:
     longer = "longer" if herd.served_s is None else f"at least {math.ceil(herd.served_s):,}"
     return [
         f"{herd.waiting:,} of the {counted(herd.sessions, 'session')} that start together had no token yet "
-        f"when the warm-up ended at {totals.measured_from_s:.10g} s{served}: percentiles hold the "
+        f"when the warm-up ended at {totals.measured_from_s:.4g} s{served}: percentiles hold the "
         f"start-up; make load.warmup_s {longer}, or start over a longer load.ramp_s"
     ]
 

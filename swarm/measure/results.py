@@ -26,6 +26,7 @@ from swarm.records.batch import AgentStep, Batch, Gauges, Place
 from swarm.records.row import UNSENT
 from swarm.records.rows import merged
 from swarm.records.takeover import split
+from swarm.records.tier_looks import TierLook
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Results:
     """The context tree of what was sent, by name; none of a simulation, whose fleet knows its hits."""
     server: tuple[ServerSample, ...] = ()
     """Looks at a live target's counters."""
+    tiers: tuple[TierLook, ...] = ()
+    """Looks at an emulated fleet's memories."""
 
 
 def results_of(

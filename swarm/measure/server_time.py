@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from swarm.measure.totals import ServerCounters
+from swarm.records.tier_looks import TierLook, TierState
 
 GAUGES = ("running", "waiting", "kv_use")
 """Requests that run and that wait, over all engines; the mean share of their KV memory in use."""
@@ -42,6 +43,8 @@ class ServerSample:
     began_s: float | None = None
     """Unix time: the newest of its processes' starts."""
     servers: int = 1
+    tiers: tuple[TierState, ...] = ()
+    """Of an emulated fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,11 @@ def stretches(samples: Sequence[ServerSample]) -> Iterator[Stretch]:
 def restarts_s(samples: Sequence[ServerSample]) -> tuple[float, ...]:
     """Return by when a server was seen to have begun anew."""
     return tuple(each.at_s for each in stretches(samples) if each.is_restart)
+
+
+def tier_looks(samples: Sequence[ServerSample]) -> tuple[TierLook, ...]:
+    """Return what the looks say of an emulated fleet's memories."""
+    return tuple(TierLook(each.at_s, each.tiers) for each in samples if each.tiers)
 
 
 def counted(samples: Sequence[ServerSample]) -> ServerCounters | None:

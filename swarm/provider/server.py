@@ -56,7 +56,10 @@ class Provider:
         context_tokens = int(min(self._fleet.context_tokens, 2**62))
         self._models = Models(config, context_tokens=context_tokens, created_unix_s=int(time.time()))
         self._tokenizer = tokenizer_of(config.serving.tokenizer)
-        self._rules = Rules(limits, config.serving.chat_template_tokens, self._past, self._tokenizer)
+        serving = config.serving
+        self._rules = Rules(
+            limits, serving.chat_template_tokens, self._past, self._tokenizer, serving.cacheable_least
+        )
         self._connections: dict[ClientConnection, None] = {}
         self._driver: FleetLoop | None = None
         self._desk: Desk | None = None

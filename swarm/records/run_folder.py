@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -20,14 +20,15 @@ from swarm.errors import UsageError
 from swarm.records.unstored import ASIDE
 from swarm.records.writer_lock import LOCK
 
-RUN, REQUESTS, WINDOWS, SUMMARY, REPORT = (
+RUN, REQUESTS, WINDOWS, TIERS, SUMMARY, REPORT = (
     "run.yaml",
     "requests.parquet",
     "windows.parquet",
+    "tiers.parquet",
     "summary.json",
     "report.html",
 )
-OWN = {RUN, REQUESTS, WINDOWS, SUMMARY, REPORT, "charts", "journal"}
+OWN = {RUN, REQUESTS, WINDOWS, TIERS, SUMMARY, REPORT, "charts", "journal"}
 ROW_GROUP_ROWS = 65_536
 """Rows of a table that are encoded at once, in memory."""
 
@@ -134,6 +135,10 @@ class RunFolder:
         """Write the time series."""
         self._write_table(WINDOWS, table)
 
+    def write_tiers(self, table: pa.Table) -> None:
+        """Write the memories over time."""
+        self._write_table(TIERS, table)
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write the run's numbers."""
         self._write(SUMMARY, orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -154,9 +159,13 @@ class RunFolder:
         """Return what `summary.json` holds."""
         return _mapping(self.path / SUMMARY, orjson.loads)
 
-    def requests(self, columns: list[str] | None = None) -> pa.Table:
-        """Return the rows, or some of their columns."""
-        return _read_table(self.path / REQUESTS, columns)
+    def requests(self, columns: list[str] | None = None, *, coded: Sequence[str] = ()) -> pa.Table:
+        """Return the rows, or some of their columns; `coded` ones as dictionaries, each word kept once."""
+        return _read_table(self.path / REQUESTS, columns, coded)
+
+    def tiers(self) -> pa.Table | None:
+        """Return the memories over time; None where nothing is known of them."""
+        return _read_table(self.path / TIERS, None) if (self.path / TIERS).is_file() else None
 
     def windows(self) -> pa.Table:
         """Return the time series."""
@@ -200,7 +209,7 @@ def _is_unbegun(path: Path) -> bool:
 
 def _clear(path: Path) -> None:
     """Remove what a run that never began has left."""
-    for name in (REPORT, SUMMARY, WINDOWS, REQUESTS, RUN):
+    for name in (REPORT, SUMMARY, TIERS, WINDOWS, REQUESTS, RUN):
         (path / name).unlink(missing_ok=True)
     for folder in (path / "charts", path / "journal"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -221,10 +230,10 @@ def _damaged(path: Path, why: str) -> UsageError:
     return UsageError(f"{path} is damaged: {why.splitlines()[0] if why else 'it cannot be read'}")
 
 
-def _read_table(path: Path, columns: list[str] | None) -> pa.Table:
+def _read_table(path: Path, columns: list[str] | None, coded: Sequence[str] = ()) -> pa.Table:
     with path.open("rb") as file:
         try:
-            return pa.parquet.read_table(file, columns=columns)
+            return pa.parquet.read_table(file, columns=columns, read_dictionary=list(coded) or None)
         except (pa.ArrowException, OSError) as fault:
             # The library raises bare ones for pages that it cannot read.
             if isinstance(fault, OSError) and fault.errno is not None:

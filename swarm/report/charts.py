@@ -64,7 +64,12 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "swarm-emulator"
 
 
-def time_axis(title: str | None = None) -> alt.X:
+WORD_PX = 56
+"""Width of a word in a chart, with some room."""
+TIME_TITLE = "time since the start"
+
+
+def time_axis(title: str | None = TIME_TITLE) -> alt.X:
     """Return the run's time as a horizontal axis."""
     return alt.X(
         "at_s:Q",
@@ -74,13 +79,25 @@ def time_axis(title: str | None = None) -> alt.X:
     )
 
 
+def spread(values: pd.Series[float]) -> tuple[float, float]:
+    """Return the least and the greatest of some values."""
+    return float(values.min()), float(values.max())
+
+
 def phases(measured: dict[str, float] | None) -> list[Any]:
     """Return the warm-up as a shaded part, with its name."""
     if measured is None or not measured["from_s"]:
         return []
     base = alt.Chart(pd.DataFrame({"at_s": [0.0], "to_s": [measured["from_s"]], "text": ["warm-up"]}))
     shade = base.mark_rect(color=palette.TEXT, opacity=0.13).encode(x="at_s:Q", x2="to_s:Q")
-    text = base.mark_text(align="right", dx=-4, dy=8, fontSize=10, color=palette.TEXT).encode(
-        x="to_s:Q", y=alt.value(0), text="text:N"
-    )
-    return [shade, text]
+    # In a narrow stretch the word would lie on the axis: there it stands behind it.
+    has_room = f"scale('x', datum.to_s) >= {WORD_PX}"
+    within = alt.condition(has_room, "text:N", alt.value(""))
+    behind = alt.condition(has_room, alt.value(""), "text:N")
+    texts = [
+        base.mark_text(align=align, dx=dx, dy=8, fontSize=10, color=palette.TEXT).encode(
+            x="to_s:Q", y=alt.value(0), text=text
+        )
+        for align, dx, text in (("right", -4, within), ("left", 4, behind))
+    ]
+    return [shade, *texts]

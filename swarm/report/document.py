@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -12,15 +13,20 @@ from swarm.report.charts import library, spec_of
 from swarm.report.theme import PLOT_PX
 
 STYLE = """
-:root{color-scheme:light dark;--line:#8a919c55;--soft:#5f6670}
-@media (prefers-color-scheme:dark){:root{--soft:#9aa1ab}}
+:root{color-scheme:light dark;--line:#8a919c55}
+:root{--soft:#5f6670;--good:#1b7a58;--missed:#b92f2f;--page:#fff;--ink:#111}
+@media (prefers-color-scheme:dark){
+:root{--soft:#a5acb6;--good:#4cc79b;--missed:#ff8b8b;--page:#121212;--ink:#f2f2f2}}
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif}
+body{background:var(--page);color:var(--ink)}
+.chart svg :is(.role-axis,.role-legend,.role-title) text{fill:var(--soft)}
 body{max-width:1000px;margin:2rem auto;padding:0 1.2rem}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2.4rem 0 .2rem}
 .soft{color:var(--soft);margin:.1rem 0 .8rem}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(270px,1fr));gap:0 2.5rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 td,th{padding:.18rem .6rem .18rem 0;text-align:right;border-bottom:1px solid var(--line);font-weight:normal}
+td.words,th.words{text-align:left}
 th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 .bad{border-left:4px solid #d64545;padding:.5rem 1rem;margin:1rem 0;background:#d6454518}
 .note{border-left:4px solid #d9a441;padding:.5rem 1rem;margin:1rem 0;background:#d9a44118}
@@ -29,16 +35,19 @@ th{color:var(--soft)}td:first-child,th:first-child{text-align:left}
 .answer li{padding:.25rem 0 .25rem .9rem;border-left:4px solid var(--line);margin:.3rem 0;color:inherit}
 .answer li.good{border-color:#2a9d74;color:inherit}.answer li.bad{border-color:#d64545;color:inherit}
 .said{margin:.1rem 0}
-@media print{section{break-inside:avoid}.vega-embed summary{display:none}}
-.good{color:#2a9d74}.missed{color:#d64545;font-weight:600}
+nav ul{list-style:none;padding:0;margin:1rem 0;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem}
+nav{border-top:1px solid var(--line);border-bottom:1px solid var(--line)}a{color:inherit}
+@media print{nav{display:none}section{break-inside:avoid}.vega-embed summary{display:none}}
+.good{color:var(--good)}.missed{color:var(--missed);font-weight:600}
 .bar{display:inline-block;height:.55rem;border-radius:2px;background:#2a9d74;vertical-align:middle}
 .bar.over{background:#d64545}
-.vega-bindings{margin:.3rem 0 .6rem}select{font:inherit;max-width:32rem}
+.vega-bindings{margin:.3rem 0 .6rem}select{font:inherit;max-width:100%;padding-right:1.6rem}
 .chart,.chart.vega-embed{display:block;overflow-x:auto;min-height:1px}
 .wide{overflow-x:auto}
 @media (max-width:600px){body{margin:1rem auto;padding:0 .8rem}.answer{font-size:1rem}select{max-width:100%}}
 @media print{body{max-width:none;margin:0}.chart{overflow:visible}.chart svg{max-width:100%;height:auto}
-h1,h2{break-after:avoid}.vega-bindings,button{display:none}:root{color-scheme:light}}
+h1,h2{break-after:avoid}.vega-bindings,button{display:none}
+:root{color-scheme:light;--soft:#5f6670;--good:#1b7a58;--missed:#b92f2f;--page:#fff;--ink:#111}}
 """
 
 STACKED_PX = 600
@@ -63,13 +72,24 @@ const LOOK={{renderer:'svg',logLevel:1}};
 
 DRAW = """
 const actions={export:true,source:false,compiled:false,editor:false};
-function draw(){for(const name in specs){
+async function draw(){for(const name in specs){
   const box=document.getElementById(name),room=box?roomOf(box):0;
   if(!box||rooms[name]===room)continue;
-  rooms[name]=room;vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
+  rooms[name]=room;await vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
+  const more=box.querySelector('summary');
+  if(more)more.setAttribute('aria-label','Save this chart as a picture');
+  const menu=box.querySelector('.vega-bindings');
+  if(menu)menu.parentElement.prepend(menu);
+  // Thousands of marks are no help to who hears them: the place has a label, and tables have the figures.
+  box.querySelector('svg.marks')?.setAttribute('aria-hidden','true');
+  await new Promise(done=>setTimeout(done));
 }}
 draw();let later;addEventListener('resize',()=>{clearTimeout(later);later=setTimeout(draw,200)});
 """
+
+
+SHORT_CHARS, WORDS_CHARS = 10, 28
+"""Of a table's cell: so short a one is not broken; one longer than the other is words, not figures."""
 
 
 class Markup(str):
@@ -79,22 +99,46 @@ class Markup(str):
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; cells are text, unless they are `Markup`."""
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<div class=wide><table>{f'<tr>{cells}</tr>' if any(head) else ''}{body}</table></div>"
+    """Return a table; cells are text, unless they are `Markup`. Columns of words stand at the left."""
+    words = {at for row in rows for at, cell in enumerate(row) if at and _is_words(cell)}
+
+    def row_of(tag: str, cells: Sequence[str]) -> str:
+        parts = []
+        for at, cell in enumerate(cells):
+            name = tag if cell or tag == "td" else "td"
+            parts.append(f"<{name}{' class=words' if at in words else ''}>{_cell(cell)}</{name}>")
+        return f"<tr>{''.join(parts)}</tr>"
+
+    body = "".join(row_of("td", row) for row in rows)
+    return f"<div class=wide><table>{row_of('th', head) if any(head) else ''}{body}</table></div>"
 
 
 def section(title: str, body: str, note: str = "", *, said: str = "") -> str:
     """Return a titled part of a page: first what it says, then how to read it."""
     soft = f"<p class=soft>{escape(note)}</p>" if note else ""
     plain = f"<p class=said>{escape(said)}</p>" if said else ""
-    return f"<section><h2>{escape(title)}</h2>{plain}{soft}{body}</section>"
+    return f"<section id='{_slug(title)}'><h2>{escape(title)}</h2>{plain}{soft}{body}</section>"
 
 
-def place(name: str) -> str:
-    """Return where a chart is to be drawn."""
-    return f"<div class=chart id='chart-{escape(name)}'></div>"
+def contents(parts: Sequence[str]) -> str:
+    """Return links to the sections among some parts of a page."""
+    found = [match for part in parts for match in _SECTION.findall(part)]
+    links = "".join(f"<li><a href='#{slug}'>{title}</a></li>" for slug, title in found)
+    return f"<nav aria-label=Contents><ul>{links}</ul></nav>" if found else ""
+
+
+_SECTION = re.compile(r"<section id='([^']*)'><h2>(.*?)</h2>")
+
+
+def _slug(title: str) -> str:
+    """Return a section's name in links."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def place(name: str, label: str = "") -> str:
+    """Return where a chart is to be drawn; the label tells who cannot see it what it shows."""
+    told = f" role=group aria-label='{escape(label, quote=True)}'" if label else ""
+    return f"<div class=chart id='chart-{escape(name)}'{told}></div>"
 
 
 def page(title: str, parts: Sequence[str], charts: Mapping[str, Any]) -> str:
@@ -116,4 +160,11 @@ def page(title: str, parts: Sequence[str], charts: Mapping[str, Any]) -> str:
 
 
 def _cell(cell: str) -> str:
-    return cell if isinstance(cell, Markup) else escape(cell)
+    if isinstance(cell, Markup):
+        return cell
+    # A number stays with its unit.
+    return escape(cell.replace(" ", "\N{NO-BREAK SPACE}") if len(cell) <= SHORT_CHARS else cell)
+
+
+def _is_words(cell: str) -> bool:
+    return not isinstance(cell, Markup) and len(cell) > WORDS_CHARS

@@ -20,5 +20,13 @@ TIERS = {
     "nvme": "#3a9e8f",
     "posix": "#4a78c9",
 }
+WRITTEN = {
+    "hbm": "#efb393",
+    "dram": "#f1cf92",
+    "pooled_dram": "#dbd897",
+    "nvme": "#94d1c6",
+    "posix": "#a3bbe6",
+}
+"""The same tiers where what is written stands beside what is read."""
 RUNS = ("#3d7fd6", "#e07a3f", "#2a9d74", "#b04fa8", "#c7a317", "#5b6fb8", "#c94f5d", "#6b8e4e")
 """One for each run that is compared."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from swarm.report.palette import GRID, TEXT
@@ -46,10 +47,46 @@ CLOCK = "datum.value == 0 ? '0' : " + _by_unit(
 SPAN = (
     "datum.value == 0 ? '0' : datum.value < 0.001 ? format(datum.value * 1e6, '.3~g') + ' µs'"
     " : datum.value < 1 ? format(datum.value * 1e3, '.3~g') + ' ms'"
-    " : datum.value < 120 ? format(datum.value, '.3~g') + ' s'"
-    " : format(datum.value / 60, '.3~g') + ' min'"
+    " : datum.value < 60 || (datum.value < 300 && datum.value % 60 != 0)"
+    " ? format(datum.value, '.3~g') + ' s'"
+    " : datum.value < 7200 ? format(datum.value / 60, '.3~g') + ' min'"
+    " : format(datum.value / 3600, '.3~g') + ' h'"
 )
-"""Axis labels of latencies."""
+"""Axis labels of latencies; their ticks are those of `span_ticks` and `log_span_ticks`."""
+_BELOW_S = tuple(digit * 10.0**power for power in range(-6, 0) for digit in (1, 2, 5))
+_SPAN_STEPS_S = (*_BELOW_S, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000, 86400)
+"""Whole amounts of the unit that they are written in: 1, 2, 5, 10, 30 s, 1, 2, 5, 10, 30 min, 1, 2, 5 h."""
+SPAN_TICKS_MAX = 6
+
+
+def span_ticks(most_s: float) -> list[float]:
+    """Return the ticks of a linear axis of times from 0 to `most_s`."""
+    steps = [step for step in _SPAN_STEPS_S if most_s <= step * SPAN_TICKS_MAX]
+    step = float(steps[0]) if steps else float(_SPAN_STEPS_S[-1])
+    return [float(f"{at * step:.6g}") for at in range(int(most_s / step + 1e-9) + 1)]
+
+
+def log_span_ticks(least_s: float, most_s: float) -> list[float]:
+    """Return the ticks of a logarithmic axis of times: at most twice as many as a linear one has."""
+    found = [float(f"{step:.6g}") for step in _SPAN_STEPS_S if least_s <= step <= most_s]
+    return found[:: max(1, -(-len(found) // (2 * SPAN_TICKS_MAX)))]
+
+
+LOG_TICKS_LEAST = 3
+
+
+def log_ticks(least: float, most: float) -> list[float]:
+    """Return the ticks of a logarithmic axis of amounts: powers of ten, with 2 and 5 of each where few."""
+    decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    steps = (1, 2, 5) if len(decades) <= 3 else (1,)
+    for chosen in (steps, (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [step * 10.0**power for power in decades for step in chosen]
+        within = [tick for tick in ticks if least <= tick <= most]
+        if len(within) >= LOG_TICKS_LEAST:
+            return within
+    return within or [least, most]
+
+
 TOKENS = (
     "datum.value == 0 ? '0' : abs(datum.value) < 1 ? format(datum.value, '.3~g')"
     " : format(datum.value, '.3~s')"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from swarm.errors import TraceError
 from swarm.reuse.curves import TtlResult, by_ttl, hits_by_capacity, ttl_us
+from swarm.reuse.optimum import optimal_hits
 from swarm.reuse.survey import Surveyed
 from swarm.units import US_PER_S
 
@@ -48,6 +49,10 @@ def assemble(
                 "hit_rate": _rate(hits_by_capacity(surveyed.reuse, capacity), input_tokens),
             }
             for capacity in capacities
+        ],
+        "belady": [
+            {"capacity_tokens": capacity, "hit_rate": _rate(hits, input_tokens)}
+            for capacity, hits in zip(capacities, optimal_hits(surveyed.reuse, capacities), strict=True)
         ],
     }
     analysis.update(_distributions(surveyed))

@@ -13,8 +13,8 @@ Breakpoints = tuple[tuple[int, float], ...]
 HOUR_S = TTLS_S["1h"]
 
 
-def breakpoints_of(target: TargetConfig) -> Callable[[Prompt], Breakpoints] | None:
-    """Return what places breakpoints in prompts; None where the target's API has none."""
+def breakpoints_of(target: TargetConfig, least: int) -> Callable[[Prompt], Breakpoints] | None:
+    """Return what places breakpoints in prompts, of `least` tokens or more; None where the API has none."""
     control = target.cache_control
     if target.api != "messages":
         return None
@@ -26,7 +26,8 @@ def breakpoints_of(target: TargetConfig) -> Callable[[Prompt], Breakpoints] | No
             tools = 0
         # Without a system prompt or tools of its own, a prompt has nothing there that could be marked.
         ends = (tools, system if system > tools else 0, prompt.length)
-        return tuple((end, ttl_s) for end, ttl_s in zip(ends, ttls_s, strict=False) if end and ttl_s)
+        marked = zip(ends, ttls_s, strict=False)
+        return tuple((end, ttl_s) for end, ttl_s in marked if end and end >= least and ttl_s)
 
     return place
 

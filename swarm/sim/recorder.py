@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +19,12 @@ from swarm.measure.results import Results
 from swarm.measure.saturation import of_fleet
 from swarm.measure.totals import RunTotals
 from swarm.measure.window import Windows, windows_of
-from swarm.records.batch import AgentStep
+from swarm.records.batch import AgentStep, FailureExample
 from swarm.records.columns import SCHEMA
 from swarm.records.row import RequestRow
 from swarm.records.rows import batch_of
 from swarm.records.spool import RowSpool
+from swarm.records.tier_looks import LOOKS_MAX, TierLook, TierState, thinned
 from swarm.sim.kernel import Kernel, SimulatedRequest
 from swarm.sim.request_rows import ended_row, interrupted_row, unsent_row
 from swarm.workload.effects import Agent
@@ -51,6 +54,18 @@ class Recorder:
         self._sessions_started = 0
         self._sessions_finished = 0
         self._refusals: dict[str, int] = {}
+        self._examples: dict[str, FailureExample] = {}
+        """By class of failures, the first one in the fleet's words."""
+        self._tiers: Callable[[], tuple[TierState, ...]] | None = None
+        self._looks: list[TierLook] = []
+        self._look_s = math.inf
+        """When the memories are looked at next: at the first request that is sent or ends from then on."""
+        self._look_every_s = experiment.window_s
+
+    def watch(self, tiers: Callable[[], tuple[TierState, ...]]) -> None:
+        """Look at a fleet's memories from now on, once a window."""
+        self._tiers = tiers
+        self._look(0.0)
 
     def agent_started(self, agent: Agent, at_s: float) -> None:
         """Record an agent's start."""
@@ -76,15 +91,21 @@ class Recorder:
     def request_sent(self, at_s: float) -> None:
         """Record a request."""
         self._sent_count += 1
+        if at_s >= self._look_s:
+            self._look(at_s)
 
     def request_ended(self, request: SimulatedRequest, end: Finished | Refused) -> None:
         """Record how a request ended."""
         if isinstance(end, Refused) and (end.reason in self._refusals or len(self._refusals) < REASONS_MAX):
             self._refusals[end.reason] = self._refusals.get(end.reason, 0) + 1
         row = ended_row(request, end, measured_from_s=self._measured_from_s)
+        if isinstance(end, Refused) and row.error_class is not None:
+            self._examples.setdefault(row.error_class, FailureExample(row.error_class, None, end.reason))
         self._rows.append(row)
         if self._latest is not None:
             self._latest.append(row)
+        if end.at_s >= self._look_s:
+            self._look(end.at_s)
 
     def take_latest(self) -> pa.Table:
         """Return the rows since the last call; the first call returns none, and begins to keep them."""
@@ -115,7 +136,17 @@ class Recorder:
         if busy is not None:
             seconds = ended_s - totals.measured_from_s
             totals = replace(totals, saturation=of_fleet(busy, seconds))
-        return Results(rows, totals, self._windows(rows), ())
+        if self._tiers is not None:
+            self._look(kernel.now_s)
+        return Results(rows, totals, self._windows(rows), (), tiers=tuple(self._looks))
+
+    def _look(self, at_s: float) -> None:
+        assert self._tiers is not None
+        self._looks.append(TierLook(at_s, self._tiers()))
+        if len(self._looks) > LOOKS_MAX:
+            self._looks = thinned(self._looks)
+            self._look_every_s *= 2
+        self._look_s = at_s + self._look_every_s
 
     def _totals(
         self,
@@ -156,6 +187,7 @@ class Recorder:
             herd=herd_of(rows, experiment, from_s=measured_from_s),
             fleet=fleet,
             refusals=tuple(self._refusals.items()),
+            examples=tuple(self._examples.values()),
         )
 
     def _open_s(self, ended_s: float, *, orchestrators: bool) -> tuple[float, ...]:

@@ -6,10 +6,12 @@ import gc
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from swarm.config.experiment import Experiment
 from swarm.errors import ProgramError
 from swarm.fleet.build import build_fleet
+from swarm.fleet.tier_states import tier_states
 from swarm.load.admission import AdmissionControl
 from swarm.load.pacing import pacing_of
 from swarm.measure.measured_run import MeasuredRun
@@ -55,7 +57,9 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
         seed=experiment.seed,
         admission=None if gate is None else AdmissionControl(gate, hosts=1),
         watch=watch,
-        breakpoints=breakpoints_of(experiment.target),
+        breakpoints=breakpoints_of(
+            experiment.target, experiment.fleet.serving.cacheable_least(experiment.target.model or "")
+        ),
     )
     sessions = Sessions(source, pacing, kernel)
     with _few_collections():
@@ -69,6 +73,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
                 return recorder.results(
                     kernel, ended_s, capacity=search.answer(), fleet=search.counters(), faults=()
                 )
+            recorder.watch(partial(tier_states, fleet))
             if load.duration_s is None:
                 sessions.run(math.inf)
                 ended_s = kernel.now_s

@@ -267,6 +267,18 @@ def test_validate_reads_a_trace_as_far_as_a_run_does(
     assert run(monkeypatch, "validate", experiment(tmp_path / "e.json", workload=workload)) == 0
 
 
+def test_validate_says_what_tiers_do_and_refuses_what_contradicts_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dram = {"name": "dram", "capacity_gib": 8, "eviction": "fifo", "scope": "rank"}
+    asked = experiment(tmp_path / "e.json", fleet={"tiers": [{"name": "hbm"}, dram]})
+    assert run(monkeypatch, "validate", asked) == 0
+    assert "  tier dram: fifo, write_through, one a rank" in capsys.readouterr().out
+    asked = experiment(tmp_path / "e.json", fleet={"tiers": [{"name": "hbm"}, dram | {"watermark": {}}]})
+    assert run(monkeypatch, "validate", asked) == 2
+    assert "set eviction to 'watermark'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["validate", "run"])
 @pytest.mark.parametrize(
     ("target", "reason"),

@@ -17,6 +17,7 @@ from swarm.context.tree import Prompt, root
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
+from swarm.kvcache.policy import WRITE_BACK, WRITE_THROUGH
 from swarm.kvcache.requests import Handle, Transfer
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
@@ -86,7 +87,7 @@ class Twin:
                 ttl_s=config.ttl_s,
                 scope="replica",
                 inclusive=config.inclusive,
-                eviction="lru",
+                policy=WRITE_THROUGH if config.inclusive else WRITE_BACK,
                 read_bytes_per_s=None,
                 write_bytes_per_s=None,
                 read_latency_s=config.read_latency_s,

@@ -17,7 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig, TierConfig
+from swarm.config.fleet import (
+    FleetConfig,
+    PinnedConfig,
+    ReplicaGroupConfig,
+    SimpleCostConfig,
+    TierConfig,
+    WatermarkConfig,
+)
 from swarm.context.tree import Node, Prompt, root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.cost.base import Chunk
@@ -430,9 +437,30 @@ class Around:
                 rank.poke(now_s)
 
 
+POLICIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"eviction": "fifo"},
+    {"eviction": "watermark"},
+    {
+        "eviction": "watermark",
+        "watermark": WatermarkConfig(
+            eviction_high_watermark_ratio=0.7, eviction_ratio=0.4, kv_lease_ttl_s=1.1, soft_pin_tokens=4
+        ),
+    },
+)
+WRITES: tuple[dict[str, Any], ...] = (
+    {},
+    {"inclusive": False},
+    {"write": "write_back"},
+    {"write": "write_through_selective"},
+)
+
+
 @st.composite
 def tiers_of(draw: st.DrawFn, block: int) -> tuple[TierConfig, ...]:
-    tiers = [TierConfig(name="hbm", ttl_s=draw(st.sampled_from([None, 0.5, 2.0])))]
+    # Up to six blocks of a pool of eight: prompts that need more are refused, as elsewhere.
+    pinned = draw(st.sampled_from([None, None, PinnedConfig(tokens=2 * block, share=0.3)]))
+    tiers = [TierConfig(name="hbm", ttl_s=draw(st.sampled_from([None, 0.5, 2.0])), pinned=pinned)]
     names = draw(st.sampled_from([[], ["dram"], ["dram"], ["dram", "nvme"]]))
     for name in names:
         writes: dict[str, Any] = {}
@@ -448,8 +476,9 @@ def tiers_of(draw: st.DrawFn, block: int) -> tuple[TierConfig, ...]:
             TierConfig(
                 name=name,
                 capacity_gib=gib(draw(st.integers(4, 60)) * block),
-                inclusive=draw(st.booleans()),
                 ttl_s=draw(st.sampled_from([None, 2.0, 4.0])),
+                **draw(st.sampled_from(POLICIES)),
+                **draw(st.sampled_from(WRITES)),
                 read_latency_s=draw(st.sampled_from([0.0, 0.1234567, 0.9])),
                 read_gib_per_s=draw(st.sampled_from([None, gib(20.3), gib(64.0)])),
                 **writes,

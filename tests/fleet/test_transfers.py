@@ -53,9 +53,9 @@ def test_a_transfer_alone_takes_its_busiest_stream_or_the_link(
     made: Objects, size: float, link: float, expected_s: float
 ) -> None:
     within = made.within(link)
-    assert within.alone_s(size, link) == pytest.approx(expected_s)
+    assert within.alone_s(size) == pytest.approx(expected_s)
     fluid_s = size / min(within.bytes_per_s, link)
-    assert fluid_s + within.more_s(size, link) == pytest.approx(expected_s)
+    assert fluid_s + within.more_s(size) == pytest.approx(expected_s)
 
 
 def fleet(tier: dict[str, Any], **more: Any) -> FleetConfig:
@@ -219,7 +219,7 @@ def test_a_store_takes_its_share_of_what_both_directions_may_move(
 
 def test_no_transfer_is_faster_than_its_streams_and_what_they_leave_is_the_others() -> None:
     tier = Pipe("tier", 10.0)
-    slow, wide = Lane([tier], 0.0, objects(5, 2.0, 1)), Lane([tier], 0.0)
+    slow, wide = Lane([tier], 0.0, objects(5, 2.0, 1).within(10.0)), Lane([tier], 0.0)
     assert slow.most_bytes_per_s == 2.0
     network, found = Network([slow, wide]), list[float]()
     network.start(slow, 20, 0.0, found.append)
@@ -227,6 +227,24 @@ def test_no_transfer_is_faster_than_its_streams_and_what_they_leave_is_the_other
     while network.next_s() < math.inf:
         network.run(network.next_s())
     assert found == pytest.approx([10.0, 10.0])
+
+
+@pytest.mark.parametrize(("shared", "expected_s"), [(False, (4.0, 4.0)), (True, (8.0, 8.0))])
+def test_loads_of_a_rank_share_its_streams_where_they_are_the_ranks(
+    shared: bool, expected_s: tuple[float, float]
+) -> None:
+    stated = {"object_tokens": 1024, "object_s": 0.5, "streams": 1, "stream_gib_per_s": 2.0}
+    config = fleet({"transfers": {**stated, "streams_shared": shared}})
+    traffic, found = build_fleet(config).traffic, list[float]()
+    lane = traffic._reaches[0].reads[1]
+    assert lane is not None
+    # Four objects of 1 GiB take a second each.
+    assert lane.estimate_s(4 * GIB) == pytest.approx(4.0)
+    for _ in expected_s:
+        traffic.network.start(lane, 4 * GIB, 0.0, found.append)
+    while traffic.network.next_s() < math.inf:
+        traffic.network.run(traffic.network.next_s())
+    assert tuple(found) == pytest.approx(expected_s)
 
 
 def lane_of(tier: dict[str, Any], group: dict[str, Any]) -> Lane:

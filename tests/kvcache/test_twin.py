@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -15,15 +15,14 @@ from swarm.context.tree import Node, Prompt, root
 from swarm.hit_names import LOST_TO, TIERS, TierName
 from swarm.kvcache.audit import audit
 from swarm.kvcache.blocks import PINNED, Uses
+from swarm.kvcache.evictions import EVICTIONS, new_tier
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
+from swarm.kvcache.policy import WRITE_BACK, WRITE_THROUGH, TierPolicy, Watermark, WriteMode
 from swarm.kvcache.requests import Handle, Transfer
 from swarm.kvcache.rules import CacheRules
-from swarm.kvcache.tier import Tier, TierSpec
-
-Block = tuple[Node, int]
-Last = tuple[int, float]
-"""The sequence number and the time of a block's last use."""
+from swarm.kvcache.tier import TierSpec
+from tests.kvcache.twin_tiers import FOREVER, Block, Last, TwinTier, twin_of
 
 
 def blocks_of(node: Node, tokens: int, size: int) -> list[Block]:
@@ -34,24 +33,6 @@ def blocks_of(node: Node, tokens: int, size: int) -> list[Block]:
         last_token = (index + 1) * size - 1
         names += [(s.node, index) for s in path if s.start <= last_token < s.end]
     return names
-
-
-class TwinTier:
-    def __init__(self, spec: TierSpec) -> None:
-        self.spec = spec
-        self.last: dict[Block, Last] = {}
-        self.coming: dict[Block, Last] = {}
-        self.hits = self.inserted = self.expired = self.evicted = self.promoted = 0
-        self.offered = self.landed = self.dropped = 0
-
-    def keeps(self, last: Last, now_s: float) -> bool:
-        return self.spec.ttl_s is None or last[1] + self.spec.ttl_s >= now_s
-
-    def note_use(self, block: Block, last: Last) -> None:
-        self.last[block] = max(self.last[block], last)
-
-    def room(self, taken: int) -> float:
-        return math.inf if self.spec.capacity_blocks is None else self.spec.capacity_blocks - taken
 
 
 class TwinHandle:
@@ -101,6 +82,8 @@ class Twin:
         self.rules = rules
         self.history = history
         self.handles: list[TwinHandle] = []
+        self.used: dict[Block, int] = {}
+        """How often what HBM holds was used since it came."""
 
     def pinned(self) -> set[Block]:
         size = self.rules.block_tokens
@@ -110,7 +93,7 @@ class Twin:
         return sum(handle.reserved for handle in self.handles)
 
     def room_blocks(self) -> float:
-        return self.tiers[0].room(len(self.pinned()) + self.reserved())
+        return self.tiers[0].room(len(self.pinned() | self.tiers[0].permanent) + self.reserved())
 
     def lookup(self, prompt: Prompt, now_s: float) -> list[int]:
         """Return the tier that serves each block of the hit."""
@@ -195,7 +178,9 @@ class Twin:
             pinned = self.pinned() if index == 0 else set()
             old = {b: u for b, u in tier.last.items() if b not in pinned and not tier.keeps(u, now_s)}
             for block in old:
-                del tier.last[block]
+                tier.remove(block)
+                if index == 0:
+                    self.used.pop(block, None)
             tier.expired += len(old)
             moved += self.demote(index, old, now_s)
         return moved
@@ -204,7 +189,15 @@ class Twin:
         offers: dict[int, dict[Block, Last]] = {}
         for block, last in gone.items():
             for below in range(index + 1, len(self.tiers)):
-                if self.tiers[below].keeps(last, now_s):
+                tier = self.tiers[below]
+                if tier.spec.policy.write == "write_through_selective":
+                    if block in tier.last:
+                        tier.note_use(block, last)
+                        break
+                    if block in tier.coming:
+                        tier.coming[block] = max(tier.coming[block], last)
+                        break
+                elif tier.keeps(last, now_s):
                     offers.setdefault(below, {})[block] = last
                     break
         return [t for below in sorted(offers) for t in self.offer(below, offers[below])]
@@ -227,14 +220,10 @@ class Twin:
         tier = self.tiers[index]
         pinned = self.pinned() if index == 0 else set()
         taken = self.reserved() if index == 0 else 0
-        gone = {}
-        while tier.room(len(tier.last) + taken) < blocks:
-            free = [b for b in tier.last if b not in pinned]
-            if not free:
-                break
-            victim = min(free, key=lambda b: (tier.last[b][0], -b[1]))
-            gone[victim] = tier.last.pop(victim)
-            tier.evicted += 1
+        gone = tier.victims(blocks, taken, pinned, now_s)
+        if index == 0:
+            for block in gone:
+                self.used.pop(block, None)
         return self.demote(index, gone, now_s)
 
     def admit(
@@ -245,9 +234,10 @@ class Twin:
         room = self.rules.room_for(prompt.length)
         names = blocks_of(prompt.node, prompt.length, self.rules.block_tokens)
         hbm = self.tiers[0]
-        if hbm.room(room) < 0:
+        if hbm.room(room) < hbm.spec.policy.pin_limit:
             return "too_large", None, 0
-        if hbm.room(len(self.pinned() | set(names[:hit])) + self.reserved()) < room - hit:
+        taken = self.pinned() | hbm.permanent | set(names[:hit])
+        if hbm.room(len(taken) + self.reserved()) < room - hit:
             return "wait", None, 0
         handle = TwinHandle(prompt.node, prompt.length)
         handle.visible = hit
@@ -263,7 +253,7 @@ class Twin:
             if tier.spec.inclusive:
                 tier.note_use(block, last)
             else:
-                del tier.last[block]
+                tier.remove(block)
                 tier.promoted += 1
         for index in sorted(reads):
             moved.append(TwinTransfer(index, {}, reads[index], handle))
@@ -306,10 +296,26 @@ class Twin:
         for block in names:
             self.tiers[0].last[block] = last
             self.history.released_s[block] = now_s
+            self.used[block] = self.used.get(block, 0) + 1
+        self.make_permanent(names)
         for index, tier in enumerate(self.tiers):
-            if index and tier.spec.inclusive:
+            if index and tier.spec.policy.write == "write_through":
                 moved += self.offer(index, dict.fromkeys(names, last))
+        for index, tier in enumerate(self.tiers):
+            if index and tier.spec.policy.write == "write_through_selective":
+                often = [b for b in names if self.used[b] >= tier.spec.policy.write_threshold]
+                assert often == names[: len(often)]
+                moved += self.offer(index, dict.fromkeys(often, last))
         return moved
+
+    def make_permanent(self, names: list[Block]) -> None:
+        hbm = self.tiers[0]
+        for block in names[: hbm.spec.policy.pin_blocks]:
+            if block not in hbm.permanent:
+                if len(hbm.permanent) == hbm.spec.policy.pin_limit:
+                    break
+                hbm.permanent.add(block)
+            hbm.last[block] = FOREVER
 
     def land(self, transfer: TwinTransfer, now_s: float) -> list[TwinTransfer]:
         handle = transfer.handle
@@ -319,12 +325,14 @@ class Twin:
                 self.publish(handle, handle.loads_end * self.rules.block_tokens)
             return []
         tier = self.tiers[transfer.tier]
-        tier.landed += transfer.count
-        for block in transfer.blocks:
+        tier.begin_landing()
+        for block in sorted(transfer.blocks, key=lambda b: (transfer.blocks[b][0], b[1])):
             self.history.moving.remove(block)
-            assert block not in tier.last
-            tier.last[block] = tier.coming.pop(block)
-            tier.inserted += 1
+            if tier.land(block, tier.coming.pop(block), now_s):
+                tier.landed += 1
+            else:
+                tier.dropped += 1
+                self.history.dropped_by.setdefault(block, []).append(tier)
         moved = self.expire(now_s)
         return moved + self.make_room(transfer.tier, 0, now_s)
 
@@ -380,10 +388,10 @@ class World:
     def __init__(self, setup: Setup) -> None:
         self.size = setup.rules.block_tokens
         uses, self.history = Uses(), History()
-        shared = [(Tier(spec), TwinTier(spec)) for spec in setup.specs[1:]]
+        shared = [(new_tier(spec), twin_of(spec)) for spec in setup.specs[1:]]
         columns = [
-            [(Tier(setup.specs[0]), TwinTier(setup.specs[0]))]
-            + (shared if setup.is_shared else [(Tier(spec), TwinTier(spec)) for spec in setup.specs[1:]])
+            [(new_tier(setup.specs[0]), twin_of(setup.specs[0]))]
+            + (shared if setup.is_shared else [(new_tier(spec), twin_of(spec)) for spec in setup.specs[1:]])
             for _ in range(setup.replicas)
         ]
         tiers = list(dict.fromkeys(real for column in columns for real, _ in column))
@@ -535,16 +543,47 @@ ACTIONS = (
 
 CAPACITIES = (None, 1, 3, 5, 8, 12)
 TTLS_S = (None, None, 1.0, 3.0, 8.0)
+WRITES: tuple[WriteMode, ...] = get_args(WriteMode)
+RATIOS = (0.1, 0.3, 0.5, 0.8, 1.0)
 
 
-def tier_spec(name: TierName, capacity_blocks: int | None, ttl_s: float | None, inclusive: bool) -> TierSpec:
+def plain(chance: random.Random, name: TierName, capacity_blocks: int | None, inclusive: bool) -> TierPolicy:
+    return WRITE_THROUGH if inclusive else WRITE_BACK
+
+
+def drawn(chance: random.Random, name: TierName, capacity_blocks: int | None, inclusive: bool) -> TierPolicy:
+    """Return any policy that a tier may have."""
+    watermark = None
+    eviction = "lru" if name == "hbm" else chance.choice(list(EVICTIONS))
+    if eviction == "watermark":
+        watermark = Watermark(
+            high_ratio=chance.choice(RATIOS),
+            evict_ratio=chance.choice(RATIOS),
+            lease_s=chance.choice((0.0, 1.0, 4.0)),
+            soft_pin_blocks=chance.choice((0, 1, 3)),
+            soft_pin_s=chance.choice((0.0, 2.0, 30.0)),
+        )
+    pin_blocks = chance.choice((0, 0, 1, 2, 4))
+    return TierPolicy(
+        eviction=eviction,
+        watermark=watermark,
+        pin_blocks=pin_blocks,
+        pin_limit=chance.choice((0, 1, 3)) if pin_blocks and capacity_blocks not in (None, 1, 3) else 0,
+        write=chance.choice(WRITES) if inclusive else "write_back",
+        write_threshold=chance.choice((2, 3)),
+    )
+
+
+def tier_spec(
+    name: TierName, capacity_blocks: int | None, ttl_s: float | None, inclusive: bool, policy: TierPolicy
+) -> TierSpec:
     return TierSpec(
         name=name,
         capacity_blocks=capacity_blocks,
         ttl_s=ttl_s,
         scope="replica",
         inclusive=inclusive,
-        eviction="lru",
+        policy=policy,
         read_bytes_per_s=None,
         write_bytes_per_s=None,
         read_latency_s=0.0,
@@ -554,21 +593,33 @@ def tier_spec(name: TierName, capacity_blocks: int | None, ttl_s: float | None, 
     )
 
 
-@st.composite
-def setups(draw: st.DrawFn) -> Setup:
-    size = draw(st.integers(1, 5))
-    rules = CacheRules(size, 10 * size, draw(st.booleans()), draw(st.booleans()))
-    specs = [
-        tier_spec(name, draw(st.sampled_from(CAPACITIES)), draw(st.sampled_from(TTLS_S)), draw(st.booleans()))
-        for name in TIERS[: draw(st.integers(1, 3))]
-    ]
-    replicas = draw(st.integers(1, 2))
-    return Setup(rules, specs, replicas, draw(st.booleans()), draw(st.integers(0, replicas - 1)))
+Policies = Callable[[random.Random, TierName, int | None, bool], TierPolicy]
+
+
+def a_setup(chance: random.Random, policies: Policies) -> Setup:
+    size = chance.randint(1, 5)
+    rules = CacheRules(size, 10 * size, chance.random() < 0.5, chance.random() < 0.5)
+    specs = []
+    for name in TIERS[: chance.randint(1, 4)]:
+        capacity, inclusive = chance.choice(CAPACITIES), chance.random() < 0.5
+        policy = policies(chance, name, capacity, inclusive)
+        specs.append(tier_spec(name, capacity, chance.choice(TTLS_S), inclusive, policy))
+    replicas = chance.randint(1, 3)
+    return Setup(rules, specs, replicas, chance.random() < 0.7, chance.randint(0, replicas - 1))
+
+
+def run(setup: Setup, steps: list[tuple[int, int, int]]) -> World:
+    world = World(setup)
+    for what, a, b in steps:
+        world.step(what, a, b)
+        world.check()
+    return world
 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    setup=setups(),
+    chance=st.randoms(use_true_random=False),
+    policies=st.sampled_from([plain, drawn]),
     steps=st.lists(
         st.tuples(st.integers(0, len(ACTIONS) - 1), st.integers(0, 99), st.integers(0, 99)),
         min_size=20,
@@ -576,25 +627,22 @@ def setups(draw: st.DrawFn) -> Setup:
     ),
 )
 def test_every_hit_move_and_loss_is_that_of_the_block_by_block_twin(
-    setup: Setup, steps: list[tuple[int, int, int]]
+    chance: random.Random, policies: Policies, steps: list[tuple[int, int, int]]
 ) -> None:
-    world = World(setup)
-    for what, a, b in steps:
-        world.step(what, a, b)
-        world.check()
+    run(a_setup(chance, policies), steps)
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_a_long_drawn_history_is_that_of_the_block_by_block_twin(seed: int) -> None:
+def long_history(seed: int, policies: Policies) -> World:
     chance = random.Random(seed)
-    size = chance.randint(1, 5)
-    rules = CacheRules(size, 10 * size, chance.random() < 0.5, chance.random() < 0.5)
-    specs = [
-        tier_spec(name, chance.choice(CAPACITIES), chance.choice(TTLS_S), chance.random() < 0.5)
-        for name in TIERS[: chance.randint(1, 4)]
+    setup = a_setup(chance, policies)
+    steps = [
+        (chance.randrange(len(ACTIONS)), chance.randrange(100), chance.randrange(100))
+        for _ in range(chance.randint(50, 200))
     ]
-    replicas = chance.randint(1, 3)
-    world = World(Setup(rules, specs, replicas, chance.random() < 0.7, chance.randint(0, replicas - 1)))
-    for _ in range(chance.randint(50, 200)):
-        world.step(chance.randrange(len(ACTIONS)), chance.randrange(100), chance.randrange(100))
-        world.check()
+    return run(setup, steps)
+
+
+@pytest.mark.parametrize("policies", [plain, drawn])
+@pytest.mark.parametrize("seed", range(200))
+def test_a_long_drawn_history_is_that_of_the_block_by_block_twin(seed: int, policies: Policies) -> None:
+    long_history(seed, policies)

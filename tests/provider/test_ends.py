@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
 
 GOOD = b'{"prompt":"abcd","max_tokens":2}'
 STREAM = b'{"prompt":"abcd","max_tokens":2,"stream":true}'
@@ -81,3 +83,33 @@ def test_a_client_that_is_gone_is_given_up(desk: SimpleNamespace, body: dict[str
             return text
 
     assert desk.run(main)
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_client_that_reads_slowly_gets_everything_in_order(desk: SimpleNamespace, factory: Any) -> None:
+    """What its kernel does not take at once waits, and what follows waits behind it."""
+
+    async def main() -> bytes:
+        async with desk.serving(desk.fleet(cost={"decode_base_s": 1e-4})) as served:
+            # Whoever is accepted has its listener's buffers.
+            served.provider._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            with socket.socket() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                sock.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(sock, ("127.0.0.1", served.provider.port))
+                body = {"prompt": "x", "max_tokens": 4000, "stream": True, "logprobs": 20}
+                await loop.sock_sendall(sock, desk.request("/v1/completions", json.dumps(body).encode()))
+                await asyncio.sleep(0.1)
+                found = b""
+                while data := await loop.sock_recv(sock, 65536):
+                    found += data
+                return found
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        answer = runner.run(asyncio.wait_for(main(), 60))
+    events = re.findall(rb"data: (\{.*\})\n\n", answer)
+    told = [json.loads(event)["choices"][0]["logprobs"] for event in events]
+    assert sum(len(each["tokens"]) for each in told if each) == 4000
+    assert answer.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert len(answer) > 1_000_000

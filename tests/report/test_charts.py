@@ -33,7 +33,7 @@ def labels(chart: alt.Chart, folder: Path) -> list[str]:
 )
 def test_times_stand_at_whole_steps_of_one_unit(end_s: float, drawn: list[str], tmp_path: Path) -> None:
     frame = pd.DataFrame({"at_s": [0.0, end_s]})
-    assert labels(alt.Chart(frame, width=860).mark_line().encode(x=time_axis()), tmp_path) == drawn
+    assert labels(alt.Chart(frame, width=860).mark_line().encode(x=time_axis(None)), tmp_path) == drawn
 
 
 def test_amounts_below_one_are_plain(tmp_path: Path) -> None:

@@ -32,10 +32,24 @@ def drawn(seed: int) -> Experiment:
     def tier(name: str) -> dict[str, Any]:
         return {
             "name": name,
-            "scope": one_of("replica", "node", "cluster"),
+            "scope": one_of("rank", "replica", "node", "cluster"),
             "capacity_gib": float(chance.uniform(0.2, 4)),
             "ttl_s": one_of(None, 5, 60),
-            "inclusive": one_of(True, False),
+            **one_of(
+                {"inclusive": False},
+                {"write": "write_back"},
+                {"write": "write_through_selective", "write_threshold": one_of(None, 3)},
+                {},
+            ),
+            **one_of(
+                {},
+                {"eviction": "fifo"},
+                {
+                    "eviction": "watermark",
+                    "watermark": {"kv_lease_ttl_s": one_of(0, 5), "soft_pin_tokens": one_of(0, 128)},
+                },
+            ),
+            "pinned": one_of(None, {"tokens": 64}),
             "read_gib_per_s": one_of(None, 0.5, 20),
             "write_gib_per_s": one_of(None, 0.2, 20),
             "read_latency_s": one_of(0, 0.01),
@@ -85,7 +99,7 @@ def drawn(seed: int) -> Experiment:
                 },
                 "replicas": [{"role": role, "count": one_of(1, 2), **shape} for role in roles],
                 "tiers": [
-                    {"name": "hbm", "ttl_s": one_of(None, 30)},
+                    {"name": "hbm", "ttl_s": one_of(None, 30), "pinned": one_of(None, {"tokens": 64})},
                     *(tier(name) for name in ("dram", "pooled_dram", "nvme") if chance.random() < 0.5),
                 ],
                 "router": one_of("round_robin", "least_loaded", "session_affine", "prefix_aware"),
@@ -111,6 +125,7 @@ def copied(seed: int) -> Experiment:
             "object_tokens": one_of(None, 16, 300),
             "object_s": one_of(None, 0.002),
             "streams": one_of(None, 1, 3),
+            "streams_shared": one_of(None, True),
             "stream_gib_per_s": one_of(None, 0.3),
             "load": one_of(None, "beside", "block", "layers"),
             "step_slowdown": one_of(None, 0.3),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from swarm.hit_names import TIERS
 from swarm.live.targets.exposition import Sample, samples
 from swarm.measure.server_time import ServerSample
+from swarm.records.tier_looks import TierState
 
 BEGAN = "process_start_time_seconds"
 CREATED = {"vllm:prompt_tokens_created", "vllm:generation_tokens_created", "sglang:prompt_tokens_created"}
@@ -34,7 +36,18 @@ SOURCES = {
     "swarm:cached_tokens_by_tier": "tier",
 }
 """Counters by where tokens came from, and the label that says it."""
-_NAMES = frozenset({BEGAN, *CREATED, *USE, *SOURCES}.union(*GAUGES.values(), *COUNTS.values()))
+TIER_SERIES = {
+    "swarm:tier_capacity_bytes": "capacity_bytes",
+    "swarm:tier_held_bytes": "held_bytes",
+    "swarm:tier_used_bytes": "used_bytes",
+    "swarm:tier_read_bytes": "read_bytes",
+    "swarm:tier_written_bytes": "written_bytes",
+    "swarm:tier_dropped_bytes": "dropped_bytes",
+}
+"""What an emulated fleet says of each of its memories."""
+BYTES_END = 2.0**62
+"""No fleet has so many; what says so is not believed."""
+_NAMES = frozenset({BEGAN, *CREATED, *USE, *SOURCES, *TIER_SERIES}.union(*GAUGES.values(), *COUNTS.values()))
 
 
 def read_sample(texts: Sequence[str], at_s: float) -> ServerSample | None:
@@ -60,12 +73,32 @@ def read_sample(texts: Sequence[str], at_s: float) -> ServerSample | None:
         by_source=_by_source(found),
         began_s=max(began, default=None),
         servers=len(pages),
+        tiers=_tiers(found),
     )
 
 
 def _sum(found: Sequence[Sample], names: Sequence[str]) -> float | None:
     values = [sample.value for sample in found if sample.name in names and sample.value >= 0]
     return sum(values) if values else None
+
+
+def _tiers(found: Sequence[Sample]) -> tuple[TierState, ...]:
+    """Return the memories' states, servers' added up; a tier that one of them does not bound has no bound."""
+    sums: dict[str, dict[str, int]] = {}
+    limits: dict[str, int] = {}
+    for sample in found:
+        name, tier = TIER_SERIES.get(sample.name), sample.labels.get("tier")
+        if name is not None and tier in TIERS and 0 <= sample.value < BYTES_END:
+            of_tier = sums.setdefault(tier, dict.fromkeys(TIER_SERIES.values(), 0))
+            of_tier[name] += int(sample.value)
+            limits[tier] = limits.get(tier, 0) + (name == "capacity_bytes") - (name == "held_bytes")
+    states = []
+    for tier in TIERS:
+        if tier in sums:
+            of_tier = sums[tier]
+            limit = of_tier.pop("capacity_bytes")
+            states.append(TierState(tier, None if limits[tier] else limit, **of_tier))
+    return tuple(states)
 
 
 def _by_source(found: Sequence[Sample]) -> dict[str, float]:

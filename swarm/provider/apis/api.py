@@ -27,6 +27,8 @@ class Rules:
     past: Past
     """What earlier answers continue, by their ids."""
     tokenizer: Tokenizer
+    cacheable_least: Callable[[str], int]
+    """By a model's name: prompt tokens up to a breakpoint below which it is ignored."""
 
     def writer(self, body: Body) -> Writer:
         """Return what puts the content of a body's prompt together."""

@@ -48,18 +48,20 @@ def read(data: bytes, rules: Rules) -> ApiRequest:
         raise invalid("max_tokens: Field required", "max_tokens")
     writer, choice = _prompt(body, members, rules)
     _check(members)
+    model = model_name(members)
+    least = rules.cacheable_least(model)
     # A bound is no wish: the model ends where it would, unless the client wants every token of it.
     return ApiRequest(
         prompts=(writer.content(),),
         length=length_of(members, ("max_tokens",), is_exact=False),
-        model=model_name(members),
+        model=model,
         salt=members.text("cache_salt"),
         streams=members.flag("stream"),
         stops=members.texts("stop_sequences"),
         seed=members.count("seed", -(2**63), 2**63),
         choice=choice,
         format=_format(body, members),
-        breakpoints=tuple(writer.breakpoints),
+        breakpoints=tuple(each for each in writer.breakpoints if tokens_of(each[0]) >= least),
     )
 
 

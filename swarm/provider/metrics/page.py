@@ -10,6 +10,7 @@ from swarm.config.fleet import FleetConfig
 from swarm.cpu_wait import cpu_wait_s
 from swarm.fleet.fleet import Fleet
 from swarm.fleet.rank import Rank
+from swarm.fleet.tier_states import tier_states
 from swarm.hit_names import LOST_TO, TIERS, TierName
 from swarm.provider.metrics.engine import Engine
 from swarm.provider.metrics.histogram import LATENESS_BOUNDS_S, Histogram
@@ -147,6 +148,7 @@ class Meter:
         lines += self._splits(pairs)
         lines += self._gauges(pairs)
         lines += self._own(pairs)
+        lines += _memories(self._fleet)
         return ("\n".join(lines) + "\n").encode()
 
     def _splits(self, pairs: list[tuple[Engine, Rank, str]]) -> list[str]:
@@ -281,6 +283,27 @@ class Meter:
                 pipes,
             ),
         ]
+
+
+TIER_SERIES = (
+    ("capacity_bytes", "gauge", "What a memory holds at most; absent where it has no limit."),
+    ("held_bytes", "gauge", "KV blocks that can be hit, and room of open requests."),
+    ("used_bytes", "gauge", "Of it, by open requests."),
+    ("read_bytes", "counter", "Read for hits."),
+    ("written_bytes", "counter", "Written by evictions above, and through."),
+    ("dropped_bytes", "counter", "Writes that the memory was too slow for."),
+)
+
+
+def _memories(fleet: Fleet) -> list[str]:
+    """Return the state of each tier, all its instances together."""
+    states = tier_states(fleet)
+    lines: list[str] = []
+    for name, kind, about in TIER_SERIES:
+        series = f"swarm:tier_{name}{'_total' if kind == 'counter' else ''}"
+        values = [(f'tier="{state.tier}"', getattr(state, name)) for state in states]
+        lines += _family(series, kind, about, [pair for pair in values if pair[1] is not None])
+    return lines
 
 
 def _plain(name: str, kind: str, about: str, value: float) -> list[str]:

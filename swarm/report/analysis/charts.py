@@ -73,7 +73,7 @@ def ttl_chart(results: Sequence[TtlResult], input_tokens: int) -> alt.HConcatCha
 
 
 def capacity_chart(rows: list[Row], ceiling: float) -> alt.LayerChart:
-    """Return the hit rate of one LRU pool by its capacity; the dashed line has no limit."""
+    """Return the hit rate of one pool by its capacity: LRU, and optimal eviction; dashed: no limit."""
     base = alt.Chart(alt.Data(values=rows), width=_WIDTH, height=_HEIGHT).encode(
         x=alt.X(
             "capacity_tokens:Q",
@@ -84,13 +84,19 @@ def capacity_chart(rows: list[Row], ceiling: float) -> alt.LayerChart:
         y=alt.Y(
             "hit_rate:Q", title="hit rate (tokens)", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
         ),
-        tooltip=[alt.Tooltip("capacity_tokens:Q", format=","), alt.Tooltip("hit_rate:Q", format=".3%")],
+        tooltip=[
+            alt.Tooltip("capacity_tokens:Q", format=","),
+            alt.Tooltip("hit_rate:Q", title="LRU", format=".3%"),
+            alt.Tooltip("optimal_hit_rate:Q", title="optimal", format=".3%"),
+        ],
     )
+    optimal = base.encode(y="optimal_hit_rate:Q").mark_line(color=SALMON, strokeWidth=2)
     limit = alt.Chart(alt.Data(values=[{"hit_rate": ceiling}])).mark_rule(color=GRAY, strokeDash=[4, 4])
     points = base.transform_filter("datum.asked").mark_point(color=BLUE, filled=True, size=60)
     labels = base.transform_filter("datum.asked").mark_text(dy=14, dx=14)
     return (
         limit.encode(y="hit_rate:Q")
+        + optimal
         + base.mark_line(color=BLUE, strokeWidth=2)
         + points
         + labels.encode(text=alt.Text("hit_rate:Q", format=".1%"))

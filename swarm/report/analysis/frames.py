@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from swarm.reuse.curves import TtlResult, hits_by_capacity, hits_by_ttl, level_at
+from swarm.reuse.optimum import optimal_hits
 from swarm.reuse.prefix_reuse import Column
 from swarm.reuse.survey import Surveyed
 from swarm.units import US_PER_S
@@ -43,20 +44,22 @@ def working_set_rows(surveyed: Surveyed, results: Sequence[TtlResult]) -> list[R
 
 
 def capacity_rows(surveyed: Surveyed, capacities: Sequence[int | None]) -> list[Row]:
-    """Return the hit rate by capacity; `asked` marks the capacities that were asked for."""
+    """Return the hit rate by capacity, and under optimal eviction; `asked` marks what was asked for."""
     unique = int(surveyed.reuse.requests.new_tokens.sum())
     sizes = {
         int(size) for size in np.geomspace(max(1, unique / 2000), max(2, unique * 1.2), _CAPACITY_POINTS)
     }
     asked = {size for size in capacities if size}
     total = max(1, int(surveyed.input_tokens.sum()))
+    every = sorted(sizes | asked)
     return [
         {
             "capacity_tokens": size,
             "hit_rate": hits_by_capacity(surveyed.reuse, size) / total,
+            "optimal_hit_rate": best / total,
             "asked": size in asked,
         }
-        for size in sorted(sizes | asked)
+        for size, best in zip(every, optimal_hits(surveyed.reuse, every), strict=True)
     ]
 
 

@@ -16,6 +16,7 @@ from swarm.report.analysis import charts, frames, recorded
 from swarm.report.analysis.terminal import DISTRIBUTIONS
 from swarm.report.charts import write_picture
 from swarm.report.document import page, place, section, table
+from swarm.report.numbers import share
 from swarm.reuse.curves import TtlResult
 from swarm.reuse.survey import Surveyed
 from swarm.units import US_PER_S, counted
@@ -90,7 +91,8 @@ _TITLES = {
     "ttl": ("Hit rate and re-computation by TTL", "No limit of space. A block computed once is ideal."),
     "capacity": (
         "Hit rate by capacity",
-        "One LRU pool shared by all sessions, no TTL. Dashed: no limit. Points: the capacities asked for.",
+        "One pool shared by all sessions, no TTL. Blue: LRU; salmon: optimal eviction (Belady), which "
+        "knows what comes and which no policy exceeds. Dashed: no limit. Points: the capacities asked for.",
     ),
     "session_timeline": ("Session timelines", "Cached input gray, new input salmon, output blue."),
     "gaps": ("Gaps between an agent's requests", "Think time as recorded, and from start to start."),
@@ -146,9 +148,25 @@ def _summary(analysis: dict[str, Any]) -> str:
         if analysis[key]["n"]
     ]
     parts.append(section("Distributions", table(("", *columns), rows)))
+    parts.append(_by_capacity(analysis))
     if analysis["sizing"] is not None:
         parts.append(_sizing(analysis["sizing"]))
     return "".join(parts)
+
+
+def _by_capacity(analysis: dict[str, Any]) -> str:
+    """Return LRU beside optimal eviction; nothing where no capacity was asked for."""
+    if not analysis["lru"]:
+        return ""
+    rows = [
+        (
+            "no limit" if row["capacity_tokens"] is None else _number(row["capacity_tokens"]),
+            share(row["hit_rate"]),
+            share(best["hit_rate"]),
+        )
+        for row, best in zip(analysis["lru"], analysis["belady"], strict=True)
+    ]
+    return section("Hit rate of one pool", table(("tokens", "LRU", "optimal eviction"), rows))
 
 
 def _answers(analysis: dict[str, Any]) -> str:

@@ -104,10 +104,12 @@ def _by_ttl(analysis: dict[str, Any]) -> Table:
 def _by_capacity(analysis: dict[str, Any]) -> Table | None:
     if not analysis["lru"]:
         return None
-    table = _table("LRU capacity (tokens)", "hit rate")
-    for row in analysis["lru"]:
+    table = _table("pool (tokens)", "LRU hit rate", "optimal eviction")
+    for row, best in zip(analysis["lru"], analysis["belady"], strict=True):
         size = row["capacity_tokens"]
-        table.add_row("no limit" if size is None else count(size), share(row["hit_rate"]))
+        table.add_row(
+            "no limit" if size is None else count(size), share(row["hit_rate"]), share(best["hit_rate"])
+        )
     return table
 
 

@@ -11,7 +11,7 @@ from swarm.report import palette
 from swarm.report.charts import spec_of, time_axis
 from swarm.report.live.doing import ASKS, COMPACTS, DOING, JOINS, THINKS
 from swarm.report.live.going import Going
-from swarm.report.run.charts import (
+from swarm.report.run.over_time import (
     HEIGHT_PX,
     hit_rate_over_time,
     latency_over_time,

@@ -6,6 +6,7 @@ The file is there while a run, a search, a simulation or a sweep goes on, and go
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +30,8 @@ class Course:
             if self._file is None:
                 self._file = (self._folder / COURSE).open("ab", buffering=0)
                 (self._folder / STOP).unlink(missing_ok=True)
+            if kind == "begin":
+                fields |= {"process": os.getpid(), "machine": socket.gethostname()}
             line = orjson.dumps({"kind": kind, **fields}, option=orjson.OPT_SERIALIZE_NUMPY)
             self._file.write(line[:LINE_BYTES_MAX] + b"\n")
 
@@ -79,6 +82,20 @@ class CourseReader:
         descriptor = os.open(self._folder / STOP, os.O_CREAT | os.O_WRONLY, 0o644)
         os.close(descriptor)
         return True
+
+
+def is_dead(begun: dict[str, Any]) -> bool:
+    """Whether the process that wrote a `begin` ran on this machine and is there no longer."""
+    process = begun.get("process")
+    if not isinstance(process, int) or begun.get("machine") != socket.gethostname():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _parsed(line: bytes) -> Any:

@@ -20,7 +20,7 @@ from swarm.records.batch import Batch
 from swarm.records.journal import frame_bytes, read_journal
 from swarm.records.run_folder import REPORT, RUN, SUMMARY, RunFolder
 from swarm.records.takeover import split
-from swarm.report.live.course import CourseReader
+from swarm.report.live.course import CourseReader, is_dead
 from swarm.report.live.doing import Doings
 from swarm.report.run.frames import over_time_of
 
@@ -80,10 +80,25 @@ class Going:
     @property
     def is_gone(self) -> bool:
         """Whether it ended without results: what was there is not, or was never."""
-        return self._is_over and not (self.folder / RUN).is_file() and not self.has_ended
+        return self._is_over and not self.is_cut and not (self.folder / RUN).is_file() and not self.has_ended
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its process was killed before the results were there."""
+        return self.course.is_there and is_dead(self._begun) and not self.has_ended
+
+    @property
+    def advice(self) -> str:
+        """What to do with something that was cut off; nothing where it was not."""
+        if not self.is_cut:
+            return ""
+        again = f"swarm run --resume {self.folder}" if self._begun.get("mode") == "live" else "start it again"
+        return f"It ended without a summary: its process is gone. To go on: {again}"
 
     @property
     def _is_over(self) -> bool:
+        if self.course.is_there and is_dead(self._begun):
+            return True
         return not self.course.is_there and (self._was_there or not self._awaits())
 
     @property
@@ -121,8 +136,9 @@ class Going:
             "has_begun": bool(self._begun),
             "has_ended": self.has_ended,
             "is_gone": self.is_gone,
+            "advice": self.advice,
             "has_report": self.report is not None,
-            "can_stop": self.course.is_there,
+            "can_stop": self.course.is_there and not self.is_cut,
             "hosts": len(self._gauges),
             "agents": sum("/" not in name for name in self.doings.agents),
             "subagents": sum("/" in name for name in self.doings.agents),

@@ -15,12 +15,12 @@ LIVE_STYLE = """
 .state b{display:block;font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums}
 .state span{color:var(--soft)}
 progress{width:100%;height:.7rem}
-button{font:inherit;padding:.35rem .9rem;border:1px solid #d64545;color:#d64545;background:transparent}
+button{font:inherit;padding:.35rem .9rem;border:1px solid #d64545;color:var(--missed);background:transparent}
 button{border-radius:4px;cursor:pointer}
 button[disabled]{opacity:.5;cursor:default}
 .top{display:flex;gap:1rem;align-items:baseline;flex-wrap:wrap;justify-content:space-between}
 [hidden]{display:none}
-#lost{color:#d64545}
+#lost{color:var(--missed)}
 """
 
 SCRIPT = r"""
@@ -56,12 +56,14 @@ function state(h){
   if(h.mode==='simulate'&&h.until_s&&h.wall_s&&h.now_s>0)
     text+=' simulated; '+span(h.wall_s*(h.until_s-h.now_s)/h.now_s)+' left';
   else if(h.until_s&&h.mode==='live'&&!p.total)text+='; '+span(Math.max(0,h.until_s-h.now_s))+' left';
-  if(h.has_ended)text='It has ended.';else if(h.is_gone)text='It ended without results.';
-  if(!h.has_begun&&!h.has_ended&&!h.is_gone)text='It is about to begin.';
+  if(h.has_ended)text='It has ended.';else if(h.advice)text=h.advice;
+  else if(h.is_gone)text='It ended without results.';
+  const over=h.has_ended||h.is_gone||h.advice;
+  if(!h.has_begun&&!over)text='It is about to begin.';
   $('when').textContent=text;$('name').textContent=h.name;document.title=h.name+' · live';
-  $('stop').hidden=h.has_ended||h.is_gone||!h.can_stop;
+  $('stop').hidden=!!over||!h.can_stop;
   $('report').hidden=!h.has_report;$('report').href='/report?token='+encodeURIComponent(token);
-  $('progress').hidden=h.has_ended||h.is_gone;
+  $('progress').hidden=!!over;
 }
 function rows(id,list,cells){$(id).replaceChildren(...list.map(each=>{const tr=document.createElement('tr');
   for(const cell of cells(each)){const td=document.createElement('td');td.textContent=cell;tr.append(td)}
@@ -96,7 +98,7 @@ async function show(said){
 }
 const events=new EventSource('/events?token='+encodeURIComponent(token));
 events.onmessage=e=>{$('lost').hidden=true;const said=JSON.parse(e.data);show(said);
-  if(said.head.has_ended||said.head.is_gone)events.close()};
+  if(said.head.has_ended||said.head.is_gone||said.head.advice)events.close()};
 events.onerror=()=>{$('lost').hidden=false};
 $('stop').onclick=async()=>{
   if(!confirm('Stop it? No more turns are started, and those in flight end.'))return;

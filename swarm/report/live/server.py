@@ -127,7 +127,7 @@ class Publisher:
         going.read()
         windows = going.over_time()
         head = going.head(windows)
-        is_over = going.has_ended or going.is_gone
+        is_over = going.has_ended or going.is_gone or going.is_cut
         now_s = time.monotonic()
         if self.watchers and (is_over or now_s - self._charts_s >= CHARTS_EVERY_S):
             self._charts, self._charts_s = live_charts(going, windows), now_s

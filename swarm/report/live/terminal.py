@@ -82,7 +82,9 @@ def _until_end(state: Callable[[], State], show: Callable[[State], None], every_
     while True:
         said = state()
         show(said)
-        if said["has_ended"] or said["is_gone"]:
+        if said.get("advice"):
+            print(f"swarm: {said['advice']}", file=sys.stderr, flush=True)
+        if said["has_ended"] or said["is_gone"] or said.get("advice"):
             return
         time.sleep(every_s)
 

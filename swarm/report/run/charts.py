@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
-import pandas as pd
 
 from swarm.hit_names import LOST_TO, TIERS
 from swarm.report import palette
-from swarm.report.charts import phases, time_axis
-from swarm.report.run.frames import long_form, over_time, sessions
+from swarm.report.run.failing import failing_over_time
+from swarm.report.run.lengths import ttft_by_length
+from swarm.report.run.limits import cost, waiting_over_time
+from swarm.report.run.memories import memories
+from swarm.report.run.missed import slo_over_time
+from swarm.report.run.over_time import (
+    HEIGHT_PX,
+    agents_over_time,
+    decoding_over_time,
+    hit_rate_over_time,
+    latency_over_time,
+    server_over_time,
+    throughput_over_time,
+)
 from swarm.report.run.remarks import is_same_latency
+from swarm.report.run.replicas import replicas
 from swarm.report.run.timeline import timeline
-from swarm.report.theme import PLOT_PX, SPAN, TOKENS
+from swarm.report.run.view import View
+from swarm.report.theme import PLOT_PX
 
 Summary = Mapping[str, Any]
-HEIGHT_PX = 190
-SQUASHED = 1.5
-"""A warm-up so many times as high as the measured phase is left out of the scale."""
-IDEAL = "ideal: no limits"
 LOST_COLORS = {
     "block_rounding": "#9aa1ab",
     "in_flight": "#7fb3d5",
@@ -34,97 +42,31 @@ LOST_COLORS = {
 }
 
 
-def run_charts(summary: Summary, session_rows: pd.DataFrame, windows: pd.DataFrame) -> dict[str, Any]:
+def run_charts(view: View) -> dict[str, Any]:
     """Return the charts that this run has something to show in, by name, in the order of the page."""
-    found: dict[str, Any] = {
-        "capacity": capacity(summary),
-        "losses": losses(summary),
-        "tiers": tiers(summary),
-    }
-    if not session_rows.empty:
-        found["session_timeline"] = timeline(session_rows)
+    summary, windows, measured = view.summary, view.windows, view.summary["measured"]
+    found: dict[str, Any] = {"capacity": capacity(summary)}
+    if view.missed is not None:
+        found["slo"] = slo_over_time(view.requests, view.missed, measured)
+    found["failing"] = failing_over_time(view.failing, measured)
+    found["waiting"] = waiting_over_time(view.waiting, measured)
+    found["losses"], found["tiers"] = losses(summary), tiers(summary)
+    found["memories"] = memories(view.memories, windows, measured)
+    found["replicas"] = replicas(view.replicas, measured)
+    found["ttft_by_length"] = ttft_by_length(view.lengths)
+    if not view.sessions.empty:
+        found["session_timeline"] = timeline(view.sessions)
     if not windows.empty:
-        measured = summary["measured"]
         found["effective_ttft"] = latency_over_time(windows, "effective_ttft_s", "effective TTFT", measured)
         if not is_same_latency(windows):
             found["ttft"] = latency_over_time(windows, "ttft_s", "TTFT on the wire", measured)
+        found["tpot"] = decoding_over_time(windows, measured)
         found["hit_rate"] = hit_rate_over_time(windows, measured)
         found["agents"] = agents_over_time(windows, measured)
+        found["server"] = server_over_time(windows, measured)
         found["throughput"] = throughput_over_time(windows, measured)
+    found["cost"] = cost(summary)
     return {name: chart for name, chart in found.items() if chart is not None}
-
-
-def latency_over_time(windows: pd.DataFrame, name: str, title: str, measured: dict[str, float]) -> Any:
-    """Return p50 and p95 of one latency; each latency has a chart of its own."""
-    columns = {f"{name}_p50": "p50", f"{name}_p95": "p95"}
-    rows = long_form(windows, columns, value="seconds")
-    if rows.empty:
-        return None
-    scale = (
-        alt.Scale(zero=True, domainMax=top)
-        if (top := _measured_top(rows, measured))
-        else alt.Scale(zero=True)
-    )
-    y = alt.Y("seconds:Q", title=title, axis=alt.Axis(labelExpr=SPAN), scale=scale)
-    colors = {"p50": palette.OUTPUT, "p95": palette.RUNS[1]}
-    return _lines(rows, y, colors, measured, tip=alt.Tooltip("seconds:Q", title="s", format=".4~g"))
-
-
-def _measured_top(rows: pd.DataFrame, measured: dict[str, float]) -> float | None:
-    """Return where the axis ends, if the warm-up would squash it: at the highest that was measured."""
-    inside = rows[(rows["at_s"] >= measured["from_s"]) & (rows["at_s"] <= measured["to_s"])]["seconds"]
-    if not inside.notna().any() or not measured["from_s"]:
-        return None
-    top = float(inside.max())
-    return 1.05 * top if float(rows["seconds"].max()) > SQUASHED * top > 0 else None
-
-
-def hit_rate_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
-    """Return the observed hit rate and the ideal one."""
-    # The ideal is drawn last, and dashed: where both are one, both are seen.
-    rows = long_form(windows, {"hit_rate": "observed", "ideal_hit_rate": IDEAL}, value="share")
-    if rows.empty:
-        return None
-    y = alt.Y("share:Q", title="hit rate", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
-    colors = {"observed": palette.NEW, IDEAL: palette.IDEAL}
-    return _lines(rows, y, colors, measured, tip=alt.Tooltip("share:Q", format=".1%"))
-
-
-def agents_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
-    """Return live agents and open requests."""
-    columns = {
-        "live_orchestrators": "orchestrators alive",
-        "live_subagents": "sub-agents alive",
-        "open_requests": "open requests",
-    }
-    rows = long_form(windows, columns, value="count")
-    if rows.empty:
-        return None
-    y = alt.Y("count:Q", title="agents, requests", axis=alt.Axis(labelExpr=TOKENS))
-    colors = dict(zip(columns.values(), (palette.RUNS[0], palette.RUNS[5], palette.NEW), strict=True))
-    return _lines(rows, y, colors, measured, tip=alt.Tooltip("count:Q", format=",.1f"))
-
-
-def throughput_over_time(windows: pd.DataFrame, measured: dict[str, float]) -> Any:
-    """Return prompt and output tokens a second, on a logarithmic axis: they are far apart."""
-    columns = {"prompt_tokens_per_s": "prompt", "output_tokens_per_s": "output"}
-    rows = long_form(windows, columns, value="tokens")
-    rows = rows[rows["tokens"] > 0] if not rows.empty else rows
-    if rows.empty:
-        return None
-    axis = alt.Axis(
-        labelExpr=TOKENS, values=_log_ticks(float(rows["tokens"].min()), float(rows["tokens"].max()))
-    )
-    y = alt.Y("tokens:Q", title="tokens per second", scale=alt.Scale(type="log"), axis=axis)
-    colors = {"prompt": palette.CACHED, "output": palette.OUTPUT}
-    return _lines(rows, y, colors, measured, tip=alt.Tooltip("tokens:Q", format=",.0f"))
-
-
-def _log_ticks(least: float, most: float) -> list[float]:
-    """Return the ticks of a logarithmic axis: powers of ten, and 2 and 5 of each where there are few."""
-    decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
-    steps = (1, 2, 5) if len(decades) <= 3 else (1,)
-    return [step * 10.0**power for power in decades for step in steps]
 
 
 def losses(summary: Summary) -> Any:
@@ -135,9 +77,12 @@ def losses(summary: Summary) -> Any:
         return None
     parts = [("hit", cache["hit_rate"], palette.CACHED)]
     parts += [(f"lost: {cause.replace('_', ' ')}", lost[cause], LOST_COLORS[cause]) for cause in LOST_TO]
-    new = max(0.0, 1 - sum(value for _, value, _ in parts if value))
-    parts.append(("new: no cache could hit it", new, palette.NEW))
-    return _shares(parts, "share of prompt tokens")
+    told = [(name, max(0.0, value), color) for name, value, color in parts]
+    new = max(0.0, 1 - sum(value for _, value, _ in told))
+    told.append(("new: no cache could hit it", new, palette.NEW))
+    # A server may count more hits than the ideal's whole blocks: then the parts are shares of their sum.
+    whole = max(1.0, sum(value for _, value, _ in told))
+    return _shares([(name, value / whole, color) for name, value, color in told], "share of prompt tokens")
 
 
 def tiers(summary: Summary) -> Any:
@@ -227,24 +172,6 @@ def _required(levels: list[dict[str, Any]]) -> list[Any]:
     return [rule, text]
 
 
-def _lines(
-    rows: pd.DataFrame, y: alt.Y, colors: dict[str, str], measured: dict[str, float], *, tip: alt.Tooltip
-) -> Any:
-    scale = alt.Scale(domain=list(colors), range=list(colors.values()))
-    lines = (
-        alt.Chart(rows)
-        .mark_line(clip=True)
-        .encode(
-            x=time_axis(),
-            y=y,
-            color=alt.Color("series:N", scale=scale, legend=alt.Legend(title=None, symbolType="stroke")),
-            strokeDash=alt.condition(alt.datum.series == IDEAL, alt.value([4, 7]), alt.value([1, 0])),
-            tooltip=["series:N", alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"), tip],
-        )
-    )
-    return alt.layer(lines, *phases(measured)).properties(width=PLOT_PX, height=HEIGHT_PX)
-
-
 def _shares(parts: list[tuple[str, float, str]], title: str) -> Any:
     rows = [
         {"part": name, "share": value, "order": at}
@@ -260,7 +187,7 @@ def _shares(parts: list[tuple[str, float, str]], title: str) -> Any:
             x=alt.X(
                 "share:Q",
                 title=title,
-                axis=alt.Axis(format=".0%"),
+                axis=alt.Axis(format=".0%", tickCount=10),
                 stack="zero",
                 scale=alt.Scale(domain=[0, 1], clamp=True),
             ),
@@ -272,8 +199,3 @@ def _shares(parts: list[tuple[str, float, str]], title: str) -> Any:
         )
         .properties(width=PLOT_PX, height=52)
     )
-
-
-def read_frames(folder: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what the charts need of a run folder: its longest sessions' requests, and its windows."""
-    return sessions(folder), over_time(folder)

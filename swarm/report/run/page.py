@@ -12,11 +12,11 @@ from swarm.report.charts import write_picture
 from swarm.report.compare.alikeness import caveats
 from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.compare.told import told
-from swarm.report.document import Markup, page, place, section, table
+from swarm.report.document import Markup, contents, page, place, section, table
 from swarm.report.notes import listed
 from swarm.report.numbers import UNKNOWN, count, plain, share
 from swarm.report.run.answer import answer
-from swarm.report.run.charts import read_frames, run_charts
+from swarm.report.run.charts import run_charts
 from swarm.report.run.figures import (
     GROUPS,
     LATENCY_COLUMNS,
@@ -28,35 +28,68 @@ from swarm.report.run.figures import (
     percent,
     used,
 )
-from swarm.report.run.remarks import remarks
+from swarm.report.run.missed import worst_sessions
+from swarm.report.run.remarks import view_remarks
+from swarm.report.run.view import View, view_of
 
 Summary = Mapping[str, Any]
-PICTURES_MAX = 16
+PICTURES_MAX = 24
 
 TITLES = {
+    "slo": (
+        "The SLO over time, and by session",
+        "By due time, measured phase. Below the line the sessions that missed most: the stronger a cell, the "
+        "more of that session's requests missed there.",
+    ),
+    "failing": (
+        "Failures over time",
+        "By when they failed; the words of the server stand in the table below.",
+    ),
+    "waiting": (
+        "Waiting for limits",
+        "Requests that waited to be admitted, or to try again after a refusal (429) or another failure.",
+    ),
     "session_timeline": (
-        "Token usage of a session",
-        "One bar a request: cached input gray, new input salmon, output blue; "
-        "amber dots are a person's messages. The heaviest sessions are here to choose from.",
+        "Token usage of a session, and its agents",
+        "Above, a bar for each request of the orchestrator: cached input gray, new input salmon, output "
+        "blue; amber dots are a person's messages. Below, a lane for each agent: a line while it thinks or "
+        "waits for its sub-agents. The menu has the sessions that stand out.",
     ),
     "effective_ttft": (
         "Effective TTFT",
         "From the time a turn was due to its first token: with admission, retries and the client's own lag.",
     ),
     "ttft": ("TTFT on the wire", "From the first byte sent to the first token."),
+    "ttft_by_length": (
+        "TTFT by prompt length",
+        "Measured phase, on the wire. Each circle is a cell of requests, coloured by how much of their "
+        "prompts was cached.",
+    ),
+    "tpot": ("Time per output token, and output", "Of requests that finished."),
     "hit_rate": ("Hit rate", "Token-weighted."),
     "agents": ("Agents and open requests", ""),
+    "server": ("Running and waiting in the server", "As its own gauges say, of all its clients."),
     "throughput": ("Tokens", "Of requests that finished."),
     "losses": (
         "Where the prompt's tokens went",
         "Ideal less observed hits, split by cause without remainder.",
     ),
     "tiers": ("Hits by memory tier", ""),
+    "memories": (
+        "Memories over time",
+        "How full each tier was, what was read from it and written to it, and the writes that it dropped.",
+    ),
+    "replicas": (
+        "Load of the replicas",
+        "By completion; a live run sees the target's URLs, not what is behind them.",
+    ),
+    "cost": ("Cost", "Of the finished requests, at the prices of the fleet."),
     "capacity": ("Capacity", "The levels that the search walked, with the interval of each."),
 }
 WINDOWS_BY = {
     "effective_ttft": "the first token",
     "ttft": "the first token",
+    "tpot": "completion",
     "hit_rate": "completion",
     "throughput": "completion",
 }
@@ -78,10 +111,9 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
         parts, charts = _comparison(folders), {}
         title = "Runs compared"
     else:
-        summary = folders[0].summary()
-        session_rows, windows = read_frames(folders[0])
-        charts = run_charts(summary, session_rows, windows)
-        parts = _run(summary, charts, remarks(summary, windows))
+        view = view_of(folders[0])
+        summary, charts = view.summary, run_charts(view)
+        parts = _run(view, charts, view_remarks(view))
         title = f"{summary['experiment']} · {summary['run_id']}"
         _write_pictures(out, charts, _picture_kinds(folders[0]))
     path = out / "report.html"
@@ -89,19 +121,46 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
     return path
 
 
-def _run(summary: Summary, charts: Mapping[str, Any], said: Mapping[str, str]) -> list[str]:
-    parts = [_head(summary), _answer(summary), _warnings(summary)]
-    if summary["slo"]["objectives"]:
-        parts.append(_objectives(summary["slo"]))
-    if summary.get("saturation"):
-        parts.append(_saturation(summary["saturation"]))
-    parts.append(_failures(summary))
-    for name in charts:
-        title, note = TITLES[name]
-        how = f"{note} {_windows_note(name, summary)}".strip()
-        parts.append(section(title, place(name), how, said=said.get(name, "")))
-    parts += [_latencies(summary), _cards(summary), _hit_rates(summary), _server(summary), _money(summary)]
-    return parts
+def _run(view: View, charts: Mapping[str, Any], said: Mapping[str, str]) -> list[str]:
+    summary = view.summary
+
+    def drawn(*names: str) -> list[str]:
+        return [_chart(name, said.get(name, "")) for name in names if name in charts]
+
+    slo = [_objectives(summary["slo"])] if summary["slo"]["objectives"] else []
+    full = [_saturation(summary["saturation"])] if summary.get("saturation") else []
+    parts = [*drawn("capacity"), *slo, *drawn("slo"), _worst(view), *full]
+    parts += [*drawn("failing"), _failures(summary), *drawn("waiting")]
+    parts += drawn("losses", "tiers", "memories", "replicas", "ttft_by_length", "session_timeline")
+    parts.append(_over_time_note(summary))
+    parts += drawn("effective_ttft", "ttft", "tpot", "hit_rate", "agents", "server", "throughput")
+    parts += [_latencies(summary), _cards(summary), _hit_rates(summary), _server(summary)]
+    parts += [*drawn("cost"), _money(summary)]
+    return [_head(summary), _answer(summary), _warnings(summary), contents(parts), *parts]
+
+
+def _chart(name: str, said: str) -> str:
+    title, note = TITLES[name]
+    return section(
+        title, place(name, f"{title}. {said}".strip()), f"{note} {_windows_note(name)}".strip(), said=said
+    )
+
+
+def _over_time_note(summary: Summary) -> str:
+    """Say, before the charts over time, where they part from the tables."""
+    if not summary["measured"]["from_s"]:
+        return ""
+    return (
+        "<p class=soft>The charts that follow go by when things happened, "
+        "tables go by due time: right of the warm-up there are requests, too, that were due in it.</p>"
+    )
+
+
+def _worst(view: View) -> str:
+    rows = [] if view.missed is None else worst_sessions(view.requests, view.missed)
+    head = ("session", "missed", "of", "", "most of them because")
+    note = "Requests of the measured phase that missed an objective, and what took most of their time."
+    return section("Sessions that missed most", table(head, rows), note) if rows else ""
 
 
 def _answer(summary: Summary) -> str:
@@ -110,14 +169,9 @@ def _answer(summary: Summary) -> str:
     return f"<ul class=answer>{lines}</ul>"
 
 
-def _windows_note(name: str, summary: Summary) -> str:
-    """Say by what time a chart places requests, and where that parts from the tables."""
-    if name not in WINDOWS_BY:
-        return ""
-    by = f"By the time of {WINDOWS_BY[name]}"
-    if not summary["measured"]["from_s"]:
-        return f"{by}."
-    return f"{by}, tables by due time: requests that were due in the warm-up stand right of the line too."
+def _windows_note(name: str) -> str:
+    """Say by what time a chart places requests."""
+    return f"By the time of {WINDOWS_BY[name]}." if name in WINDOWS_BY else ""
 
 
 def _head(summary: Summary) -> str:

@@ -9,18 +9,41 @@ import pandas as pd
 
 from swarm.report.numbers import count, plain, seconds, share, three
 from swarm.report.run.answer import agents_found
+from swarm.report.run.failing import failing_told
+from swarm.report.run.lengths import lengths_told
+from swarm.report.run.limits import cost_told, waiting_told
+from swarm.report.run.memories import memories_told
+from swarm.report.run.missed import missed_told
+from swarm.report.run.replicas import replicas_told
+from swarm.report.run.view import View
 
 Summary = Mapping[str, Any]
 
 
+def view_remarks(view: View) -> dict[str, str]:
+    """Return a sentence for each chart of a run's page that has something to be said of, by its name."""
+    summary, phase = view.summary, view.summary["measured"]
+    said = {
+        "failing": failing_told(view.requests),
+        "waiting": waiting_told(summary),
+        "memories": memories_told(view.memories),
+        "replicas": replicas_told(view.replicas, phase),
+        "ttft_by_length": lengths_told(view.requests),
+        "cost": cost_told(summary),
+        "slo": "" if view.missed is None else missed_told(view.requests, view.missed),
+    }
+    return {**remarks(summary, view.windows), **{name: text for name, text in said.items() if text}}
+
+
 def remarks(summary: Summary, windows: pd.DataFrame) -> dict[str, str]:
-    """Return a sentence for each chart that has something to be said of, by the chart's name."""
+    """Return a sentence for each chart over time, and of sums, by the chart's name."""
     measured = _measured(summary, windows)
     said = {
         "effective_ttft": _latency(measured, "effective_ttft_s"),
         "ttft": _latency(measured, "ttft_s"),
+        "tpot": _latency(measured, "tpot_s"),
         "hit_rate": _hit_rate(measured),
-        "agents": _agents(measured),
+        "agents": _agents(summary, measured),
         "throughput": _throughput(summary),
         "losses": _losses(summary["cache"]),
         "capacity": _capacity(summary.get("capacity")),
@@ -69,16 +92,13 @@ def _hit_rate(windows: pd.DataFrame) -> str:
     )
 
 
-def _agents(windows: pd.DataFrame) -> str:
+def _agents(summary: Summary, windows: pd.DataFrame) -> str:
     if windows.empty:
         return ""
-    alive = windows["live_orchestrators"] + windows["live_subagents"]
     open_requests = windows["open_requests"]
     mean, most = plain(float(open_requests.mean())), plain(float(open_requests.max()))
-    return (
-        f"At most {count(float(alive.max()))} agents were alive; {mean} requests were open on average, "
-        f"{most} at most."
-    )
+    agents = count(summary["agents"]["peak_concurrent"])
+    return f"At most {agents} agents were alive; {mean} requests were open on average, {most} at most."
 
 
 def _throughput(summary: Summary) -> str:

@@ -8,7 +8,8 @@ import altair as alt
 import pandas as pd
 
 from swarm.report import palette
-from swarm.report.theme import CLOCK, CLOCK_TICKS, PLOT_PX, TOKENS
+from swarm.report.run.lanes import lanes
+from swarm.report.theme import PLOT_PX, TOKENS
 
 PARTS = {
     "cached": palette.CACHED,
@@ -19,18 +20,10 @@ PARTS = {
     "compaction": palette.COMPACTION,
 }
 _COLUMNS = [
-    "label",
-    "agent",
-    "turn",
-    "kind",
-    "intended_s",
-    "prompt_tokens",
-    "cached_tokens",
-    "new_tokens",
-    "output_tokens",
-    "is_subagent",
-    "is_user",
-    "bar_px",
+    *("label", "agent", "lane", "lane_at", "turn", "kind", "outcome", "error_class", "is_ok"),
+    *("intended_s", "sent_s", "first_token_s", "completed_s"),
+    *("prompt_tokens", "cached_tokens", "new_tokens", "output_tokens"),
+    *("is_subagent", "is_user", "bar_px"),
 ]
 _TIPS = [
     alt.Tooltip("agent:N"),
@@ -44,13 +37,16 @@ _TIPS = [
 
 
 def timeline(frame: pd.DataFrame) -> Any:
-    """Return the token usage timeline of the sessions in `frames.sessions`, one at a time by a menu."""
+    """Return the token usage timeline of the sessions in `session_rows`, one at a time by a menu.
+
+    Below it each agent of the session has a lane.
+    """
     labels = list(dict.fromkeys(frame["label"]))
     menu = alt.param("session", value=labels[0], bind=alt.binding_select(options=labels, name="Session  "))
     frame = frame[_COLUMNS].copy()
     frame["end_tokens"] = frame["prompt_tokens"] + frame["output_tokens"]
     known = set(PARTS)
-    if frame["cached_tokens"].notna().all():
+    if frame.loc[frame["is_ok"], "cached_tokens"].notna().all():
         known -= {"input, cache use not reported"}
     if not (frame["kind"] == "compact").any():
         known -= {"compaction"}
@@ -59,26 +55,23 @@ def timeline(frame: pd.DataFrame) -> Any:
         range=[PARTS[part] for part in PARTS if part in known],
     )
     panels = [
-        _prompts(scale, "!datum.is_subagent", "orchestrator: tokens", 250, is_first=True),
+        _prompts(scale, "!datum.is_subagent && datum.is_ok", "orchestrator: tokens", 250),
         _outputs(scale),
         _people(scale),
     ]
-    if frame["is_subagent"].any():
-        panels.insert(1, _prompts(scale, "datum.is_subagent", "sub-agents", 90, is_first=False))
+    tokens = alt.vconcat(*panels, spacing=8).resolve_scale(x="shared", color="shared")
+    # Sessions differ in lanes: the menu changes the height.
+    grows = alt.AutoSizeParams(type="pad", resize=True)
     return (
-        alt.vconcat(*panels, data=frame, spacing=8)
+        alt.vconcat(tokens, lanes(), data=frame, spacing=14, autosize=grows)
         .transform_filter("datum.label == session")
         .add_params(menu)
-        .resolve_scale(x="shared", color="shared")
+        .resolve_scale(x="shared", color="independent")
     )
 
 
-def _x(is_shown: bool) -> alt.X:
-    axis = (
-        alt.Axis(labelExpr=CLOCK, values=alt.ExprRef(CLOCK_TICKS), title=None)
-        if is_shown
-        else alt.Axis(labels=False, ticks=False, title=None)
-    )
+def _x() -> alt.X:
+    axis = alt.Axis(labels=False, ticks=False, title=None)
     return alt.X("intended_s:Q", axis=axis, scale=alt.Scale(nice=False, zero=False, padding=12))
 
 
@@ -93,15 +86,17 @@ def _named(part: str) -> dict[str, str]:
     return {"part": f"'{part}'"}
 
 
-def _bars(part: str, scale: alt.Scale, low: str, high: str, title: str, when: str) -> alt.Chart:
+def _bars(
+    part: str, scale: alt.Scale, low: str, high: str, title: str, when: str, *, ticks: int = 5
+) -> alt.Chart:
     return (
         alt.Chart()
         .transform_filter(when)
         .transform_calculate(**_named(part))
         .mark_bar(clip=True)
         .encode(
-            x=_x(False),
-            y=alt.Y(f"{low}:Q", title=title, axis=alt.Axis(labelExpr=TOKENS, tickCount=5)),
+            x=_x(),
+            y=alt.Y(f"{low}:Q", title=title, axis=alt.Axis(labelExpr=TOKENS, tickCount=ticks)),
             y2=f"{high}:Q",
             size=alt.Size("bar_px:Q", scale=None),
             color=_color(scale),
@@ -110,7 +105,7 @@ def _bars(part: str, scale: alt.Scale, low: str, high: str, title: str, when: st
     )
 
 
-def _prompts(scale: alt.Scale, when: str, title: str, height: int, *, is_first: bool) -> alt.LayerChart:
+def _prompts(scale: alt.Scale, when: str, title: str, height: int) -> alt.LayerChart:
     said, unsaid = f"{when} && isValid(datum.cached_tokens)", f"{when} && !isValid(datum.cached_tokens)"
     layers: list[Any] = [
         _bars("cached", scale, "zero", "cached_tokens", title, said),
@@ -118,26 +113,23 @@ def _prompts(scale: alt.Scale, when: str, title: str, height: int, *, is_first: 
         _bars("input, cache use not reported", scale, "zero", "prompt_tokens", title, unsaid),
         _bars("output", scale, "prompt_tokens", "end_tokens", title, when),
     ]
-    if is_first:
-        compactions = (
-            alt.Chart()
-            .transform_filter(f"{when} && datum.kind == 'compact'")
-            .transform_calculate(**_named("compaction"))
-        )
-        layers += [
-            compactions.mark_rule(strokeDash=[3, 3], strokeWidth=1.2).encode(
-                x=_x(False), color=_color(scale)
-            ),
-            compactions.mark_point(shape="triangle-down", size=90, filled=True, opacity=1, yOffset=-7).encode(
-                x=_x(False), y=alt.value(0), color=_color(scale), tooltip=_TIPS
-            ),
-        ]
+    compactions = (
+        alt.Chart()
+        .transform_filter(f"{when} && datum.kind == 'compact'")
+        .transform_calculate(**_named("compaction"))
+    )
+    layers += [
+        compactions.mark_rule(strokeDash=[3, 3], strokeWidth=1.2).encode(x=_x(), color=_color(scale)),
+        compactions.mark_point(shape="triangle-down", size=90, filled=True, opacity=1, yOffset=-7).encode(
+            x=_x(), y=alt.value(0), color=_color(scale), tooltip=_TIPS
+        ),
+    ]
     return alt.layer(*layers).transform_calculate(zero="0").properties(width=PLOT_PX, height=height)
 
 
 def _outputs(scale: alt.Scale) -> alt.LayerChart:
     """Outputs once more, on a scale of their own: on the prompts' they are a hair."""
-    bars = _bars("output", scale, "zero", "output_tokens", "output only", "true")
+    bars = _bars("output", scale, "zero", "output_tokens", "output only", "datum.is_ok", ticks=2)
     return alt.layer(bars).transform_calculate(zero="0").properties(width=PLOT_PX, height=56)
 
 
@@ -147,6 +139,6 @@ def _people(scale: alt.Scale) -> alt.Chart:
         .transform_filter("datum.is_user")
         .transform_calculate(**_named("user message"))
         .mark_point(filled=True, size=70, opacity=1)
-        .encode(x=_x(True), y=alt.value(8), color=_color(scale), tooltip=_TIPS)
+        .encode(x=_x(), y=alt.value(8), color=_color(scale), tooltip=_TIPS)
         .properties(width=PLOT_PX, height=16)
     )

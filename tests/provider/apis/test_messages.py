@@ -87,6 +87,33 @@ def test_what_is_written_is_told_by_ttl_and_all_parts_are_the_prompt(desk: Simpl
         assert sum(usage[part] for part in parts) == 130
 
 
+@pytest.mark.parametrize(
+    ("model", "written"),
+    [
+        ("fleet", (100, 130)),
+        ("claude-small", (0, 130)),
+        ("claude-large", (0, 0)),
+        ("claude-other", (100, 130)),
+    ],
+)
+def test_breakpoints_below_what_a_model_caches_are_ignored(
+    desk: SimpleNamespace, model: str, written: tuple[int, int]
+) -> None:
+    serving = {"cacheable_tokens_least": {"claude-": 100, "claude-small": 110, "claude-large": 131}}
+    found = []
+    for content in ("u" * 120, [kept("u" * 120, "5m")]):
+        body = {
+            "model": model,
+            "system": [kept("s" * 400, "1h")],
+            "messages": [{"role": "user", "content": content}],
+        }
+        (answer,) = ask(desk, body, serving=serving)
+        usage = answer.json()["usage"]
+        assert usage["input_tokens"] + usage["cache_creation_input_tokens"] == 130
+        found.append(usage["cache_creation_input_tokens"])
+    assert tuple(found) == written
+
+
 def test_a_loop_of_calls_finds_what_it_said_before(desk: SimpleNamespace) -> None:
     async def main() -> list[int]:
         async with desk.serving(desk.fleet(block_tokens=1)) as served:

@@ -40,7 +40,7 @@ for (let turn = 0; turn < 50; turn++) {
 }
 assert(several, "a share of 0.3 of the calls is followed by another one");
 
-const cached = { type: "text", text: "s".repeat(8000), cache_control: { type: "ephemeral", ttl: "1h" } };
+const cached = { type: "text", text: "n".repeat(8000), cache_control: { type: "ephemeral", ttl: "1h" } };
 const ask = () => client.messages.create({ model, max_tokens: 1, system: [cached], messages: user });
 assert.equal((await ask()).usage.cache_creation.ephemeral_1h_input_tokens, 2000);
 assert((await ask()).usage.cache_read_input_tokens >= 1984);

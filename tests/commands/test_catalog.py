@@ -1,0 +1,27 @@
+"""`swarm catalog`: connectors are listed, and shown with the source of each value."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarm.commands.catalog import catalog
+from swarm.config.catalog import ConnectorEntry
+from swarm.errors import UsageError
+
+
+def test_connectors_are_listed_and_shown_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert catalog("connectors", None) == 0
+    listed = capsys.readouterr().out
+    for name in ("vllm_offloading", "lmcache", "hicache", "mooncake_store", "nixl"):
+        assert name in listed
+    assert catalog("connectors", "LMCache") == 0
+    shown = capsys.readouterr().out
+    assert "object_tokens: 256" in shown and "sources:" in shown
+    with pytest.raises(UsageError, match="did you mean 'lmcache'"):
+        catalog("connectors", "lmcach")
+
+
+def test_a_value_of_a_connector_without_a_source_is_refused() -> None:
+    stated = {"name": "mine", "about": "my own", "transfers": {"streams": 4}, "sources": {}}
+    with pytest.raises(ValueError, match="sources are of"):
+        ConnectorEntry.model_validate(stated)
