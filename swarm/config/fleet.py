@@ -12,7 +12,7 @@ from swarm.hit_names import TierName
 Precision = Literal["bf16", "fp8", "fp4", "int4"]
 KvPrecision = Literal["bf16", "fp8"]
 BackendName = Literal["vllm", "sglang", "trtllm"]
-RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"]
+RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware", "scored", "sticky"]
 
 GIB_MAX = 1e12
 """A zettabyte: bytes stay exact whole numbers."""
@@ -125,6 +125,39 @@ class RooflineCostConfig(Strict):
     )
 
 
+class RouterScoresConfig(Strict):
+    """Weights of `router: scored`; each score lies in [0, 1]. The defaults are llm-d's."""
+
+    prefix: float = Field(
+        3.0, ge=0, description="share of the prompt that the router sent there, as far as HBM could hold it"
+    )
+    lower_prefix: float = Field(
+        0.0, ge=0, description="the same, as far as the tiers below HBM could hold it"
+    )
+    kv_usage: float = Field(2.0, ge=0, description="share of the KV pool that no open request holds")
+    queue: float = Field(
+        2.0, ge=0, description="waiting requests: 1 for the fewest of all ranks, 0 for the most"
+    )
+    requests: float = Field(0.0, ge=0, description="open requests: 1 for none, 0 for the most of all ranks")
+    prefix_tokens_max: int | None = Field(
+        None, ge=1, description="only so many first tokens of a prompt are looked at; null: all"
+    )
+
+
+class RouterStickyConfig(Strict):
+    """Bounds of `router: sticky`. The defaults are llm-d's."""
+
+    prefix_share: float = Field(
+        0.8, gt=0, le=1, description="of a prompt that a rank must have been sent before, to be kept to"
+    )
+    behind_tokens_max: int | None = Field(
+        286_720,
+        ge=0,
+        description="prompt tokens to compute that the best of those ranks may have more than the best of "
+        "the others, before any rank is taken; null: no bound",
+    )
+
+
 class FleetConfig(Strict):
     """An emulated fleet."""
 
@@ -143,6 +176,8 @@ class FleetConfig(Strict):
     router_reply_tokens: int = Field(
         128, ge=0, description="reply that prefix_aware assumes when it weighs what a rank decodes"
     )
+    router_scores: RouterScoresConfig = RouterScoresConfig()
+    router_sticky: RouterStickyConfig = RouterStickyConfig()
     kv_link_gib_per_s: float = Field(50.0, gt=0, description="prefill to decode, per instance")
     kv_link_latency_s: float = Field(0.001, ge=0, description="prefill to decode, per transfer")
     recompute_when_faster: bool = Field(

@@ -15,7 +15,7 @@ from swarm.fleet.memories import Memories, RankPlace, kv_lanes, tier_configs
 from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
-from swarm.fleet.router import ROUTERS
+from swarm.fleet.router import router_of
 from swarm.fleet.traffic import Traffic
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
@@ -77,7 +77,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
     return Fleet(
         ranks=ranks,
         entrances=entrances,
-        router=ROUTERS[config.router](),
+        router=router_of(config),
         traffic=traffic,
         losses=losses,
         limits=_limits(config, every_hbm),
@@ -103,7 +103,7 @@ def _traffic(
         network=Network([*lanes.values(), *between.values()]),
         reaches=reaches,
         kv_lanes=between,
-        decode_router=ROUTERS[config.router](),
+        decode_router=router_of(config),
         kv_bytes_per_token=kv_bytes_per_token,
         recomputes_when_faster=config.recompute_when_faster,
         agenda=agenda,

@@ -127,7 +127,7 @@ class Rank:
 
         Waiting: what the prompts here still take to compute. Then its own prompt: loads from lower tiers,
         with what is under way there now, and what is left to compute; or its KV from the rank `sender`.
-        Then the reply at the present pace, once for each time that sequences fill the rank.
+        Then the reply at the present pace, once for each time that sequences fill the rank or its KV pool.
         """
         match = self.hierarchy.lookup(prompt, now_s)
         step, queue = self.step, self.queue
@@ -138,8 +138,17 @@ class Rank:
             prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)
         count = len(self.batch) + len(queue.waiting) + len(queue.entering)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
-        rounds = 1 + count // self._max_sequences
+        rounds = max(1 + count // self._max_sequences, self._fills(prompt.length - match.by_tier[0]))
         return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
+
+    def _fills(self, new_tokens: int) -> float:
+        """Return how often all here and a new request fill the KV pool: of prompts what they lack now."""
+        hbm = self.hierarchy.tiers[0]
+        capacity = hbm.capacity_blocks
+        if capacity is None:
+            return 0.0
+        tokens = self.queue.backlog_tokens + new_tokens + self._assumed_reply_tokens
+        return 1 + (tokens / self.hierarchy.rules.block_tokens - hbm.room_blocks) / capacity
 
     def entry_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""

@@ -88,7 +88,7 @@ def drawn(seed: int) -> Experiment:
                     {"name": "hbm", "ttl_s": one_of(None, 30)},
                     *(tier(name) for name in ("dram", "pooled_dram", "nvme") if chance.random() < 0.5),
                 ],
-                "router": one_of("round_robin", "least_loaded", "session_affine", "prefix_aware"),
+                "router": one_of(*get_args(RouterName)),
                 "recompute_when_faster": one_of(True, False),
                 "kv_link_gib_per_s": one_of(0.5, 50),
                 "provider": one_of(None, None, provider),
