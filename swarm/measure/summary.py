@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from swarm.config.target import TTLS_S
 from swarm.hit_names import LOST_TO, TIERS
+from swarm.measure.by_turn import by_turn
 from swarm.measure.failures import failure_reasons
 from swarm.measure.hits import reconcile
 from swarm.measure.hosts import hosts_summary
@@ -188,6 +189,7 @@ def _cache(everything: Selection, finished: Selection, facts: RunFacts, totals: 
             cause: _sum(explained, column) if explained.num_rows else None
             for cause, column in zip(LOST_TO, LOST, strict=True)
         },
+        "by_turn": by_turn(finished),
     }
 
 
