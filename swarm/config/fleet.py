@@ -1,8 +1,8 @@
 """The emulated fleet: replicas, memory tiers, router."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from swarm.config.provider import ProviderConfig
 from swarm.config.serving import ServingConfig
@@ -23,7 +23,24 @@ class TierConfig(Strict):
 
     name: TierName = Field(description="which memory; a fleet has each at most once")
     capacity_gib: float | None = Field(
-        None, gt=0, le=GIB_MAX, description="null: for hbm what the cost model leaves; else unlimited"
+        None,
+        gt=0,
+        le=GIB_MAX,
+        description="of one instance, in 2^30 bytes; of hbm: of one replica, over all its GPUs and ranks. "
+        "No capacity_* at all: for hbm what the cost model leaves; else unlimited",
+    )
+    capacity_gb: float | None = Field(
+        None, gt=0, le=GIB_MAX, description="the same in 10^9 bytes; one capacity_* is stated at most"
+    )
+    capacity_tokens: int | None = Field(
+        None, ge=1, description="the same in tokens of KV, whole blocks of it"
+    )
+    capacity_blocks: int | None = Field(None, ge=1, description="the same in blocks of `block_tokens`")
+    capacity_of_hbm: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="the same as a multiple of the HBM for KV of the replicas that share the instance",
     )
     scope: Literal["replica", "node", "cluster"] = Field(
         "replica", description="who shares one instance of it"
@@ -42,6 +59,17 @@ class TierConfig(Strict):
         None, gt=0, description="most that one replica reads or writes here at once; null: no limit"
     )
     write_queue_gib: float = Field(64.0, gt=0, description="writes waiting beyond this are dropped or block")
+
+    @model_validator(mode="after")
+    def _one_capacity(self) -> Self:
+        stated = [
+            name for name in type(self).model_fields if name.startswith("capacity_") and getattr(self, name)
+        ]
+        if len(stated) > 1:
+            raise ValueError(f"{' and '.join(stated)} are stated; state one, set the others to null")
+        if self.name == "hbm" and self.capacity_of_hbm is not None:
+            raise ValueError("capacity_of_hbm: a tier below hbm is expected; of hbm state capacity_gib")
+        return self
 
 
 class ParallelismConfig(Strict):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
 from swarm.fleet.agenda import Agenda
+from swarm.fleet.capacities import with_capacities
 from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
@@ -40,7 +41,8 @@ def build_fleet(config: FleetConfig) -> Fleet:
         hit_leaves_a_token=True,
         partial_blocks=True,
     )
-    memories = Memories(tiers, rules)
+    kv_capacity_tokens = {group: cost.kv_capacity_tokens for group, cost in costs.items()}
+    memories = Memories(with_capacities(tiers, rules, places, kv_capacity_tokens), rules)
     agenda = Agenda()
     traffic = _traffic(config, places, memories, kv_bytes_per_token, agenda)
     hbms = [

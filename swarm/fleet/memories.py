@@ -56,7 +56,7 @@ class Memories:
         """Return the tiers below HBM that a replica reaches."""
         tiers: list[Tier] = []
         for config in self._configs:
-            key = (config.name, _instance(config, place))
+            key = (config.name, instance_of(config, place))
             if key not in self._tiers:
                 gib = config.capacity_gib
                 blocks = None if gib is None else int(gib * GIB) // self._rules.block_bytes
@@ -70,7 +70,7 @@ class Memories:
         writes: list[Lane | None] = [None]
         self.below(place)
         for config in self._configs:
-            name = f"{config.name}[{_instance(config, place)}]"
+            name = f"{config.name}[{instance_of(config, place)}]"
             link = f"{name}-{place.replica}"
             reads.append(
                 self._lane(
@@ -120,7 +120,8 @@ def tier_configs(config: FleetConfig) -> list[TierConfig]:
     return tiers
 
 
-def _instance(config: TierConfig, place: RankPlace) -> int:
+def instance_of(config: TierConfig, place: RankPlace) -> int:
+    """Return which instance of a tier a replica reaches."""
     return {"replica": place.replica, "node": place.node, "cluster": 0}[config.scope]
 
 
