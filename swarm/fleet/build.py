@@ -12,7 +12,7 @@ from swarm.fleet.capacities import with_capacities
 from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
-from swarm.fleet.memories import Memories, RankPlace, kv_lanes, tier_configs
+from swarm.fleet.memories import Memories, RankPlace, kv_lanes
 from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
@@ -32,7 +32,6 @@ def build_fleet(config: FleetConfig) -> Fleet:
         ConfigError: The replicas' roles or the tiers do not make a fleet.
     """
     places = _places(config)
-    tiers = tier_configs(config)
     costs = {id(group): rank_cost(config, group) for group in config.replicas}
     kv_bytes_per_token = max(cost.kv_bytes_per_token for cost in costs.values())
     rules = CacheRules(
@@ -41,8 +40,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
         hit_leaves_a_token=True,
         partial_blocks=True,
     )
-    kv_capacity_tokens = {group: cost.kv_capacity_tokens for group, cost in costs.items()}
-    memories = Memories(with_capacities(tiers, rules, places, kv_capacity_tokens), rules)
+    memories = Memories(with_capacities(config, rules, places, costs), rules)
     agenda = Agenda()
     traffic = _traffic(config, places, memories, kv_bytes_per_token, agenda)
     hbms = [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from swarm.config.fleet import TierConfig
+from swarm.config.fleet import FleetConfig, TierConfig
 from swarm.errors import ConfigError
-from swarm.fleet.memories import RankPlace, instance_of
+from swarm.fleet.cost.rank_cost import RankCost
+from swarm.fleet.memories import RankPlace, instance_of, tier_configs
 from swarm.kvcache.rules import CacheRules
 from swarm.units import GIB
 
@@ -14,25 +15,24 @@ GB = 10**9
 
 
 def with_capacities(
-    tiers: Sequence[TierConfig],
-    rules: CacheRules,
-    places: Sequence[RankPlace],
-    kv_capacity_tokens: Mapping[int, int],
+    config: FleetConfig, rules: CacheRules, places: Sequence[RankPlace], costs: Mapping[int, RankCost]
 ) -> list[TierConfig]:
     """Return the tiers, HBM first, each with `capacity_gib` for what was stated in another unit.
 
-    `kv_capacity_tokens` are what a rank's HBM holds by the cost model, by the id of its group.
+    `costs` are of a rank, by the id of its group.
 
     Raises:
-        ConfigError: A share of HBM would give the instances of a tier different capacities.
+        ConfigError: The tiers do not make a fleet, or a share of HBM would give the instances of a tier
+            different capacities.
     """
+    tiers = tier_configs(config)
     hbm = _stated(tiers[0], rules)
     hbm_bytes = {}
     for place in places:
         if hbm.capacity_gib is not None:
             hbm_bytes[place.replica] = hbm.capacity_gib * GIB
         else:
-            blocks = kv_capacity_tokens[id(place.group)] // rules.block_tokens
+            blocks = costs[id(place.group)].kv_capacity_tokens // rules.block_tokens
             hbm_bytes[place.replica] = float(blocks * rules.block_bytes * place.group.parallelism.dp)
     return [hbm, *(_shared(_stated(tier, rules), places, hbm_bytes) for tier in tiers[1:])]
 

@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from swarm.config.target import TTLS_S
 from swarm.hit_names import LOST_TO, TIERS
-from swarm.measure.by_turn import by_turn
 from swarm.measure.failures import failure_reasons
-from swarm.measure.hits import reconcile
+from swarm.measure.hits import by_turn, reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.saturation import saturation_summary
