@@ -1,7 +1,7 @@
 """Hit rates side by side: what could have hit, what a stated cache would, what the server says and counts.
 
-These are over the whole run, warm-up included, for a server's counters know no phases; hits by turn are of the
-rows given. Unknown is None.
+These are over the whole run, warm-up included, for a server's counters know no phases; hits by turn are of
+the rows given. Unknown is None.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from swarm.measure.latency import Floats, Selection, flags, floats, ttft_s
 from swarm.measure.totals import RunTotals
-
 
 EDGES = (*range(10), 10, 20, 50, 100, 200, 500)
 """First turns of the groups: ten of one turn each, then wider ones."""
