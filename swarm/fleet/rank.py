@@ -147,7 +147,7 @@ class Rank:
         capacity = hbm.capacity_blocks
         if capacity is None:
             return 0.0
-        tokens = self.queue.backlog_tokens + new_tokens + self._assumed_reply_tokens
+        tokens = self.queue.lacking_tokens + new_tokens + self._assumed_reply_tokens
         return 1 + (tokens / self.hierarchy.rules.block_tokens - hbm.room_blocks) / capacity
 
     def entry_s(self, prompt_tokens: int, now_s: float) -> float:
@@ -235,3 +235,8 @@ class Rank:
         backlog = sum(member.backlog_tokens for member in members)
         if self.backlog_tokens != backlog:
             raise AuditError(f"{name}: backlog is {backlog}, the sum says {self.backlog_tokens}")
+        lacking = sum(member.lacking_tokens for member in members)
+        if self.queue.lacking_tokens != lacking:
+            raise AuditError(f"{name}: {lacking} tokens lack, the sum says {self.queue.lacking_tokens}")
+        if any(member.lacking_tokens for member in self.open.values()):
+            raise AuditError(f"{name}: admitted sequences lack KV")

@@ -56,6 +56,7 @@ class Sequence:
         "handle",
         "join_order",
         "join_step",
+        "lacking_tokens",
         "loads",
         "node",
         "peaks_from",
@@ -86,6 +87,8 @@ class Sequence:
         self.computed = 0
         """Tokens whose KV is held, while not decoding."""
         self.backlog_tokens = 0
+        self.lacking_tokens = 0
+        """KV that it needs beyond what lay in HBM as it came; none once it is admitted."""
         """Tokens that its rank still has to compute for it; a guess until it is admitted."""
         self.loads = 0
         """Reads from lower tiers that have not landed."""
