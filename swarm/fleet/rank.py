@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from swarm.context.tree import Prompt
@@ -70,6 +71,9 @@ class Rank:
         self._surroundings = surroundings
         self._max_sequences = max_sequences
         self._assumed_reply_tokens = assumed_reply_tokens
+        self._block_tokens = hierarchy.rules.block_tokens
+        capacity_blocks = hierarchy.tiers[0].capacity_blocks
+        self._pool_blocks = math.inf if capacity_blocks is None else float(capacity_blocks)
         self._token_s = cost.prefill_s(0, max_batched_tokens) / max_batched_tokens
 
     @property
@@ -138,17 +142,12 @@ class Rank:
             prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)
         count = len(self.batch) + len(queue.waiting) + len(queue.entering)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
-        rounds = max(1 + count // self._max_sequences, self._fills(prompt.length - match.by_tier[0]))
+        rounds: float = 1 + count // self._max_sequences
+        lacking_tokens = queue.lacking_tokens + prompt.length - match.by_tier[0] + self._assumed_reply_tokens
+        over_blocks = lacking_tokens / self._block_tokens - self.hierarchy.tiers[0].room_blocks
+        if over_blocks > 0:
+            rounds = max(rounds, 1 + over_blocks / self._pool_blocks)
         return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
-
-    def _fills(self, new_tokens: int) -> float:
-        """Return how often all here and a new request fill the KV pool: of prompts what they lack now."""
-        hbm = self.hierarchy.tiers[0]
-        capacity = hbm.capacity_blocks
-        if capacity is None:
-            return 0.0
-        tokens = self.queue.lacking_tokens + new_tokens + self._assumed_reply_tokens
-        return 1 + (tokens / self.hierarchy.rules.block_tokens - hbm.room_blocks) / capacity
 
     def entry_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""

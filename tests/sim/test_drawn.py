@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from swarm.config.experiment import Experiment
+from swarm.config.fleet import RouterName
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Event, FleetRequest
 from swarm.fleet.fleet import Fleet
