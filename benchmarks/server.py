@@ -3,8 +3,10 @@
     python benchmarks/server.py [--quick]
 
 The server runs as a process of its own (`swarm serve`); its CPU time is read from /proc, so what the client
-costs is not in the figures. One line for each case; every case is run three times, and the median is printed
-with the least and the most.
+costs is not in the figures. Chats and tokens are also measured against `sending_floor.py`, a loop that only
+sends, in turn with the server: their ratio says more than microseconds of one machine. Every case is run
+three times, and the median is printed with the least and the most; `waited` is the share of the time in
+which the server was ready and had no core: a few percent at most on a quiet machine.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import uvloop
 
@@ -33,26 +38,38 @@ cost: {{kind: simple, prefill_tokens_per_s: 1.0e+12, decode_base_s: {step_s}, kv
 replicas: [{{max_batched_tokens: 10000000, max_sequences: 100000}}]
 """
 STEP_S = 0.05
-TICKS = os.sysconf("SC_CLK_TCK")
+T = TypeVar("T")
 
 
 class Served:
-    """A server process."""
+    """A server process: ours, or the loop that only sends."""
 
-    def __init__(self, step_s: float) -> None:
+    def __init__(self, step_s: float, *, is_floor: bool = False) -> None:
         self._folder = tempfile.TemporaryDirectory()
         file = Path(self._folder.name) / "fleet.yaml"
         file.write_text(FLEET.format(step_s=step_s))
-        command = [sys.executable, "-c", "from swarm.cli import main; main()", "serve", str(file)]
+        ours = ["-c", "from swarm.cli import main; main()", "serve", str(file), "--port", "0"]
+        floor = [str(Path(__file__).with_name("sending_floor.py")), str(step_s)]
         self._process = subprocess.Popen(
-            [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, *(floor if is_floor else ours)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return self._scheduled_s(0)
+
+    def waited_s(self) -> float:
+        """How long it was ready and had no core: beyond a few percent the machine was not quiet."""
+        return self._scheduled_s(1)
+
+    def _scheduled_s(self, field: int) -> float:
+        """Return what the kernel says of all its threads, to the nanosecond; `stat` has ticks of 10 ms."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[field]) for task in tasks) / 1e9
 
     def rss_mb(self) -> float:
         fields = Path(f"/proc/{self._process.pid}/statm").read_text().split()
@@ -62,6 +79,17 @@ class Served:
         self._process.terminate()
         self._process.wait()
         self._folder.cleanup()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one piece of work cost a server."""
+
+    cpu_us: float
+    """For each request, or token."""
+    waited_share: float
+    gap_p50_s: float = 0.0
+    gap_p99_s: float = 0.0
 
 
 def turn(name: str, prompt: Prompt, tokens: int) -> Turn:
@@ -98,59 +126,98 @@ async def streams(url: str, count: int, tokens: int) -> list[TurnResult]:
     return list(results)
 
 
-def cost(served: Served, work: Callable[[], Awaitable[object]], times: int, per: int) -> str:
-    """Return the CPU microseconds of the server for each of `per` parts of some work."""
-    found = []
-    for _ in range(times):
-        before = served.cpu_s()
-        uvloop.run(_as_coroutine(work))
-        found.append((served.cpu_s() - before) / per * 1e6)
-    return f"{statistics.median(found):8.1f} us  ({min(found):.1f}-{max(found):.1f})"
+def requests_cost(served: Served, api: str, tokens: int, count: int) -> Found:
+    """Return what each of an agent's turns costs."""
+    return measured(served, lambda: turns(served.url, api, tokens, count), count)[0]
 
 
-async def _as_coroutine(work: Callable[[], Awaitable[object]]) -> Any:
-    return await work()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    times, count = (1, 200) if quick else (3, 600)
-    served = Served(step_s=1e-6)
-    for api in ("chat", "completions", "token_ids"):
-        for tokens in (500, 32_768, 131_072):
-            many = count if tokens < 100_000 else count // 4
-
-            def work(api: str = api, tokens: int = tokens, many: int = many) -> Awaitable[object]:
-                return turns(served.url, api, tokens, many)
-
-            line = cost(served, work, times, many)
-            print(f"request, {api}, {tokens} tokens".ljust(44), line, flush=True)
-    print(f"resident after that: {served.rss_mb():.0f} MB")
-    served.close()
-    tokens = 60 if quick else 100
-    for many in (64, 512, 2_000):
-        served = Served(step_s=STEP_S)
-
-        def hold(served: Served = served, many: int = many) -> Awaitable[list[TurnResult]]:
-            return streams(served.url, many, tokens)
-
-        line = cost(served, hold, times, many * tokens)
-        gaps = late(uvloop.run(_as_coroutine(hold)))
-        print(f"token event, {many} streams at {1 / STEP_S:.0f}/s".ljust(44), line, gaps, flush=True)
-        served.close()
-
-
-def late(results: list[TurnResult]) -> str:
-    """Return how far gaps between tokens are from a step, as the client's kernel stamped them."""
+def tokens_cost(served: Served, count: int, tokens: int) -> Found:
+    """Return what each token of so many streams costs, and how far gaps are from a step."""
+    found, results = measured(served, lambda: streams(served.url, count, tokens), count * tokens)
+    # As the client's kernel stamped them, so that a client that is late itself tells nothing wrong.
     errors = sorted(
         abs(later - earlier - STEP_S)
         for result in results
         for earlier, later in zip(result.token_times, result.token_times[1:], strict=False)
     )
     middle, high = errors[len(errors) // 2], errors[int(len(errors) * 0.99)]
-    return f"gap error p50 {middle * 1e3:.2f} ms, p99 {high * 1e3:.2f} ms"
+    return replace(found, gap_p50_s=middle, gap_p99_s=high)
+
+
+def measured(served: Served, work: Callable[[], Awaitable[T]], per: int) -> tuple[Found, T]:
+    async def as_coroutine() -> T:
+        return await work()
+
+    before, waited_s, began_s = served.cpu_s(), served.waited_s(), time.monotonic()
+    done = uvloop.run(as_coroutine())
+    took_s = time.monotonic() - began_s
+    used = (served.cpu_s() - before) / per * 1e6
+    return Found(used, (served.waited_s() - waited_s) / took_s), done
+
+
+def both(step_s: float, times: int, work: Callable[[Served], Found]) -> tuple[list[Found], list[Found]]:
+    """Do the same to our server and to the loop that only sends, in turn."""
+    ours, floor = Served(step_s), Served(step_s, is_floor=True)
+    try:
+        pairs = [(work(ours), work(floor)) for _ in range(times)]
+    finally:
+        ours.close()
+        floor.close()
+    return [each for each, _ in pairs], [each for _, each in pairs]
+
+
+def told(name: str, ours: list[Found], floor: list[Found]) -> str:
+    """Return a line: microseconds of CPU, the least and the most; those of the floor; the ratio."""
+    used, least = ([each.cpu_us for each in found] for found in (ours, floor))
+    middle, beside = statistics.median(used), statistics.median(least)
+    waited = max(each.waited_share for each in ours)
+    line = f"{middle:8.1f} us ({min(used):.1f}-{max(used):.1f})"
+    return f"{name:38} {line}   floor {beside:7.1f} us   {middle / beside:5.2f} x   waited {waited:4.0%}"
+
+
+def gaps(ours: list[Found], floor: list[Found]) -> str:
+    """Return a line on how far gaps between tokens are off, in ms."""
+    parts = []
+    for name in ("gap_p50_s", "gap_p99_s"):
+        found, beside = (
+            statistics.median(getattr(each, name) for each in many) * 1e3 for many in (ours, floor)
+        )
+        parts.append(f"{name[4:7]} {found:.2f} ms (floor {beside:.2f}, {found / max(beside, 1e-6):.2f} x)")
+    return " " * 39 + "gaps off by " + ", ".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="once each, and less of it")
+    quick = parser.parse_args().quick
+    times, count = (1, 200) if quick else (3, 600)
+    load = os.getloadavg()[0]
+    print(
+        f"{os.cpu_count()} cores, load {load:.1f} before it; CPU of the server's process; {times} run(s) each"
+    )
+    served = Served(step_s=1e-6)
+    for api in ("completions", "token_ids"):
+        for tokens in (500, 131_072):
+            found = [requests_cost(served, api, tokens, few(count, tokens)) for _ in range(times)]
+            used = [each.cpu_us for each in found]
+            line = f"{statistics.median(used):8.1f} us ({min(used):.1f}-{max(used):.1f})"
+            print(f"request, {api}, {tokens} tokens".ljust(38), line, flush=True)
+    print(f"resident after that: {served.rss_mb():.0f} MB")
+    served.close()
+    for tokens in (500, 32_768, 131_072):
+        many = few(count, tokens)
+        pair = both(1e-6, times, partial(requests_cost, api="chat", tokens=tokens, count=many))
+        print(told(f"request, chat, {tokens} tokens", *pair), flush=True)
+    tokens = 60 if quick else 100
+    for many in (64, 512, 2_000):
+        pair = both(STEP_S, times, partial(tokens_cost, count=many, tokens=tokens))
+        print(told(f"token, {many} streams at {1 / STEP_S:.0f}/s", *pair), gaps(*pair), sep="\n", flush=True)
+
+
+def few(count: int, tokens: int) -> int:
+    return count if tokens < 100_000 else count // 4
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ OFFLOAD_ROUTERS: tuple[dict[str, Any], ...] = (
     {"router": "least_loaded"},
 )
 """The first is the guide's; the scheduler looked at 256 blocks of 16 tokens unless told otherwise."""
+PCIE_GIB_PER_S = 46.6
+"""Of one Hopper GPU, one direction: about 50 GB/s (vLLM blog 2026-01-08, blocks of 2 MB)."""
 WARM_GAP_S, SEND_GAP_S = 1.0, 0.1
 """Between prompts that warm a fleet, and at least between any two sends."""
 
@@ -178,11 +180,31 @@ def by_length(case: dict[str, Any]) -> Case:
         lines.append(Line(f"TTFT {length}, HBM hit, s", alone_s(rank, tokens - 16, tokens), measured))
     for length, measured in points["cpu_hit_ttft_p50_s"].items():
         tokens = int(length)
-        copy_s = tokens * setup["kv_bytes_per_token"] / (setup["h2d_gbps"][length] * 1e9)
-        lines.append(
-            Line(f"TTFT {length}, DRAM hit, s", copy_s + alone_s(rank, tokens - 16, tokens), measured)
+        gib_per_s = setup["h2d_gbps"][length] * 1e9 / GIB
+        by_connector, raw = (
+            evicted_s(config, tokens, setup["kv_bytes_per_token"], gib_per_s, connector)
+            for connector in ("vllm_offloading", None)
         )
-    return case_of(case, lines, "nothing; DRAM hits add the raw copy at the stated rate alone")
+        lines.append(Line(f"TTFT {length}, DRAM hit, s", by_connector, measured, (raw,)))
+    return case_of(
+        case,
+        lines,
+        "nothing; DRAM hits at the stated rate of copies, connector vllm_offloading (swept: none)",
+    )
+
+
+def evicted_s(
+    config: FleetConfig, tokens: int, token_bytes: float, gib_per_s: float, connector: str | None
+) -> float:
+    """Return the TTFT of a prompt that another one has put out of HBM."""
+    tiers = [
+        {"name": "hbm", "capacity_gib": (tokens + 32) * token_bytes / GIB},
+        {"name": "dram", "link_gib_per_s": gib_per_s, "connector": connector},
+    ]
+    stated = config.model_dump(exclude_unset=True) | {"tiers": tiers, "recompute_when_faster": False}
+    player = Player(FleetConfig.model_validate(stated), 1)
+    prompts = [root(name).extend(tokens) for name in ("first", "other")]
+    return player.play([(1000.0 * at, prompts[which], 1) for at, which in enumerate((0, 1, 0))])[-1].ttft_s
 
 
 def rounds(
@@ -213,8 +235,7 @@ def hicache(case: dict[str, Any]) -> Case:
                 {
                     "name": "dram",
                     "capacity_gib": tokens_gib[623_338],
-                    "read_gib_per_s": 200,
-                    "write_gib_per_s": 200,
+                    "connector": "hicache",
                 }
             )
         if pool:
@@ -223,8 +244,7 @@ def hicache(case: dict[str, Any]) -> Case:
                     "name": "pooled_dram",
                     "capacity_gib": 708,
                     "scope": "cluster",
-                    "read_gib_per_s": 100,
-                    "write_gib_per_s": 100,
+                    "connector": "mooncake_store",
                 }
             )
         config = FleetConfig.model_validate(
@@ -238,6 +258,7 @@ def hicache(case: dict[str, Any]) -> Case:
                 },
                 "replicas": [{"gpu": "H800", "parallelism": {"tp": 8}}],
                 "tiers": tiers,
+                "links": {"gpu_gib_per_s": PCIE_GIB_PER_S},
             }
         )
         player = Player(config, load["max_parallel"])
@@ -262,7 +283,10 @@ def hicache(case: dict[str, Any]) -> Case:
                 )
             )
     return case_of(
-        case, lines, "HBM 190,000 tokens (swept: 160,000); bf16; DRAM 200 GiB/s and pool 100 GiB/s of 8 GPUs"
+        case,
+        lines,
+        "HBM 190,000 tokens (swept: 160,000); bf16; connectors hicache and mooncake_store, PCIe "
+        f"{PCIE_GIB_PER_S} GiB/s a GPU",
     )
 
 
@@ -302,8 +326,7 @@ def offload(case: dict[str, Any]) -> Case:
                 {
                     "name": "dram",
                     "capacity_gib": tokens * token_gib,
-                    "read_gib_per_s": 80,
-                    "write_gib_per_s": 80,
+                    "connector": "vllm_offloading",
                 }
             )
         config = FleetConfig.model_validate(
@@ -311,6 +334,7 @@ def offload(case: dict[str, Any]) -> Case:
                 "cost": {"kind": "roofline", "model": "Qwen3-32B", "precision": "bf16", "backend": "vllm"},
                 "replicas": [{"gpu": "H100", "parallelism": {"tp": 2}, "count": setup["replicas"]}],
                 "tiers": tiers,
+                "links": {"gpu_gib_per_s": PCIE_GIB_PER_S},
                 **router,
             }
         )
@@ -345,8 +369,8 @@ def offload(case: dict[str, Any]) -> Case:
         case,
         lines,
         "the guide's scores, queue 2, KV usage 2, prefix 1 and 1 for the CPU's, of a prompt's first 4,096 "
-        "tokens (swept: prefix 3, queue 2, KV usage 2; prefix_aware; least_loaded), PCIe 80 GiB/s a replica; "
-        "each prefix once before",
+        "tokens (swept: prefix 3, queue 2, KV usage 2; prefix_aware; least_loaded), connector "
+        f"vllm_offloading, PCIe {PCIE_GIB_PER_S} GiB/s a GPU; each prefix once before",
     )
 
 

@@ -226,12 +226,13 @@ def analyze(
     ttls: Sequence[float | None] = TTLS_S,
     capacities: Sequence[float | None] = CAPACITIES,
     format: str = "auto",
-    on_broken: str = "fail",
+    on_broken: str = "auto",
 ) -> dict[str, Any]:
     """Return what caches would make of recorded sessions: the value that `swarm analyze --json` writes.
 
     `paths` are files, or folders of them. `ttls` are lifetimes in seconds and `capacities` sizes in tokens;
-    None or infinity is no limit. `on_broken="skip"` leaves broken parts out and names them on standard error.
+    None or infinity is no limit. A broken part is an error in a trace; in agents'
+    own logs it is left out and named on standard error: `on_broken="fail"` or `"skip"` says it for both.
 
     Raises:
         UsageError, TraceError: No sessions there, or broken ones.

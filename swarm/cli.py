@@ -56,7 +56,11 @@ TracesFormat = Annotated[
     str, typer.Option("--format", help="auto: by their content; a format's NAME, or NAME:KEY=VALUE,...")
 ]
 OnBroken = Annotated[
-    str, typer.Option("--on-broken", help="What a broken part of a file does: fail or skip.")
+    str,
+    typer.Option(
+        "--on-broken",
+        help="A broken part of a file: fail, or skip and tell; auto: skip in agents' logs, fail in traces.",
+    ),
 ]
 
 
@@ -335,7 +339,7 @@ def capacity(
 
 @app.command()
 def catalog(
-    kind: Annotated[str, typer.Argument(help="models, gpus, routers, policies or formats.")],
+    kind: Annotated[str, typer.Argument(help="models, gpus, connectors, routers, policies or formats.")],
     name: Annotated[str | None, typer.Argument(help="One of them: an entry to copy.")] = None,
 ) -> None:
     """Say which names are known, and what one stands for.
@@ -406,7 +410,7 @@ def analyze(
     rows: Annotated[
         str | None, typer.Option("--rows", help="What a session's rows hold: cumulative or delta.")
     ] = None,
-    on_broken: OnBroken = "fail",
+    on_broken: OnBroken = "auto",
     prices: Annotated[
         Path | None, typer.Option("--prices", parser=local_path, help="A price list (YAML).")
     ] = None,
@@ -462,7 +466,7 @@ def fit(
         Path, typer.Option("--out", parser=out_path, metavar="PROFILE.yaml", help="The profile's file.")
     ],
     format: TracesFormat = "auto",
-    on_broken: OnBroken = "fail",
+    on_broken: OnBroken = "auto",
     report: Annotated[
         Path | None,
         typer.Option(
@@ -491,7 +495,7 @@ def convert(
         str, typer.Option("--from", help="Format: weka, mooncake, ... or NAME:KEY=VALUE,...")
     ],
     to_format: Annotated[str, typer.Option("--to", help="Format to write, as for --from.")],
-    on_broken: OnBroken = "fail",
+    on_broken: OnBroken = "auto",
 ) -> None:
     """Write recorded sessions in another format, and say what it cannot hold."""
     from swarm.commands.convert import convert as convert_traces
@@ -508,7 +512,7 @@ def share(
         Path, typer.Option("--out", parser=out_path, metavar="DIR", help="A new folder, a file a session.")
     ],
     format: TracesFormat = "auto",
-    on_broken: OnBroken = "fail",
+    on_broken: OnBroken = "auto",
     keep: Annotated[
         list[str] | None,
         typer.Option("--keep", metavar="NAME", help="Keep this name of a model or of a kind of sub-agent."),

@@ -173,7 +173,7 @@ def survey(
     opened: Opened, paths: Sequence[Path], paid: Paid, *, question: Question, on_broken: str
 ) -> tuple[Surveyed, list[TraceError]]:
     """Read the traces once; each broken part is named on stderr, and ends the reading unless skipped."""
-    handle, broken = handler(on_broken)
+    handle, broken = handler(on_broken, opened)
     finite = [ttl for ttl in map(ttl_us, question.ttls_s) if ttl is not None]
     survey = Survey(finite, handle)
     units = opened.units(opened.files(paths, tell_others), tell_others)

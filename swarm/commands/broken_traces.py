@@ -13,6 +13,7 @@ from swarm.units import counted
 from swarm.workload.formats import Opened, Unit
 from swarm.workload.formats.agent_logs.logged import Tally
 from swarm.workload.formats.files import OnBroken, shown_name, sizes
+from swarm.workload.formats.foreign import reasons
 from swarm.workload.recorded import RecordedSession
 
 OTHERS_NAMED_MAX = 5
@@ -20,8 +21,12 @@ BROKEN_NAMED_MAX = 10
 """Broken parts of one file that are named, each on its line."""
 
 
-def handler(policy: str) -> tuple[OnBroken, list[TraceError]]:
-    """Return what takes broken parts under the policy `fail` or `skip`, and the list it keeps."""
+def handler(policy: str, opened: Opened) -> tuple[OnBroken, list[TraceError]]:
+    """Return what takes broken parts under the policy `auto`, `fail` or `skip`, and the list it keeps.
+
+    `auto`: skip where agents' own logs are read, since other programs wrote them and may be writing still; a
+    trace that somebody made to be read whole fails.
+    """
     broken: list[TraceError] = []
     by_file: Counter[str] = Counter()
 
@@ -37,7 +42,10 @@ def handler(policy: str) -> tuple[OnBroken, list[TraceError]]:
         reason = f"{error.reason}; --on-broken skip leaves such parts out"
         raise TraceError(error.path, error.place, reason) from error
 
-    policies = {"fail": fail, "skip": skip}
+    def judge(error: TraceError) -> None:
+        (skip if opened.reads_logs else fail)(error)
+
+    policies = {"auto": judge, "fail": fail, "skip": skip}
     if policy not in policies:
         raise UsageError(f"--on-broken {policy}: must be one of {', '.join(policies)}")
     return policies[policy], broken
@@ -49,6 +57,8 @@ def tell_others(folder: Path, others: list[Path]) -> None:
     left = len(others) - len(names)
     more = f" and {left} more" if left else ""
     print(f"swarm: not read in {shown_name(folder)}: {', '.join(names)}{more}", file=sys.stderr, flush=True)
+    for why, count in reasons(others).items():
+        print(f"swarm: {counted(count, 'file')} of these: {why}", file=sys.stderr, flush=True)
 
 
 def tell_provenance(tallies: Mapping[str, Tally]) -> None:

@@ -24,6 +24,7 @@ from swarm.live.probing.heldout import agents_of, played
 from swarm.live.targets.facts import ServerFacts, server_facts
 from swarm.live.targets.openai import OpenAITarget
 from swarm.live.targets.usable import check_target
+from swarm.units import GIB
 
 SEED = 1
 REPEATS = 2
@@ -131,6 +132,13 @@ def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
     fleet: dict[str, Any] = {"name": "calibrated", "cost": SimpleCostConfig(**cost), "replicas": [group]}
     if found.block_tokens is not None:
         fleet["block_tokens"] = found.block_tokens
+    if found.lower.probes:
+        token_bytes = SimpleCostConfig().kv_bytes_per_token
+        dram: dict[str, Any] = {"name": "dram", "read_latency_s": _rounded(found.lower.latency_s)}
+        if found.lower.token_s:
+            dram["read_gib_per_s"] = _rounded(token_bytes / found.lower.token_s / GIB)
+        # An engine loads what it finds, whatever computing would take.
+        fleet |= {"tiers": [{"name": "hbm"}, dram], "recompute_when_faster": False}
     if facts.context_tokens is not None:
         fleet["max_model_len"] = facts.context_tokens
     return FleetConfig.model_validate(fleet)
@@ -197,6 +205,17 @@ def _show(found: Found) -> None:
     print(f"block            {found.block_tokens or 'not visible':>12}")
     pool = f"{found.pool_tokens:,}" if found.pool_tokens else f"over {found.pool_sent:,}"
     print(f"KV pool          {pool if found.pool_tokens or found.pool_sent else 'not visible':>12} tokens")
+    print(f"below HBM        {found.lower.told}")
+    for probe in found.lower.probes:
+        print(
+            f"  {probe.tokens:>10,} tok  {probe.hit_s * 1e3:9.2f} ms in HBM "
+            f"{probe.lower_s * 1e3:9.2f} ms below {probe.miss_s * 1e3:9.2f} ms computed"
+        )
+    if found.lower.probes:
+        print(
+            f"  a load         {found.lower.latency_s * 1e3:12.2f} ms, "
+            f"{found.lower.token_s * 1e6:.3f} us a token"
+        )
     sequences = found.batches.max_sequences or f"over {found.batches.largest:,}"
     print(f"at once          {sequences:>12} requests")
     print(f"a step           {found.step_tokens or 'not visible':>12} tokens")
@@ -237,7 +256,14 @@ def _file(
             for each in verdicts
         ),
     ]
-    unseen = ["kv_bytes_per_token", "tiers below HBM"]
+    if found.lower.probes:
+        notes.append(
+            "# The tier below HBM: how long its loads take; its read_gib_per_s goes with the file's "
+            "kv_bytes_per_token. Its size was not probed."
+        )
+    else:
+        notes.append(f"# No tier below HBM was seen: {found.lower.told}.")
+    unseen = ["kv_bytes_per_token"]
     unseen += [] if found.pool_tokens else ["kv_capacity_tokens"]
     unseen += [] if found.block_tokens else ["block_tokens"]
     unseen += [] if found.batches.max_sequences else ["max_sequences"]

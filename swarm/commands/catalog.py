@@ -9,14 +9,14 @@ from typing import get_args
 
 from swarm.config.fleet import RouterName, TierConfig
 from swarm.errors import UsageError
-from swarm.fleet.catalog.read import entry_files, gpus, models
+from swarm.fleet.catalog.read import connectors, entry_files, gpus, models
 from swarm.fleet.router import ROUTERS
 from swarm.units import GIB
 from swarm.workload.formats import FORMATS
 from swarm.workload.formats.agent_logs.readers import PARSERS
 
 POLICIES = {"lru": "Least recent use first, deepest first within a use."}
-KINDS = ("models", "gpus", "routers", "policies", "formats")
+KINDS = ("models", "gpus", "connectors", "routers", "policies", "formats")
 
 
 def catalog(kind: str, name: str | None) -> int:
@@ -51,7 +51,7 @@ def _meant(name: str, known: tuple[str, ...]) -> str:
 def _entry(kind: str, name: str, about: str) -> str:
     """Return what to copy."""
     match kind:
-        case "models" | "gpus":
+        case "models" | "gpus" | "connectors":
             return entry_files(kind)[name].read_text(encoding="utf-8").rstrip()
         case "routers":
             return f"# {about}\nfleet:\n  router: {name}"
@@ -67,6 +67,10 @@ def _models() -> dict[str, str]:
 
 def _gpus() -> dict[str, str]:
     return {entry.name: f"{entry.memory_bytes.value / GIB:.0f} GiB" + _also(entry.also) for entry in gpus()}
+
+
+def _connectors() -> dict[str, str]:
+    return {entry.name: entry.about + _also(entry.also) for entry in connectors()}
 
 
 def _routers() -> dict[str, str]:
@@ -99,6 +103,7 @@ def _first_sentence(thing: object) -> str:
 _ABOUT: Mapping[str, Callable[[], dict[str, str]]] = {
     "models": _models,
     "gpus": _gpus,
+    "connectors": _connectors,
     "routers": _routers,
     "policies": _policies,
     "formats": _formats,

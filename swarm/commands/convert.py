@@ -12,8 +12,8 @@ from swarm.workload.formats import open_format, write_sessions
 
 def convert(source: Path, dest: Path, *, from_format: str, to_format: str, on_broken: str) -> int:
     """Convert, tell the losses on stderr and the destination on stdout."""
-    handle, _ = handler(on_broken)
     opened = open_format(from_format)
+    handle, _ = handler(on_broken, opened)
     units = opened.units(opened.files([source], tell_others), tell_others)
     nothing = UsageError(f"{source}: no sessions in it; is the format {from_format!r} right?")
     try:

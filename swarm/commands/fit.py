@@ -45,8 +45,8 @@ def fit_profile(
 
 def read(paths: Sequence[Path], *, format: str, on_broken: str) -> list[RecordedSession]:
     """Return the sessions of traces; a broken part is named, and ends the reading unless skipped."""
-    handle, _ = handler(on_broken)
     opened = open_format(format)
+    handle, _ = handler(on_broken, opened)
     units = opened.units(opened.files(paths, tell_others), tell_others)
     sessions: list[RecordedSession] = []
     with Progress("read", [sum(sizes(unit)) for unit in units], sys.stderr) as progress:

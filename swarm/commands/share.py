@@ -17,8 +17,8 @@ NAMES_SHOWN_MAX = 200
 
 def share(traces: Sequence[Path], *, format: str, on_broken: str, keep: Sequence[str], out: Path) -> int:
     """Write the sessions without what identifies; tell what that was and what is left, at last the folder."""
-    handle, _ = handler(on_broken)
     opened = open_format(format)
+    handle, _ = handler(on_broken, opened)
     units = opened.units(opened.files(traces, tell_others), tell_others)
     nothing = UsageError("no sessions in these files; is the format right?")
     sharing = Sharing(keep)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from swarm.config.strict import Strict
+from swarm.config.transfers import TransferConfig
 
 Part = Literal["attention", "dense", "experts", "shared"]
 Count = Annotated[int, Field(ge=1)]
@@ -151,6 +152,21 @@ class GpuEntry(Named):
     link_bytes_per_s: Quantity
     link_gpus: Quantity
     network_bytes_per_s: Quantity
+
+
+class ConnectorEntry(Named):
+    """What moves KV between HBM and a tier, by default."""
+
+    about: str
+    transfers: TransferConfig
+    sources: dict[str, str] = Field(description="where each stated value is from, by its key")
+
+    @model_validator(mode="after")
+    def _sourced(self) -> ConnectorEntry:
+        stated = self.transfers.model_dump(exclude_none=True).keys()
+        if stated != self.sources.keys():
+            raise ValueError(f"sources are of {sorted(self.sources)}, values of {sorted(stated)}")
+        return self
 
 
 Floors = dict[str, float]

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from swarm.config.provider import ProviderConfig
 from swarm.config.serving import ServingConfig
 from swarm.config.strict import Strict
+from swarm.config.transfers import LinksConfig, TransferConfig
 from swarm.hit_names import TierName
 
 Precision = Literal["bf16", "fp8", "fp4", "int4"]
@@ -59,6 +60,13 @@ class TierConfig(Strict):
         None, gt=0, description="most that one replica reads or writes here at once; null: no limit"
     )
     write_queue_gib: float = Field(64.0, gt=0, description="writes waiting beyond this are dropped or block")
+    connector: str | None = Field(
+        None,
+        description="what moves blocks: a name of `swarm catalog connectors`, or a path to a YAML file",
+    )
+    transfers: TransferConfig = Field(
+        TransferConfig(), description="how blocks are copied, where it is not as the connector does"
+    )
 
     @model_validator(mode="after")
     def _one_capacity(self) -> Self:
@@ -116,6 +124,7 @@ class SimpleCostConfig(Strict):
         131_072.0, gt=0, le=1e12, description="KV of one token, over all layers"
     )
     kv_capacity_tokens: int = Field(4_000_000, ge=1, description="HBM left for KV on one replica")
+    layers: int = Field(64, ge=1, description="of the model, for loads that overlap with prefill by layers")
 
 
 class SpeculativeConfig(Strict):
@@ -208,6 +217,7 @@ class FleetConfig(Strict):
     router_sticky: RouterStickyConfig = RouterStickyConfig()
     kv_link_gib_per_s: float = Field(50.0, gt=0, description="prefill to decode, per instance")
     kv_link_latency_s: float = Field(0.001, ge=0, description="prefill to decode, per transfer")
+    links: LinksConfig = Field(LinksConfig(), description="links that ranks and nodes share")
     recompute_when_faster: bool = Field(
         True, description="compute what would take longer to load from a lower tier"
     )

@@ -26,6 +26,12 @@ class ServingConfig(Strict):
     tool_call_rate: float = Field(
         0.0, ge=0, le=1, description="share of replies that call a tool, where the client leaves it open"
     )
+    parallel_call_rate: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="share of calls that another one follows in the same reply, where the client allows it",
+    )
     tool_arguments: dict[str, dict[str, tuple[Any, ...]]] = Field(
         default_factory=dict,
         description="by tool and argument, the only values that it is called with; tools that run or write "

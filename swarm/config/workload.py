@@ -175,7 +175,11 @@ class ReplayConfig(Strict):
     )
     order: Literal["file", "shuffled"] = Field("shuffled", description="of sessions")
     repeat: bool = Field(False, description="start over when all recorded sessions have been played")
-    on_broken: Literal["fail", "skip"] = Field("fail", description="what a session does that cannot be read")
+    on_broken: Literal["auto", "fail", "skip"] = Field(
+        "auto",
+        description="what a part of a file does that cannot be read: it ends the command, or is left out "
+        "and told; auto: left out of agents' own logs, an end in traces",
+    )
 
     @model_validator(mode="after")
     def _parts_are_of_a_session(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
@@ -12,7 +12,8 @@ from swarm.fleet.capacities import with_capacities
 from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
-from swarm.fleet.memories import Memories, RankPlace, kv_lanes
+from swarm.fleet.links import RankPlace
+from swarm.fleet.memories import Memories, kv_lanes
 from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
@@ -40,9 +41,9 @@ def build_fleet(config: FleetConfig) -> Fleet:
         hit_leaves_a_token=True,
         partial_blocks=True,
     )
-    memories = Memories(with_capacities(config, rules, places, costs), rules)
+    memories = Memories(with_capacities(config, rules, places, costs), rules, config.links)
     agenda = Agenda()
-    traffic = _traffic(config, places, memories, kv_bytes_per_token, agenda)
+    traffic = _traffic(config, places, costs, memories, agenda)
     hbms = [
         [
             memories.hbm(place, costs[id(place.group)].kv_capacity_tokens)
@@ -89,13 +90,18 @@ def build_fleet(config: FleetConfig) -> Fleet:
 def _traffic(
     config: FleetConfig,
     places: Sequence[RankPlace],
+    costs: Mapping[int, RankCost],
     memories: Memories,
-    kv_bytes_per_token: float,
     agenda: Agenda,
 ) -> Traffic:
-    """Return the traffic over all lanes between the replicas and to their memories."""
-    reaches = [memories.reach(place) for place in places]
-    between = kv_lanes(config, places)
+    """Return the traffic over all lanes between the replicas and to their memories; costs are by group."""
+    reaches = [
+        memories.reach(place, rank, layers=cost.layers, kv_shards=cost.kv_shards)
+        for place in places
+        for cost in [costs[id(place.group)]]
+        for rank in range(place.group.parallelism.dp)
+    ]
+    between = kv_lanes(config, places, memories)
     lanes = {
         id(lane): lane for reach in reaches for lane in (*reach.reads, *reach.writes) if lane is not None
     }
@@ -104,7 +110,7 @@ def _traffic(
         reaches=reaches,
         kv_lanes=between,
         decode_router=router_of(config),
-        kv_bytes_per_token=kv_bytes_per_token,
+        kv_bytes_per_token=max(cost.kv_bytes_per_token for cost in costs.values()),
         recomputes_when_faster=config.recompute_when_faster,
         agenda=agenda,
     )

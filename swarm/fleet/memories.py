@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, TierConfig
+from swarm.config.fleet import FleetConfig, TierConfig
+from swarm.config.transfers import LinksConfig
 from swarm.errors import ConfigError
+from swarm.fleet.links import Crossed, Links, RankPlace, both_ways
 from swarm.fleet.network import Lane, Pipe
+from swarm.fleet.objects import Objects
 from swarm.fleet.traffic import Reach
+from swarm.fleet.transfers import Copying, copying_of
 from swarm.hit_names import TIERS
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.units import GIB
 
 
-@dataclass(frozen=True, slots=True)
-class RankPlace:
-    """One replica: where it is, and of what group."""
-
-    replica: int
-    node: int
-    group: ReplicaGroupConfig
-
-
 class Memories:
     """The tier instances of a fleet and the lanes to them, made when first asked for."""
 
-    def __init__(self, configs: list[TierConfig], rules: CacheRules) -> None:
+    def __init__(self, configs: list[TierConfig], rules: CacheRules, links: LinksConfig) -> None:
         self._hbm_config, self._configs = configs[0], configs[1:]
+        self._copied: dict[tuple[int, float], list[Copying]] = {}
+        self._links = Links(links)
         self._rules = rules
         self._tiers: dict[tuple[str, int], Tier] = {}
         self._pipes: dict[str, Pipe] = {}
-        self._lanes: dict[tuple[tuple[Pipe, ...], float], Lane] = {}
+        self._lanes: dict[tuple[tuple[Pipe, ...], float, int], Lane] = {}
 
     @property
     def shared(self) -> list[Tier]:
@@ -60,49 +58,86 @@ class Memories:
             if key not in self._tiers:
                 gib = config.capacity_gib
                 blocks = None if gib is None else int(gib * GIB) // self._rules.block_bytes
-                self._tiers[key] = Tier(_spec(config, blocks))
+                self._tiers[key] = Tier(self._timed(config, _spec(config, blocks)))
             tiers.append(self._tiers[key])
         return tiers
 
-    def reach(self, place: RankPlace) -> Reach:
-        """Return a replica's lanes to its tiers."""
+    def reach(self, place: RankPlace, rank: int, *, layers: int, kv_shards: float) -> Reach:
+        """Return the lanes of one of a replica's ranks to its tiers."""
+        self.below(place)
         reads: list[Lane | None] = [None]
         writes: list[Lane | None] = [None]
-        self.below(place)
-        for config in self._configs:
+        copyings = self._copyings(layers, kv_shards)
+        for config, copying in zip(self._configs, copyings, strict=True):
             name = f"{config.name}[{instance_of(config, place)}]"
             link = f"{name}-{place.replica}"
-            reads.append(
-                self._lane(
-                    [
-                        (f"{name} read", config.read_gib_per_s),
-                        (f"{link} read", config.link_gib_per_s),
-                    ],
-                    config.read_latency_s,
-                )
-            )
-            writes.append(
-                self._lane(
-                    [
-                        (f"{name} write", config.write_gib_per_s),
-                        (f"{link} write", config.link_gib_per_s),
-                    ],
-                    config.write_latency_s,
-                )
-            )
-        return Reach(tuple(reads), tuple(writes))
+            rates = [rate for rate in (config.read_gib_per_s, config.write_gib_per_s) if rate is not None]
+            both = max(rates, default=None), copying.both_ways
+            leaves_node = config.scope == "cluster"
+            for lanes, does, side, gib_per_s, latency_s in (
+                (reads, "read", "in", config.read_gib_per_s, config.read_latency_s),
+                (writes, "write", "out", config.write_gib_per_s, config.write_latency_s),
+            ):
+                crossed = [
+                    *both_ways(name, does, gib_per_s, *both),
+                    *both_ways(link, does, config.link_gib_per_s, config.link_gib_per_s, copying.both_ways),
+                    *self._links.crossed(place, rank, kv_shards, leaves_node, side),
+                ]
+                lanes.append(self._lane(crossed, latency_s, copying.objects))
+        modes = [copying.load for copying in copyings]
+        return Reach(
+            tuple(reads),
+            tuple(writes),
+            (False, *(mode != "beside" for mode in modes)),
+            (False, *(mode == "layers" for mode in modes)),
+            (0.0, *(copying.step_slowdown for copying in copyings)),
+            layers,
+        )
 
-    def _lane(self, crossed: list[tuple[str, float | None]], latency_s: float) -> Lane:
+    def between(self, place: RankPlace, other: RankPlace) -> list[Pipe]:
+        """Return the network cards that KV from one replica to another crosses."""
+        return self._pipes_of(self._links.between(place.node, other.node))
+
+    def _timed(self, config: TierConfig, spec: TierSpec) -> TierSpec:
+        """Return a tier whose writes are known to take time where links or streams on their way make them."""
+        token_bytes = self._rules.block_bytes / self._rules.block_tokens
+        objects = copying_of(config, token_bytes=token_bytes, layers=1, kv_shards=1.0).objects
+        rates = [spec.write_bytes_per_s, self._links.least_bytes_per_s(config.scope == "cluster")]
+        if objects is not None:
+            rates.append(objects.bytes_per_s)
+        least = min((rate for rate in rates if rate is not None), default=math.inf)
+        object_s = 0.0 if objects is None else objects.object_s
+        return replace(
+            spec,
+            write_bytes_per_s=None if least == math.inf else least,
+            write_latency_s=spec.write_latency_s + object_s,
+        )
+
+    def _copyings(self, layers: int, kv_shards: float) -> list[Copying]:
+        """Return how each tier's blocks are copied: the same objects for ranks that are alike."""
+        if (layers, kv_shards) not in self._copied:
+            token_bytes = self._rules.block_bytes / self._rules.block_tokens
+            self._copied[layers, kv_shards] = [
+                copying_of(config, token_bytes=token_bytes, layers=layers, kv_shards=kv_shards)
+                for config in self._configs
+            ]
+        return self._copied[layers, kv_shards]
+
+    def _lane(self, crossed: Crossed, latency_s: float, objects: Objects | None) -> Lane:
+        pipes = self._pipes_of(crossed)
+        key = (tuple(pipes), latency_s, id(objects))
+        if key not in self._lanes:
+            self._lanes[key] = Lane(pipes, latency_s, objects)
+        return self._lanes[key]
+
+    def _pipes_of(self, crossed: Crossed) -> list[Pipe]:
         pipes: list[Pipe] = []
         for name, gib_per_s in crossed:
             if gib_per_s is not None:
                 if name not in self._pipes:
                     self._pipes[name] = Pipe(name, gib_per_s * GIB)
                 pipes.append(self._pipes[name])
-        key = (tuple(pipes), latency_s)
-        if key not in self._lanes:
-            self._lanes[key] = Lane(pipes, latency_s)
-        return self._lanes[key]
+        return pipes
 
 
 def tier_configs(config: FleetConfig) -> list[TierConfig]:
@@ -142,7 +177,9 @@ def _spec(config: TierConfig, capacity_blocks: int | None) -> TierSpec:
     )
 
 
-def kv_lanes(config: FleetConfig, places: Sequence[RankPlace]) -> dict[tuple[int, int], Lane]:
+def kv_lanes(
+    config: FleetConfig, places: Sequence[RankPlace], memories: Memories
+) -> dict[tuple[int, int], Lane]:
     """Return the lanes between prefill and decode replicas: out of the one's link, into the other's."""
     rate = config.kv_link_gib_per_s * GIB
     links = {
@@ -152,7 +189,8 @@ def kv_lanes(config: FleetConfig, places: Sequence[RankPlace]) -> dict[tuple[int
     }
     return {
         (sender.replica, receiver.replica): Lane(
-            [links[sender.replica], links[receiver.replica]], config.kv_link_latency_s
+            [links[sender.replica], links[receiver.replica], *memories.between(sender, receiver)],
+            config.kv_link_latency_s,
         )
         for sender in places
         if sender.group.role == "prefill"

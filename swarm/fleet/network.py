@@ -2,8 +2,9 @@
 
 A lane is a class of transfers that cross the same pipes; all in it move at one rate, so one virtual clock
 (the bytes that each has moved since the lane was last idle) tells when each is done, by a heap. Rates between
-lanes are max-min fair over transfers. Lanes that pipes connect form a group; a start or an end changes the
-rates of its own group only, and nothing but starts and ends moves any clock.
+lanes are max-min fair over transfers, none above what its own streams move. Lanes that pipes connect form a
+group; a start or an end changes the rates of its own group only, and nothing but starts and ends moves any
+clock.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+
+from swarm.fleet.objects import Objects
 
 Arrived = Callable[[float], None]
 """Called with the time at which a transfer has arrived."""
@@ -37,12 +40,26 @@ class Pipe:
 class Lane:
     """Transfers that cross the same pipes at once, and after that wait for the same latency."""
 
-    __slots__ = ("clock_bytes", "group", "latency_s", "least_bytes_per_s", "pipes", "queue", "rate")
+    __slots__ = (
+        "clock_bytes",
+        "group",
+        "latency_s",
+        "least_bytes_per_s",
+        "most_bytes_per_s",
+        "objects",
+        "pipes",
+        "queue",
+        "rate",
+    )
 
-    def __init__(self, pipes: Sequence[Pipe], latency_s: float) -> None:
+    def __init__(self, pipes: Sequence[Pipe], latency_s: float, objects: Objects | None = None) -> None:
         self.pipes = tuple(pipes)
         self.latency_s = latency_s
         self.least_bytes_per_s = min((pipe.bytes_per_s for pipe in pipes), default=math.inf)
+        self.objects = None if objects is None else objects.within(self.least_bytes_per_s)
+        """What each transfer costs besides its bytes; None: nothing."""
+        self.most_bytes_per_s = math.inf if self.objects is None else self.objects.bytes_per_s
+        """Of one transfer, however idle the pipes are."""
         self.group: Group | None = None
         self.clock_bytes = 0.0
         self.rate = 0.0
@@ -54,10 +71,16 @@ class Lane:
 
     def estimate_s(self, bytes_count: float) -> float:
         """Return the seconds that one more transfer takes if what is under way stays and nothing comes."""
-        share = math.inf
+        share = self.most_bytes_per_s
         for pipe in self.pipes:
             share = min(share, pipe.bytes_per_s / (1 + pipe.under_way))
-        return self.latency_s + bytes_count / share
+        return self.wait_s(bytes_count) + bytes_count / share
+
+    def wait_s(self, bytes_count: float) -> float:
+        """Return the seconds between a transfer's last byte and its arrival."""
+        if self.objects is None:
+            return self.latency_s
+        return self.latency_s + self.objects.more_s(bytes_count, self.least_bytes_per_s)
 
 
 class Group:
@@ -84,7 +107,7 @@ class Group:
         lanes = [lane for lane in self.lanes if lane.queue]
         if len(lanes) == 1:
             lane = lanes[0]
-            lane.rate = lane.least_bytes_per_s / len(lane.queue)
+            lane.rate = min(lane.most_bytes_per_s, lane.least_bytes_per_s / len(lane.queue))
         elif lanes:
             _max_min(lanes)
         self.due_s = math.inf
@@ -106,6 +129,8 @@ class Network:
         self._first_s = math.inf
         self._starts_count = 0
         self._latent: list[tuple[float, int, Arrived]] = []
+        self._waits_s: dict[int, float] = {}
+        """By the start of a transfer that waits longer than its lane's latency after its last byte."""
         for lane in lanes:
             if lane.pipes and lane.group is None:
                 self._groups.append(_group_of(lane))
@@ -120,10 +145,13 @@ class Network:
         group = lane.group
         self._starts_count += 1
         if group is None or bytes_count <= 0:
-            if lane.latency_s == 0.0:
+            seconds = lane.wait_s(bytes_count) + max(0.0, bytes_count) / lane.most_bytes_per_s
+            if seconds == 0.0:
                 return False
-            heappush(self._latent, (now_s + lane.latency_s, self._starts_count, arrived))
+            heappush(self._latent, (now_s + seconds, self._starts_count, arrived))
             return True
+        if lane.objects is not None:
+            self._waits_s[self._starts_count] = lane.wait_s(bytes_count)
         group.pass_to(now_s)
         if not lane.queue:
             lane.clock_bytes = 0.0
@@ -176,8 +204,9 @@ class Network:
             pipe.under_way -= 1
         group.share()
         self._note(group)
-        if lane.latency_s:
-            heappush(self._latent, (now_s + lane.latency_s, started, arrived))
+        wait_s = lane.latency_s if lane.objects is None else self._waits_s.pop(started)
+        if wait_s:
+            heappush(self._latent, (now_s + wait_s, started, arrived))
         else:
             arrived(now_s)
 
@@ -196,7 +225,7 @@ def _group_of(first: Lane) -> Group:
 
 
 def _max_min(lanes: list[Lane]) -> None:
-    """Fill all rates alike; whenever a pipe is full, those that cross it are settled."""
+    """Fill all rates alike; those that cross a full pipe, or move all that they can, are settled."""
     left = {pipe: pipe.bytes_per_s for lane in lanes for pipe in lane.pipes}
     unsettled = list(lanes)
     while unsettled:
@@ -209,6 +238,15 @@ def _max_min(lanes: list[Lane]) -> None:
             if count and left[pipe] / count < rate:
                 tightest, rate = pipe, left[pipe] / count
         assert tightest is not None
+        most = min(lane.most_bytes_per_s for lane in unsettled)
+        if most < rate:
+            for lane in unsettled:
+                if lane.most_bytes_per_s == most:
+                    lane.rate = most
+                    for pipe in lane.pipes:
+                        left[pipe] = max(0.0, left[pipe] - most * len(lane.queue))
+            unsettled = [lane for lane in unsettled if lane.most_bytes_per_s > most]
+            continue
         for lane in unsettled:
             if tightest in lane.pipes:
                 lane.rate = rate

@@ -115,7 +115,7 @@ class Pool:
         """End a sequence's hold; its computed blocks stay as long as nobody needs the room."""
         handle = sequence.handle
         if handle is not None:
-            has_not_come = sequence.state in ("loading", "arriving")
+            has_not_come = sequence.state in ("loading", "arriving") or sequence.step_loads > 0
             self.release(handle, now_s, 0 if has_not_come else sequence.computed)
             sequence.handle = None
 

@@ -143,5 +143,5 @@ class Queue:
             )
         for transfer in admission.transfers:
             if transfer.direction == "read":
-                sequence.loads += self._surroundings.read(self._place, transfer, sequence, now_s)
+                self._surroundings.read(self._place, transfer, sequence, now_s)
         sequence.become("loading" if sequence.loads else "pending")

@@ -181,9 +181,19 @@ class Rank:
         self.hierarchy.land(transfer, now_s)
         if sequence.handle is not transfer.handle:
             return
+        if self._surroundings.holds_steps(self.place, transfer.tier_index):
+            sequence.step_loads -= 1
+            if not sequence.step_loads:
+                self._stepper.landed(sequence, now_s)
+            return
         sequence.loads -= 1
         if not sequence.loads:
             self._stepper.loaded(sequence, now_s)
+
+    def copying(self, slowdown: float, count: int, now_s: float) -> None:
+        """So many more copies that slow steps by a share are under way, from the next step on."""
+        self.step.slow(slowdown, count)
+        self.step.cut(now_s)
 
     def received(self, sequence: Sequence, now_s: float) -> None:
         """The KV of a sequence's prompt has arrived from the prefill instance."""

@@ -57,7 +57,9 @@ class Sequence:
         "join_order",
         "join_step",
         "lacking_tokens",
+        "load_s",
         "loads",
+        "loads_by_layer",
         "node",
         "peaks_from",
         "place",
@@ -65,6 +67,7 @@ class Sequence:
         "sender_handle",
         "sender_place",
         "state",
+        "step_loads",
         "target",
         "token_s",
     )
@@ -87,11 +90,17 @@ class Sequence:
         self.computed = 0
         """Tokens whose KV is held, while not decoding."""
         self.backlog_tokens = 0
+        """Tokens that its rank still has to compute for it; a guess until it is admitted."""
         self.lacking_tokens = 0
         """KV that it needs beyond what lay in HBM as it came; none once it is admitted."""
-        """Tokens that its rank still has to compute for it; a guess until it is admitted."""
         self.loads = 0
-        """Reads from lower tiers that have not landed."""
+        """Reads from lower tiers that have not landed, and that it waits for outside of steps."""
+        self.step_loads = 0
+        """Reads that have not landed, and that its first step waits for."""
+        self.load_s = 0.0
+        """When the last of those was started."""
+        self.loads_by_layer = 0
+        """Layers that such a step computes as they come; 0: none before all are here."""
         self.emitted = 0
         """Output tokens given, when it last was not decoding."""
         self.join_step = 0

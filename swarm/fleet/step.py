@@ -26,6 +26,16 @@ class Step:
         """When the last one ended."""
         self.prefill_s = 0.0
         """Time of steps that computed chunks, while it is counted."""
+        self._slowdown = 0.0
+        """Share that copies under way add to a step."""
+        self._copies: dict[float, int] = {}
+        """Copies under way by the share that each adds; they do not add up."""
+        self._seconds = 0.0
+        """Of the chunks under way, without what they wait for."""
+        self._from_s = 0.0
+        """When they can be computed, as far as what they wait for has come."""
+        self._until_s = 0.0
+        """When the last layer of what has come by layers is computed."""
         self._place = place
         self._agenda = agenda
         self._due_s = agenda.due_s
@@ -39,6 +49,7 @@ class Step:
     def begin(self, now_s: float) -> None:
         """Let a step start now: its members and chunks are yet to come."""
         self.started_s = now_s
+        self._from_s, self._until_s = now_s, now_s
         self._lead_s = now_s - self.ended_s if self._batch.members else 0.0
 
     def join(self, sequence: Sequence, now_s: float) -> None:
@@ -71,15 +82,44 @@ class Step:
         batch = self._batch
         chunks = [chunk for _, chunk in self.chunks]
         seconds = self._cost.step_s(chunks, len(batch), batch.context_tokens)
-        self._due_s[self._place] = self.started_s + seconds
+        self._seconds = seconds + seconds * self._slowdown
+        self._end_chunks()
+
+    def landed(self, sequence: Sequence, now_s: float) -> None:
+        """All that was read for a sequence of the step is here.
+
+        Computing starts when it is, or its first layer; and it ends no earlier than one layer after the last.
+        """
+        layers = sequence.loads_by_layer
+        if layers:
+            first_s = sequence.load_s + (now_s - sequence.load_s) / layers
+            self._from_s = max(self._from_s, first_s)
+            self._until_s = max(self._until_s, now_s + self._seconds / layers)
+        else:
+            self._from_s = now_s
+        self._end_chunks()
+
+    def slow(self, slowdown: float, count: int) -> None:
+        """So many more copies are under way that add a share to each step that starts from now on."""
+        copies = self._copies
+        copies[slowdown] = copies.get(slowdown, 0) + count
+        self._slowdown = max((share for share, under_way in copies.items() if under_way), default=0.0)
+
+    def _end_chunks(self) -> None:
+        """Set when the chunks end; not before all that they wait for has come."""
+        for sequence, _ in self.chunks:
+            if sequence.step_loads:
+                self._due_s[self._place] = math.inf
+                return
+        self._due_s[self._place] = max(self._from_s + self._seconds, self._until_s)
 
     def run_phase(self, steps: int) -> None:
         """Let the batch decode for so many steps on the line."""
         batch, line = self._batch, self.line
         phase = self.phase = DecodePhase(
             anchor_s=self.started_s,
-            first_s=line.at_s(batch.context_tokens),
-            more_s=line.slope_s * len(batch),
+            first_s=line.at_s(batch.context_tokens) * (1.0 + self._slowdown),
+            more_s=line.slope_s * len(batch) * (1.0 + self._slowdown),
             steps=steps,
         )
         self._due_s[self._place] = phase.at_s(steps)

@@ -109,6 +109,11 @@ class Stepper:
         self._pending.append(sequence)
         self.wake(now_s)
 
+    def landed(self, sequence: Sequence, now_s: float) -> None:
+        """All that a step waits for on behalf of a sequence is here; the step may be one to come."""
+        if sequence.state in ("chunk", "cancelled"):
+            self._step.landed(sequence, now_s)
+
     def received(self, sequence: Sequence, now_s: float) -> None:
         """The KV of a sequence's prompt is here: it can decode."""
         self._pool.arrived(sequence)
@@ -260,5 +265,5 @@ class Stepper:
         elif sequence.state == "pending":
             self._pending.remove(sequence)
         pool.give_back(sequence, now_s)
-        sequence.loads = 0
+        sequence.loads = sequence.step_loads = 0
         self._queue.add_first(sequence)

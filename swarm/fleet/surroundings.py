@@ -13,8 +13,12 @@ class Surroundings(ABC):
     """Moves KV for ranks, and finds the rank that goes on."""
 
     @abstractmethod
-    def read(self, place: int, transfer: Transfer, sequence: Sequence, now_s: float) -> bool:
-        """Start a read; False where it has landed at once."""
+    def read(self, place: int, transfer: Transfer, sequence: Sequence, now_s: float) -> None:
+        """Start a read, and count it with its sequence until it has landed."""
+
+    @abstractmethod
+    def holds_steps(self, place: int, tier_index: int) -> bool:
+        """Return whether steps wait for reads from a tier, and not only the requests that are read for."""
 
     @abstractmethod
     def write(self, place: int, transfers: list[Transfer], now_s: float) -> None:

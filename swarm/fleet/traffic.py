@@ -34,10 +34,17 @@ class WriteQueue:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A replica's lanes to the tiers of its hierarchies; None for its own HBM."""
+    """A rank's lanes to the tiers of its hierarchy, None for its own HBM, and what copies do to its steps."""
 
     reads: tuple[Lane | None, ...]
     writes: tuple[Lane | None, ...]
+    waits: tuple[bool, ...]
+    """By tier: the step that admits a request waits for its load, and not only the request."""
+    by_layer: tuple[bool, ...]
+    """By tier: such a step computes each layer when its KV is there."""
+    slowdowns: tuple[float, ...]
+    """By tier: share that copies add to a step."""
+    layers: int
 
 
 class Traffic(Surroundings):
@@ -62,7 +69,7 @@ class Traffic(Surroundings):
         """Ranks that decode what others have prefilled."""
         self._decode_router = decode_router
         self._reaches = reaches
-        """By replica."""
+        """By place."""
         self._kv_lanes = kv_lanes
         """By the replicas of the sender and the receiver."""
         self._kv_bytes_per_token = kv_bytes_per_token
@@ -92,14 +99,33 @@ class Traffic(Surroundings):
         self.network.after(seconds, now_s, partial(self._entered, rank, sequence))
         self._agenda.network_s = self.network.next_s()
 
-    def read(self, place: int, transfer: Transfer, sequence: Sequence, now_s: float) -> bool:
-        """Start a read; False where it has landed at once."""
-        rank = self._ranks[place]
-        landed = partial(rank.landed, sequence, transfer)
-        if self._start(self._reaches[rank.replica].reads[transfer.tier_index], transfer.bytes, now_s, landed):
-            return True
+    def read(self, place: int, transfer: Transfer, sequence: Sequence, now_s: float) -> None:
+        """Start a read, and count it with its sequence until it has landed."""
+        rank, reach, index = self._ranks[place], self._reaches[place], transfer.tier_index
+        slowdown = reach.slowdowns[index]
+        landed: Arrived
+        if slowdown:
+            landed = partial(self._read, rank, sequence, transfer, slowdown)
+        else:
+            landed = partial(rank.landed, sequence, transfer)
+        if self._start(reach.reads[index], transfer.bytes, now_s, landed):
+            if slowdown:
+                rank.copying(slowdown, 1, now_s)
+            if reach.waits[index]:
+                layers = reach.layers if reach.by_layer[index] else 0
+                sequence.loads_by_layer = (
+                    min(layers, sequence.loads_by_layer) if sequence.step_loads else layers
+                )
+                sequence.load_s = now_s
+                sequence.step_loads += 1
+            else:
+                sequence.loads += 1
+            return
         rank.hierarchy.land(transfer, now_s)
-        return False
+
+    def holds_steps(self, place: int, tier_index: int) -> bool:
+        """Return whether steps wait for reads from a tier, and not only the requests that are read for."""
+        return self._reaches[place].waits[tier_index]
 
     def write(self, place: int, transfers: list[Transfer], now_s: float) -> None:
         """Start writes, as far as their tiers take them."""
@@ -161,8 +187,8 @@ class Traffic(Surroundings):
 
     def _best(self, place: int, match: Match) -> tuple[int, float]:
         """Return how much of a match to use, and the seconds until its prompt is computed."""
-        rank = self._ranks[place]
-        lanes, rules = self._reaches[rank.replica].reads, rank.hierarchy.rules
+        rank, reach = self._ranks[place], self._reaches[place]
+        lanes, rules = reach.reads, rank.hierarchy.rules
         blocks = [0] * len(lanes)
         is_free = self._recomputes_when_faster
         least_s = rank.cost.prefill_s(match.by_tier[0], match.prompt.length - match.by_tier[0])
@@ -177,7 +203,10 @@ class Traffic(Surroundings):
                 for lane, count in zip(lanes, blocks, strict=True)
                 if lane is not None and count
             )
-            total_s = load_s + rank.cost.prefill_s(end, match.prompt.length - end)
+            compute_s = rank.cost.prefill_s(end, match.prompt.length - end)
+            total_s = load_s + compute_s
+            if reach.by_layer[part.tier]:
+                total_s = max(load_s + compute_s / reach.layers, load_s / reach.layers + compute_s)
             if total_s < least_s or not is_free:
                 least_s, best = total_s, end
         return best, least_s
@@ -211,10 +240,12 @@ class Traffic(Surroundings):
 
     def _write(self, rank: Rank, transfer: Transfer, queue: WriteQueue, now_s: float) -> None:
         queue.bytes_count += transfer.bytes
+        reach, index = self._reaches[rank.place], transfer.tier_index
+        slowdown = reach.slowdowns[index]
+        if slowdown:
+            rank.copying(slowdown, 1, now_s)
         landed = partial(self._written, rank, transfer, queue)
-        if not self._start(
-            self._reaches[rank.replica].writes[transfer.tier_index], transfer.bytes, now_s, landed
-        ):
+        if not self._start(reach.writes[index], transfer.bytes, now_s, landed):
             self._written(rank, transfer, queue, now_s)
 
     def _expired(self, place: int, now_s: float) -> None:
@@ -223,8 +254,17 @@ class Traffic(Surroundings):
             self._ranks[place].expire(now_s)
             self.watch_expiry(place)
 
+    def _read(
+        self, rank: Rank, sequence: Sequence, transfer: Transfer, slowdown: float, now_s: float
+    ) -> None:
+        rank.copying(slowdown, -1, now_s)
+        rank.landed(sequence, transfer, now_s)
+
     def _written(self, rank: Rank, transfer: Transfer, queue: WriteQueue, now_s: float) -> None:
         queue.bytes_count -= transfer.bytes
+        slowdown = self._reaches[rank.place].slowdowns[transfer.tier_index]
+        if slowdown:
+            rank.copying(slowdown, -1, now_s)
         demoted = rank.hierarchy.land(transfer, now_s)
         if demoted:
             self.write(rank.place, demoted, now_s)

@@ -44,6 +44,8 @@ class Choice:
     kind: Literal["none", "auto", "required"] = "none"
     tools: tuple[Tool, ...] = ()
     """Those that may be."""
+    is_single: bool = False
+    """One call a reply, no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class ApiRequest:
     streams: bool = False
     with_usage: bool = False
     """A stream ends with an event that holds the usage."""
+    with_progress: bool = False
+    """Each event of a stream holds the usage up to it (vLLM's `continuous_usage_stats`)."""
     with_ids: bool = False
     """The reply's token ids go along (`return_token_ids`)."""
     echoed_prompts: tuple[EchoedPrompt, ...] = ()

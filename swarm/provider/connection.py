@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -77,6 +78,8 @@ class ClientConnection(asyncio.Protocol):
         self._limits = service.limits
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
+        self._descriptor = -1
+        """Of the socket, while it may be written to."""
         self._coming: Request | None = None
         """Being received."""
         self._current: Request | None = None
@@ -106,6 +109,7 @@ class ClientConnection(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes_max)
+        self._descriptor = self._transport.get_extra_info("socket").fileno()
         if not self._service.joined(self):
             self._refuse(Fault(503, f"over {self._limits.connections_max} connections", retry_after_s=1.0))
 
@@ -162,7 +166,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up what the client asked for."""
         self._is_closing = True
-        self._transport = None
+        self._transport, self._descriptor = None, -1
         self._queue.clear()
         if self._cancel is not None:
             self._cancel()
@@ -229,7 +233,7 @@ class ClientConnection(asyncio.Protocol):
         if len(length) > 18 or int(length) > self._limits.body_bytes_max:
             raise self._too_large()
         if request.headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -268,9 +272,21 @@ class ClientConnection(asyncio.Protocol):
         return b"-" if self._current is None else self._current.number
 
     def write(self, data: bytes) -> None:
-        """Send bytes of an answer."""
-        if self._transport is not None:
-            self._transport.write(data)
+        """Send bytes of an answer, at once: the loop would first read all that has come in, and be late."""
+        transport, sent = self._transport, 0
+        if transport is None:
+            return
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._descriptor, data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                # The client is gone.
+                self.abort()
+                return
+        if sent < len(data):
+            transport.write(data[sent:])
 
     def begin_stream(self) -> bytes:
         """Return the head of an answer that comes event by event."""
@@ -314,6 +330,7 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close without a word."""
+        self._descriptor = -1
         if self._transport is not None:
             self._transport.abort()
 
@@ -378,6 +395,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         self._is_closing = True
+        self._descriptor = -1
         if self._transport is not None:
             self._transport.close()
 

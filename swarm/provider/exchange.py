@@ -127,8 +127,14 @@ class Exchange:
 
     def tokens(self, place: int, start: int, end: int) -> None:
         """Send tokens of a reply."""
-        if self._stream is not None:
-            self.write(self._stream.tokens(place, start, end))
+        stream = self._stream
+        if stream is None:
+            return
+        data = stream.tokens(place, start, end)
+        if data and self._early is None:
+            self._line.write(data)
+        else:
+            self.write(data)
 
     def finished(self, place: int, told: int) -> None:
         """Send what is left of a reply, and with the last of them the end."""

@@ -171,18 +171,34 @@ class FleetLoop:
         events = self._fleet.advance(now_s, tokens=True)
         if not events:
             return
+        # Within one moment no request has two of them: nothing is to be waited for.
+        is_moment = events[0].at_s == events[-1].at_s
+        # Tokens of one step differ in nothing that is counted.
+        alike, step_s, gap_s, engine = 0, 0.0, 0.0, self._meter.engines[0]
         for event in events:
             flight = flights.get(event.request_id)
             if flight is None:
                 continue
             if type(event) is Tokens:
                 at_s, request_id, total = event
-                more[request_id] = total
-                flight.engine.gap(at_s, at_s - flight.token_s)
+                if at_s - flight.token_s != gap_s or at_s != step_s or flight.engine is not engine:
+                    if alike:
+                        engine.gaps(step_s, gap_s, alike)
+                    alike, step_s, gap_s, engine = 0, at_s, at_s - flight.token_s, flight.engine
+                alike += 1
                 flight.token_s = at_s
-            else:
-                more.pop(event.request_id, None)
-                self._tell(flight, event)
+                if is_moment:
+                    flight.listener.tokens(total)
+                else:
+                    more[request_id] = total
+                continue
+            if alike:
+                engine.gaps(step_s, gap_s, alike)
+                alike = 0
+            more.pop(event.request_id, None)
+            self._tell(flight, event)
+        if alike:
+            engine.gaps(step_s, gap_s, alike)
         for request_id, total in more.items():
             flights[request_id].listener.tokens(total)
         self._meter.late(self._now_s() - events[0].at_s)

@@ -345,12 +345,20 @@ def left_out(experiment: Experiment, material: Material) -> list[str]:
 
 
 def _recorded_scripts(config: ReplayConfig) -> Material:
-    from swarm.workload.formats import fail, read_sessions
+    from swarm.workload.formats import open_format, read_opened
     from swarm.workload.resized import resized
 
     skipped = _Skipped()
-    on_broken = fail if config.on_broken == "fail" else skipped.take
-    sessions = read_sessions(config.path, config.format, on_broken)
+    opened = open_format(config.format)
+
+    def on_broken(error: TraceError) -> None:
+        if config.on_broken == "skip" or (config.on_broken == "auto" and opened.reads_logs):
+            skipped.take(error)
+            return
+        reason = f"{error.reason}; workload.on_broken: skip leaves such parts out"
+        raise TraceError(error.path, error.place, reason)
+
+    sessions = read_opened(opened, config.path, on_broken)
     if config.sessions_max is not None:
         sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
     scripts = compile_scripts(sessions, on_broken)

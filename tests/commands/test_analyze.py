@@ -224,7 +224,7 @@ def test_a_report_needs_no_network(two_turns: Path, tmp_path: Path) -> None:
         (["--capacity", "-5"], "--capacity -5"),
         (["--target-hit-rate", "2"], "between 0 and 1"),
         (["--format", "nope"], "is unknown"),
-        (["--on-broken", "maybe"], "fail or skip"),
+        (["--on-broken", "maybe"], "auto, fail or skip"),
         (["--format", "weka:rows=sideways"], "is not understood"),
         (
             ["--block-size", "64"],
@@ -239,7 +239,7 @@ def test_a_report_needs_no_network(two_turns: Path, tmp_path: Path) -> None:
 )
 def test_a_wrong_option_says_what_is_allowed(two_turns: Path, arguments: list[str], reason: str) -> None:
     result = CliRunner().invoke(app, ["analyze", str(two_turns), *arguments])
-    assert reason in str(result.exception).replace("one of fail, skip", "fail or skip")
+    assert reason in str(result.exception).replace("one of auto, fail, skip", "auto, fail or skip")
 
 
 def test_the_page_states_its_prices(tmp_path: Path) -> None:

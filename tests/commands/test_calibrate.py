@@ -18,6 +18,7 @@ from swarm.live.preflight import Tried
 from swarm.live.probing.batches import Batches
 from swarm.live.probing.course import Course, Found
 from swarm.live.probing.heldout import agents_of
+from swarm.live.probing.lower import Lower, LowerProbe, unseen
 from swarm.live.targets.facts import ServerFacts
 from tests.live.serving import served
 
@@ -38,6 +39,7 @@ def found(**changes: Any) -> Found:
         "step_tokens": 2_048,
         "pool_tokens": 200_000,
         "pool_sent": 0,
+        "lower": unseen("nobody looked"),
         "late": 0,
         "merged_share": 0.0,
     }
@@ -68,6 +70,15 @@ def test_what_nobody_saw_stays_at_its_default() -> None:
     assert (fleet.block_tokens, fleet.max_model_len) == (default.block_tokens, None)
     assert fleet.replicas == default.replicas
     assert fleet.cost.kv_capacity_tokens == SimpleCostConfig().kv_capacity_tokens  # type: ignore[union-attr]
+
+
+def test_loads_from_below_hbm_stand_in_the_fleet_as_a_latency_and_a_rate() -> None:
+    seen = Lower("9 of 9", (LowerProbe(4_000, 0.2, 0.02, 0.12),), 0.004, 131_072 / (8 * 2**30))
+    fleet = calibrate.fleet_of(found(lower=seen), FACTS)
+    assert [tier.name for tier in fleet.tiers] == ["hbm", "dram"]
+    assert (fleet.tiers[1].read_latency_s, fleet.tiers[1].read_gib_per_s) == (0.004, pytest.approx(8.0))
+    assert fleet.recompute_when_faster is False
+    assert calibrate.fleet_of(found(), FACTS).tiers == FleetConfig().tiers
 
 
 @pytest.mark.parametrize(

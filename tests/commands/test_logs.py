@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from swarm.cli import app
+from swarm.errors import TraceError, UsageError
 from swarm.workload.formats import read_sessions
 
 TURNS = 12
@@ -130,3 +131,91 @@ def test_simulate_plays_them_again(projects: Path, tmp_path: Path) -> None:
     invoke("simulate", str(experiment), *options, "--out", str(tmp_path / "run"))
     summary = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())
     assert (summary["requests"]["finished"], summary["valid"]) == (120, True)
+
+
+BROKEN = {
+    "cut.jsonl": b'{"type":"assistant","uuid":"a","mess',
+    "binary.jsonl": bytes(range(256)),
+    "empty.jsonl": b"",
+    "count.jsonl": orjson.dumps(
+        {
+            "type": "assistant",
+            "uuid": "a",
+            "timestamp": "2026-03-01T10:00:00Z",
+            "message": {"id": "x", "usage": {"input_tokens": -1}},
+        }
+    ),
+    "time.jsonl": b'{"type":"user","uuid":"u","timestamp":"yesterday","message":{}}',
+    "list.jsonl": b'[1, 2]\n{"type":"user","uuid":"u"}\nnull',
+    "packed.jsonl.gz": b"\x1f\x8b\x08\x00 cut off",
+    "zip.json": b"PK\x03\x04 a zip",
+}
+
+
+def test_broken_parts_of_logs_are_told_and_what_is_left_is_analyzed(projects: Path) -> None:
+    for name, content in BROKEN.items():
+        (projects / "-home-me-0" / name).write_bytes(content)
+    (projects / "-home-me-0" / "gone.jsonl").symlink_to("/nowhere")
+    result = invoke("analyze", str(projects))
+    said = result.stderr
+    assert result.exit_code == 0
+    assert "10 sessions, 120 requests" in result.stdout
+    assert "left out" in result.stdout.splitlines()[1]
+    assert [name in said for name in ("count.jsonl", "time.jsonl", "packed.jsonl.gz", "zip.json")] == [
+        True
+    ] * 4
+
+
+@pytest.mark.parametrize("name", ["count.jsonl", "time.jsonl"])
+def test_a_broken_part_of_logs_ends_the_command_where_that_is_asked(
+    projects: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (projects / "-home-me-0" / name).write_bytes(BROKEN[name])
+    with pytest.raises(TraceError, match=name):
+        invoke("analyze", str(projects), "--on-broken", "fail")
+
+
+def test_logs_of_which_nothing_is_left_are_no_answer(tmp_path: Path) -> None:
+    for name in ("count.jsonl", "time.jsonl"):
+        (tmp_path / name).write_bytes(BROKEN[name])
+    with pytest.raises(UsageError, match="no requests in 2 files; read as claude_code"):
+        invoke("analyze", str(tmp_path))
+
+
+def test_broken_parts_of_logs_are_left_out_of_a_replay_and_noted(projects: Path, tmp_path: Path) -> None:
+    for name in ("count.jsonl", "time.jsonl"):
+        (projects / "-home-me-0" / name).write_bytes(BROKEN[name])
+    (projects / "sessions-index.json").write_text("{}")
+    experiment = Path(__file__).parents[2] / "experiments" / "replay.yaml"
+    replay = [
+        "--set",
+        f"workload.path={projects}",
+        "--set",
+        "workload.format=auto",
+        "--set",
+        "load.agents=10",
+    ]
+    invoke("simulate", str(experiment), *replay, "--out", str(tmp_path / "run"))
+    summary = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())
+    assert (summary["requests"]["finished"], summary["valid"]) == (120, True)
+    assert any("left out 3 broken parts of workload.path" in note for note in summary["notes"])
+    with pytest.raises(TraceError, match="on_broken: skip leaves such parts out"):
+        invoke("validate", str(experiment), *replay, "--set", "workload.on_broken=fail")
+
+
+def test_a_broken_trace_still_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"timestamp": 1, "input_length": -1, "hash_ids": [1]}')
+    with pytest.raises(TraceError, match="--on-broken skip leaves such parts out"):
+        invoke("analyze", str(tmp_path / "x.jsonl"))
+
+
+def test_what_says_of_which_kind_a_sub_agent_is_counts_as_read(projects: Path) -> None:
+    folder = projects / "-home-me-0" / "s0" / "subagents"
+    log(folder, 99)
+    (folder / "s99.jsonl").rename(folder / "agent-1.jsonl")
+    (folder / "agent-1.meta.json").write_text('{"agentType": "explorer"}')
+    (projects / "sessions-index.json").write_text("{}")
+    result = invoke("analyze", str(projects), "--json", "-")
+    assert "meta.json" not in result.stderr
+    assert result.stderr.count("not read in") == 1
+    assert "explorer" in {row["kind"] for row in orjson.loads(result.stdout_bytes)["recorded"]["by_kind"]}

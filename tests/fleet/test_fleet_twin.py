@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig, TierConfig
+from swarm.config.transfers import TransferConfig
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Prompt, root
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
@@ -37,6 +38,9 @@ class Naive:
     state: str = "waiting"
     handle: Handle | None = None
     loads: int = 0
+    step_loads: int = 0
+    load_s: float = 0.0
+    land_s: float = 0.0
     times: list[float] = field(default_factory=list)
     cached: int | None = None
     is_leaving: bool = False
@@ -55,6 +59,7 @@ class Twin:
             hit_leaves_a_token=True,
             partial_blocks=True,
         )
+        self.transfers = config.tiers[-1].transfers
         self.blocks = cost.kv_capacity_tokens // config.block_tokens
         tiers = [self._tier(config.tiers[0], self.blocks)]
         for tier in config.tiers[1:]:
@@ -139,7 +144,9 @@ class Twin:
 
     def land(self, transfer: Transfer, one: Naive, handle: Handle, now: float) -> None:
         self.cache.land(transfer, now)
-        if one.handle is handle:
+        if one.handle is handle and one.step_loads:
+            one.step_loads -= 1
+        elif one.handle is handle:
             one.loads -= 1
             if not one.loads:
                 one.state = "pending"
@@ -170,7 +177,7 @@ class Twin:
         else:
             if one in self.pending:
                 self.pending.remove(one)
-            self.leave(one, now, 0 if one.state == "loading" else one.kv)
+            self.leave(one, now, 0 if one.state == "loading" or one.step_loads else one.kv)
 
     def leave(self, one: Naive, now: float, computed: int) -> None:
         self.open.remove(one)
@@ -186,7 +193,8 @@ class Twin:
                 self.decoding.remove(last)
             if last in self.pending:
                 self.pending.remove(last)
-            self.leave(last, now, 0 if last.state == "loading" else last.kv)
+            self.leave(last, now, 0 if last.state == "loading" or last.step_loads else last.kv)
+            last.step_loads = 0
             last.kv, last.loads, last.target, last.state = 0, 0, last.prompt.length + last.out, "waiting"
             self.waiting.insert(0, last)
         for one in self.decoding:
@@ -224,7 +232,16 @@ class Twin:
         if self.decoding:
             seconds += cost.decode_base_s + cost.decode_per_sequence_s * (len(self.decoding) - 1)
             seconds += cost.decode_per_context_token_s * sum(one.kv for one in self.decoding)
-        return now + seconds
+        if self.landings:
+            seconds *= 1 + (self.transfers.step_slowdown or 0.0)
+        start = until = now
+        for one, _ in self.chunks:
+            if one.step_loads and self.transfers.load == "block":
+                start = max(start, one.land_s)
+            elif one.step_loads:
+                start = max(start, one.load_s + (one.land_s - one.load_s) / cost.layers)
+                until = max(until, one.land_s + seconds / cost.layers)
+        return max(start + seconds, until)
 
     def admit(self, now: float) -> bool:
         if not self.waiting or len(self.open) >= self.group.max_sequences:
@@ -245,8 +262,11 @@ class Twin:
             if transfer.direction == "read":
                 latency_s = transfer.tier.spec.read_latency_s
                 if latency_s:
-                    one.loads += 1
-                    one.state = "loading"
+                    if self.transfers.load == "beside":
+                        one.loads += 1
+                        one.state = "loading"
+                    else:
+                        one.step_loads, one.load_s, one.land_s = 1, now, now + latency_s
                     self.landings.append((now + latency_s, transfer, one, admission.handle))
                 else:
                     self.cache.land(transfer, now)
@@ -324,6 +344,10 @@ def configs(draw: st.DrawFn) -> FleetConfig:
                 inclusive=draw(st.booleans()),
                 ttl_s=draw(st.sampled_from([None, 2.0, 4.0])),
                 read_latency_s=draw(st.sampled_from([0.0, 0.125 if is_dyadic else 0.1234567])),
+                transfers=TransferConfig(
+                    load=draw(st.sampled_from(["beside", "block", "layers"])),
+                    step_slowdown=draw(st.sampled_from([0.0, 0.5])),
+                ),
             )
         )
     return FleetConfig(
@@ -337,6 +361,7 @@ def configs(draw: st.DrawFn) -> FleetConfig:
             decode_per_context_token_s=draw(st.sampled_from([0.0, 2**-9 if is_dyadic else 0.00117])),
             kv_bytes_per_token=KV_BYTES,
             kv_capacity_tokens=draw(st.integers(8, 48)) * block,
+            layers=4,
         ),
         replicas=(
             ReplicaGroupConfig(

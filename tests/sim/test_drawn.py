@@ -98,6 +98,34 @@ def drawn(seed: int) -> Experiment:
     )
 
 
+def copied(seed: int) -> Experiment:
+    """Return a drawn experiment whose copies cost and keep steps waiting, over links that are shared."""
+    config = drawn(seed).model_dump(mode="json")
+    chance = np.random.default_rng([seed, 1])
+
+    def one_of(*values: Any) -> Any:
+        return values[int(chance.integers(len(values)))]
+
+    for tier in config["fleet"]["tiers"][1:]:
+        tier["connector"] = one_of(None, "lmcache", "nixl", "hicache", "vllm_offloading")
+        tier["transfers"] = {
+            "object_tokens": one_of(None, 16, 300),
+            "object_s": one_of(None, 0.002),
+            "streams": one_of(None, 1, 3),
+            "stream_gib_per_s": one_of(None, 0.3),
+            "load": one_of(None, "beside", "block", "layers"),
+            "step_slowdown": one_of(None, 0.3),
+            "both_ways": one_of(None, 1.0, 1.5),
+        }
+    config["fleet"]["links"] = {
+        "gpu_gib_per_s": one_of(None, 2),
+        "node_gib_per_s": one_of(None, 3),
+        "nic_gib_per_s": one_of(None, 1),
+        "both_ways": one_of(1, 2),
+    }
+    return Experiment.model_validate(config)
+
+
 class Audited:
     """A fleet that audits itself after everything that happens to it."""
 
@@ -120,7 +148,15 @@ class Audited:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_count_balances_after_every_step(seed: int) -> None:
-    config = drawn(seed)
+    balances(drawn(seed), seed)
+
+
+@pytest.mark.parametrize("seed", range(25, 41))
+def test_every_count_balances_while_copies_cost_and_steps_wait(seed: int) -> None:
+    balances(copied(seed), seed)
+
+
+def balances(config: Experiment, seed: int) -> None:
     try:
         source = open_source(config.workload, config.seed, Material())
         pacing = pacing_of(config.load, source.count, config.seed)

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from swarm.config.catalog import GpuEntry, Kernels, ModelEntry, Named, RooflineConstants
+from swarm.config.catalog import ConnectorEntry, GpuEntry, Kernels, ModelEntry, Named, RooflineConstants
 from swarm.config.read import read_mapping, validate
 from swarm.errors import ConfigError
 
@@ -27,6 +27,12 @@ def gpus() -> tuple[GpuEntry, ...]:
 
 
 @cache
+def connectors() -> tuple[ConnectorEntry, ...]:
+    """Return every packaged connector, by name."""
+    return _folder(ConnectorEntry, "connectors")
+
+
+@cache
 def constants() -> RooflineConstants:
     """Return the fitted constants."""
     path = FOLDER / "constants.yaml"
@@ -41,7 +47,7 @@ def kernels() -> Kernels:
 
 
 def entry_files(kind: str) -> dict[str, Path]:
-    """Return the file of each packaged entry of `models` or `gpus`, by the entry's name."""
+    """Return the file of each packaged entry of `models`, `gpus` or `connectors`, by the entry's name."""
     return {str(read_mapping(path)["name"]): path for path in sorted((FOLDER / kind).glob("*.yaml"))}
 
 
@@ -53,6 +59,11 @@ def find_model(asked: str, key: str = "fleet.cost.model") -> ModelEntry:
 def find_gpu(asked: str) -> GpuEntry:
     """Return a GPU by its name, or from a user's own file."""
     return _find(GpuEntry, asked, gpus(), "fleet.replicas.gpu")
+
+
+def find_connector(asked: str) -> ConnectorEntry:
+    """Return a connector by its name, or from a user's own file."""
+    return _find(ConnectorEntry, asked, connectors(), "fleet.tiers.connector")
 
 
 def _folder(kind: type[Entry], name: str) -> tuple[Entry, ...]:

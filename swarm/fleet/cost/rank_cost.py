@@ -11,7 +11,7 @@ from swarm.fleet.catalog.read import constants, find_gpu, find_model, kernels
 from swarm.fleet.cost.base import Cost, Entry
 from swarm.fleet.cost.capacity import kv_capacity_tokens
 from swarm.fleet.cost.kernels import KV_BYTES
-from swarm.fleet.cost.model import kv_values_per_token
+from swarm.fleet.cost.model import kv_values_per_gpu, kv_values_per_token
 from swarm.fleet.cost.roofline import Roofline
 from swarm.fleet.cost.served import Served
 from swarm.fleet.cost.simple import SimpleCost
@@ -26,6 +26,9 @@ class RankCost:
     kv_bytes_per_token: float
     kv_capacity_tokens: int
     entry: Entry
+    layers: int
+    kv_shards: float
+    """GPUs of a rank over which KV is cut; those that hold copies of the same are one together."""
 
 
 def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
@@ -48,6 +51,8 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         cost.kv_bytes_per_token,
         cost.kv_capacity_tokens // group.parallelism.dp,
         Entry(cost.entry_s, 0.0, cost.entry_per_token_s),
+        cost.layers,
+        group.parallelism.tp * group.parallelism.pp,
     )
 
 
@@ -83,7 +88,16 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         cost.kv_bytes_per_token or kv_values_per_token(served.model) * KV_BYTES[cost.kv_precision],
         capacity,
         Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
+        sum(part.layers for part in served.model.attention),
+        _kv_shards(served),
     )
+
+
+def _kv_shards(served: Served) -> float:
+    whole = kv_values_per_token(served.model)
+    spread = served.parallelism
+    # A model of windows and states alone keeps nothing for good: nothing of it is ever cached.
+    return spread.pp * (whole / kv_values_per_gpu(served.model, spread.tp) if whole else spread.tp)
 
 
 def _check_heads(served: Served) -> None:

@@ -11,6 +11,7 @@ from swarm.errors import RunError
 from swarm.fleet.cost.calibration import Rates, block_of, errors, rates_of, unsettled
 from swarm.live.probing.batches import Batches, raised, step_tokens
 from swarm.live.probing.decodes import Decodes, levels
+from swarm.live.probing.lower import Lower, lower_tier
 from swarm.live.probing.pool import POOL_TOKENS_MAX, filled
 from swarm.live.probing.prefills import PROMPT_TOKENS_MAX, Prefills
 from swarm.live.probing.prober import Prober
@@ -59,6 +60,8 @@ class Found:
     pool_tokens: int | None
     pool_sent: int
     """Tokens that a pool was filled with, where nobody states it."""
+    lower: Lower
+    """What memories below HBM take."""
     late: int
     merged_share: float
 
@@ -97,6 +100,11 @@ async def calibrated(
             pool_tokens, sent = await filled(
                 prober, longest_tokens=longest_tokens, pool_tokens_max=POOL_TOKENS_MAX, block=block_tokens
             )
+        say("prompts are put out of HBM, and asked for again")
+        lower = await lower_tier(
+            prober, rates, longest_tokens=longest_tokens, pool_tokens=pool_tokens, engines=engines
+        )
+        say(f"below HBM: {lower.told}")
     finally:
         await target.close()
     ttft_error, tpot_error = errors(rates, prefills.held, decodes.known())
@@ -112,6 +120,7 @@ async def calibrated(
         step_tokens=steps,
         pool_tokens=pool_tokens,
         pool_sent=sent,
+        lower=lower,
         late=prober.late,
         merged_share=prober.merged / max(1, prober.deltas),
     )

@@ -44,7 +44,7 @@ def read(data: bytes, rules: Rules) -> ApiRequest:
         length=length_of(members, LENGTHS, is_exact=True),
         model=model_name(members),
         logprobs=_logprobs(members),
-        choice=choice_of(body, members, tools),
+        choice=choice_of(body, members, tools, is_single=not members.flag("parallel_tool_calls", unset=True)),
         format=form,
         **settings_of(members, rules.limits),
     )
@@ -124,35 +124,35 @@ def tools_of(body: Body, tools: list[Any]) -> list[Tool]:
     return found
 
 
-def choice_of(body: Body, members: Members, tools: list[Any]) -> Choice:
+def choice_of(body: Body, members: Members, tools: list[Any], *, is_single: bool) -> Choice:
     """Return which tools are to be called; raises `Fault`."""
     known = tools_of(body, tools)
     asked = body.members.get("tool_choice")
     if asked is None:
-        return Choice("auto", tuple(known)) if known else Choice()
+        return Choice("auto", tuple(known), is_single) if known else Choice()
     if isinstance(asked, dict):
-        return named_choice(asked, known, "allowed_tools")
+        return named_choice(asked, known, "allowed_tools", is_single=is_single)
     kind = members.one_of("tool_choice", ("none", "auto", "required"))
     if kind == "none":
         return Choice()
     if not known:
         raise invalid("tool_choice: only allowed when tools are given", "tool_choice")
-    return Choice("auto" if kind == "auto" else "required", tuple(known))
+    return Choice("auto" if kind == "auto" else "required", tuple(known), is_single)
 
 
-def named_choice(asked: Json, known: list[Tool], allowed: str) -> Choice:
+def named_choice(asked: Json, known: list[Tool], allowed: str, *, is_single: bool) -> Choice:
     """Return the choice of one function by its name, or of some."""
     if asked.get("type") == allowed:
         # {"type": "allowed_tools", "allowed_tools": {"mode": ..., "tools": [...]}}, or without a level.
         inner = asked.get(allowed, asked)
         names = [_name_of(each) for each in inner.get("tools") or () if isinstance(each, dict)]
         kept = tuple(tool for tool in known if tool.name in names)
-        return Choice("required" if inner.get("mode") == "required" else "auto", kept)
+        return Choice("required" if inner.get("mode") == "required" else "auto", kept, is_single)
     name = _name_of(asked)
     chosen = [tool for tool in known if tool.name == name]
     if not chosen:
         raise invalid(f"tool_choice: no tool is named {str(name)[:100]!r}", "tool_choice")
-    return Choice("required", tuple(chosen[:1]))
+    return Choice("required", tuple(chosen[:1]), is_single=True)
 
 
 def _name_of(asked: Json) -> object:
@@ -194,25 +194,27 @@ class ChatChunks(Chunks):
         super().__init__(story, head_of(story, "chat.completion.chunk", "chatcmpl"))
 
     def first(self, place: int) -> bytes:
-        """Return the event that names the role, and for a call the one that names the tool."""
-        delta: Json = {"role": "assistant", "content": ""}
-        call = self._story.replies[place].call
-        opened = self.chunk(_delta(place, delta, None))
-        if call is None:
-            return opened
-        told = {"index": 0, "id": f"call_{call.call_id}", "type": "function"}
-        told["function"] = {"name": call.name, "arguments": ""}
-        return opened + self.chunk(_delta(place, {"tool_calls": [told]}, None))
+        """Return the event that names the role."""
+        self._told = place, 0
+        return self.chunk(_delta(place, {"role": "assistant", "content": ""}, None))
 
     def one(self, place: int, reply: Reply, at: int) -> bytes:
-        """Return the event of one token, whatever it is."""
-        if reply.call is None:
+        """Return the event of one token; before the first one of a call the one that names its tool."""
+        if not reply.calls:
             return super().one(place, reply, at)
-        part = reply.arguments(at, at + 1)
+        index = reply.call_at(at)
+        call = reply.calls[index]
+        self._told = place, at + 1
+        opened = b""
+        if at == call.start:
+            told: Json = {"index": index, "id": f"call_{call.call_id}", "type": "function"}
+            told["function"] = {"name": call.name, "arguments": ""}
+            opened = self.chunk(_delta(place, {"tool_calls": [told]}, None))
+        part = call.told(at, at + 1)
         if not part:
-            return b""
-        told = {"index": 0, "function": {"arguments": part.decode()}}
-        return self.chunk(_delta(place, {"tool_calls": [told]}, None))
+            return opened
+        told = {"index": index, "function": {"arguments": part.decode()}}
+        return opened + self.chunk(_delta(place, {"tool_calls": [told]}, None))
 
     def choice(self, place: int, text: str, reason: str | None) -> Json:
         """Return a choice that tells of text."""
@@ -229,7 +231,7 @@ def _delta(place: int, delta: Json, reason: str | None) -> Json:
 
 def chances(reply: Reply, start: int, end: int, count: int) -> Json | None:
     """Return the log-probabilities of a text's tokens, each with its `count` likeliest."""
-    if reply.call is not None:
+    if reply.calls:
         return None
     found = []
     for token in reply.pieces(start, end):
@@ -251,12 +253,16 @@ def whole(story: Story) -> bytes:
 
 def _whole_choice(story: Story, place: int, reply: Reply) -> Json:
     message: Json = {"role": "assistant", "content": reply.shown.decode(), "refusal": None}
-    if reply.call is not None:
-        call = reply.call
-        arguments = reply.arguments(0, reply.tokens).decode()
-        function = {"name": call.name, "arguments": arguments}
+    if reply.calls:
         message["content"] = None
-        message["tool_calls"] = [{"id": f"call_{call.call_id}", "type": "function", "function": function}]
+        message["tool_calls"] = [
+            {
+                "id": f"call_{call.call_id}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.told(0, reply.tokens).decode()},
+            }
+            for call in reply.calls
+        ]
     choice: Json = {"index": place, "message": message, "logprobs": None, "finish_reason": reply.finish}
     if story.ask.logprobs is not None:
         choice["logprobs"] = chances(reply, 0, reply.tokens, story.ask.logprobs)

@@ -14,7 +14,7 @@ from swarm.provider.apis.openai import format_of, told_apart
 from swarm.provider.content import Body, Json, Writer
 from swarm.provider.fingerprints import TOKEN_BYTES, tokens_of
 from swarm.provider.refusal import invalid
-from swarm.provider.replies.reply import Reply
+from swarm.provider.replies.reply import Call, Reply
 
 BLOCKS = (
     "text",
@@ -127,11 +127,13 @@ def _message(place: int, message: object, writer: Writer, calls: set[str]) -> se
     content = message.get("content")
     parts = content if isinstance(content, list) else []
     kinds = [part.get("type") for part in parts if isinstance(part, dict)]
-    # Results of tools are turns of their own in every template.
-    writer.begin("tool" if role == "user" and "tool_result" in kinds else role)
     if content is None:
         raise members.wrong("content", "a string or a list of blocks is expected")
-    _content(content, writer, members, f"{where}.content", BLOCKS)
+    # Results of tools are turns of their own in every template.
+    has_results = role == "user" and "tool_result" in kinds
+    if not has_results:
+        writer.begin(role)
+    _content(content, writer, members, f"{where}.content", BLOCKS, has_results=has_results)
     for at, part in enumerate(parts):
         if role == "user" and part.get("type") == "tool_result" and part.get("tool_use_id") not in calls:
             raise invalid(
@@ -146,8 +148,16 @@ def _message(place: int, message: object, writer: Writer, calls: set[str]) -> se
     return set()
 
 
-def _content(content: object, writer: Writer, members: Members, where: str, kinds: tuple[str, ...]) -> None:
-    """Append a string or blocks."""
+def _content(
+    content: object,
+    writer: Writer,
+    members: Members,
+    where: str,
+    kinds: tuple[str, ...],
+    *,
+    has_results: bool = False,
+) -> None:
+    """Append a string or blocks; among results of tools each begins a message, as do others after them."""
     if isinstance(content, str):
         writer.text(content, where)
         return
@@ -158,7 +168,10 @@ def _content(content: object, writer: Writer, members: Members, where: str, kind
         if not isinstance(block, dict):
             raise invalid(f"{place}: an object with a type is expected", place)
         own = Members(block, f"{place}.")
-        _block(own.one_of("type", kinds), block, own, writer, place)
+        kind = own.one_of("type", kinds)
+        if has_results and (kind == "tool_result" or not at or writer.last != "user"):
+            writer.begin("tool" if kind == "tool_result" else "user")
+        _block(kind, block, own, writer, place)
         if block.get("text") == "" and own.has("cache_control"):
             raise invalid(f"{place}: cache_control cannot be set for empty text blocks", place)
         _breakpoint(own, writer)
@@ -207,14 +220,18 @@ def _choice(body: Body, members: Members, tools: list[Any]) -> Choice:
     asked = members.object("tool_choice")
     if asked is None:
         return Choice("auto", tuple(known)) if known else Choice()
-    kind = members.sub("tool_choice", asked).one_of("type", ("auto", "any", "tool", "none"))
+    own = members.sub("tool_choice", asked)
+    kind, is_single = (
+        own.one_of("type", ("auto", "any", "tool", "none")),
+        own.flag("disable_parallel_tool_use"),
+    )
     if kind == "none":
         return Choice()
     if not known:
         raise invalid("tool_choice: may only be specified while providing tools", "tool_choice")
     if kind == "tool":
-        return named_choice({"type": "function", "name": asked.get("name")}, known, "-")
-    return Choice("auto" if kind == "auto" else "required", tuple(known))
+        return named_choice({"type": "function", "name": asked.get("name")}, known, "-", is_single=True)
+    return Choice("auto" if kind == "auto" else "required", tuple(known), is_single)
 
 
 def _format(body: Body, members: Members) -> Format | None:
@@ -290,18 +307,22 @@ class MessageEvents:
         return b""
 
     def first(self, place: int) -> bytes:
-        """Return the start of the message and of its one block."""
-        call = self._story.replies[0].call
-        block: Json = {"type": "text", "text": ""}
-        if call is not None:
-            block = {"type": "tool_use", "id": f"toolu_{call.call_id}", "name": call.name, "input": {}}
+        """Return the start of the message and of its first block."""
         return b"".join(
             [
                 self._event("message_start", message=_message_of(self._story, [], 1, is_over=False)),
-                self._event("content_block_start", index=0, content_block=block),
+                self._begun(0),
                 self._event("ping"),
             ]
         )
+
+    def _begun(self, index: int) -> bytes:
+        """Return the start of a block."""
+        calls = self._story.replies[0].calls
+        block: Json = {"type": "text", "text": ""}
+        if calls:
+            block = {**_tool_use(calls[index]), "input": {}}
+        return self._event("content_block_start", index=index, content_block=block)
 
     def tokens(self, place: int, start: int, end: int) -> bytes:
         """Return the events of the tokens [start, end)."""
@@ -315,12 +336,12 @@ class MessageEvents:
         )
 
     def last(self, place: int) -> bytes:
-        """Return the ends of the block and of the message."""
+        """Return the ends of the last block and of the message."""
         reply = self._story.replies[0]
         delta = {"stop_reason": stop_reason(reply), "stop_sequence": reply.stop}
         return b"".join(
             [
-                self._event("content_block_stop", index=0),
+                self._event("content_block_stop", index=max(0, len(reply.calls) - 1)),
                 self._event("message_delta", delta=delta, usage=usage(self._story, reply.tokens)),
                 self._event("message_stop"),
             ]
@@ -335,13 +356,18 @@ class MessageEvents:
         return self._event("error", error={"type": "api_error", "message": message})
 
     def _slowly(self, reply: Reply, at: int) -> bytes:
-        if reply.call is not None:
-            part = reply.arguments(at, at + 1)
+        index, between = 0, b""
+        if reply.calls:
+            index = reply.call_at(at)
+            call = reply.calls[index]
+            if index and at == call.start:
+                between = self._event("content_block_stop", index=index - 1) + self._begun(index)
+            part = call.told(at, at + 1)
             delta: Json = {"type": "input_json_delta", "partial_json": part.decode()}
         else:
             part = reply.piece(at, at + 1)
             delta = {"type": "text_delta", "text": part.decode()}
-        return self._event("content_block_delta", index=0, delta=delta) if part else b""
+        return between + (self._event("content_block_delta", index=index, delta=delta) if part else b"")
 
     def _template(self) -> bytes:
         delta = {"type": "text_delta", "text": TEXT_MARK}
@@ -355,14 +381,16 @@ class MessageEvents:
 def whole(story: Story) -> bytes:
     """Return the body of an answer that is not streamed."""
     reply = story.replies[0]
-    block: Json = {"type": "text", "text": reply.shown.decode()}
-    if reply.call is not None:
-        call = reply.call
+    content: list[Json] = [{"type": "text", "text": reply.shown.decode()}] if reply.shown else []
+    for call in reply.calls:
         # Of a call that was cut off nothing can be read.
-        given = orjson.loads(call.arguments) if reply.finish == "tool_calls" else {}
-        block = {"type": "tool_use", "id": f"toolu_{call.call_id}", "name": call.name, "input": given}
-    content = [block] if reply.shown or reply.call is not None else []
+        given = orjson.loads(call.arguments) if call.end <= reply.tokens else {}
+        content.append({**_tool_use(call), "input": given})
     return orjson.dumps(_message_of(story, content, reply.tokens, is_over=True))
+
+
+def _tool_use(call: Call) -> Json:
+    return {"type": "tool_use", "id": f"toolu_{call.call_id}", "name": call.name}
 
 
 MESSAGES = Api(read, MessageEvents, whole, "anthropic")

@@ -30,11 +30,14 @@ def settings_of(members: Members, limits: ServerLimits) -> Json:
     if members.count("best_of", 1, limits.replies_max) not in (None, count):
         raise invalid(f"best_of: every reply is given, so that it must be n, which is {count}", "best_of")
     seed = members.count("seed", -(2**63), 2**63)
+    wanted = members.sub("stream_options", options or {})
+    with_usage = wanted.flag("include_usage")
     return {
         "salt": members.text("cache_salt"),
         "count": count,
         "streams": streams,
-        "with_usage": members.sub("stream_options", options or {}).flag("include_usage"),
+        "with_usage": with_usage,
+        "with_progress": wanted.flag("continuous_usage_stats") and with_usage,
         "stops": members.texts("stop"),
         "seed": seed,
     }
@@ -108,6 +111,8 @@ class Chunks(ABC):
         self._templates: list[bytes | None] = [None] * len(story.replies)
         """By place: how an event of one plain word is made, once one was."""
         self._plain_tokens = [_plain_tokens(reply, story) for reply in story.replies]
+        self._told = 0, 0
+        """Place and tokens of the reply that an event is of, up to and with it."""
 
     @abstractmethod
     def choice(self, place: int, text: str, reason: str | None) -> Json:
@@ -138,6 +143,7 @@ class Chunks(ABC):
     def last(self, place: int) -> bytes:
         """Return the event with the reason why a reply ended."""
         reply = self._story.replies[place]
+        self._told = place, reply.tokens
         choice = self.choice(place, "", reply.finish)
         if reply.stop is not None:
             choice["stop_reason"] = reply.stop
@@ -160,9 +166,20 @@ class Chunks(ABC):
 
     def _message(self, choice: Json | None, found: Json | None) -> Json:
         message: Json = {**self._head, "choices": [] if choice is None else [choice]}
-        if self._story.ask.with_usage:
-            message["usage"] = found
+        ask = self._story.ask
+        if ask.with_usage:
+            message["usage"] = self._progress() if choice is not None and ask.with_progress else found
         return message
+
+    def _progress(self) -> Json:
+        """Return the tokens of one reply so far."""
+        place, told = self._told
+        prompt_tokens = self._story.caches[place].prompt_tokens
+        return {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": told,
+            "total_tokens": prompt_tokens + told,
+        }
 
     def _slowly(self, place: int, start: int, end: int) -> bytes:
         """Return events where no template is made yet, or some hold more, or less, than a plain word."""
@@ -177,6 +194,7 @@ class Chunks(ABC):
         text = reply.piece(at, at + 1)
         if not text:
             return b""
+        self._told = place, at + 1
         choice = self.choice(place, text.decode(), None)
         if self._story.ask.logprobs is not None:
             choice["logprobs"] = self.chances(reply, at, at + 1)
@@ -203,7 +221,9 @@ class Chunks(ABC):
 def _plain_tokens(reply: Reply, story: Story) -> int:
     """Return how many of a reply's tokens are told as plain words."""
     # Real ids have no width that a template could know.
-    is_plain = reply.is_prose and story.ask.logprobs is None and not (story.ask.with_ids and reply.coded)
+    ask = story.ask
+    is_plain = reply.is_prose and ask.logprobs is None and not (ask.with_ids and reply.coded)
+    is_plain = is_plain and not ask.with_progress
     return reply.shown_bytes // TOKEN_BYTES if is_plain else 0
 
 

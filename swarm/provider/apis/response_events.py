@@ -66,24 +66,30 @@ def response(story: Story, state: str) -> Json:
         "status": state,
         "incomplete_details": {"reason": "max_output_tokens"} if state == "incomplete" else None,
         "model": story.model,
-        "output": [item(story, "whole")] if is_over else [],
+        "output": items(story) if is_over else [],
         "usage": usage(story) if is_over else None,
     }
 
 
-def item(story: Story, stage: str) -> Json:
-    """Return the one item of the output, "begun" or "whole"."""
+def items(story: Story) -> list[Json]:
+    """Return the output: a message, or calls."""
+    return [item(story, "whole", place) for place in range(max(1, len(story.replies[0].calls)))]
+
+
+def item(story: Story, stage: str, place: int = 0) -> Json:
+    """Return an item of the output, "begun" or "whole"."""
     reply = story.replies[0]
     is_whole = stage == "whole"
     state = status(story) if is_whole else "in_progress"
-    if reply.call is not None:
-        arguments = reply.arguments(0, reply.tokens).decode() if is_whole else ""
+    if reply.calls:
+        call = reply.calls[place]
+        arguments = call.told(0, reply.tokens).decode() if is_whole else ""
         return {
-            "id": f"fc_{story.number}",
+            "id": f"fc_{story.number}_{place}",
             "type": "function_call",
             "status": state,
-            "call_id": f"call_{reply.call.call_id}",
-            "name": reply.call.name,
+            "call_id": f"call_{call.call_id}",
+            "name": call.name,
             "arguments": arguments,
         }
     content = [part(story, reply.shown.decode())] if is_whole else []
@@ -105,14 +111,17 @@ def part(story: Story, text: str) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": found}
 
 
+def _place(story: Story, place: int) -> Json:
+    return {"item_id": item(story, "begun", place)["id"], "output_index": place}
+
+
 class ResponseEvents:
     """The events of a response, each with its number."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
         self._sent = 0
-        self._place: Json = {"item_id": item(story, "begun")["id"], "output_index": 0}
-        self._in_part: Json = {**self._place, "content_index": 0}
+        self._in_part: Json = {**_place(story, 0), "content_index": 0}
         self._made: tuple[bytes, bytes] | None = None
 
     def opening(self) -> bytes:
@@ -125,11 +134,27 @@ class ResponseEvents:
         )
 
     def first(self, place: int) -> bytes:
-        """Return the start of the item, and of its part."""
-        added = self._event("response.output_item.added", output_index=0, item=item(self._story, "begun"))
-        if self._story.replies[0].call is not None:
+        """Return the start of the first item, and of its part."""
+        added = self._added(0)
+        if self._story.replies[0].calls:
             return added
         return added + self._event("response.content_part.added", **self._in_part, part=part(self._story, ""))
+
+    def _added(self, place: int) -> bytes:
+        """Return the start of an item."""
+        begun = item(self._story, "begun", place)
+        return self._event("response.output_item.added", output_index=place, item=begun)
+
+    def _called(self, place: int) -> bytes:
+        """Return the end of a call."""
+        whole_item = item(self._story, "whole", place)
+        told = self._event(
+            "response.function_call_arguments.done",
+            **_place(self._story, place),
+            name=whole_item["name"],
+            arguments=whole_item["arguments"],
+        )
+        return told + self._event("response.output_item.done", output_index=place, item=whole_item)
 
     def tokens(self, place: int, start: int, end: int) -> bytes:
         """Return the events of the tokens [start, end)."""
@@ -151,26 +176,25 @@ class ResponseEvents:
 
     def last(self, place: int) -> bytes:
         """Return the ends of part, item and response."""
-        story, reply = self._story, self._story.replies[0]
-        whole_item = item(story, "whole")
-        if reply.call is not None:
-            told = self._event(
-                "response.function_call_arguments.done",
-                **self._place,
-                name=reply.call.name,
-                arguments=whole_item["arguments"],
-            )
-        else:
-            found = whole_item["content"][0]
-            told = self._event(
-                "response.output_text.done", **self._in_part, text=found["text"], logprobs=found["logprobs"]
-            ) + self._event("response.content_part.done", **self._in_part, part=found)
+        story, calls = self._story, self._story.replies[0].calls
         state = status(story)
+        told = self._called(len(calls) - 1) if calls else self._said()
+        return told + self._event(f"response.{state}", response=response(story, state))
+
+    def _said(self) -> bytes:
+        """Return the end of a message."""
+        whole_item = item(self._story, "whole")
+        found = whole_item["content"][0]
         return b"".join(
             [
-                told,
+                self._event(
+                    "response.output_text.done",
+                    **self._in_part,
+                    text=found["text"],
+                    logprobs=found["logprobs"],
+                ),
+                self._event("response.content_part.done", **self._in_part, part=found),
                 self._event("response.output_item.done", output_index=0, item=whole_item),
-                self._event(f"response.{state}", response=response(story, state)),
             ]
         )
 
@@ -184,10 +208,13 @@ class ResponseEvents:
 
     def _slowly(self, at: int) -> bytes:
         reply = self._story.replies[0]
-        if reply.call is not None:
-            given = reply.arguments(at, at + 1).decode()
+        if reply.calls:
+            place = reply.call_at(at)
+            call = reply.calls[place]
+            between = self._called(place - 1) + self._added(place) if place and at == call.start else b""
+            given = call.told(at, at + 1).decode()
             name = "response.function_call_arguments.delta"
-            return self._event(name, **self._place, delta=given) if given else b""
+            return between + (self._event(name, **_place(self._story, place), delta=given) if given else b"")
         text = reply.piece(at, at + 1).decode()
         if not text:
             return b""

@@ -154,17 +154,17 @@ def _choice(body: Body, members: Members, tools: list[Any]) -> Choice:
         own = Members(tool, f"{where}.")
         if own.named("type") == "function":
             known.append(Tool(own.named("name"), body.plain(own.object("parameters") or {"type": "object"})))
-    asked = body.members.get("tool_choice")
+    asked, is_single = body.members.get("tool_choice"), not members.flag("parallel_tool_calls", unset=True)
     if asked is None:
-        return Choice("auto", tuple(known)) if known else Choice()
+        return Choice("auto", tuple(known), is_single) if known else Choice()
     if isinstance(asked, dict):
-        return named_choice(asked, known, "allowed_tools")
+        return named_choice(asked, known, "allowed_tools", is_single=is_single)
     kind = members.one_of("tool_choice", ("none", "auto", "required"))
     if kind == "none" or (kind == "auto" and not known):
         return Choice()
     if not known:
         raise invalid("tool_choice: only allowed when tools are given", "tool_choice")
-    return Choice("auto" if kind == "auto" else "required", tuple(known))
+    return Choice("auto" if kind == "auto" else "required", tuple(known), is_single)
 
 
 def _format(body: Body, members: Members) -> Format | None:

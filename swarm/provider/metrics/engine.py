@@ -63,14 +63,11 @@ class Engine:
         self.generation_tokens += 1
         self._count(at_s, 1 + cache.prompt_tokens - cache.cached_tokens)
 
-    def gap(self, at_s: float, gap_s: float) -> None:
-        """Count a token that came `gap_s` after the one before it."""
-        self.generation_tokens += 1
-        self.itl_s.add(gap_s)
-        if at_s == self._step_s:
-            self._in_step += 1
-        else:
-            self._count(at_s, 1)
+    def gaps(self, at_s: float, gap_s: float, count: int) -> None:
+        """Count tokens of as many replies that came `gap_s` after the one before each."""
+        self.generation_tokens += count
+        self.itl_s.add(gap_s, count)
+        self._count(at_s, count)
 
     def asked(self, tokens: int, count: int) -> None:
         """Count a request's settings."""

@@ -46,13 +46,13 @@ class Histogram:
         self._last = -1.0
         self._place = 0
 
-    def add(self, value: float) -> None:
+    def add(self, value: float, times: int = 1) -> None:
         """Count a value."""
         if value != self._last:
             self._last = value
             self._place = bisect_left(self._bounds, value)
-        self._counts[self._place] += 1
-        self.total += value
+        self._counts[self._place] += times
+        self.total += value * times
 
     def lines(self, name: str, label: str) -> list[str]:
         """Return the samples."""

@@ -10,7 +10,7 @@ from swarm.config.fleet import FleetConfig
 from swarm.cpu_wait import cpu_wait_s
 from swarm.fleet.fleet import Fleet
 from swarm.fleet.rank import Rank
-from swarm.hit_names import LOST_TO, TIERS
+from swarm.hit_names import LOST_TO, TIERS, TierName
 from swarm.provider.metrics.engine import Engine
 from swarm.provider.metrics.histogram import LATENESS_BOUNDS_S, Histogram
 
@@ -18,6 +18,14 @@ RECENT = 2_000
 """Moments of sending by which the server says whether it is late."""
 PATH_BYTES_MAX, PARTS_MAX = 64, 3
 """Of a path, what is told apart; what follows is a name."""
+HIT_SOURCES: dict[str, tuple[TierName, ...]] = {
+    "device": ("hbm",),
+    "host": ("dram",),
+    "p2p": (),
+    "disk": ("nvme", "posix"),
+    "external_unspecified": ("pooled_dram",),
+}
+"""vLLM's names of where hits come from, and the tiers that they are."""
 Sample = tuple[str, float]
 """More labels, and a value."""
 
@@ -143,7 +151,8 @@ class Meter:
 
     def _splits(self, pairs: list[tuple[Engine, Rank, str]]) -> list[str]:
         """Return counters that have a label more."""
-        ended, source, tiers, losses = list[Sample](), list[Sample](), list[Sample](), list[Sample]()
+        ended, source, hits = list[Sample](), list[Sample](), list[Sample]()
+        tiers, losses = list[Sample](), list[Sample]()
         for engine, _, label in pairs:
             ended += [
                 (f'{label},finished_reason="{reason}"', count) for reason, count in engine.finished.items()
@@ -156,6 +165,11 @@ class Meter:
                 ("external_kv_transfer", lower),
             ):
                 source.append((f'{label},source="{name}"', count))
+            found = dict(zip(TIERS, engine.by_tier, strict=True))
+            hits += [
+                (f'{label},source="{name}"', sum(found[tier] for tier in among))
+                for name, among in HIT_SOURCES.items()
+            ]
             tiers += [
                 (f'{label},tier="{name}"', count) for name, count in zip(TIERS, engine.by_tier, strict=True)
             ]
@@ -166,6 +180,12 @@ class Meter:
         return [
             *_family("vllm:request_success_total", "counter", "Requests ended.", ended),
             *_family("vllm:prompt_tokens_by_source_total", "counter", "Prompt tokens by source.", source),
+            *_family(
+                "vllm:prompt_tokens_cached_by_source_total",
+                "counter",
+                "Prompt tokens found, by kind of memory.",
+                hits,
+            ),
             *_family("swarm:cached_tokens_by_tier_total", "counter", "Prompt tokens found, by tier.", tiers),
             *_family(
                 "swarm:lost_tokens_by_cause_total",
@@ -178,6 +198,7 @@ class Meter:
     def _gauges(self, pairs: list[tuple[Engine, Rank, str]]) -> list[str]:
         """Return the state of each scheduler."""
         running, waiting, reasons, usage, info = [], [], list[Sample](), [], list[Sample]()
+        awake = list[Sample]()
         for _, rank, label in pairs:
             hbm = rank.hierarchy.tiers[0]
             blocks = hbm.spec.capacity_blocks
@@ -187,6 +208,10 @@ class Meter:
             waiting.append((label, queued))
             reasons += [(f'{label},reason="capacity"', queued), (f'{label},reason="deferred"', 0)]
             usage.append((label, round(used, 6)))
+            awake += [
+                (f'{label},sleep_state="{state}"', int(state == "awake"))
+                for state in ("awake", "weights_offloaded", "discard_all")
+            ]
             size = self._config.block_tokens
             more = (
                 f'{label},block_size="{size}",num_gpu_blocks="{blocks}",num_cpu_blocks="0",'
@@ -202,6 +227,7 @@ class Meter:
             *_family(
                 "vllm:kv_cache_usage_perc", "gauge", "KV blocks that requests are using, 1 is all.", usage
             ),
+            *_family("vllm:engine_sleep_state", "gauge", "Engines never sleep.", awake),
             *_family("vllm:cache_config_info", "gauge", "Settings of the KV cache.", info),
             *_family(
                 "vllm:lora_requests_info", "gauge", "Adapters.", [(f'{lora},waiting_lora_adapters=""', 1)]

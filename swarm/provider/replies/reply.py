@@ -15,22 +15,37 @@ Finish = Literal["length", "stop", "tool_calls"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of a tool."""
+    """A call of a tool, and which of its reply's tokens it is."""
 
     call_id: str
     name: str
     arguments: bytes
     """As JSON."""
+    start: int
+    """Tokens of its reply before it."""
+    tokens: int
+    cuts: tuple[int, ...] = ()
+    """Where each of its tokens ends, in bytes of its content; nothing: every `TOKEN_BYTES`."""
 
     @property
-    def before_arguments(self) -> int:
-        """Bytes of its content before its arguments."""
-        return call_content(self.name, self.arguments).index(b',"arguments":') + len(b',"arguments":')
+    def end(self) -> int:
+        """Tokens of its reply up to its end."""
+        return self.start + self.tokens
+
+    def told(self, start: int, end: int) -> bytes:
+        """Return the part of its arguments that its reply's tokens [start, end) bring."""
+        before = call_content(self.name, self.arguments).index(b',"arguments":') + len(b',"arguments":')
+        given = self.arguments
+        low, high = (
+            _whole(given, min(max(0, _at(self.cuts, at - self.start) - before), len(given)))
+            for at in (start, end)
+        )
+        return given[low:high]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model says to one request: text, or the call of a tool."""
+    """What the model says to one request: text, or calls of tools."""
 
     tokens: int
     finish: Finish
@@ -38,7 +53,8 @@ class Reply:
     """`TOKEN_BYTES` a token."""
     ids: bytes = b""
     """`ID_BYTES` a token, or nothing where the prompt was text."""
-    call: Call | None = None
+    calls: tuple[Call, ...] = ()
+    """One after the other; a later one is whole."""
     shown_bytes: int = 0
     """Of the text, what the client is told: a stop word is generated and not told."""
     stop: str | None = None
@@ -56,10 +72,8 @@ class Reply:
         return self.text[: self.shown_bytes]
 
     def at(self, tokens: int) -> int:
-        """Return where its first tokens end, in bytes of its text; or of its call's content."""
-        if not self.cuts:
-            return TOKEN_BYTES * tokens
-        return self.cuts[min(tokens, len(self.cuts)) - 1] if tokens else 0
+        """Return where its first tokens end, in bytes of its text."""
+        return _at(self.cuts, tokens)
 
     def piece(self, start: int, end: int) -> bytes:
         """Return the text of the tokens [start, end)."""
@@ -71,12 +85,9 @@ class Reply:
         """Return the text of each of the tokens [start, end)."""
         return [self.piece(at, at + 1).decode() for at in range(start, end)]
 
-    def arguments(self, start: int, end: int) -> bytes:
-        """Return the part of its call's arguments that the tokens [start, end) bring."""
-        assert self.call is not None
-        before, given = self.call.before_arguments, self.call.arguments
-        low, high = (_whole(given, min(max(0, self.at(at) - before), len(given))) for at in (start, end))
-        return given[low:high]
+    def call_at(self, at: int) -> int:
+        """Return the place of the call that a token belongs to."""
+        return next(place for place, call in enumerate(self.calls) if at < call.end)
 
     def id_list(self) -> list[int]:
         """Return its token ids."""
@@ -96,13 +107,21 @@ class Reply:
             return self.coded[: TOKEN_BYTES * self.tokens]
         if self.ids:
             return array("I", self.id_list()).tobytes()
-        if self.call is not None:
-            return call_content(self.call.name, self.call.arguments)[: TOKEN_BYTES * self.tokens]
+        if self.calls:
+            said = b"".join(call_content(call.name, call.arguments) for call in self.calls)
+            return said[: TOKEN_BYTES * self.tokens]
         return self.text[: TOKEN_BYTES * self.tokens]
 
     def marks(self, at: int) -> tuple[tuple[int, int], ...]:
         """Return what begins with it in content that it continues from byte `at` on."""
-        return () if self.call is None else ((at, MARKS["call"]),)
+        return tuple((at + TOKEN_BYTES * call.start, MARKS["call"]) for call in self.calls)
+
+
+def _at(cuts: tuple[int, ...], tokens: int) -> int:
+    """Return where so many tokens end, in bytes."""
+    if not cuts:
+        return TOKEN_BYTES * tokens
+    return cuts[min(tokens, len(cuts)) - 1] if tokens > 0 else 0
 
 
 def _whole(text: bytes, at: int) -> int:

@@ -27,6 +27,8 @@ ACTS = re.compile(
     re.IGNORECASE,
 )
 """Names of tools, and of what they are given, by which something may happen."""
+CALLS_MAX = 8
+"""Of one reply."""
 HARMLESS = "true"
 """Said for every text of a tool that acts, where the client insists on a call of it."""
 
@@ -47,9 +49,9 @@ class Speaker:
         Two replies of one name are the same.
         """
         most = self._most(ask, name, room)
-        called = self._called(ask.choice, name, is_open=not ask.length.is_full)
-        if called is not None:
-            return self._call(called, name, most, is_forced=ask.choice.kind == "required")
+        tool = self._called(ask.choice, name, is_open=not ask.length.is_full)
+        if tool is not None:
+            return self._calls(tool, ask.choice, name, most)
         if ask.format is not None:
             return self._formatted(ask, name, most)
         return self._prose(ask, name, most, is_ids=is_ids)
@@ -88,16 +90,19 @@ class Speaker:
         return max(1, round(min(max(drawn, lengths.least), lengths.most)))
 
     def _called(self, choice: Choice, name: str, *, is_open: bool) -> Tool | None:
-        """Return the tool that the model calls."""
+        """Return the tool that the model calls; None where it calls none."""
         if choice.kind == "none" or not choice.tools:
             return None
-        if choice.kind == "required":
-            safe = [tool for tool in choice.tools if self._is_safe(tool)] or list(choice.tools)
-            return safe[digest64(f"tool {name}") % len(safe)]
-        rate = self._config.tool_call_rate
-        if not is_open or not rate or digest64(f"call {name}") >= rate * 2**64:
+        is_forced = choice.kind == "required"
+        if not is_forced and not (is_open and _chance(f"call {name}", self._config.tool_call_rate)):
             return None
+        return self._picked(choice, name)
+
+    def _picked(self, choice: Choice, name: str) -> Tool | None:
+        """Return one of the tools that may be called, if one of them may be."""
         safe = [tool for tool in choice.tools if self._is_safe(tool)]
+        if not safe and choice.kind == "required":
+            safe = list(choice.tools)
         return safe[digest64(f"tool {name}") % len(safe)] if safe else None
 
     def _is_safe(self, tool: Tool) -> bool:
@@ -110,15 +115,32 @@ class Speaker:
         needed = [each for each in required if isinstance(each, str)] if isinstance(required, list) else []
         return bool(listed) and all(name in listed or not _is_text(named.get(name)) for name in needed)
 
-    def _call(self, tool: Tool, name: str, most: int, *, is_forced: bool) -> Reply:
+    def _calls(self, tool: Tool, choice: Choice, name: str, most: int) -> Reply:
+        """Return a reply that calls a tool, and maybe more; of those only what is whole within `most`."""
+        call, coded = self._call(tool, name, 0)
+        calls, codes = [call], [coded]
+        for count in range(1, 1 if choice.is_single else CALLS_MAX):
+            if not _chance(f"more {count} {name}", self._config.parallel_call_rate):
+                break
+            named = f"{name} call {count}"
+            call, coded = self._call(self._picked(choice, named) or tool, named, calls[-1].end)
+            if call.end > most:
+                break
+            calls.append(call)
+            codes.append(coded)
+        tokens = calls[-1].end
+        finish: Finish = "tool_calls" if tokens <= most else "length"
+        told = tuple(calls)
+        return Reply(min(tokens, most), finish, calls=told, is_prose=False, coded=b"".join(codes))
+
+    def _call(self, tool: Tool, name: str, start: int) -> tuple[Call, bytes]:
+        """Return a call that follows so many tokens of its reply, and its ids where a tokenizer counts."""
         arguments = orjson.dumps(self._arguments(tool, name))
         said = call_content(tool.name, arguments)
         coded = self._coded(said)
         tokens = len(coded or said) // TOKEN_BYTES
-        call = Call(f"{digest64(f'id {name}'):016x}", tool.name, arguments)
-        finish: Finish = "tool_calls" if tokens <= most else "length"
-        cuts = self._tokenizer.cuts(said)
-        return Reply(min(tokens, most), finish, call=call, is_prose=False, coded=coded, cuts=cuts)
+        call_id = f"{digest64(f'id {name}'):016x}"
+        return Call(call_id, tool.name, arguments, start, tokens, self._tokenizer.cuts(said)), coded
 
     def _arguments(self, tool: Tool, name: str) -> dict[str, Any]:
         """Return values for a tool: those that the fleet lists, else made-up ones that fit its schema."""
@@ -221,6 +243,11 @@ def _stopped(text: bytes, stops: tuple[str, ...], least: int, coded: bytes) -> R
     at, stop = min(found)
     tokens = tokens_of(at + len(stop.encode()))
     return Reply(tokens, "stop", text[: TOKEN_BYTES * tokens], shown_bytes=at, stop=stop, coded=coded)
+
+
+def _chance(name: str, rate: float) -> bool:
+    """Return whether what happens at a rate happens here."""
+    return digest64(name) < rate * 2**64
 
 
 def _finish(name: str) -> Finish:

@@ -47,7 +47,9 @@ def show_analysis(analysis: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     if analysis["broken"]:
-        console.print(f"[bold red]{len(analysis['broken'])} broken parts were left out[/] (see above)")
+        files = counted(len({part["path"] for part in analysis["broken"]}), "file")
+        parts = counted(len(analysis["broken"]), "broken part")
+        console.print(f"[bold red]{parts} of {files} left out[/] (named above; all are in --json)")
     for note in analysis["notes"]:
         console.print(f"[bold red]note:[/] {escape(note)}", soft_wrap=True)
     for line in recorded.answers(analysis):

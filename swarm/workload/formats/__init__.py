@@ -6,6 +6,7 @@ Knows: files, their fields, what each format can hold. Does not know: caches, cl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from swarm.workload.formats.agent_logs.readers import READERS, LogReader
 from swarm.workload.formats.block_traces import mooncake, weka
 from swarm.workload.formats.conversations import dag, inputs_json, multi_turn, stretches
 from swarm.workload.formats.files import OnBroken, OnOther, head_bytes, trace_files
+from swarm.workload.formats.foreign import why_not_read
 from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format
 from swarm.workload.formats.output import Losses, claim
@@ -58,10 +60,12 @@ FORMATS: dict[str, Format] = {
 
 
 AUTO = "auto"
-LOG_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
+LOG_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".db")
 NO_OPTIONS = Options(block_tokens=0, rows="", bytes_per_token=0.0, settings=())
 UNSTATED = replace(NO_OPTIONS, settings=("block_tokens", "rows", "bytes_per_token"))
 """Of files of any format: what is stated is for those formats that do not say it themselves."""
+META = ".meta.json"
+"""Ending of files that say of which kind a sub-agent is; its log's reader looks at them."""
 Unit = tuple[Path, ...]
 """Files that are read together: a session's, or one."""
 
@@ -80,6 +84,11 @@ class Opened:
     _readers: dict[str, LogReader] = field(default_factory=dict)
     _formats: dict[Path, str] = field(default_factory=dict)
 
+    @property
+    def reads_logs(self) -> bool:
+        """Whether agents' own logs are read: the name says so, or one of the files is one."""
+        return self.name in READERS or any(name in READERS for name in self._formats.values())
+
     def files(self, paths: Iterable[Path], on_other: OnOther) -> list[Path]:
         """Return the trace files that the paths stand for, in the order of the sessions."""
         return trace_files(paths, self._suffixes(), on_other)
@@ -91,14 +100,15 @@ class Opened:
         for file in files:
             name = self.name if self.name != AUTO else recognised(file)
             if name is None:
-                unknown.append(file)
+                if not file.name.endswith(META):
+                    unknown.append(file)
                 continue
             self._formats[file] = name
             by_format.setdefault(name, []).append(file)
         if unknown and not by_format:
             raise UsageError(f"{unknown[0]}: {_unknown(unknown[0])}")
-        for folder in dict.fromkeys(file.parent for file in unknown):
-            on_other(folder, [file for file in unknown if file.parent == folder])
+        if unknown:
+            on_other(Path(os.path.commonpath([file.parent for file in unknown])), unknown)
         units: list[Unit] = []
         for name, found in by_format.items():
             units += self._reader(name).units(found) if name in READERS else [(file,) for file in found]
@@ -143,6 +153,8 @@ class Opened:
 
 def _unknown(file: Path) -> str:
     """Return why nobody reads a file."""
+    if (why := why_not_read(file)) is not None:
+        return f"is not read: {why}"
     if not head_bytes(file).strip():
         return "is empty, or cannot be read; give files with requests in them"
     names = ", ".join((*FORMATS, *READERS))
@@ -170,7 +182,11 @@ def read_sessions(path: Path, format: str, on_broken: OnBroken = fail) -> Iterat
 
     So do files of a folder whose content is of no format: none is left out unsaid.
     """
-    opened = open_format(format)
+    return read_opened(open_format(format), path, on_broken)
+
+
+def read_opened(opened: Opened, path: Path, on_broken: OnBroken) -> Iterator[RecordedSession]:
+    """Yield the sessions as `read_sessions` does, of a format that was opened for it."""
 
     def tell(_: Path, unknown: list[Path]) -> None:
         for file in unknown:

@@ -202,16 +202,17 @@ def head_lines(file: Path) -> list[dict[str, Any]]:
 
 def head_bytes(file: Path) -> bytes:
     """Return the first bytes of a file's content; nothing where they cannot be read."""
-    found = b""
+    found: list[bytes] = []
     try:
         with file.open("rb") as raw:
             stream = _unpacked(raw, raw.peek(_MAGIC_BYTES))
             # In pieces: a packed file that is cut off has a beginning all the same.
-            while len(found) < HEAD_BYTES and (piece := stream.read(_PIECE_BYTES)):
-                found += piece
+            piece_bytes = HEAD_BYTES if stream is raw else _PIECE_BYTES
+            while piece_bytes * len(found) < HEAD_BYTES and (piece := stream.read(piece_bytes)):
+                found.append(piece)
     except (OSError, EOFError, zlib.error):
         pass
-    return found.removeprefix(_BYTE_ORDER_MARK)
+    return b"".join(found).removeprefix(_BYTE_ORDER_MARK)
 
 
 def is_parquet(file: Path) -> bool:

@@ -8,8 +8,10 @@ from typing import Any
 
 from swarm.errors import TraceError
 from swarm.workload.formats.agent_logs import agentic, bodies, captured, dynamo
+from swarm.workload.formats.agent_logs.databases import is_database, is_opencode
 from swarm.workload.formats.agent_logs.documents import values_of
 from swarm.workload.formats.files import head_bytes, head_lines, is_packed_otherwise
+from swarm.workload.formats.foreign import is_droid
 
 _CLAUDE_TYPES = {"user", "assistant", "system", "progress", "attachment", "summary"}
 _CODEX_TYPES = {"session_meta", "turn_context", "response_item", "event_msg", "compacted", "world_state"}
@@ -22,7 +24,11 @@ def recognised(file: Path) -> str | None:
     if is_packed_otherwise(file):
         # Its reader says what it is packed with.
         return "weka"
+    if is_database(file):
+        return "opencode" if is_opencode(file) else None
     for value in head_lines(file):
+        if is_droid(value):
+            return None
         name = _of_line(value)
         if name is not None:
             return name

@@ -242,3 +242,21 @@ def test_text_comes_back_from_its_tokens(desk: SimpleNamespace, text: str) -> No
 
     there, back = desk.run(main)
     assert (there["count"], back["prompt"]) == (-(-len(text.encode()) // 4), text)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"include_usage": True, "continuous_usage_stats": True}, [0, 1, 2, 3, 3, 3]),
+        ({"include_usage": True}, [None, None, None, None, None, 3]),
+        ({"continuous_usage_stats": True}, [None] * 5),
+    ],
+)
+def test_usage_comes_along_with_each_event_if_asked(
+    desk: SimpleNamespace, options: dict[str, bool], expected: list[int | None]
+) -> None:
+    body = {"messages": USER, "max_tokens": 3, "stream": True, "stream_options": options}
+    (answer,) = ask(desk, CHAT, body)
+    told = [part.get("usage") for part in desk.events(answer.text)]
+    assert [usage and usage["completion_tokens"] for usage in told] == expected
+    assert {usage["prompt_tokens"] for usage in told if usage} <= {160}

@@ -217,8 +217,9 @@ class SessionReader:
         if reply.get("model") == "<synthetic>" or value.get("isApiErrorMessage"):
             self._tally.missing["replies that the client made up, or that were errors"] += 1
             return
-        for count in COUNTS:
-            _count(reply["usage"], count)
+        if not sum(_count(reply["usage"], count) for count in COUNTS):
+            self._tally.missing["replies that count nothing"] += 1
+            return
         name = _text(reply, "id") or _text(value, "requestId") or _text(value, "uuid") or f"line {number}"
         root = "" if not value.get("isSidechain") else self._root_of(value, log.chains)
         message = log.messages.get(f"{root}\0{name}")

@@ -1,6 +1,7 @@
 """The JSON values of a file in whatever shape it has them, and times in whatever unit.
 
-A value a line, one value over many lines, several one after the other, a list of them, or rows of Parquet.
+A value a line, one value over many lines, several one after the other, a list of them, rows of Parquet, or a
+database of OpenCode's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.errors import TraceError
+from swarm.workload.formats.agent_logs.databases import is_database, values_of_database
 from swarm.workload.formats.fields import TOKENS_MAX, shown
 from swarm.workload.formats.files import OnBroken, head_lines, is_parquet, read_bytes, read_lines, shown_name
 
@@ -23,6 +25,9 @@ _ROWS_AT_ONCE = 1024
 
 def values_of(file: Path, on_broken: OnBroken) -> Iterator[tuple[str, Any]]:
     """Yield a file's values, each with its place; a list's members stand for themselves."""
+    if is_database(file):
+        yield from values_of_database(file, on_broken)
+        return
     if is_parquet(file):
         yield from _parquet_rows(file, on_broken)
         return

@@ -202,13 +202,42 @@ class Identity:
         return self.exact / self.pairs if self.pairs else None
 
 
-def identity_of(agents: Iterable[LoggedAgent], *, in_loops: bool = False) -> Identity:
+class Tail:
+    """How much of a reply's end a cache of blocks does not keep, by the reads that came before.
+
+    A read is the whole blocks of all that the request before had, prompt and reply, less a few last tokens
+    of the reply. How few depends on the model and is in no log: it is the smallest count that explains the
+    most earlier reads of the session, 0 before there is any.
+    """
+
+    def __init__(self, block_tokens: int) -> None:
+        self._block_tokens = block_tokens
+        self._explained = [0] * block_tokens
+        """By a count of last tokens: how many earlier reads it explains."""
+
+    def held(self, total_tokens: int) -> int:
+        """Return what is read after a request of so many tokens, prompt and reply."""
+        tail = self._explained.index(max(self._explained))
+        return max(0, total_tokens - tail) // self._block_tokens * self._block_tokens
+
+    def learn(self, total_tokens: int, read_tokens: int) -> None:
+        """Note what was read after a request of so many tokens."""
+        least = total_tokens - read_tokens - self._block_tokens + 1
+        for tail in range(max(0, least), min(self._block_tokens, total_tokens - read_tokens + 1)):
+            self._explained[tail] += 1
+
+
+def identity_of(
+    agents: Iterable[LoggedAgent], *, in_loops: bool = False, cache_block_tokens: int | None = None
+) -> Identity:
     """Predict each read from the requests before it, and count how often that is exact.
 
     Nothing of request n is used to predict read(n) but its time and its model. `in_loops`: only requests
     that a tool opened, where a client is known to drop a part of its prompt at a person's turn.
+    `cache_block_tokens`: of a cache that reads whole blocks of this size, prompt and reply, less a `Tail`.
     """
     pairs = exact = 0
+    tails: dict[str, Tail] = {}
     for agent in agents:
         for before, after in pairs_of(agent.requests):
             if not after.is_told or (in_loops and after.opened_by != "tool"):
@@ -217,7 +246,13 @@ def identity_of(agents: Iterable[LoggedAgent], *, in_loops: bool = False) -> Ide
                 # Its words say what it shares; in which blocks the provider kept it nobody says.
                 continue
             pairs += 1
-            exact += after.read_tokens == before.held_tokens
+            held = before.held_tokens
+            if cache_block_tokens is not None:
+                tail = tails.setdefault(after.model, Tail(cache_block_tokens))
+                total = before.input_tokens + before.output_tokens
+                held = tail.held(total)
+                tail.learn(total, after.read_tokens)
+            exact += after.read_tokens == held
     return Identity(pairs, exact)
 
 

@@ -30,7 +30,7 @@ from swarm.workload.formats.agent_logs import (
 )
 from swarm.workload.formats.agent_logs.claude_code import SessionReader, is_agent_file
 from swarm.workload.formats.agent_logs.codex import Rollout, read_rollout
-from swarm.workload.formats.agent_logs.identity import Chains, Pools, identity_of
+from swarm.workload.formats.agent_logs.identity import Chains, Identity, Pools, identity_of
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, Tally
 from swarm.workload.formats.agent_logs.rows import Parser, Rows
 from swarm.workload.formats.agent_logs.sessions import check_lengths, session_of
@@ -91,7 +91,7 @@ class ClaudeCode:
             return
         name = _session_and_time(unit[0])[0]
         chains = Chains(_owner(unit, name), BLOCK_TOKENS, self._pools, self._tally, misses_by_routing=False)
-        _note_identity(agents, self._tally, in_loops=False)
+        _note_identity(identity_of(agents), self._tally)
         if _is_bounded(name, unit, agents, chains, on_broken):
             yield session_of(name, shown_name(unit[0]), agents, chains, "claude_code", _place(unit[0]).name)
 
@@ -153,7 +153,8 @@ class Codex:
             misses_by_routing=True,
             sends_replies=True,
         )
-        _note_identity(agents, self._tally, in_loops=True)
+        in_loops = identity_of(agents, in_loops=True, cache_block_tokens=codex.CACHE_BLOCK_TOKENS)
+        _note_identity(in_loops, self._tally)
         if _is_bounded(main, unit, agents, chains, on_broken):
             project = rollouts[main].project
             yield session_of(main, shown_name(unit[0]), agents, chains, "codex", project)
@@ -207,9 +208,8 @@ def _owner(unit: Sequence[Path], session: str) -> str:
     return f"{shown_name(unit[0])}\0{session}"
 
 
-def _note_identity(agents: Sequence[LoggedAgent], tally: Tally, *, in_loops: bool) -> None:
-    """Count how often a read follows from the requests before it."""
-    found = identity_of(agents, in_loops=in_loops)
+def _note_identity(found: Identity, tally: Tally) -> None:
+    """Add how often a read follows from the requests before it."""
     tally.pairs += found.pairs
     tally.exact += found.exact
 

@@ -50,11 +50,14 @@ def tools_for_50_turns() -> None:
         answer = client.messages.create(
             model=MODEL, max_tokens=1000, messages=messages, tools=[TOOL], tool_choice={"type": "any"}
         )
-        call = answer.content[0]
-        assert answer.stop_reason == "tool_use" and call.input["unit"] in ("C", "F")
-        assert not turn or answer.usage.input_tokens < 64, answer.usage
-        result = {"type": "tool_result", "tool_use_id": call.id, "content": f"sunny {turn}"}
-        messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
+        assert answer.stop_reason == "tool_use"
+        assert {call.input["unit"] for call in answer.content} <= {"C", "F"}
+        assert not turn or answer.usage.input_tokens < 128, answer.usage
+        results = [
+            {"type": "tool_result", "tool_use_id": call.id, "content": f"sunny {turn}"}
+            for call in answer.content
+        ]
+        messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": results}]
     with client.messages.stream(
         model=MODEL,
         max_tokens=1000,
@@ -64,6 +67,26 @@ def tools_for_50_turns() -> None:
     ) as stream:
         final = stream.get_final_message()
     assert final.content[0].input["place"] and final.stop_reason == "tool_use"
+
+
+def several_tools_at_once() -> None:
+    def calls(**more: object) -> list[int]:
+        found = []
+        for _ in range(20):
+            with client.messages.stream(
+                model=MODEL,
+                max_tokens=1000,
+                messages=USER,
+                tools=[TOOL],
+                tool_choice={"type": "any", **more},
+            ) as stream:
+                content = stream.get_final_message().content
+            assert all(block.input["unit"] in ("C", "F") for block in content)
+            found.append(len(content))
+        return found
+
+    assert max(calls()) > 1
+    assert set(calls(disable_parallel_tool_use=True)) == {1}
 
 
 def caches() -> None:
@@ -104,6 +127,6 @@ def errors() -> None:
             raise AssertionError(wanted)
 
 
-for part in (messages, tools_for_50_turns, caches, structured, errors):
+for part in (messages, tools_for_50_turns, several_tools_at_once, caches, structured, errors):
     part()
 print("ok")

@@ -1,7 +1,9 @@
-"""langchain's chat models of OpenAI and Anthropic."""
+"""langchain's chat models of OpenAI and Anthropic: chat, streams, tools, forms, errors, usage."""
 
 import sys
 
+import anthropic
+import openai
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
@@ -36,9 +38,26 @@ for model in (
     assert whole.text and whole.usage_metadata["input_tokens"] > 0
     caller = model.bind_tools([look], tool_choice="any")
     messages = [HumanMessage("weather?")]
-    for _ in range(10):
+    several = 0
+    for turn in range(50):
         said = caller.invoke(messages)
-        call = said.tool_calls[0]
-        messages += [said, ToolMessage(look.invoke(call["args"]), tool_call_id=call["id"])]
+        usage = said.usage_metadata
+        computed = usage["input_tokens"] - usage["input_token_details"]["cache_read"]
+        assert not turn or computed < 512, usage
+        several += len(said.tool_calls) > 1
+        messages.append(said)
+        for call in said.tool_calls:
+            messages.append(ToolMessage(look.invoke(call["args"]), tool_call_id=call["id"]))
+    assert several, "a share of 0.3 of the calls is followed by another one"
+    whole = None
+    for part in caller.stream(messages):
+        whole = part if whole is None else whole + part
+    assert whole.tool_calls and not whole.invalid_tool_calls
+    try:
+        model.invoke("x" * 5_000_000)
+    except (openai.BadRequestError, anthropic.BadRequestError) as error:
+        assert "context" in str(error) or "prompt is too long" in str(error)
+    else:
+        raise AssertionError("no error")
     assert isinstance(model.with_structured_output(City).invoke("a city"), City)
 print("ok")

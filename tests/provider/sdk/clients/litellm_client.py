@@ -1,8 +1,18 @@
-"""litellm, as an OpenAI and as an Anthropic client."""
+"""litellm, as an OpenAI and as an Anthropic client: chat, streams, tools, forms, errors, usage."""
 
+import json
 import sys
 
 import litellm
+from pydantic import BaseModel
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
+    people: int
+
 
 URL = sys.argv[1]
 USER = [{"role": "user", "content": "How is the weather?"}]
@@ -16,8 +26,34 @@ for way in WAYS:
     assert answer.usage.completion_tokens == 20
     parts = list(litellm.completion(messages=USER, max_tokens=8, stream=True, **way))
     assert len("".join(part.choices[0].delta.content or "" for part in parts).split()) == 8
-    called = litellm.completion(messages=USER, max_tokens=200, tools=[TOOL], tool_choice="required", **way)
-    assert called.choices[0].message.tool_calls[0].function.name == "look"
+    parts = litellm.completion(
+        messages=USER, max_tokens=8, stream=True, stream_options={"include_usage": True}, **way
+    )
+    assert [part.usage.completion_tokens for part in parts if getattr(part, "usage", None)] == [8]
+    messages, several = list(USER), 0
+    for turn in range(50):
+        called = litellm.completion(
+            messages=messages, max_tokens=400, tools=[TOOL], tool_choice="required", **way
+        )
+        calls = called.choices[0].message.tool_calls
+        assert {call.function.name for call in calls} == {"look"}
+        several += len(calls) > 1
+        computed = called.usage.prompt_tokens - called.usage.prompt_tokens_details.cached_tokens
+        assert not turn or computed < 128, called.usage
+        messages.append(called.choices[0].message.model_dump(exclude_none=True))
+        messages += [{"role": "tool", "tool_call_id": call.id, "content": f"sunny {turn}"} for call in calls]
+    assert several, "a share of 0.3 of the calls is followed by another one"
+    whole = litellm.stream_chunk_builder(
+        list(
+            litellm.completion(
+                messages=messages, max_tokens=400, tools=[TOOL], tool_choice="required", stream=True, **way
+            )
+        )
+    )
+    for call in whole.choices[0].message.tool_calls:
+        assert json.loads(call.function.arguments) == {}
+    typed = litellm.completion(messages=USER, max_tokens=400, response_format=City, **way)
+    City.model_validate_json(typed.choices[0].message.content)
     try:
         litellm.completion(messages=[{"role": "user", "content": "x" * 5_000_000}], max_tokens=1, **way)
     except litellm.ContextWindowExceededError:

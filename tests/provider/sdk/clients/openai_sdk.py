@@ -72,16 +72,18 @@ def tools_for_50_turns() -> None:
         )
         message = answer.choices[0].message
         assert answer.choices[0].finish_reason == "tool_calls"
-        given = json.loads(message.tool_calls[0].function.arguments)
-        assert 1 <= given["days"] <= 7 and isinstance(given["place"], str)
+        for call in message.tool_calls:
+            given = json.loads(call.function.arguments)
+            assert 1 <= given["days"] <= 7 and isinstance(given["place"], str)
         if turn:
             # All that was said before is found again, but for what does not fill a block.
             before = answer.usage.prompt_tokens - answer.usage.prompt_tokens_details.cached_tokens
-            assert before < 64, answer.usage
+            assert before < 128, answer.usage
         messages.append(message.model_dump(exclude_none=True))
-        messages.append(
-            {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": f"sunny {turn}"}
-        )
+        messages += [
+            {"role": "tool", "tool_call_id": call.id, "content": f"sunny {turn}"}
+            for call in message.tool_calls
+        ]
     with client.chat.completions.stream(
         model=MODEL, messages=messages, tools=[TOOL], tool_choice="required"
     ) as stream:
@@ -89,6 +91,32 @@ def tools_for_50_turns() -> None:
             pass
         call = stream.get_final_completion().choices[0].message.tool_calls[0]
     assert json.loads(call.function.arguments)["days"]
+
+
+def several_tools_at_once() -> None:
+    def calls(**more: object) -> list[int]:
+        found = []
+        for _ in range(20):
+            answer = client.chat.completions.create(
+                model=MODEL, messages=USER, tools=[TOOL], tool_choice="required", **more
+            )
+            found.append(len(answer.choices[0].message.tool_calls))
+        return found
+
+    assert max(calls()) > 1
+    assert set(calls(parallel_tool_calls=False)) == {1}
+    counts = []
+    for _ in range(20):
+        with client.chat.completions.stream(
+            model=MODEL, messages=USER, tools=[TOOL], tool_choice="required"
+        ) as stream:
+            done = [event for event in stream if event.type == "tool_calls.function.arguments.done"]
+            made = stream.get_final_completion().choices[0].message.tool_calls
+        assert [json.loads(event.arguments) for event in done] == [
+            json.loads(call.function.arguments) for call in made
+        ]
+        counts.append(len(made))
+    assert max(counts) > 1
 
 
 def structured() -> None:
@@ -143,13 +171,15 @@ def responses() -> None:
     assert final.status == "completed" and final.output_text
     tool = {"type": "function", **TOOL["function"], "strict": True}
     items = [{"role": "user", "content": "weather?"}]
-    for _ in range(10):
+    for turn in range(50):
         answer = client.responses.create(model=MODEL, input=items, tools=[tool], tool_choice="required")
-        call = answer.output[0]
-        assert json.loads(call.arguments)["days"]
+        assert all(json.loads(call.arguments)["days"] for call in answer.output)
+        computed = answer.usage.input_tokens - answer.usage.input_tokens_details.cached_tokens
+        assert not turn or computed < 256, answer.usage
+        items += [call.model_dump(exclude_none=True) for call in answer.output]
         items += [
-            call.model_dump(exclude_none=True),
-            {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"},
+            {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+            for call in answer.output
         ]
     with client.responses.stream(
         model=MODEL, input="weather?", tools=[tool], tool_choice="required"
@@ -158,6 +188,14 @@ def responses() -> None:
     assert "response.function_call_arguments.done" in kinds and kinds[-1] == "response.completed"
 
 
-for part in (chat_and_stream, tools_for_50_turns, structured, errors, completions, responses):
+for part in (
+    chat_and_stream,
+    tools_for_50_turns,
+    several_tools_at_once,
+    structured,
+    errors,
+    completions,
+    responses,
+):
     part()
 print("ok")

@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from swarm.workload.formats import fail, open_format, pass_over
 from swarm.workload.formats.agent_logs import identity
 from swarm.workload.formats.agent_logs.logged import Tally
@@ -92,18 +94,18 @@ def test_a_fork_does_not_count_what_it_repeats(tmp_path: Path) -> None:
     assert tally.read["requests of a parent or an origin that a log repeats"] == 2
 
 
-def simulated(seed: int, requests: int) -> tuple[Log, Counter[str], list[int]]:
+def simulated(seed: int, requests: int, tail: int = 0) -> tuple[Log, Counter[str], list[int]]:
     """Return a log of a provider that caches blocks, and how often it fell short, and why.
 
     Now and then another server answers, the newest blocks are not there yet, or a person waits beyond the TTL
-    or has a part of the prompt dropped.
+    or has a part of the prompt dropped. `tail`: tokens at a reply's end that it does not keep.
     """
     chance, log, causes = random.Random(seed), Log("s"), Counter[str]()
     total, shared = 0, 3_456
     length = 9_000
     lengths = []
     for number in range(requests):
-        opened_by, wait_s, cached = "function_call_output", 1.0, total // BLOCK * BLOCK
+        opened_by, wait_s, cached = "function_call_output", 1.0, max(0, total - tail) // BLOCK * BLOCK
         case = chance.random() if number else 1.0
         if case < 0.08:
             opened_by, length = "user_message", length - 900
@@ -142,8 +144,18 @@ def test_reads_follow_from_a_cache_of_blocks_and_misses_have_their_causes(tmp_pa
     assert kept == len(lengths) - 1 - causes[identity.CHANGED]
 
 
-def test_shuffled_reads_of_codex_follow_from_nothing(tmp_path: Path) -> None:
-    log, _, _ = simulated(1, 300)
+@pytest.mark.parametrize("tail", [1, 26, 60, 127])
+def test_the_end_of_a_reply_that_no_cache_keeps_is_learned_from_the_reads_before(
+    tmp_path: Path, tail: int
+) -> None:
+    log, _, _ = simulated(1, 300, tail)
+    _, tally = read(log.write(tmp_path / "rollout-1.jsonl"))
+    assert tally.share is not None and tally.share >= 0.60
+
+
+@pytest.mark.parametrize("tail", [0, 60])
+def test_shuffled_reads_of_codex_follow_from_nothing(tmp_path: Path, tail: int) -> None:
+    log, _, _ = simulated(1, 300, tail)
     (session,), _ = read(log.write(tmp_path / "rollout-1.jsonl"))
     rows = [(r.input_tokens, r.read_tokens or 0, r.output_tokens) for r in session.requests()]
     reads = [row[1] for row in rows]

@@ -12,7 +12,8 @@ import pytest
 
 from swarm.workload.formats import fail, open_format, pass_over
 from swarm.workload.formats.agent_logs.claude_code import SessionReader
-from swarm.workload.formats.agent_logs.identity import identity_of
+from swarm.workload.formats.agent_logs.codex import read_rollout
+from swarm.workload.formats.agent_logs.identity import identity_of, pairs_of
 from swarm.workload.formats.agent_logs.logged import LoggedAgent, Tally
 
 LOGS = Path(__file__).resolve().parents[5] / "shared" / "data" / "session-logs"
@@ -92,6 +93,24 @@ def test_shuffled_reads_follow_from_nothing() -> None:
             request.read_tokens = read
     share = identity_of(found).share
     assert share is not None and share < 0.2
+
+
+def test_six_of_eleven_reads_of_codex_lie_within_a_block_of_the_prediction() -> None:
+    """The other five are prefixes of older requests: no rule of the request before gives them."""
+    opened = open_format("codex")
+    files = [LOGS / "codex" / name for name in ("tracelab/rollout.jsonl", "agtrace/codex_session.jsonl")]
+    loops = [
+        (before, after)
+        for file in files
+        for before, after in pairs_of(read_rollout(file, set(), Tally(), fail).requests)
+        if after.opened_by == "tool"
+    ]
+    short = [(before.held_tokens - after.read_tokens) // 128 for before, after in loops]
+    for unit in opened.units(opened.files(files, pass_over), pass_over):
+        list(opened.read_unit(unit, fail))
+    tally = opened.tallies["codex"]
+    assert (len(short), short.count(0), short.count(1)) == (11, 2, 4)
+    assert (tally.pairs, tally.exact) == (11, 4)
 
 
 def spans_of(path: Path) -> list[dict[str, Any]]:
