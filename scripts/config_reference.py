@@ -260,6 +260,9 @@ def schema(root: type[BaseModel], title: str) -> str:
         for key, said in (meanings(by_name[name]) if name in by_name else {}).items():
             if said and key in definition["properties"]:
                 definition["properties"][key]["description"] = said
+    if "LognormalConfig" in data.get("$defs", {}):
+        number = {"type": "number", "minimum": 0}
+        data["$defs"]["LognormalConfig"] = {"anyOf": [data["$defs"]["LognormalConfig"], number]}
     if root is Experiment:
         by_path = {"type": "string", "description": "path of a fleet's file"}
         data["properties"]["fleet"] = {"anyOf": [data["properties"]["fleet"], by_path]}

@@ -20,6 +20,22 @@ from swarm.fleet.events import Finished, FirstToken, FleetRequest
 CHUNK_TOKENS = 8192
 SEED = 1
 GIB = 2**30
+OFFLOAD_ROUTERS: tuple[dict[str, Any], ...] = (
+    {
+        "router": "scored",
+        "router_scores": {
+            "queue": 2,
+            "kv_usage": 2,
+            "prefix": 1,
+            "lower_prefix": 1,
+            "prefix_tokens_max": 4096,
+        },
+    },
+    {"router": "scored"},
+    {"router": "prefix_aware"},
+    {"router": "least_loaded"},
+)
+"""The first is the guide's; the scheduler looked at 256 blocks of 16 tokens unless told otherwise."""
 PCIE_GIB_PER_S = 46.6
 """Of one Hopper GPU, one direction: about 50 GB/s (vLLM blog 2026-01-08, blocks of 2 MB)."""
 WARM_GAP_S, SEND_GAP_S = 1.0, 0.1
@@ -301,7 +317,7 @@ def offload(case: dict[str, Any]) -> Case:
     """Play 45 shared prefixes on eight replicas with a small pool, with and without DRAM."""
     load, setup = case["workload"], case["setup"]
 
-    def arm(prefix: int, dram: bool, router: str) -> list[Sent]:
+    def arm(prefix: int, dram: bool, router: dict[str, Any]) -> list[Sent]:
         token_gib = 64 * 2 * 8 * 128 * 2 / GIB
         tiers = [{"name": "hbm", "capacity_gib": setup["kv_pool_tokens_per_replica"] * token_gib}]
         if dram:
@@ -319,7 +335,7 @@ def offload(case: dict[str, Any]) -> Case:
                 "replicas": [{"gpu": "H100", "parallelism": {"tp": 2}, "count": setup["replicas"]}],
                 "tiers": tiers,
                 "links": {"gpu_gib_per_s": PCIE_GIB_PER_S},
-                "router": router,
+                **router,
             }
         )
         shared = [root(f"group-{one}").extend(prefix) for one in range(load["groups"])]
@@ -339,7 +355,7 @@ def offload(case: dict[str, Any]) -> Case:
     lines = []
     for kind, prefix in load["shared_prefix"].items():
         for at, dram in enumerate((False, True)):
-            played, other = (arm(prefix, dram, router) for router in ("prefix_aware", "least_loaded"))
+            played, *others = (arm(prefix, dram, router) for router in OFFLOAD_ROUTERS)
             told = case["points"][kind]
             name = f"{kind} prefix, {told_arm(case, kind, at)}"
             for what, of, key in (
@@ -347,12 +363,14 @@ def offload(case: dict[str, Any]) -> Case:
                 ("e2e mean, s", mean_e2e, "e2e_mean_s"),
                 ("tok/s, both ways", rate, "tok_s"),
             ):
-                lines.append(Line(f"{name}: {what}", of(played), told[key][at], (of(other),)))
+                swept = tuple(of(other) for other in others)
+                lines.append(Line(f"{name}: {what}", of(played), told[key][at], swept))
     return case_of(
         case,
         lines,
-        f"router prefix_aware (swept: least_loaded), connector vllm_offloading, "
-        f"PCIe {PCIE_GIB_PER_S} GiB/s a GPU; each prefix once before",
+        "the guide's scores, queue 2, KV usage 2, prefix 1 and 1 for the CPU's, of a prompt's first 4,096 "
+        "tokens (swept: prefix 3, queue 2, KV usage 2; prefix_aware; least_loaded), connector "
+        f"vllm_offloading, PCIe {PCIE_GIB_PER_S} GiB/s a GPU; each prefix once before",
     )
 
 
@@ -371,6 +389,31 @@ def rate(sent: list[Sent]) -> float:
 def ladder(case: dict[str, Any]) -> Case:
     """Play a ladder of rates on eight replicas, routed round robin and by prefix."""
     load = case["workload"]
+    lines = []
+    for engine in ("vllm", "sglang"):
+        for router, short, others in (
+            ("round_robin", "rr", ()),
+            ("sticky", "aff", ("prefix_aware", "scored")),
+        ):
+            played, swept = climb(load, engine, router), [climb(load, engine, other) for other in others]
+            for stage, (per_s, _) in enumerate(load["stages"]):
+                if per_s not in (10, 20, 30, 40, 60):
+                    continue
+                for at, (what, key) in enumerate((("output tok/s", "out"), ("TTFT p90, s", "ttft_p90"))):
+                    measured = case["points"][engine][f"{short}_{key}"][stage]
+                    name = f"{engine}, {router}, {per_s}/s: {what}"
+                    other = tuple(one[stage][at] for one in swept)
+                    lines.append(Line(name, played[stage][at], measured, other))
+    return case_of(
+        case,
+        lines,
+        "a pool of 298,000 tokens; the guide's router at its defaults: sticky at 0.8 of a prompt (swept: "
+        "prefix_aware; scored, prefix 3, queue 2, KV usage 2)",
+    )
+
+
+def climb(load: dict[str, Any], engine: str, router: str) -> list[tuple[float, float]]:
+    """Return output tokens a second and the p90 of TTFT in seconds for each stage of a ladder."""
     rng = random.Random(SEED)
     shared = [root(f"group-{one}").extend(load["shared_prefix"]) for one in range(load["groups"])]
     prompts = [
@@ -379,41 +422,26 @@ def ladder(case: dict[str, Any]) -> Case:
         for group in range(load["groups"])
     ]
     rng.shuffle(prompts)
-    lines = []
-    for engine in ("vllm", "sglang"):
-        for router, short in (("round_robin", "rr"), ("prefix_aware", "aff")):
-            token_gib = 64 * 2 * 8 * 128 * 2 / GIB
-            config = FleetConfig.model_validate(
-                {
-                    "cost": {
-                        "kind": "roofline",
-                        "model": "Qwen3-32B",
-                        "precision": "bf16",
-                        "backend": engine,
-                    },
-                    "replicas": [{"gpu": "H100", "parallelism": {"tp": 2}, "count": 8}],
-                    "tiers": [{"name": "hbm", "capacity_gib": 298_000 * token_gib}],
-                    "router": router,
-                }
-            )
-            player, at = Player(config, 10**6), 0
-            warm = load["warmup"]
-            for stage, (per_s, seconds) in enumerate([(warm["rate"], warm["seconds"]), *load["stages"]]):
-                start_s = player.now_s + 30
-                requests, when_s = [], start_s
-                while (when_s := when_s + rng.expovariate(per_s)) < start_s + seconds:
-                    requests.append((when_s, prompts[at % len(prompts)], load["output"]))
-                    at += 1
-                done = player.play(requests)
-                if stage < 1 or per_s not in (10, 20, 30, 40, 60):
-                    continue
-                found = case["points"][engine]
-                out = sum(one.output_tokens for one in done) / (max(one.end_s for one in done) - start_s)
-                name = f"{engine}, {router}, {per_s}/s"
-                lines.append(Line(f"{name}: output tok/s", out, found[f"{short}_out"][stage - 1]))
-                p90_s = quantiles([one.ttft_s for one in done], n=10)[-1]
-                lines.append(Line(f"{name}: TTFT p90, s", p90_s, found[f"{short}_ttft_p90"][stage - 1]))
-    return case_of(case, lines, "a pool of 298,000 tokens; the gate of the router is left out")
+    config = FleetConfig.model_validate(
+        {
+            "cost": {"kind": "roofline", "model": "Qwen3-32B", "precision": "bf16", "backend": engine},
+            "replicas": [{"gpu": "H100", "parallelism": {"tp": 2}, "count": 8}],
+            "tiers": [{"name": "hbm", "capacity_gib": 298_000 * 64 * 2 * 8 * 128 * 2 / GIB}],
+            "router": router,
+        }
+    )
+    player, at, found = Player(config, 10**6), 0, []
+    warm = load["warmup"]
+    for per_s, seconds in [(warm["rate"], warm["seconds"]), *load["stages"]]:
+        start_s = player.now_s + 30
+        requests, when_s = [], start_s
+        while (when_s := when_s + rng.expovariate(per_s)) < start_s + seconds:
+            requests.append((when_s, prompts[at % len(prompts)], load["output"]))
+            at += 1
+        done = player.play(requests)
+        out = sum(one.output_tokens for one in done) / (max(one.end_s for one in done) - start_s)
+        found.append((out, quantiles([one.ttft_s for one in done], n=10)[-1]))
+    return found[1:]
 
 
 def case_of(case: dict[str, Any], lines: list[Line], assumed: str) -> Case:

@@ -1,6 +1,10 @@
 """Hold the fleet twin to published measurements of KV tiers, and print both side by side.
 
     python scripts/validate_published.py TRACES published_tier_results.json [--agents 16 24] [--out FILE.md]
+        [--workload KEY=VALUE ...] [--posix 4 8 16 24]
+
+`--workload` changes the Kimi-K3 case's sessions, as in context_scale=1.25; `--posix` prints means over four
+seeds of experiments/posix_contended.yaml at so many sessions, and nothing else.
 
 TRACES is a folder of recorded coding sessions (the weka format). Nothing here is fitted: the twin is the
 catalogue's, and every case is one that the constants have not seen.
@@ -12,6 +16,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from swarm.config.experiment import Experiment
@@ -63,7 +68,7 @@ def twin(experiment: Experiment, scripts: Material) -> Outcome:
     )
 
 
-def kimi_k3(traces: Path, published: dict[str, Any], agents: list[int]) -> list[str]:
+def kimi_k3(traces: Path, published: dict[str, Any], agents: list[int], changes: list[str]) -> list[str]:
     """Return the lines of the table: 8 x B300, 16 and 24 live sessions, with and without DRAM."""
     points = {
         point["conc"]: point
@@ -85,6 +90,7 @@ def kimi_k3(traces: Path, published: dict[str, Any], agents: list[int]) -> list[
                     f"load.agents={count}",
                     f"fleet.replicas.0.max_sequences={2 * count}",
                     f"fleet.tiers={tiers}",
+                    *(f"workload.{change}" for change in changes),
                 ],
             )
             scripts = scripts or load_scripts(experiment.workload, experiment.seed, count)
@@ -97,6 +103,32 @@ def kimi_k3(traces: Path, published: dict[str, Any], agents: list[int]) -> list[
             )
             print(lines[-1], flush=True)
     return lines
+
+
+POSIX_ARMS = {
+    "compute again": "fleet.tiers=[{name: hbm, capacity_gib: 48}]",
+    "load always": "fleet.recompute_when_faster=false",
+    "load where faster": "fleet.recompute_when_faster=true",
+}
+POSIX_SEEDS = range(1, 5)
+
+
+def posix(sessions: list[int]) -> None:
+    """Print the table of a shared tier that loads or computes, means over seeds."""
+    print("| sessions | what misses HBM is | TTFT mean, s | p50 | p90 | hit rate | output tok/s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for count in sessions:
+        for name, change in POSIX_ARMS.items():
+            rows = []
+            for seed in POSIX_SEEDS:
+                asked = [f"load.agents={count}", f"seed={seed}", change]
+                found = simulated(read_experiment(HERE / "posix_contended.yaml", asked)).summary()
+                ttft_s, rate = found["ttft_s"], found["throughput"]["output_tokens_per_s"]
+                hit = found["cache"]["hit_rate"]
+                rows.append((ttft_s["mean"], ttft_s["p50"], ttft_s["p90"], hit, rate))
+            mean, p50, p90, hit, rate = (fmean(column) for column in zip(*rows, strict=True))
+            figures = f"{mean:.2f} | {p50:.2f} | {p90:.2f} | {hit:.3f} | {rate:.0f}"
+            print(f"| {count} | {name} | {figures} |", flush=True)
 
 
 def long_prompt(published: dict[str, Any]) -> list[str]:
@@ -136,11 +168,16 @@ def main() -> None:
     parser.add_argument("published", type=Path)
     parser.add_argument("--agents", type=int, nargs="*", default=[16, 24])
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--workload", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--posix", type=int, nargs="*", default=[], metavar="SESSIONS")
     options = parser.parse_args()
+    if options.posix:
+        posix(options.posix)
+        return
     published = json.loads(options.published.read_text())
     lines = [*long_prompt(published), ""]
     print("\n".join(lines))
-    lines += kimi_k3(options.traces, published, options.agents)
+    lines += kimi_k3(options.traces, published, options.agents, options.workload)
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
 

@@ -1,8 +1,8 @@
 """The emulated fleet: replicas, memory tiers, router."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from swarm.config.provider import ProviderConfig
 from swarm.config.serving import ServingConfig
@@ -13,7 +13,7 @@ from swarm.hit_names import TierName
 Precision = Literal["bf16", "fp8", "fp4", "int4"]
 KvPrecision = Literal["bf16", "fp8"]
 BackendName = Literal["vllm", "sglang", "trtllm"]
-RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware"]
+RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware", "scored", "sticky"]
 
 GIB_MAX = 1e12
 """A zettabyte: bytes stay exact whole numbers."""
@@ -53,7 +53,24 @@ class TierConfig(Strict):
 
     name: TierName = Field(description="which memory; a fleet has each at most once")
     capacity_gib: float | None = Field(
-        None, gt=0, le=GIB_MAX, description="null: for hbm what the cost model leaves; else unlimited"
+        None,
+        gt=0,
+        le=GIB_MAX,
+        description="of one instance, in 2^30 bytes; of hbm: of one replica, over all its GPUs and ranks. "
+        "No capacity_* at all: for hbm what the cost model leaves; else unlimited",
+    )
+    capacity_gb: float | None = Field(
+        None, gt=0, le=GIB_MAX, description="the same in 10^9 bytes; one capacity_* is stated at most"
+    )
+    capacity_tokens: int | None = Field(
+        None, ge=1, description="the same in tokens of KV, whole blocks of it"
+    )
+    capacity_blocks: int | None = Field(None, ge=1, description="the same in blocks of `block_tokens`")
+    capacity_of_hbm: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="the same as a multiple of the HBM for KV of the replicas that share the instance",
     )
     scope: Literal["rank", "replica", "node", "cluster"] = Field(
         "replica", description="who shares one instance of it; a replica has `dp` ranks"
@@ -97,6 +114,25 @@ class TierConfig(Strict):
     transfers: TransferConfig = Field(
         TransferConfig(), description="how blocks are copied, where it is not as the connector does"
     )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a capacity is stated, in whatever unit."""
+        return bool(self._capacities())
+
+    def _capacities(self) -> list[str]:
+        return [
+            name for name in type(self).model_fields if name.startswith("capacity_") and getattr(self, name)
+        ]
+
+    @model_validator(mode="after")
+    def _one_capacity(self) -> Self:
+        stated = self._capacities()
+        if len(stated) > 1:
+            raise ValueError(f"{' and '.join(stated)} are stated; state one, set the others to null")
+        if self.name == "hbm" and self.capacity_of_hbm is not None:
+            raise ValueError("capacity_of_hbm: a tier below hbm is expected; of hbm state capacity_gib")
+        return self
 
 
 class ParallelismConfig(Strict):
@@ -197,6 +233,39 @@ class RooflineCostConfig(Strict):
     )
 
 
+class RouterScoresConfig(Strict):
+    """Weights of `router: scored`; each score lies in [0, 1]. The defaults are llm-d's."""
+
+    prefix: float = Field(
+        3.0, ge=0, description="share of the prompt that the router sent there, as far as HBM could hold it"
+    )
+    lower_prefix: float = Field(
+        0.0, ge=0, description="the same, as far as the tiers below HBM could hold it"
+    )
+    kv_usage: float = Field(2.0, ge=0, description="share of the KV pool that no open request holds")
+    queue: float = Field(
+        2.0, ge=0, description="waiting requests: 1 for the fewest of all ranks, 0 for the most"
+    )
+    requests: float = Field(0.0, ge=0, description="open requests: 1 for none, 0 for the most of all ranks")
+    prefix_tokens_max: int | None = Field(
+        None, ge=1, description="only so many first tokens of a prompt are looked at; null: all"
+    )
+
+
+class RouterStickyConfig(Strict):
+    """Bounds of `router: sticky`. The defaults are llm-d's."""
+
+    prefix_share: float = Field(
+        0.8, gt=0, le=1, description="of a prompt that a rank must have been sent before, to be kept to"
+    )
+    behind_tokens_max: int | None = Field(
+        286_720,
+        ge=0,
+        description="prompt tokens to compute that the best of those ranks may have more than the best of "
+        "the others, before any rank is taken; null: no bound",
+    )
+
+
 class FleetConfig(Strict):
     """An emulated fleet."""
 
@@ -215,6 +284,8 @@ class FleetConfig(Strict):
     router_reply_tokens: int = Field(
         128, ge=0, description="reply that prefix_aware assumes when it weighs what a rank decodes"
     )
+    router_scores: RouterScoresConfig = RouterScoresConfig()
+    router_sticky: RouterStickyConfig = RouterStickyConfig()
     kv_link_gib_per_s: float = Field(50.0, gt=0, description="prefill to decode, per instance")
     kv_link_latency_s: float = Field(0.001, ge=0, description="prefill to decode, per transfer")
     links: LinksConfig = Field(LinksConfig(), description="links that ranks and nodes share")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -10,12 +10,19 @@ from swarm.config.strict import Strict
 
 
 class LognormalConfig(Strict):
-    """A lognormal by its median and the sigma of its logarithm, cut to [least, most]."""
+    """A lognormal by its median and the sigma of its logarithm, cut to [least, most]; or one number."""
 
     median: float = Field(ge=0, description="half of the draws lie below; 0: every draw is 0, or `least`")
     sigma: float = Field(ge=0, description="of the logarithm; 0: every draw is the median")
     least: float = Field(0.0, ge=0, description="draws below are set to it")
     most: float = Field(1e12, ge=0, description="draws above are set to it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, data: Any) -> Any:
+        """A number stands for a distribution that always gives it."""
+        is_number = isinstance(data, int | float) and not isinstance(data, bool)
+        return {"median": data, "sigma": 0.0} if is_number else data
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -87,7 +94,7 @@ class SyntheticConfig(Strict):
         LognormalConfig(median=11.0, sigma=0.8, least=1.0, most=600.0), description="how long a tool runs"
     )
     human_wait: HumanWaitConfig = Field(HumanWaitConfig(), description="how long a person lets an agent wait")
-    idle_cap_s: float | None = Field(None, gt=0, description="longest think of any kind; null: none")
+    idle_cap_s: float | None = Field(None, ge=0, description="longest think of any kind; null: none")
     high_watermark: int = Field(160_000, ge=1_000, description="context at which an agent compacts")
     summary: LognormalConfig = Field(
         LognormalConfig(median=3_000, sigma=0.4, least=200, most=16_000),
@@ -121,13 +128,26 @@ class ReplayConfig(Strict):
         1.0, ge=0, description="factor on recorded service times, of `timing: api-scaled`"
     )
     time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
-    idle_cap_s: float | None = Field(None, gt=0, description="longest think of any kind; null: none")
+    idle_cap_s: float | None = Field(None, ge=0, description="longest think of any kind; null: none")
     start: Literal["beginning", "staggered", "random"] = Field(
         "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
     )
     stagger_s: float = Field(0.0, ge=0, description="longest wait of `start: staggered`")
     start_between: tuple[float, float] = Field(
         (0.0, 1.0), description="of `start: random`: shares of a session's turns, as in [0.25, 0.75]"
+    )
+    warm_sessions: int | None = Field(
+        None,
+        ge=1,
+        description="of `start: random`: only the run's first so many sessions, as many as there are slots "
+        "(load.agents; a search's agents_max), so that those that follow them begin at their beginning; "
+        "null: all",
+    )
+    primers: int = Field(
+        0,
+        ge=0,
+        description="of `start: random`: so many requests before a session's first one are sent at once, one "
+        "after the other, with one token of reply; they are not measured",
     )
     shared_prefix: bool = Field(
         True, description="sessions share the system and tool prefix, as real ones do"
@@ -168,6 +188,10 @@ class ReplayConfig(Strict):
             raise ValueError(f"start_between: [{low:g}, {high:g}]: 0 <= LOW <= HIGH <= 1 is expected")
         if self.start != "random" and (low, high) != (0.0, 1.0):
             raise ValueError(f"start_between: goes with `start: random`, found `start: {self.start}`")
+        if self.warm_sessions is not None and self.start != "random":
+            raise ValueError(f"warm_sessions: goes with `start: random`, found `start: {self.start}`")
+        if self.primers and self.start != "random":
+            raise ValueError(f"primers: goes with `start: random`, found `start: {self.start}`")
         return self
 
 
@@ -176,7 +200,7 @@ class ProfileConfig(Strict):
 
     kind: Literal["profile"] = "profile"
     path: Path = Field(description="the profile, of `swarm fit`")
-    idle_cap_s: float | None = Field(None, gt=0, description="longest think of any kind; null: none")
+    idle_cap_s: float | None = Field(None, ge=0, description="longest think of any kind; null: none")
     time_scale: float = Field(1.0, ge=0, description="factor on think times")
     start: Literal["beginning", "staggered", "random"] = Field(
         "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
@@ -217,6 +241,27 @@ class PromptSetConfig(Strict):
     own: bool = Field(False, description="each session has a set of its own: agents share no prompt")
 
 
+class RoundsConfig(Strict):
+    """Clients that ask in rounds: the next round begins when every client of the group has its reply."""
+
+    kind: Literal["rounds"] = "rounds"
+    clients: int = Field(
+        16, ge=1, le=1_000_000, description="of one group; load.agents is the number of groups"
+    )
+    rounds: int = Field(10, ge=1, le=1_000_000, description="requests of each client")
+    request_tokens: int = Field(2_048, ge=1, description="that a client adds to its history for each request")
+    output_tokens: int = Field(1, ge=1, description="length of each reply")
+    shared_tokens: int = Field(0, ge=0, description="first tokens, the same for all clients")
+    replies: Literal["actual", "planned", "none"] = Field(
+        "actual",
+        description="what histories hold of them: what the model answered, text of that length, or nothing",
+    )
+    order: Literal["shuffled", "fixed"] = Field("shuffled", description="of the clients in a round")
+    think_s: LognormalConfig = Field(
+        LognormalConfig(median=0.0, sigma=0.0), description="before each request, from its round's start"
+    )
+
+
 class ProgramConfig(Strict):
     """Agents of one's own: a generator function that yields what they do."""
 
@@ -238,4 +283,4 @@ class ProgramConfig(Strict):
         return program
 
 
-Workload = SyntheticConfig | ReplayConfig | ProfileConfig | PromptSetConfig | ProgramConfig
+Workload = SyntheticConfig | ReplayConfig | ProfileConfig | PromptSetConfig | RoundsConfig | ProgramConfig

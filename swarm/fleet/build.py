@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from swarm.config.fleet import FleetConfig
 from swarm.errors import ConfigError
 from swarm.fleet.agenda import Agenda
+from swarm.fleet.capacities import with_capacities
 from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.links import RankPlace
-from swarm.fleet.memories import Memories, kv_lanes, tier_configs
+from swarm.fleet.memories import Memories, kv_lanes
 from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
-from swarm.fleet.router import ROUTERS
+from swarm.fleet.router import router_of
 from swarm.fleet.traffic import Traffic
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
@@ -32,7 +33,6 @@ def build_fleet(config: FleetConfig) -> Fleet:
         ConfigError: The replicas' roles or the tiers do not make a fleet.
     """
     places = _places(config)
-    tiers = tier_configs(config)
     costs = {id(group): rank_cost(config, group) for group in config.replicas}
     kv_bytes_per_token = max(cost.kv_bytes_per_token for cost in costs.values())
     rules = CacheRules(
@@ -41,7 +41,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
         hit_leaves_a_token=True,
         partial_blocks=True,
     )
-    memories = Memories(tiers, rules, config.links)
+    memories = Memories(with_capacities(config, rules, places, costs), rules, config.links)
     agenda = Agenda()
     traffic = _traffic(config, places, costs, memories, agenda)
     hbms = [
@@ -69,7 +69,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
     return Fleet(
         ranks=ranks,
         entrances=entrances,
-        router=ROUTERS[config.router](),
+        router=router_of(config),
         traffic=traffic,
         losses=losses,
         limits=_limits(config, every_hbm),
@@ -100,7 +100,7 @@ def _traffic(
         network=Network([*lanes.values(), *between.values()]),
         reaches=reaches,
         kv_lanes=between,
-        decode_router=ROUTERS[config.router](),
+        decode_router=router_of(config),
         kv_bytes_per_token=max(cost.kv_bytes_per_token for cost in costs.values()),
         recomputes_when_faster=config.recompute_when_faster,
         agenda=agenda,

@@ -57,6 +57,7 @@ class Departures:
         """Give back what a sequence holds, and forget it."""
         request_id = sequence.request.request_id
         self._queue.expect(sequence, 0)
+        self._queue.lack(sequence, 0)
         self._pool.open.pop(request_id, None)
         self._pool.give_back(sequence, now_s)
         sequence.become("ended")

@@ -57,7 +57,7 @@ class Memories:
         """Return the tiers below HBM that a replica's rank reaches."""
         tiers: list[Tier] = []
         for config in self._configs:
-            key = (config.name, _instance(config, place, rank))
+            key = (config.name, instance_of(config, place, rank))
             if key not in self._tiers:
                 gib = config.capacity_gib
                 blocks = None if gib is None else int(gib * GIB) // self._rules.block_bytes
@@ -72,7 +72,7 @@ class Memories:
         writes: list[Lane | None] = [None]
         copyings = self._copyings(layers, kv_shards)
         for config, copying in zip(self._configs, copyings, strict=True):
-            name = f"{config.name}[{_instance(config, place, rank)}]"
+            name = f"{config.name}[{instance_of(config, place, rank)}]"
             link = f"{config.name} link of replica {place.replica}"
             rates = [rate for rate in (config.read_gib_per_s, config.write_gib_per_s) if rate is not None]
             both = max(rates, default=None), copying.both_ways
@@ -163,7 +163,8 @@ def tier_configs(config: FleetConfig) -> list[TierConfig]:
     return tiers
 
 
-def _instance(config: TierConfig, place: RankPlace, rank: int) -> int:
+def instance_of(config: TierConfig, place: RankPlace, rank: int) -> int:
+    """Return which instance of a tier a rank of a replica reaches."""
     instances = {
         "rank": place.first_rank + rank,
         "replica": place.replica,

@@ -25,6 +25,8 @@ class Queue:
         """The first did not fit when last tried, and nothing has been given back since."""
         self.backlog_tokens = 0
         """Prompt tokens to compute for those here or on their way; before admission what is not held."""
+        self.lacking_tokens = 0
+        """Tokens of KV that those waiting or on their way need beyond what lay in HBM as they came."""
         self.query_tokens = 0
         """Prompt tokens admitted since the start."""
         self.hit_tokens = 0
@@ -38,21 +40,24 @@ class Queue:
     def await_entry(self, sequence: Sequence, now_s: float) -> None:
         """Count a sequence that is on its way: the router must see it."""
         self.entering[sequence.request.request_id] = sequence
-        held_tokens = self._pool.hierarchy.peek(sequence.context(), now_s)
-        self.expect(sequence, sequence.target - held_tokens)
+        match = self._pool.hierarchy.lookup(sequence.context(), now_s)
+        self.expect(sequence, sequence.target - match.tokens)
+        self.lack(sequence, sequence.target - match.by_tier[0])
 
     def end_entry(self, sequence: Sequence) -> None:
         """Let go of a sequence that has come, or comes no more."""
         del self.entering[sequence.request.request_id]
         self.expect(sequence, 0)
+        self.lack(sequence, 0)
 
     def add(self, sequence: Sequence, now_s: float) -> None:
         """Take a sequence as the last."""
         sequence.place = self._place
         sequence.become("waiting")
+        match = self._pool.hierarchy.lookup(sequence.context(), now_s)
         if sequence.sender_place is None:
-            held_tokens = self._pool.hierarchy.peek(sequence.context(), now_s)
-            self.expect(sequence, sequence.target - held_tokens)
+            self.expect(sequence, sequence.target - match.tokens)
+        self.lack(sequence, sequence.target - match.by_tier[0])
         self.waiting[sequence.request.request_id] = sequence
 
     def add_first(self, sequence: Sequence) -> None:
@@ -61,6 +66,7 @@ class Queue:
             sequence.target = sequence.request.prompt.length + sequence.emitted
             self.expect(sequence, sequence.target)
         sequence.computed = 0
+        self.lack(sequence, sequence.target)
         sequence.become("waiting")
         request_id = sequence.request.request_id
         self.waiting[request_id] = sequence
@@ -70,6 +76,11 @@ class Queue:
         """Set what is to be computed for a sequence."""
         self.backlog_tokens += tokens - sequence.backlog_tokens
         sequence.backlog_tokens = tokens
+
+    def lack(self, sequence: Sequence, tokens: int) -> None:
+        """Set what KV a sequence that is not admitted needs beyond what lies in HBM."""
+        self.lacking_tokens += tokens - sequence.lacking_tokens
+        sequence.lacking_tokens = tokens
 
     def can_admit(self) -> bool:
         """Return whether it is worth while to try."""
@@ -101,6 +112,7 @@ class Queue:
             return None
         self.is_blocked = False
         del self.waiting[request_id]
+        self.lack(sequence, 0)
         pool.open[request_id] = sequence
         sequence.handle = admission.handle
         if sequence.request.keep_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from swarm.context.tree import Prompt
@@ -72,6 +73,9 @@ class Rank:
         self._surroundings = surroundings
         self._max_sequences = max_sequences
         self._assumed_reply_tokens = assumed_reply_tokens
+        self._block_tokens = hierarchy.rules.block_tokens
+        capacity_blocks = hierarchy.tiers[0].capacity_blocks
+        self._pool_blocks = math.inf if capacity_blocks is None else float(capacity_blocks)
         self._token_s = cost.prefill_s(0, max_batched_tokens) / max_batched_tokens
 
     @property
@@ -129,7 +133,7 @@ class Rank:
 
         Waiting: what the prompts here still take to compute. Then its own prompt: loads from lower tiers,
         with what is under way there now, and what is left to compute; or its KV from the rank `sender`.
-        Then the reply at the present pace, once for each time that sequences fill the rank.
+        Then the reply at the present pace, once for each time that sequences fill the rank or its KV pool.
         """
         match = self.hierarchy.lookup(prompt, now_s)
         step, queue = self.step, self.queue
@@ -140,7 +144,11 @@ class Rank:
             prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)
         count = len(self.batch) + len(queue.waiting) + len(queue.entering)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
-        rounds = 1 + count // self._max_sequences
+        rounds: float = 1 + count // self._max_sequences
+        lacking_tokens = queue.lacking_tokens + prompt.length - match.by_tier[0] + self._assumed_reply_tokens
+        over_blocks = lacking_tokens / self._block_tokens - self.hierarchy.tiers[0].room_blocks
+        if over_blocks > 0:
+            rounds = max(rounds, 1 + over_blocks / self._pool_blocks)
         return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
 
     def enter_s(self, prompt_tokens: int, now_s: float) -> float:
@@ -242,3 +250,8 @@ class Rank:
         backlog = sum(member.backlog_tokens for member in members)
         if self.backlog_tokens != backlog:
             raise AuditError(f"{name}: backlog is {backlog}, the sum says {self.backlog_tokens}")
+        lacking = sum(member.lacking_tokens for member in members)
+        if self.queue.lacking_tokens != lacking:
+            raise AuditError(f"{name}: {lacking} tokens lack, the sum says {self.queue.lacking_tokens}")
+        if any(member.lacking_tokens for member in self.open.values()):
+            raise AuditError(f"{name}: admitted sequences lack KV")

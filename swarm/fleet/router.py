@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from swarm.config.fleet import RouterName
+from swarm.config.fleet import FleetConfig, RouterName
 from swarm.context.tree import Prompt
 from swarm.fleet.rank import Rank
+from swarm.fleet.scored import Scored, Sticky
 from swarm.streams import digest64
 
 
@@ -78,4 +79,15 @@ ROUTERS: dict[RouterName, type[Router]] = {
     "least_loaded": LeastLoaded,
     "session_affine": SessionAffine,
     "prefix_aware": PrefixAware,
+    "scored": Scored,
+    "sticky": Sticky,
 }
+
+
+def router_of(config: FleetConfig) -> Router:
+    """Return a fleet's router, with what is stated for it."""
+    if config.router == "scored":
+        return Scored(config.router_scores)
+    if config.router == "sticky":
+        return Sticky(config.router_sticky)
+    return ROUTERS[config.router]()

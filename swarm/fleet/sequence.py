@@ -56,6 +56,7 @@ class Sequence:
         "handle",
         "join_order",
         "join_step",
+        "lacking_tokens",
         "load_s",
         "loads",
         "loads_by_layer",
@@ -90,6 +91,8 @@ class Sequence:
         """Tokens whose KV is held, while not decoding."""
         self.backlog_tokens = 0
         """Tokens that its rank still has to compute for it; a guess until it is admitted."""
+        self.lacking_tokens = 0
+        """KV that it needs beyond what lay in HBM as it came; none once it is admitted."""
         self.loads = 0
         """Reads from lower tiers that have not landed, and that it waits for outside of steps."""
         self.step_loads = 0

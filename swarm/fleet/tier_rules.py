@@ -42,11 +42,13 @@ def _contradiction(tier: TierConfig, block_tokens: int) -> str | None:
         return (
             f"watermark asked with eviction {tier.eviction!r}; set eviction to 'watermark', or leave it out"
         )
-    has_room = tier.name == "hbm" or tier.capacity_gib is not None
+    has_room = tier.name == "hbm" or tier.is_limited
     if tier.eviction != "lru" and not has_room:
-        return f"eviction {tier.eviction!r} asked without capacity_gib, so nothing is evicted; state it"
+        return (
+            f"eviction {tier.eviction!r} asked without a capacity, so nothing is evicted; state capacity_gib"
+        )
     if pinned is not None and not has_room:
-        return "pinned asked without capacity_gib, so nothing is evicted; state it"
+        return "pinned asked without a capacity, so nothing is evicted; state capacity_gib"
     if pinned is not None and pinned.tokens < block_tokens:
         return f"pinned.tokens {pinned.tokens} are no whole block of {block_tokens} tokens"
     if watermark is not None and 0 < watermark.soft_pin_tokens < block_tokens:

@@ -165,7 +165,7 @@ class Interpreter:
     async def _drive(
         self, agent: Agent, program: Program, due: DueClock, children: dict[str, asyncio.Future[Ended]]
     ) -> object:
-        turn = 0
+        turn = agent.first_turn
         result: object = None
         resumption = self._resumption
         if resumption is not None and due.due_s >= resumption.at_s:
@@ -265,7 +265,7 @@ class Interpreter:
             effect=effect,
             intended_s=intended_s,
             sent_s=self._clock.now_s(),
-            measured=intended_s >= self._measured_from_s,
+            measured=intended_s >= self._measured_from_s and effect.kind != "primer",
             resumed=resumed,
         )
         ideal = self._ledger.sent(sent)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from swarm.config.target import TTLS_S
 from swarm.hit_names import LOST_TO, TIERS
 from swarm.measure.failures import failure_reasons
-from swarm.measure.hits import reconcile
+from swarm.measure.hits import by_turn, reconcile
 from swarm.measure.hosts import hosts_summary
 from swarm.measure.latency import LATENCIES, Columns, Floats, Selection, flags, floats, send_lag_s
 from swarm.measure.saturation import saturation_summary
@@ -189,6 +189,7 @@ def _cache(everything: Selection, finished: Selection, facts: RunFacts, totals: 
             cause: _sum(explained, column) if explained.num_rows else None
             for cause, column in zip(LOST_TO, LOST, strict=True)
         },
+        "by_turn": by_turn(finished),
     }
 
 

@@ -28,7 +28,7 @@ class RequestRow:
     role: str
     turn: int
     kind: str
-    """work or compact."""
+    """work, compact, or primer: asked before measuring, with one token of reply."""
     opened_by: str
     """What the agent did before: start, tool or human."""
     host: int
@@ -65,7 +65,7 @@ class RequestRow:
     merged_reads: int
     resumed: bool
     measured: bool
-    """False during warm-up."""
+    """False during warm-up, and of primers."""
     by_tier: tuple[int, ...] | None
     """Cached tokens by tier, in the order of `swarm.hit_names.TIERS`; None where the target does not say."""
     lost_to: tuple[int, ...] | None

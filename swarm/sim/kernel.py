@@ -103,7 +103,7 @@ class Runner:
         self.effect: Infer | Spawn | None = None
         self.retries: int | None = None
         """The request that waits to be sent again."""
-        self.turn = 0
+        self.turn = agent.first_turn
         self.children: dict[str, Ended | None] = {}
         self.waits_for: tuple[str, ...] = ()
         self.is_retired = False

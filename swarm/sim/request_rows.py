@@ -69,7 +69,7 @@ def _row(
         itl_max_s=finished.itl_max_s if finished is not None and has_gaps else None,
         merged_reads=0,
         resumed=False,
-        measured=request.intended_s >= measured_from_s,
+        measured=request.intended_s >= measured_from_s and request.effect.kind != "primer",
         by_tier=cache.by_tier if cache is not None else None,
         lost_to=cache.lost_to if cache is not None else None,
     )

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 from swarm.context.tree import Prompt
 
 ThinkKind = Literal["start", "tool", "human"]
-TurnKind = Literal["work", "compact"]
+TurnKind = Literal["work", "compact", "primer"]
 
 
 class Think(NamedTuple):
@@ -98,3 +98,5 @@ class Agent:
     parent: str | None
     role: str
     make: Callable[[], Program]
+    first_turn: int = 0
+    """Number of its first request in its rows: one that asks in the place of others goes on counting."""

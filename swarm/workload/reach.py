@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from swarm.config.experiment import Experiment
-from swarm.config.workload import LognormalConfig, PromptSetConfig, SyntheticConfig, Workload
+from swarm.config.workload import LognormalConfig, PromptSetConfig, RoundsConfig, SyntheticConfig, Workload
 from swarm.errors import ConfigError
 from swarm.workload.synthetic import INSTRUCTION_TOKENS
 
@@ -39,6 +39,9 @@ def check_reach(experiment: Experiment) -> None:
     else:
         advice = "set workload.prompt_tokens lower"
         what = "workload.prompt_tokens and workload.output_tokens make requests of"
+        if isinstance(workload, RoundsConfig):
+            advice = "set workload.rounds or workload.request_tokens lower"
+            what = "workload.rounds of workload.request_tokens make requests of"
     raise ConfigError(
         f"{what} about {tokens:,} tokens; the target takes {most:,} (prompt and reply; "
         f"target.context_tokens): {advice}, or serve the model with a longer context"
@@ -49,6 +52,10 @@ def reach_tokens(workload: Workload) -> int | None:
     """Return the tokens of the longest usual request, with its reply; None where only files or code say."""
     if isinstance(workload, PromptSetConfig):
         return workload.prompt_tokens + workload.output_tokens
+    if isinstance(workload, RoundsConfig):
+        kept_tokens = workload.output_tokens if workload.replies != "none" else 0
+        asked_tokens = workload.request_tokens + kept_tokens
+        return workload.shared_tokens + workload.rounds * asked_tokens - kept_tokens + workload.output_tokens
     if not isinstance(workload, SyntheticConfig):
         return None
     summary = min(workload.summary.most, max(workload.summary.least, workload.summary.median))

@@ -27,6 +27,7 @@ class ReplayPlan:
     shared_prefix: bool
     echo: bool
     requests_max: int | None
+    primers: int
 
 
 def plan_of(config: ReplayConfig) -> ReplayPlan:
@@ -39,6 +40,7 @@ def plan_of(config: ReplayConfig) -> ReplayPlan:
         shared_prefix=config.shared_prefix,
         echo=config.replies == "actual",
         requests_max=config.requests_max,
+        primers=config.primers,
     )
 
 
@@ -117,11 +119,14 @@ def play(
     awaited: dict[int | None, list[str]] = {}
     if first == 0:
         yield from _spawn(plan, script, tree, path, recorded.early_spawns, 0.0, awaited)
+    primers = range(max(0, first - plan.primers), first) if agent == 0 else range(0)
+    for index in primers:
+        yield Infer(tree.prompt(turns[index]), 1, False, "primer", turns[index].opened_by)
     for index in range(first, len(turns)):
         turn = turns[index]
         if index in awaited:
             yield Join(tuple(awaited.pop(index)))
-        if index > first or agent > 0 or (first == 0 and recorded.early_spawns):
+        if index > first or primers or agent > 0 or (first == 0 and recorded.early_spawns):
             yield _think(plan, turn, index)
         prompt = tree.prompt(turn)
         echo = plan.echo and turn.continues

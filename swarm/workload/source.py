@@ -20,6 +20,7 @@ from swarm.config.workload import (
     ProgramConfig,
     PromptSetConfig,
     ReplayConfig,
+    RoundsConfig,
     SyntheticConfig,
     Workload,
 )
@@ -152,6 +153,25 @@ class PromptSetSource:
         return self._agent_of(self._config, shared=self._shared, seed=self._seed, session=name, index=index)
 
 
+class RoundsSource:
+    """Groups of clients that ask in rounds."""
+
+    count: int | None = None
+    arrivals_s: tuple[float, ...] = ()
+
+    def __init__(self, config: RoundsConfig, seed: int) -> None:
+        from swarm.workload.rounds import session_agent
+
+        self._agent_of = session_agent
+        self._config = config
+        self._shared = SharedNodes()
+        self._seed = seed
+
+    def session(self, index: int) -> Agent:
+        """Return the orchestrator of group `index`."""
+        return self._agent_of(self._config, shared=self._shared, seed=self._seed, session=session_name(index))
+
+
 class ReplaySource:
     """Recorded sessions in a drawn or the files' order, over again when `repeat` is set."""
 
@@ -160,6 +180,8 @@ class ReplaySource:
 
         self._agent_of = session_agent
         self._config = config
+        cold = {"start": "beginning", "start_between": (0.0, 1.0), "primers": 0, "warm_sessions": None}
+        self._cold = config.model_copy(update=cold)
         self._shared = SharedNodes()
         self._seed = seed
         self._scripts = scripts
@@ -175,7 +197,9 @@ class ReplaySource:
         """Return the orchestrator of session `index`."""
         script = self._scripts[self._order[index % len(self._order)]]
         name = session_name(index)
-        return self._agent_of(self._config, script, shared=self._shared, seed=self._seed, session=name)
+        first = self._config.warm_sessions
+        config = self._config if first is None or index < first else self._cold
+        return self._agent_of(config, script, shared=self._shared, seed=self._seed, session=name)
 
 
 class ProfileSource:
@@ -275,7 +299,7 @@ def load_scripts(config: Workload, seed: int, sessions: int) -> Material:
     `sessions` is how many sessions the run will surely start.
     """
     match config:
-        case SyntheticConfig() | PromptSetConfig():
+        case SyntheticConfig() | PromptSetConfig() | RoundsConfig():
             return Material()
         case ProfileConfig():
             from swarm.workload.profile.balance import BALANCED_MAX, GROUP, Balanced
@@ -370,6 +394,8 @@ def open_source(config: Workload, seed: int, material: Material) -> Source:
             return ReplaySource(config, seed, material.scripts)
         case PromptSetConfig():
             return PromptSetSource(config, seed)
+        case RoundsConfig():
+            return RoundsSource(config, seed)
         case ProgramConfig():
             return ProgramSource(config, seed, material.folders)
         case ProfileConfig():

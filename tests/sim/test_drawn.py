@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from swarm.config.experiment import Experiment
+from swarm.config.fleet import RouterName
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Event, FleetRequest
 from swarm.fleet.fleet import Fleet
@@ -102,7 +103,7 @@ def drawn(seed: int) -> Experiment:
                     {"name": "hbm", "ttl_s": one_of(None, 30), "pinned": one_of(None, {"tokens": 64})},
                     *(tier(name) for name in ("dram", "pooled_dram", "nvme") if chance.random() < 0.5),
                 ],
-                "router": one_of("round_robin", "least_loaded", "session_affine", "prefix_aware"),
+                "router": one_of(*get_args(RouterName)),
                 "recompute_when_faster": one_of(True, False),
                 "kv_link_gib_per_s": one_of(0.5, 50),
                 "provider": one_of(None, None, provider),

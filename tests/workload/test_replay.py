@@ -241,3 +241,18 @@ def test_a_part_of_a_session_needs_a_random_start_and_an_order() -> None:
         ReplayConfig(path=Path("x"), start_between=(0.25, 0.75))
     with pytest.raises(ValueError, match="0 <= LOW <= HIGH <= 1"):
         ReplayConfig(path=Path("x"), start="random", start_between=(0.75, 0.25))
+
+
+def test_primers_are_sent_before_the_first_turn_without_waits() -> None:
+    recorded = session(*(request(40.0 * at, list(range(at + 1))) for at in range(8)))
+    config = ReplayConfig(path=Path("x"), start="random", start_between=(0.5, 0.5), primers=3)
+    script = compile_session(recorded, None)
+    agent = session_agent(config, script, shared=SharedNodes(), seed=1, session="s")
+    seen = effects(agent.make())[:5]
+    primers, think, first = seen[:3], seen[3], seen[4]
+    assert [
+        (each.prompt.length, each.output_tokens, each.kind) for each in primers if isinstance(each, Infer)
+    ] == [(64 * (at + 1), 1, "primer") for at in (1, 2, 3)]
+    assert isinstance(think, Think)
+    assert isinstance(first, Infer)
+    assert (first.prompt.length, first.kind) == (64 * 5, "work")

@@ -54,10 +54,15 @@ def _share(fleet: FleetConfig, front: int, fronts: int) -> FleetConfig:
     tiers = []
     for tier in fleet.tiers:
         if tier.scope == "cluster":
-            names = ("capacity_gib", "read_gib_per_s", "write_gib_per_s", "write_queue_gib")
-            known = {name: getattr(tier, name) for name in names}
+            sizes = ("capacity_gib", "capacity_gb", "read_gib_per_s", "write_gib_per_s", "write_queue_gib")
+            counts = ("capacity_tokens", "capacity_blocks")
+            known = {name: getattr(tier, name) for name in (*sizes, *counts)}
             tier = tier.model_copy(
-                update={name: value / fronts for name, value in known.items() if value is not None}
+                update={
+                    name: max(1, value // fronts) if name in counts else value / fronts
+                    for name, value in known.items()
+                    if value is not None
+                }
             )
         tiers.append(tier)
     return fleet.model_copy(update={"replicas": groups, "tiers": tuple(tiers)})

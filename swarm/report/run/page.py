@@ -14,7 +14,7 @@ from swarm.report.compare.comparison import INTERVAL, compare, difference_row
 from swarm.report.compare.told import told
 from swarm.report.document import Markup, contents, page, place, section, table
 from swarm.report.notes import listed
-from swarm.report.numbers import UNKNOWN, count, plain, share
+from swarm.report.numbers import UNKNOWN, count, plain, seconds, share
 from swarm.report.run.answer import answer
 from swarm.report.run.charts import run_charts
 from swarm.report.run.figures import (
@@ -303,9 +303,35 @@ def _hit_rates(summary: Summary) -> str:
         for name, label in labels.items()
     ]
     note = "Over the whole run, warm-up included. A dash is unknown, never 0."
-    return section(
+    found = section(
         "Hit rates side by side", table(("", "hit rate", "hit tokens", "prompt tokens"), rows), note
     )
+    return found + _by_turn(summary)
+
+
+def _by_turn(summary: Summary) -> str:
+    """Return hits by the number of a request in its agent, where there is more than one."""
+    lines = summary["cache"].get("by_turn") or []
+    if len(lines) < 2:
+        return ""
+    rows = [
+        (
+            _turns(line["turn_from"], line["turn_to"]),
+            count(line["requests"]),
+            share(line["hit_rate"]),
+            share(line["ideal_hit_rate"]),
+            seconds(line["ttft_mean_s"]),
+        )
+        for line in lines
+    ]
+    note = "A request's number in its agent, from 1; of a workload of rounds, the round."
+    return section("Hits by turn", table(("turn", "requests", "hit rate", "ideal", "mean TTFT"), rows), note)
+
+
+def _turns(first: int, last: int | None) -> str:
+    if last is None:
+        return f"{first + 1} and later"
+    return f"{first + 1}" if first == last else f"{first + 1}-{last + 1}"
 
 
 def _server(summary: Summary) -> str:

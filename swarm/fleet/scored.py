@@ -1,0 +1,117 @@
+"""Routers that weigh scores of each rank, as endpoint pickers do: they know what such a picker knows.
+
+Scores and filter are those of llm-d's router and the Gateway API inference extension, by their names there:
+`kv-cache-utilization-scorer`, `queue-scorer`, `active-request-scorer`, `prefix-cache-scorer` over what was
+routed (`approx-prefix-cache-producer`), `prefix-cache-affinity-filter` before `token-load-scorer`. Metrics
+are as old as a scrape there, of this moment here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from swarm.config.fleet import RouterScoresConfig, RouterStickyConfig
+from swarm.context.tree import Prompt
+from swarm.fleet.rank import Rank
+from swarm.fleet.routed import RoutedPrefixes
+
+
+class Scored:
+    """The highest weighted sum of scores: prefix sent there before, free KV, short queue, few requests."""
+
+    def __init__(self, scores: RouterScoresConfig) -> None:
+        self._scores = scores
+        self._hbm: dict[int, RoutedPrefixes] = {}
+        """By the rank's place: what may lie in its HBM."""
+        self._lower: dict[int, RoutedPrefixes] = {}
+        """What may lie in the tiers below."""
+        self._picks_count = 0
+
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
+        """Return the rank with the highest sum; equals take turns."""
+        scores = self._scores
+        most = scores.prefix_tokens_max
+        if most is not None and prompt.length > most:
+            prompt = Prompt(prompt.node, most)
+        waiting = [len(rank.waiting) for rank in ranks]
+        requests = [rank.requests for rank in ranks]
+        best, highest = ranks[0], -math.inf
+        for at in _in_turn(self._picks_count, len(ranks)):
+            rank = ranks[at]
+            score = scores.kv_usage * _free_share(rank)
+            score += scores.queue * _least_to_most(waiting[at], min(waiting), max(waiting))
+            score += scores.requests * _least_to_most(requests[at], 0, max(requests))
+            score += scores.prefix * _share(_known(self._hbm, rank, 0, 1), prompt)
+            if scores.lower_prefix:
+                score += scores.lower_prefix * _share(_known(self._lower, rank, 1, None), prompt)
+            if score > highest:
+                best, highest = rank, score
+        self._picks_count += 1
+        _known(self._hbm, best, 0, 1).add(prompt)
+        if scores.lower_prefix:
+            _known(self._lower, best, 1, None).add(prompt)
+        return best
+
+
+class Sticky:
+    """Of the ranks that were sent most of the prompt, unless far behind, the fewest tokens to compute."""
+
+    def __init__(self, sticky: RouterStickyConfig) -> None:
+        self._sticky = sticky
+        self._sent: dict[int, RoutedPrefixes] = {}
+        self._picks_count = 0
+
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
+        """Return the rank with the fewest prompt tokens to compute, among those that know the prompt."""
+        sticky = self._sticky
+        matched = [_known(self._sent, rank, 0, 1).matched(prompt) for rank in ranks]
+        places = _in_turn(self._picks_count, len(ranks))
+        kept = [at for at in places if matched[at] >= sticky.prefix_share * prompt.length]
+        others = [at for at in places if at not in kept]
+        if kept and others and sticky.behind_tokens_max is not None:
+            behind = min(ranks[at].backlog_tokens for at in kept) - min(
+                ranks[at].backlog_tokens for at in others
+            )
+            if behind > sticky.behind_tokens_max:
+                kept = places
+        at = min(kept or places, key=lambda at: ranks[at].backlog_tokens + prompt.length - matched[at])
+        self._picks_count += 1
+        _known(self._sent, ranks[at], 0, 1).add(prompt)
+        return ranks[at]
+
+
+def _in_turn(count: int, ranks: int) -> list[int]:
+    """Return all places, the first one after the other."""
+    first = count % ranks
+    return [*range(first, ranks), *range(first)]
+
+
+def _known(known: dict[int, RoutedPrefixes], rank: Rank, first: int, end: int | None) -> RoutedPrefixes:
+    """Return what was sent to a rank, as much as its tiers from `first` to before `end` hold."""
+    found = known.get(rank.place)
+    if found is None:
+        size = rank.hierarchy.rules.block_tokens
+        blocks = [tier.capacity_blocks for tier in rank.hierarchy.tiers[first:end]]
+        capacity = sum(math.inf if count is None else count * size for count in blocks)
+        found = known[rank.place] = RoutedPrefixes(capacity)
+    return found
+
+
+def _share(known: RoutedPrefixes, prompt: Prompt) -> float:
+    return known.matched(prompt) / prompt.length
+
+
+def _free_share(rank: Rank) -> float:
+    """Return the share of a rank's KV pool that no open request holds."""
+    capacity = rank.hierarchy.tiers[0].capacity_blocks
+    return 1.0 if capacity is None else rank.hierarchy.room_blocks / capacity
+
+
+def _least_to_most(count: int, least: int, most: int) -> float:
+    """Return 1 for the least, 0 for the most, 1 where all are alike."""
+    return 1.0 if most == least else (most - count) / (most - least)
