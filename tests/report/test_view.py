@@ -6,6 +6,7 @@ import pytest
 from swarm.config.slo import ObjectiveConfig
 from swarm.records.run_folder import RunFolder
 from swarm.report.run.interesting import interesting
+from swarm.report.run.lengths import TTFT_S_MIN, length_cells
 from swarm.report.run.limits import _mean_open
 from swarm.report.run.missed import missed, missed_told, worst_sessions
 from swarm.report.run.requests import Requests
@@ -90,3 +91,11 @@ def test_a_run_of_no_requests_has_a_view(sample_run: RunFolder, tmp_path) -> Non
     folder.write_summary(sample_run.summary())
     view = view_of(folder)
     assert view.sessions.empty and view.lengths.empty and view.missed is None
+
+
+def test_a_first_token_that_took_nothing_has_a_place_on_an_axis_by_decades(requests: Requests) -> None:
+    table = requests.table
+    at = table.schema.get_field_index("first_token_s")
+    fast = Requests(table.set_column(at, "first_token_s", table["sent_s"]))
+    cells = length_cells(fast)
+    assert cells["requests"].sum() > 0 and (cells["ttft_s"] == TTFT_S_MIN).all()

@@ -16,6 +16,8 @@ from swarm.report.theme import PLOT_PX, SPAN, TOKENS, log_span_ticks, log_ticks
 ACROSS, UP = 48, 26
 """Cells of the plane."""
 HEIGHT_PX = 260
+TTFT_S_MIN = 1e-4
+"""What is faster stands here: an axis by decades has no place for nothing."""
 LEAST_TOLD = 5
 """Requests on either side that a sentence needs."""
 
@@ -25,6 +27,7 @@ def length_cells(requests: Requests) -> pd.DataFrame:
     prompt, ttft_s, cached = _values(requests)
     if not len(prompt):
         return pd.DataFrame()
+    ttft_s = np.maximum(ttft_s, TTFT_S_MIN)
     columns, rows = _cells(prompt, ACROSS), _cells(ttft_s, UP)
     _, place = np.unique(columns * UP + rows, return_inverse=True)
     number = np.bincount(place)
@@ -108,7 +111,7 @@ def lengths_told(requests: Requests) -> str:
 def _values(requests: Requests) -> tuple[Any, Any, Any]:
     prompt = requests.number("prompt_tokens")
     ttft_s = requests.number("first_token_s") - requests.number("sent_s")
-    keep = requests.is_("outcome", "ok") & requests.measured & (prompt > 0) & (ttft_s > 0)
+    keep = requests.is_("outcome", "ok") & requests.measured & (prompt > 0) & (ttft_s >= 0)
     return prompt[keep], ttft_s[keep], requests.number("cached_tokens")[keep]
 
 
