@@ -144,11 +144,11 @@ class Rank:
             prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)
         count = len(self.batch) + len(queue.waiting) + len(queue.entering)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
-        rounds: float = 1 + count // self._max_sequences
+        rounds = 1.0 + count // self._max_sequences
         lacking_tokens = queue.lacking_tokens + prompt.length - match.by_tier[0] + self._assumed_reply_tokens
         over_blocks = lacking_tokens / self._block_tokens - self.hierarchy.tiers[0].room_blocks
         if over_blocks > 0:
-            rounds = max(rounds, 1 + over_blocks / self._pool_blocks)
+            rounds = max(rounds, 1.0 + over_blocks / self._pool_blocks)
         return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
 
     def enter_s(self, prompt_tokens: int, now_s: float) -> float:
