@@ -212,24 +212,28 @@ def questions() -> dict[str, Case]:
     """Return what is done to a question that is no turn, by its name; the outcome is of one for models."""
     found: dict[str, Case] = {}
 
-    def add(name: str, prefix: bytes, unit: bytes, flooded: str, closed: str) -> None:
+    def add(name: str, prefix: bytes, unit: bytes, flooded: str, closed: str, drop: bytes = b"") -> None:
         for act in ACTS:
             words = {"flood": flooded, "close": closed}.get(act, "Error")
-            found[f"{act} {name} of an answer"] = Case(prefix, act, unit, words)
+            part = drop if drop and act == "drip" else unit
+            found[f"{act} {name} of an answer"] = Case(prefix, act, part, words)
 
     for name, (prefix, unit) in HEADS.items():
         add(f"within {name}", prefix, unit, "Error", "Error")
     add("before a response", b"", b"x", "Error", "Error")
     for how, framing in FRAMINGS.items():
-        unit = framing.part(b" " * 4096)
+        # Drops never fill what is read of a refusal.
+        unit, drop = framing.part(b" " * 4096), framing.part(b" ")
         for status in (b"200 OK", b"207 Multi-Status"):
             head = b"HTTP/1.1 %b\r\n%b" % (status, framing.header)
             closed = "expected a list" if how == "until the close" else "Error"
-            add(f"within {status.decode()} {how}", head, unit, "over 2,097,152 bytes", closed)
+            add(f"within {status.decode()} {how}", head, unit, "over 2,097,152 bytes", closed, drop)
         for status in (b"404 No", b"500 No", b"302 Found\r\nLocation: " + b"x" * 60_000):
             head = b"HTTP/1.1 %b\r\n%b" % (status, framing.header)
             closed = f"HTTP {status[:3].decode()}" if how == "until the close" else "Error"
-            add(f"within {status[:9].decode()} {how}", head, unit, f"HTTP {status[:3].decode()}", closed)
+            add(
+                f"within {status[:9].decode()} {how}", head, unit, f"HTTP {status[:3].decode()}", closed, drop
+            )
         packed = OK + b"Content-Encoding: gzip\r\n" + framing.header
         found[f"packed bytes {how}"] = Case(packed, "flood", unit, "was not asked for")
     add("within a chunk's extension", OK + CHUNKED + b"5;a=", b"a", "Error", "Error")
