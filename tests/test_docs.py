@@ -56,7 +56,7 @@ def test_the_modules_that_a_page_names_are_there(page: Path) -> None:
 
 
 def test_a_name_that_is_nowhere_is_found_out() -> None:
-    there = {"swarm.fleet.router", "swarm.simulate", "swarm.fleet.router.ROUTERS"}
+    there = {"swarm.fleet.routing.router", "swarm.simulate", "swarm.fleet.routing.router.ROUTERS"}
     assert {name for name in {*there, "swarm.measure.rows", "swarm.gone.x"} if module_is_there(name)} == there
 
 

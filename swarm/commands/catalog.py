@@ -10,7 +10,7 @@ from typing import get_args
 from swarm.config.fleet import RouterName, TierConfig
 from swarm.errors import UsageError
 from swarm.fleet.catalog.read import connectors, entry_files, gpus, models
-from swarm.fleet.router import ROUTERS
+from swarm.fleet.routing.router import ROUTERS
 from swarm.units import GIB
 from swarm.workload.formats import FORMATS
 from swarm.workload.formats.agent_logs.readers import PARSERS

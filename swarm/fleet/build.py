@@ -12,13 +12,13 @@ from swarm.fleet.capacities import with_capacities
 from swarm.fleet.context_length import max_model_len
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
 from swarm.fleet.fleet import Fleet, FleetLimits
-from swarm.fleet.links import RankPlace
 from swarm.fleet.memories import Memories, kv_lanes
-from swarm.fleet.network import Network
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
-from swarm.fleet.router import router_of
+from swarm.fleet.routing.router import router_of
 from swarm.fleet.traffic import Traffic
+from swarm.fleet.transfers.links import RankPlace
+from swarm.fleet.transfers.network import Network
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses

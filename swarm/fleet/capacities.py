@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from swarm.config.fleet import FleetConfig, TierConfig
 from swarm.errors import ConfigError
 from swarm.fleet.cost.rank_cost import RankCost
-from swarm.fleet.links import RankPlace
 from swarm.fleet.memories import instance_of, tier_configs
+from swarm.fleet.transfers.links import RankPlace
 from swarm.kvcache.rules import CacheRules
 from swarm.units import GIB
 

@@ -14,7 +14,7 @@ from swarm.fleet.busy import FleetBusy
 from swarm.fleet.events import Event, FleetRequest, Refused
 from swarm.fleet.plans import Plans
 from swarm.fleet.rank import Rank
-from swarm.fleet.router import Router
+from swarm.fleet.routing.router import Router
 from swarm.fleet.sequence import Sequence
 from swarm.fleet.traffic import Traffic
 from swarm.hit_names import TIER_COUNTS

@@ -9,12 +9,12 @@ from dataclasses import replace
 from swarm.config.fleet import FleetConfig, TierConfig, WatermarkConfig
 from swarm.config.transfers import LinksConfig
 from swarm.errors import ConfigError
-from swarm.fleet.links import Crossed, Links, RankPlace, both_ways
-from swarm.fleet.network import Lane, Pipe
-from swarm.fleet.objects import Objects
 from swarm.fleet.tier_rules import check_tiers
 from swarm.fleet.traffic import Reach
-from swarm.fleet.transfers import Copying, copying_of
+from swarm.fleet.transfers.links import Crossed, Links, RankPlace, both_ways
+from swarm.fleet.transfers.network import Lane, Pipe
+from swarm.fleet.transfers.objects import Objects
+from swarm.fleet.transfers.ways import Copying, copying_of
 from swarm.hit_names import TIERS
 from swarm.kvcache.evictions import new_tier
 from swarm.kvcache.policy import TierPolicy, Watermark, WriteMode

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from swarm.fleet.agenda import Agenda
-from swarm.fleet.network import Arrived, Lane, Network
 from swarm.fleet.rank import Rank
-from swarm.fleet.router import Router
+from swarm.fleet.routing.router import Router
 from swarm.fleet.sequence import Sequence
 from swarm.fleet.surroundings import Surroundings
+from swarm.fleet.transfers.network import Arrived, Lane, Network
 from swarm.kvcache.match import Match
 from swarm.kvcache.requests import Handle, Transfer
 from swarm.kvcache.tier import Tier

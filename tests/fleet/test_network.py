@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.fleet.network import Lane, Network, Pipe
+from swarm.fleet.transfers.network import Lane, Network, Pipe
 
 
 def arrivals(lanes: list[Lane], starts: list[tuple[float, int, float]]) -> dict[int, float]:

@@ -12,7 +12,7 @@ from swarm.context.tree import Prompt, root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.events import FirstToken, FleetRequest
 from swarm.fleet.fleet import Fleet
-from swarm.fleet.routed import RoutedPrefixes
+from swarm.fleet.routing.routed import RoutedPrefixes
 
 KV_TOKENS = 10_000
 

@@ -14,8 +14,8 @@ from swarm.errors import ConfigError
 from swarm.fleet.build import build_fleet
 from swarm.fleet.catalog.read import connectors
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest
-from swarm.fleet.network import Lane, Network, Pipe
-from swarm.fleet.objects import Objects
+from swarm.fleet.transfers.network import Lane, Network, Pipe
+from swarm.fleet.transfers.objects import Objects
 from tests.fleet.driven import Op, drive
 
 GIB = 2**30

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from swarm.fleet.objects import Objects
+from swarm.fleet.transfers.objects import Objects
 
 Arrived = Callable[[float], None]
 """Called with the time at which a transfer has arrived."""

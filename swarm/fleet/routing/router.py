@@ -9,7 +9,7 @@ from typing import Protocol
 from swarm.config.fleet import FleetConfig, RouterName
 from swarm.context.tree import Prompt
 from swarm.fleet.rank import Rank
-from swarm.fleet.scored import Scored, Sticky
+from swarm.fleet.routing.scored import Scored, Sticky
 from swarm.streams import digest64
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from swarm.config.fleet import TierConfig
 from swarm.config.transfers import LoadMode, TransferConfig
 from swarm.fleet.catalog.read import find_connector
-from swarm.fleet.objects import Objects
+from swarm.fleet.transfers.objects import Objects
 from swarm.units import GIB
 
 

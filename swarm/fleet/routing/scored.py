@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from swarm.config.fleet import RouterScoresConfig, RouterStickyConfig
 from swarm.context.tree import Prompt
 from swarm.fleet.rank import Rank
-from swarm.fleet.routed import RoutedPrefixes
+from swarm.fleet.routing.routed import RoutedPrefixes
 
 
 class Scored:
