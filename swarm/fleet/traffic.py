@@ -188,24 +188,25 @@ class Traffic(Surroundings):
     def _best(self, place: int, match: Match) -> tuple[int, float]:
         """Return how much of a match to use, and the seconds until its prompt is computed."""
         rank, reach = self._ranks[place], self._reaches[place]
-        lanes, rules = reach.reads, rank.hierarchy.rules
-        blocks = [0] * len(lanes)
+        rules, cost, by_tier, length = rank.hierarchy.rules, rank.cost, match.by_tier, match.prompt.length
         is_free = self._recomputes_when_faster
-        least_s = rank.cost.prefill_s(match.by_tier[0], match.prompt.length - match.by_tier[0])
-        best = match.by_tier[0]
+        best = by_tier[0]
+        least_s = cost.prefill_s(best, length - best)
+        blocks = [0] * len(reach.reads)
+        # Loads from several tiers run at once, and each grows with its blocks: the longest only grows.
+        load_s = 0.0
         for part in match.parts:
-            if part.tier == 0:
+            tier = part.tier
+            if tier == 0:
                 continue
-            blocks[part.tier] += part.end - part.start
+            blocks[tier] += part.end - part.start
             end = part.end * rules.block_tokens
-            load_s = max(
-                lane.estimate_s(count * rules.block_bytes)
-                for lane, count in zip(lanes, blocks, strict=True)
-                if lane is not None and count
-            )
-            compute_s = rank.cost.prefill_s(end, match.prompt.length - end)
+            lane = reach.reads[tier]
+            if lane is not None:
+                load_s = max(load_s, lane.estimate_s(blocks[tier] * rules.block_bytes))
+            compute_s = cost.prefill_s(end, length - end)
             total_s = load_s + compute_s
-            if reach.by_layer[part.tier]:
+            if reach.by_layer[tier]:
                 total_s = max(load_s + compute_s / reach.layers, load_s / reach.layers + compute_s)
             if total_s < least_s or not is_free:
                 least_s, best = total_s, end
