@@ -16,7 +16,14 @@ from swarm.workload.formats.agent_logs.logged import Tally
 from swarm.workload.formats.agent_logs.readers import READERS, LogReader
 from swarm.workload.formats.block_traces import mooncake, weka
 from swarm.workload.formats.conversations import dag, inputs_json, multi_turn, stretches
-from swarm.workload.formats.files import OnBroken, OnOther, head_bytes, shown_name, trace_files
+from swarm.workload.formats.files import (
+    OnBroken,
+    OnOther,
+    head_bytes,
+    is_packed_otherwise,
+    shown_name,
+    trace_files,
+)
 from swarm.workload.formats.foreign import why_not_read
 from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format
@@ -89,7 +96,7 @@ class Opened:
     def is_of_logs(self, path: str) -> bool:
         """Whether a broken part is of agents' own logs, by its file's shown name.
 
-        A file of no known format is one of them where there are logs beside it.
+        A file of no known format, or that cannot be read, is one of them where there are logs beside it.
         """
         if self.name != AUTO:
             return self.name in READERS
@@ -110,7 +117,7 @@ class Opened:
                     unknown.append(file)
                 continue
             self._formats[file] = name
-            if name in FORMATS:
+            if name in FORMATS and not is_packed_otherwise(file):
                 self._traces.add(shown_name(file))
             by_format.setdefault(name, []).append(file)
         if unknown and not by_format:
