@@ -17,6 +17,8 @@ from swarm.workload.formats.foreign import reasons
 from swarm.workload.recorded import RecordedSession
 
 OTHERS_NAMED_MAX = 5
+OTHERS_LOOKED_AT_MAX = 1_000
+"""Files beside traces that are opened to say whose they are: a folder may hold any number."""
 BROKEN_NAMED_MAX = 10
 """Broken parts of one file that are named, each on its line."""
 
@@ -24,8 +26,8 @@ BROKEN_NAMED_MAX = 10
 def handler(policy: str, opened: Opened) -> tuple[OnBroken, list[TraceError]]:
     """Return what takes broken parts under the policy `auto`, `fail` or `skip`, and the list it keeps.
 
-    `auto`: skip where agents' own logs are read, since other programs wrote them and may be writing still; a
-    trace that somebody made to be read whole fails.
+    `auto`: skip parts of agents' own logs, since other programs wrote them and may be writing still; a trace
+    that somebody made to be read whole fails.
     """
     broken: list[TraceError] = []
     by_file: Counter[str] = Counter()
@@ -43,7 +45,7 @@ def handler(policy: str, opened: Opened) -> tuple[OnBroken, list[TraceError]]:
         raise TraceError(error.path, error.place, reason) from error
 
     def judge(error: TraceError) -> None:
-        (skip if opened.reads_logs else fail)(error)
+        (skip if opened.is_of_logs(error.path) else fail)(error)
 
     policies = {"auto": judge, "fail": fail, "skip": skip}
     if policy not in policies:
@@ -57,7 +59,7 @@ def tell_others(folder: Path, others: list[Path]) -> None:
     left = len(others) - len(names)
     more = f" and {left} more" if left else ""
     print(f"swarm: not read in {shown_name(folder)}: {', '.join(names)}{more}", file=sys.stderr, flush=True)
-    for why, count in reasons(others).items():
+    for why, count in reasons(others[:OTHERS_LOOKED_AT_MAX]).items():
         print(f"swarm: {counted(count, 'file')} of these: {why}", file=sys.stderr, flush=True)
 
 

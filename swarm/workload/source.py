@@ -352,7 +352,7 @@ def _recorded_scripts(config: ReplayConfig) -> Material:
     opened = open_format(config.format)
 
     def on_broken(error: TraceError) -> None:
-        if config.on_broken == "skip" or (config.on_broken == "auto" and opened.reads_logs):
+        if config.on_broken == "skip" or (config.on_broken == "auto" and opened.is_of_logs(error.path)):
             skipped.take(error)
             return
         reason = f"{error.reason}; workload.on_broken: skip leaves such parts out"

@@ -79,7 +79,9 @@ async def lower_tier(
     lengths = [tokens for tokens in (int(share * longest) for share in SHARES) if tokens >= TOKENS_MIN]
     fill_tokens = int(FILL * pool_tokens)
     fill_s = fill_tokens * rates.ttft_s(longest_tokens, 0) / longest_tokens
-    if not lengths or fill_s > FILL_S_MAX:
+    if not lengths:
+        return unseen(f"prompts of {longest:,} tokens, the longest that fit, tell no load from a hit")
+    if fill_s > FILL_S_MAX:
         return unseen(f"to fill the KV pool would take {fill_s:.0f} s")
     prompts = [prober.fresh(tokens) for tokens in lengths for _ in range(REPEATS)]
     misses = [await _ask(prober, prompt) for prompt in prompts]

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 TEXT_CHARS_MAX = 32 * 1024 * 1024
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)", re.MULTILINE)
-_COUNTER = re.compile(r"^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) counter\b", re.MULTILINE)
+_GROWING = re.compile(r"^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|histogram|summary)\b", re.MULTILINE)
+_PARTS = ("_sum", "_count", "_bucket")
+"""Of histograms and summaries: they only grow, as counters do."""
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 
@@ -38,9 +40,14 @@ def samples(text: str, names: Collection[str]) -> Iterator[Sample]:
 def matching(text: str, is_wanted: Callable[[str], bool]) -> Iterator[tuple[Sample, bool]]:
     """Yield the finite samples whose whole name is wanted, and whether each is a counter's.
 
-    A counter is one by its TYPE line, or by a name that ends in `_total`. Names are as they stand.
+    A counter is one by its TYPE line, or by a name that ends in `_total`; so are sums and counts of
+    histograms and summaries. Names are as they stand.
     """
-    counters = {match[1] for match in _COUNTER.finditer(text, 0, TEXT_CHARS_MAX)}
+    counters = {
+        match[1] + part
+        for match in _GROWING.finditer(text, 0, TEXT_CHARS_MAX)
+        for part in ([""] if match[2] == "counter" else _PARTS)
+    }
     wanted: dict[str, bool] = {}
     for match in _SAMPLE.finditer(text, 0, TEXT_CHARS_MAX):
         name = match[1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from array import array
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
@@ -27,7 +28,7 @@ ENDING_S_MAX = 6.0
 SERIES_MAX = 256
 """Lines of one page that are kept; the first ones, of a page that has more."""
 VALUES_MAX = 2_000_000
-"""Kept in memory, 40 bytes each, until the run's end."""
+"""Kept in memory, 24 bytes each, until the run's end."""
 SCHEMA = pa.schema(
     [
         pa.field("at_s", pa.float64()),
@@ -40,7 +41,8 @@ SCHEMA = pa.schema(
 )
 """Of `watched.parquet`: a value as it was read, on the run's clock; of counters, their counts."""
 
-Value = tuple[float, str, str, str, bool, float]
+Series = tuple[str, str, str, bool]
+"""URL, name, labels, and whether it is a counter."""
 
 
 class SeriesWatch:
@@ -51,7 +53,10 @@ class SeriesWatch:
         self._clock = clock
         self._every_s = max(EVERY_S_MIN, every_s)
         self._over = threading.Event()
-        self._values: list[Value] = []
+        self._series: dict[Series, int] = {}
+        """Each series that was seen, and its place among them."""
+        self._of, self._at_s, self._values = array("q"), array("d"), array("d")
+        """Of each value: its series' place, when it was read, and what it is."""
         self._looks = dict.fromkeys((page.url for page in pages), 0)
         self._faults: dict[str, tuple[int, str]] = {}
         self._cut: set[str] = set()
@@ -71,10 +76,15 @@ class SeriesWatch:
         self.end()
         if self._thread.ident is not None:
             self._thread.join(ENDING_S_MAX)
-        values = list(self._values)
-        columns = [list(column) for column in zip(*values, strict=True)] or [[] for _ in SCHEMA]
-        columns[0] = [at_s - start_unix_s for at_s, *_ in values]
-        return pa.table(columns, schema=SCHEMA)
+        # Of a look that is still under way, what is there whole: a value is the last that is added.
+        count = len(self._values)
+        of = pa.array(self._of[:count], pa.int64())
+        series = list(self._series)
+        described = [
+            pa.array([each[at] for each in series], SCHEMA.field(at + 1).type).take(of) for at in range(4)
+        ]
+        at_s = pa.array([at_s - start_unix_s for at_s in self._at_s[:count]], pa.float64())
+        return pa.table([at_s, *described, pa.array(self._values[:count], pa.float64())], schema=SCHEMA)
 
     def told(self) -> list[str]:
         """Return what a reader must know: pages that could not be read, or were not kept whole."""
@@ -82,7 +92,7 @@ class SeriesWatch:
             f"watched metrics: {url} could not be read {count} of {self._looks[url]} times: {words}"
             for url, (count, words) in self._faults.items()
         ]
-        silent = {page.url for page in self._pages} - {url for _, url, *_ in self._values} - set(self._faults)
+        silent = {page.url for page in self._pages} - {url for url, *_ in self._series} - set(self._faults)
         said += [f"watched metrics: {url} has none of the series that are named" for url in sorted(silent)]
         said += [
             f"watched metrics: of {url} the first {SERIES_MAX} series are kept" for url in sorted(self._cut)
@@ -119,7 +129,10 @@ class SeriesWatch:
             if kept == SERIES_MAX:
                 self._cut.add(page.url)
                 break
-            self._values.append((at_s, page.url, name, labels, is_counter, value))
+            series = page.url, name, labels, is_counter
+            self._of.append(self._series.setdefault(series, len(self._series)))
+            self._at_s.append(at_s)
+            self._values.append(value)
 
     def _kept(self, page: WatchedConfig, text: str) -> Iterator[tuple[str, str, bool, float]]:
         def is_wanted(name: str) -> bool:

@@ -91,6 +91,7 @@ class CompletionChunks(Chunks):
         """Return the prompt, if it is to be repeated."""
         if not self._story.ask.echoed_prompts:
             return b""
+        self._told = place, 0
         before = _before(self._story, place)
         choice = self.choice(place, before.text, None)
         if self._story.ask.logprobs is not None:

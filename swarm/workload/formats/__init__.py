@@ -16,7 +16,14 @@ from swarm.workload.formats.agent_logs.logged import Tally
 from swarm.workload.formats.agent_logs.readers import READERS, LogReader
 from swarm.workload.formats.block_traces import mooncake, weka
 from swarm.workload.formats.conversations import dag, inputs_json, multi_turn, stretches
-from swarm.workload.formats.files import OnBroken, OnOther, head_bytes, trace_files
+from swarm.workload.formats.files import (
+    OnBroken,
+    OnOther,
+    head_bytes,
+    is_packed_otherwise,
+    shown_name,
+    trace_files,
+)
 from swarm.workload.formats.foreign import why_not_read
 from swarm.workload.formats.held import Telling
 from swarm.workload.formats.options import Options, parse_format
@@ -83,11 +90,17 @@ class Opened:
     """What agents' logs held, what of it is inferred, and what they lack, by format."""
     _readers: dict[str, LogReader] = field(default_factory=dict)
     _formats: dict[Path, str] = field(default_factory=dict)
+    _traces: set[str] = field(default_factory=set)
+    """Shown names of files that are no agents' logs."""
 
-    @property
-    def reads_logs(self) -> bool:
-        """Whether agents' own logs are read: the name says so, or one of the files is one."""
-        return self.name in READERS or any(name in READERS for name in self._formats.values())
+    def is_of_logs(self, path: str) -> bool:
+        """Whether a broken part is of agents' own logs, by its file's shown name.
+
+        A file of no known format, or that cannot be read, is one of them where there are logs beside it.
+        """
+        if self.name != AUTO:
+            return self.name in READERS
+        return path not in self._traces and any(name in READERS for name in self._formats.values())
 
     def files(self, paths: Iterable[Path], on_other: OnOther) -> list[Path]:
         """Return the trace files that the paths stand for, in the order of the sessions."""
@@ -104,11 +117,16 @@ class Opened:
                     unknown.append(file)
                 continue
             self._formats[file] = name
+            if name in FORMATS and not is_packed_otherwise(file):
+                self._traces.add(shown_name(file))
             by_format.setdefault(name, []).append(file)
         if unknown and not by_format:
             raise UsageError(f"{unknown[0]}: {_unknown(unknown[0])}")
-        if unknown:
-            on_other(Path(os.path.commonpath([file.parent for file in unknown])), unknown)
+        # Paths from the root and others have no folder in common.
+        for is_absolute in (False, True):
+            alike = [file for file in unknown if file.is_absolute() == is_absolute]
+            if alike:
+                on_other(Path(os.path.commonpath([file.parent for file in alike])), alike)
         units: list[Unit] = []
         for name, found in by_format.items():
             units += self._reader(name).units(found) if name in READERS else [(file,) for file in found]

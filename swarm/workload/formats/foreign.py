@@ -52,9 +52,12 @@ def _of_document(file: Path, head: bytes) -> str | None:
 
 
 def reasons(files: Iterable[Path]) -> dict[str, int]:
-    """Return why files are not read, and of how many that holds; those that nobody knows are left out."""
+    """Return why files are not read, and of how many that holds; those that nobody knows are left out.
+
+    What is no file is not opened: a named pipe would wait for its writer.
+    """
     found: dict[str, int] = {}
     for file in files:
-        if why := why_not_read(file):
+        if file.is_file() and (why := why_not_read(file)):
             found[why] = found.get(why, 0) + 1
     return found

@@ -77,6 +77,7 @@ def test_a_load_from_below_hbm_is_a_latency_and_time_for_each_token() -> None:
         (TieredServer(keeps=True), {"pool_tokens": None}, "size of the KV pool is not known"),
         (TieredServer(keeps=True), {"engines": 2}, "2 engines"),
         (TieredServer(keeps=True), {"pool_tokens": 10**8}, "to fill the KV pool would take"),
+        (TieredServer(keeps=True), {"pool_tokens": 500}, "prompts of 62 tokens"),
     ],
 )
 def test_where_no_tier_is_seen_it_says_why(server: TieredServer, changes: dict[str, Any], told: str) -> None:

@@ -120,3 +120,14 @@ def test_more_series_than_are_kept_are_said(exporter: Exporter, monkeypatch: pyt
 def test_a_url_that_cannot_be_or_holds_a_key_is_refused(url: str) -> None:
     with pytest.raises((ConfigError, ValueError), match=r"URL|key"):
         TargetConfig(urls=("http://127.0.0.1:1",), watched=(WatchedConfig(url=url, series=("*",)),))
+
+
+def test_a_long_run_keeps_the_words_of_a_series_once(exporter: Exporter) -> None:
+    watch = exporter.read("DCGM_*", looks=4)
+    rows = watch.stop(0.0).to_pylist()
+    assert len(watch._series) == 4 and len(rows) >= 12
+    assert [row["value"] for row in rows if row["labels"].startswith("Hostname=n1,UUID=GPU-aa")][:3] == [
+        91,
+        92,
+        93,
+    ]

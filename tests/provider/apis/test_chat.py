@@ -260,3 +260,16 @@ def test_usage_comes_along_with_each_event_if_asked(
     told = [part.get("usage") for part in desk.events(answer.text)]
     assert [usage and usage["completion_tokens"] for usage in told] == expected
     assert {usage["prompt_tokens"] for usage in told if usage} <= {160}
+
+
+def test_usage_with_each_event_is_of_its_own_prompt(desk: SimpleNamespace) -> None:
+    stream = {"include_usage": True, "continuous_usage_stats": True}
+    body = {"prompt": ["x" * 4_000, "y" * 40], "echo": True, "max_tokens": 2}
+    (answer,) = ask(desk, "/v1/completions", {**body, "stream": True, "stream_options": stream})
+    told = [
+        (part["choices"][0]["index"], part["usage"]["prompt_tokens"], part["usage"]["completion_tokens"])
+        for part in desk.events(answer.text)
+        if part["choices"]
+    ]
+    prompts = (1_000, 10)
+    assert sorted(told) == [(at, prompts[at], said) for at in (0, 1) for said in (0, 1, 2, 2)]

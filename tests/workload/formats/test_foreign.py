@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -44,3 +45,8 @@ def test_a_database_of_another_tool_is_refused(tmp_path: Path) -> None:
 def test_files_that_nobody_knows_have_no_reason(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"settings": {}}')
     assert reasons([tmp_path / "x.json"]) == {}
+
+
+def test_a_named_pipe_beside_traces_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert reasons([tmp_path / "pipe"]) == {}
