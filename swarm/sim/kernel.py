@@ -177,8 +177,10 @@ class Kernel:
         """The agents of each session that have not ended."""
         self.in_flight: dict[int, SimulatedRequest] = {}
         self.now_s = 0.0
+        self._acted_s = 0.0
+        """When an agent was last due."""
         self._count_still = 0
-        """What has been due at the present instant."""
+        """What has been due at that instant."""
         self.is_stopped = False
         """The watch has ended the run: nothing more happens."""
 
@@ -205,7 +207,9 @@ class Kernel:
                 self.now_s = events[0].at_s
                 self._hear(events)
             elif heap and agent_s <= until_s:
-                self._count_still = self._count_still + 1 if agent_s == self.now_s else 0
+                # Not `now_s`: the fleet's events move it, to where agents without think times are due again.
+                self._count_still = self._count_still + 1 if agent_s == self._acted_s else 0
+                self._acted_s = agent_s
                 if self._count_still > STILL_MAX + STILL_PER_AGENT * len(heap):
                     raise RunError(
                         f"virtual time stands still at {agent_s:g} s: agents ask again at once and are "
