@@ -10,6 +10,7 @@ import pytest
 from scripted_levels import ended_row
 
 from swarm.config.experiment import Experiment
+from swarm.config.workload import LognormalConfig, PromptSetConfig
 from swarm.measure.delivery import Herd, delivery_of, herd_of
 from swarm.measure.notes import notes_of
 from swarm.records.batch import AgentStep
@@ -92,3 +93,15 @@ def test_the_load_has_run_out_when_the_last_agent_came_to_its_end(
     made = [AgentStep(at_s, change, True, "s000000", finished) for at_s, change, finished in steps]
     asked = experiment(replace=False, duration_s=15)
     assert delivery_of(made, RowTable().table(), asked, from_s=0.0, ended_s=15.0).ran_out_s == ran_out_s
+
+
+def test_late_times_are_told_in_digits() -> None:
+    asked = experiment(replace=False, duration_s=50_000).model_copy(
+        update={
+            "workload": PromptSetConfig(
+                prompts=4, turns=11, think_s=LognormalConfig(median=1234.0, sigma=0.0)
+            )
+        }
+    )
+    _, (note,) = told(asked)
+    assert "the last session ended at 13,575.3 s" in note
