@@ -183,8 +183,9 @@ class SimpleCostConfig(Strict):
         0.0,
         ge=0,
         le=100,
-        description="times its entry for which a request keeps those behind it waiting: 0 where any number "
-        "enter side by side, 1 where one at a time does, more where the front also has later work with each",
+        description="times its entry for which a request keeps those behind it at its rank waiting: 0 where "
+        "any number enter side by side, 1 where one at a time does, more where the front also has later work "
+        "with each; each of `dp` ranks has a front of its own",
     )
     decode_base_s: float = Field(0.01, gt=0, description="one decode step of a batch of one")
     decode_per_sequence_s: float = Field(0.0, ge=0, description="added to a step for each sequence")

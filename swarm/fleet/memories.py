@@ -61,6 +61,12 @@ class Memories:
             if key not in self._tiers:
                 gib = config.capacity_gib
                 blocks = None if gib is None else int(gib * GIB) // self._rules.block_bytes
+                if blocks == 0:
+                    raise ConfigError(
+                        f"fleet.tiers {config.name}: its capacity holds no block of "
+                        f"{self._rules.block_bytes} bytes; give it more memory, make blocks smaller, or "
+                        "leave the tier out"
+                    )
                 self._tiers[key] = new_tier(self._timed(config, _spec(config, blocks, self._rules)))
             tiers.append(self._tiers[key])
         return tiers

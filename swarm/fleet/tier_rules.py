@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swarm.config.fleet import TierConfig, WatermarkConfig
+from swarm.config.transfers import TransferConfig
 from swarm.errors import ConfigError
 
 
@@ -30,6 +31,10 @@ def _check_hbm(hbm: TierConfig) -> None:
         raise ConfigError(
             f"fleet.tiers hbm: eviction {hbm.eviction!r} asked; engines evict HBM by last use, leaves first, "
             "set it to 'lru'"
+        )
+    if hbm.connector is not None or hbm.transfers != TransferConfig():
+        raise ConfigError(
+            "fleet.tiers hbm: connector or transfers asked; they are of the tiers below, state them there"
         )
     if hbm.write is not None or hbm.write_threshold is not None:
         raise ConfigError("fleet.tiers hbm: write is of the tiers below; HBM holds what is computed")

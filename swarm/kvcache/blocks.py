@@ -15,14 +15,19 @@ from swarm.context.tree import Node
 class Use:
     """One use of a path that ends in `node`: recency is the sequence number, age counts from `at_s`."""
 
-    __slots__ = ("at_s", "is_kept", "node", "sequence")
+    __slots__ = ("at_s", "kept_s", "node", "sequence")
 
-    def __init__(self, sequence: int, at_s: float, node: Node | None, is_kept: bool = False) -> None:
+    def __init__(self, sequence: int, at_s: float, node: Node | None, kept_s: float = 0.0) -> None:
         self.sequence = sequence
         self.at_s = at_s
         self.node = node
-        self.is_kept = is_kept
-        """It counts from later than it was, so that its blocks outlive a TTL."""
+        self.kept_s = kept_s
+        """By how much it counts from later than it was, so that its blocks outlive a TTL."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it counts from later than it was."""
+        return self.kept_s > 0.0
 
     def __repr__(self) -> str:
         return f"Use({self.sequence}, at_s={self.at_s}, node={self.node!r})"
@@ -51,10 +56,10 @@ class Uses:
         self.count += 1
         return Use(self.count, now_s, node)
 
-    def keep(self, until_s: float, node: Node) -> Use:
-        """Return a use, more recent than every one before it, that counts from a time to come."""
+    def keep(self, now_s: float, longer_s: float, node: Node) -> Use:
+        """Return a use, more recent than every one before it, that counts from so much later."""
         self.count += 1
-        return Use(self.count, until_s, node, True)
+        return Use(self.count, now_s + longer_s, node, longer_s)
 
 
 Span = tuple[Node, int, int]

@@ -337,7 +337,7 @@ class Hierarchy:
 
     def _keep(self, handle: Handle, now_s: float) -> Use:
         """Let what a request asks to have kept for longer than any TTL count from later than now."""
-        use = self.uses.keep(now_s + handle.keep_s - self._kept_s, handle.node)
+        use = self.uses.keep(now_s, handle.keep_s - self._kept_s, handle.node)
         end = min(handle.keep_blocks, handle.visible)
         for node, low, high in spans(handle.node, 0, end, self.rules.block_tokens):
             self.tiers[0].runs.repaint(node, low, high, use)

@@ -98,7 +98,7 @@ class WatermarkTier(OrderedTier):
 
     def _lease(self, node: Node, start: int, end: int, use: Use) -> None:
         """Keep blocks for a while from a use on; a soft pin that has lapsed begins again."""
-        until_s = use.at_s + self.rule.lease_s
+        until_s = use.at_s - use.kept_s + self.rule.lease_s
         rank = self._rank(round(until_s * MICROSECONDS), use, until_s)
         bound = min(max(start, self.rule.soft_pin_blocks), end)
         if start < bound:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from swarm.config.experiment import Experiment
 from swarm.config.load import RampShape
 from swarm.measure.agents import AgentCounts, count_agents
-from swarm.measure.latency import floats
+from swarm.measure.latency import flags, floats
 from swarm.records.batch import AgentStep
 from swarm.workload.source import session_index
 
@@ -35,7 +35,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Herd:
-    """Sessions that start together and had no token yet when the measured phase began."""
+    """Sessions that start together and had no token, or not of all primers, when measuring began."""
 
     sessions: int
     waiting: int
@@ -77,11 +77,17 @@ def herd_of(rows: pa.Table, experiment: Experiment, *, from_s: float) -> Herd | 
     if load.search is not None or not (load.shape is None or isinstance(load.shape, RampShape)):
         return None
     ramp_s = load.ramp_s if load.shape is None else load.shape.over_s
-    is_first = (floats(rows, "turn") == 0) & np.asarray(rows.column("parent").is_null())
-    is_first &= floats(rows, "intended_s") <= ramp_s
-    first = rows.filter(pa.array(is_first))
-    names = first.column("session").to_pylist()
-    first = first.filter(pa.array([session_index(name) < load.agents for name in names], pa.bool_()))
+    is_opening = (floats(rows, "turn") == 0) | flags(rows, "kind", "primer")
+    opening = rows.filter(pa.array(is_opening & np.asarray(rows.column("parent").is_null())))
+    names, turn = opening.column("session").to_pylist(), floats(opening, "turn")
+    starts = {
+        names[at]
+        for at in np.flatnonzero((turn == 0) & (floats(opening, "intended_s") <= ramp_s))
+        if session_index(names[at]) < load.agents
+    }
+    # A session has started when its last primer is served.
+    last = {names[at]: at for at in np.argsort(turn, kind="stable") if names[at] in starts}
+    first = opening.take(pa.array(list(last.values()), pa.int64()))
     told_s = np.fmin(floats(first, "first_token_s"), floats(first, "completed_s"))
     waiting = int((told_s > from_s).sum())
     if not from_s or waiting <= HERD_SHARE * first.num_rows:

@@ -106,6 +106,7 @@ def check_level(
     """
     ended_s = floats(rows, "completed_s")
     keep = (ended_s >= from_s) & (ended_s < to_s) & ~flags(rows, "outcome", "interrupted")
+    keep &= ~flags(rows, "kind", "primer")
     ended = Selection(rows, keep)
     evidence = []
     for objective in objectives:

@@ -42,7 +42,7 @@ def _herd(totals: RunTotals) -> list[str]:
     longer = "longer" if herd.served_s is None else f"at least {math.ceil(herd.served_s):,}"
     return [
         f"{herd.waiting:,} of the {counted(herd.sessions, 'session')} that start together had no token yet "
-        f"when the warm-up ended at {totals.measured_from_s:.4g} s{served}: percentiles hold the "
+        f"when the warm-up ended at {totals.measured_from_s:,.6g} s{served}: percentiles hold the "
         f"start-up; make load.warmup_s {longer}, or start over a longer load.ramp_s"
     ]
 
@@ -77,8 +77,8 @@ def _ran_out(facts: RunFacts, totals: RunTotals) -> list[str]:
         delivered = f": {live:.1f} sessions were alive on average of {asked:.1f} asked for"
     if totals.ran_out_s is not None:
         return [
-            f"the load ran out: the last session ended at {totals.ran_out_s:.4g} s{delivered}; rates end "
-            f"with the last due turn at {totals.measured_to_s:.4g} s; repeat sessions (workload.repeat, "
+            f"the load ran out: the last session ended at {totals.ran_out_s:,.6g} s{delivered}; rates end "
+            f"with the last due turn at {totals.measured_to_s:,.6g} s; repeat sessions (workload.repeat, "
             "load.replace), or shorten load.duration_s"
         ]
     if facts.is_finite and falls_short(facts, totals):

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 LOOKS_MAX = 4_096
 """Looks that are kept; beyond, every other one is dropped, and they are taken half as often."""
+CAPACITY_BYTES_MAX = 2**63 - 1
+"""The most that a column of whole numbers holds; a larger capacity is written as this."""
 MOVED = ("read_bytes", "written_bytes", "dropped_bytes")
 SCHEMA = pa.schema(
     [
@@ -70,6 +72,7 @@ def looks_table(looks: Iterable[TierLook]) -> pa.Table:
             continue
         earlier = {state.tier: state for state in before.tiers}
         for state in after.tiers:
+            capacity_bytes = state.capacity_bytes
             known = earlier.get(state.tier)
             is_anew = known is None or any(getattr(known, name) > getattr(state, name) for name in MOVED)
             moved = {
@@ -81,7 +84,9 @@ def looks_table(looks: Iterable[TierLook]) -> pa.Table:
                     "start_s": before.at_s,
                     "end_s": after.at_s,
                     "tier": state.tier,
-                    "capacity_bytes": state.capacity_bytes,
+                    "capacity_bytes": None
+                    if capacity_bytes is None
+                    else min(capacity_bytes, CAPACITY_BYTES_MAX),
                     "held_bytes": state.held_bytes,
                     "used_bytes": state.used_bytes,
                     **moved,

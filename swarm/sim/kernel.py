@@ -87,6 +87,7 @@ class Runner:
         "due",
         "effect",
         "is_retired",
+        "joined_count",
         "parent",
         "program",
         "retries",
@@ -106,6 +107,8 @@ class Runner:
         self.turn = agent.first_turn
         self.children: dict[str, Ended | None] = {}
         self.waits_for: tuple[str, ...] = ()
+        self.joined_count = 0
+        """Of those, how many have ended, up to the first that has not."""
         self.is_retired = False
         self.then: Callable[[float], None] | None = None
         """Told when the agent has come to its own end."""
@@ -177,8 +180,10 @@ class Kernel:
         """The agents of each session that have not ended."""
         self.in_flight: dict[int, SimulatedRequest] = {}
         self.now_s = 0.0
+        self._acted_s = 0.0
+        """When an agent was last due."""
         self._count_still = 0
-        """What has been due at the present instant."""
+        """What has been due at that instant."""
         self.is_stopped = False
         """The watch has ended the run: nothing more happens."""
 
@@ -205,7 +210,9 @@ class Kernel:
                 self.now_s = events[0].at_s
                 self._hear(events)
             elif heap and agent_s <= until_s:
-                self._count_still = self._count_still + 1 if agent_s == self.now_s else 0
+                # Not `now_s`: the fleet's events move it, to where agents without think times are due again.
+                self._count_still = self._count_still + 1 if agent_s == self._acted_s else 0
+                self._acted_s = agent_s
                 if self._count_still > STILL_MAX + STILL_PER_AGENT * len(heap):
                     raise RunError(
                         f"virtual time stands still at {agent_s:g} s: agents ask again at once and are "
@@ -416,16 +423,18 @@ class Kernel:
 
     def _joined(self, runner: Runner) -> tuple[Ended, ...] | None:
         """Return the outcomes of the children waited for, or None while one of them runs."""
-        outcomes: list[Ended] = []
-        for path in runner.waits_for:
-            ended = runner.children[path]
-            if ended is None:
+        paths, children = runner.waits_for, runner.children
+        while runner.joined_count < len(paths):
+            if children[paths[runner.joined_count]] is None:
                 return None
-            outcomes.append(ended)
-        for ended in outcomes:
+            runner.joined_count += 1
+        outcomes: list[Ended] = []
+        for path in paths:
+            ended = children.pop(path)
+            assert ended is not None
             runner.due.join(ended.completed_s)
-            del runner.children[ended.path]
-        runner.waits_for = ()
+            outcomes.append(ended)
+        runner.waits_for, runner.joined_count = (), 0
         return tuple(outcomes)
 
     def _end(self, runner: Runner, returned: object) -> None:

@@ -49,7 +49,7 @@ def session_agent(
 ) -> Agent:
     """Return the orchestrator that plays `script` under the name `session`."""
     first = 0
-    turns = script.agents[0].turns
+    turns = script.agents[0].turns[: config.requests_max]
     if config.start == "random" and turns:
         low = min(int(config.start_between[0] * len(turns)), len(turns) - 1)
         high = max(low + 1, math.ceil(config.start_between[1] * len(turns)))

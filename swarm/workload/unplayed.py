@@ -30,7 +30,7 @@ def _arrivals(experiment: Experiment, scripts: Sequence[SessionScript], scale: f
     if not isinstance(experiment.load.shape, RecordedShape):
         return [
             f"arrival times are not played: the {counted(len(scripts), 'session')} were recorded to start "
-            f"over {span_s:,.3g} s, and here start as load says; load.shape: {{kind: recorded}} plays them"
+            f"over {span_s:,.6g} s, and here start as load says; load.shape: {{kind: recorded}} plays them"
         ]
     until_s = experiment.load.duration_s
     late = 0 if until_s is None else sum((start_s - first_s) * scale > until_s for start_s in starts_s)

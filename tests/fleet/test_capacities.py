@@ -75,3 +75,17 @@ def test_one_unit_is_stated() -> None:
         blocks_of({"name": "dram", "capacity_gib": 1, "capacity_tokens": 1})
     with pytest.raises(ValueError, match="a tier below hbm is expected"):
         blocks_of({"name": "hbm", "capacity_of_hbm": 1})
+
+
+@pytest.mark.parametrize(("share", "blocks"), [(0.29, 29), (0.57, 57), (2.3, 230), (0.999, 99)])
+def test_a_share_of_hbm_loses_no_block_to_rounding(share: float, blocks: int) -> None:
+    hbm = {"name": "hbm", "capacity_blocks": 100}
+    assert blocks_of(hbm, {"name": "dram", "capacity_of_hbm": share}) == [100, blocks]
+
+
+@pytest.mark.parametrize(
+    "stated", [{"capacity_tokens": 15}, {"capacity_gib": 1e-9}, {"capacity_of_hbm": 1e-9}]
+)
+def test_a_tier_that_holds_no_block_is_refused(stated: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="dram: its capacity holds no block of 65536 bytes"):
+        blocks_of({"name": "dram", "eviction": "watermark"} | stated)

@@ -94,6 +94,8 @@ def test_names_of_policies_are_the_same_in_config_and_caches() -> None:
         ({"name": "hbm", "eviction": "fifo"}, "set it to 'lru'"),
         ({"name": "hbm", "write": "write_back"}, "write is of the tiers below"),
         ({"name": "hbm", "scope": "cluster"}, "HBM is its replica's"),
+        ({"name": "hbm", "connector": "lmcache"}, "they are of the tiers below"),
+        ({"name": "hbm", "transfers": {"load": "block"}}, "they are of the tiers below"),
         ({"name": "dram", "eviction": "fifo"}, "without a capacity"),
         ({"name": "dram", "pinned": {"tokens": 100}}, "without a capacity"),
         ({"name": "dram", "capacity_gib": 1, "pinned": {"tokens": 15}}, "no whole block of 16"),

@@ -67,3 +67,15 @@ def test_what_is_kept_does_not_keep_others_from_expiring() -> None:
     cached_tokens(served, 3, root("third").extend(16), 500.0, 0, 0.0)
     # The 62 whole blocks that are kept, and the third's one.
     assert sum(tier.runs.held for tier in served.ranks[0].hierarchy.tiers) == 62 + 1
+
+
+def test_what_is_kept_is_leased_no_longer_than_others() -> None:
+    dram = {"name": "dram", "capacity_blocks": 80, "ttl_s": 600, "eviction": "watermark"}
+    served = fleet(HBM, dram)
+    kept, other = root("kept").extend(1000), root("other").extend(1000)
+    for number, at_s in enumerate((0.0, 10.0)):
+        cached_tokens(served, number, kept, at_s, 1000, 3600.0)
+    # The second one found the blocks there: a lease of 5 s. It has ended when the other's 62 are written.
+    cached_tokens(served, 2, other, 20.0, 0, 0.0)
+    held = served.ranks[0].hierarchy.tiers[1].runs.by_node[other.node]
+    assert [(start, end) for start, end, _ in held] == [(0, 62)]

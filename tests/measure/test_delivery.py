@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from scripted_levels import ended_row
 
 from swarm.config.experiment import Experiment
-from swarm.measure.delivery import delivery_of
+from swarm.config.workload import LognormalConfig, PromptSetConfig
+from swarm.measure.delivery import Herd, delivery_of, herd_of
 from swarm.measure.notes import notes_of
 from swarm.records.batch import AgentStep
-from swarm.records.rows import RowTable
+from swarm.records.rows import RowTable, batch_of
 from swarm.sim.run import simulated
 
 FLEET = {"cost": {"kind": "simple", "prefill_tokens_per_s": 1e5, "decode_base_s": 0.01}}
@@ -62,6 +66,16 @@ def test_a_warm_up_that_does_not_wait_for_the_start_is_told(warmup_s: float, cou
     assert all("4 of the 4 sessions that start together had no token yet" in note for note in notes)
 
 
+def test_a_session_with_primers_has_started_when_the_last_of_them_is_served() -> None:
+    rows = [replace(ended_row(at_s, 0.1), turn=turn, kind="primer") for turn, at_s in enumerate((1, 2, 30))]
+    rows.append(replace(ended_row(90, 0.1), turn=3))
+    table = pa.Table.from_batches([batch_of(rows)])
+    assert herd_of(table, experiment(agents=1, ramp_s=1), from_s=10) == Herd(
+        sessions=1, waiting=1, served_s=30
+    )
+    assert herd_of(table, experiment(agents=1, ramp_s=1), from_s=40) is None
+
+
 @pytest.mark.parametrize(
     ("steps", "ran_out_s"),
     [
@@ -79,3 +93,15 @@ def test_the_load_has_run_out_when_the_last_agent_came_to_its_end(
     made = [AgentStep(at_s, change, True, "s000000", finished) for at_s, change, finished in steps]
     asked = experiment(replace=False, duration_s=15)
     assert delivery_of(made, RowTable().table(), asked, from_s=0.0, ended_s=15.0).ran_out_s == ran_out_s
+
+
+def test_late_times_are_told_in_digits() -> None:
+    asked = experiment(replace=False, duration_s=50_000).model_copy(
+        update={
+            "workload": PromptSetConfig(
+                prompts=4, turns=11, think_s=LognormalConfig(median=1234.0, sigma=0.0)
+            )
+        }
+    )
+    _, (note,) = told(asked)
+    assert "the last session ended at 13,575.3 s" in note

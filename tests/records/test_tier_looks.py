@@ -62,3 +62,8 @@ def test_looks_are_bounded_by_leaving_out_every_other_one() -> None:
     looks = [TierLook(float(at), (state,)) for at in range(LOOKS_MAX + 1)]
     kept = thinned(looks)
     assert len(kept) <= LOOKS_MAX // 2 + 1 and kept[-1] == looks[-1]
+
+
+def test_a_capacity_beyond_any_column_is_written_as_the_most() -> None:
+    looks = [TierLook(at_s, (TierState("dram", 10**20, 0, 0, 0, 0, 0),)) for at_s in (0.0, 1.0)]
+    assert looks_table(looks).column("capacity_bytes").to_pylist() == [2**63 - 1]

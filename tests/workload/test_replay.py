@@ -256,3 +256,16 @@ def test_primers_are_sent_before_the_first_turn_without_waits() -> None:
     assert isinstance(think, Think)
     assert isinstance(first, Infer)
     assert (first.prompt.length, first.kind) == (64 * 5, "work")
+
+
+def test_a_random_start_is_among_the_requests_that_are_played() -> None:
+    recorded = session(*(request(40.0 * at, list(range(at + 1))) for at in range(20)))
+    config = ReplayConfig(path=Path("x"), start="random", requests_max=5, primers=2)
+    script = compile_session(recorded, None)
+    firsts = set()
+    for name in map(str, range(50)):
+        agent = session_agent(config, script, shared=SharedNodes(), seed=1, session=name)
+        asked = [each for each in effects(agent.make()) if isinstance(each, Infer)]
+        firsts.add(next(each.prompt.length for each in asked if each.kind == "work"))
+        assert asked[-1].prompt.length == 64 * 5
+    assert firsts == {64 * (at + 1) for at in range(5)}

@@ -72,3 +72,9 @@ def test_a_published_collapse_by_round() -> None:
         )
     )
     assert found == pytest.approx(published, abs=0.02)
+
+
+def test_clients_without_think_times_go_on_for_as_long_as_they_are_asked_to() -> None:
+    # More than the kernel takes at one instant; time moves by what the fleet does alone.
+    run = run_of(10**6, clients=1, rounds=40_000, request_tokens=1, replies="none")
+    assert len(run.results.rows) == 40_000

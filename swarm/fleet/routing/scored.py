@@ -38,12 +38,13 @@ class Scored:
             prompt = Prompt(prompt.node, most)
         waiting = [len(rank.waiting) for rank in ranks]
         requests = [rank.requests for rank in ranks]
+        shortest, longest, most_requests = min(waiting), max(waiting), max(requests)
         best, highest = ranks[0], -math.inf
         for at in _in_turn(self._picks_count, len(ranks)):
             rank = ranks[at]
             score = scores.kv_usage * _free_share(rank)
-            score += scores.queue * _least_to_most(waiting[at], min(waiting), max(waiting))
-            score += scores.requests * _least_to_most(requests[at], 0, max(requests))
+            score += scores.queue * _least_to_most(waiting[at], shortest, longest)
+            score += scores.requests * _least_to_most(requests[at], 0, most_requests)
             score += scores.prefix * _share(_known(self._hbm, rank, 0, 1), prompt)
             if scores.lower_prefix:
                 score += scores.lower_prefix * _share(_known(self._lower, rank, 1, None), prompt)
@@ -71,8 +72,9 @@ class Sticky:
         sticky = self._sticky
         matched = [_known(self._sent, rank, 0, 1).matched(prompt) for rank in ranks]
         places = _in_turn(self._picks_count, len(ranks))
-        kept = [at for at in places if matched[at] >= sticky.prefix_share * prompt.length]
-        others = [at for at in places if at not in kept]
+        least_tokens = sticky.prefix_share * prompt.length
+        kept = [at for at in places if matched[at] >= least_tokens]
+        others = [at for at in places if matched[at] < least_tokens]
         if kept and others and sticky.behind_tokens_max is not None:
             behind = min(ranks[at].backlog_tokens for at in kept) - min(
                 ranks[at].backlog_tokens for at in others
