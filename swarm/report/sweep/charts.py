@@ -53,10 +53,11 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         "x:Q" if is_number else "x:N",
         title=x_title,
         sort=None,
-        scale=_scale(chart.log_x) if is_number else alt.Undefined,
+        scale=_scale(chart.log_x and float(rows["x"].min()) > 0) if is_number else alt.Undefined,
         axis=_x_axis(rows) if is_number else alt.Axis(labelAngle=0),
     )
-    y = alt.Y("y:Q", title=y_title, scale=_scale(chart.log_y, zero=True), axis=_axis(chart, rows))
+    is_log = chart.log_y and float(rows["low"].min()) > 0
+    y = alt.Y("y:Q", title=y_title, scale=_scale(is_log, zero=True), axis=_axis(chart, rows))
     legend = alt.Legend(title=None, symbolType="stroke", columns=4)
     if chart.zones:
         legend.offset = ZONES_OFFSET_PX
@@ -106,6 +107,7 @@ def _break_even(sweep: SweepConfig, chart: SweepChartConfig) -> list[Any]:
 
 
 def _scale(is_log: bool, *, zero: bool = False) -> alt.Scale:
+    """Return a scale; `is_log` is false where there is a 0, which has no place among decades."""
     return alt.Scale(type="log", nice=False) if is_log else alt.Scale(zero=zero)
 
 

@@ -17,6 +17,7 @@ from swarm.report.sweep.shapes import (
     alike_at,
     cost_shape,
     curves_of,
+    flat_shape,
     gain_shape,
     is_alike,
 )
@@ -49,7 +50,7 @@ def shape_of(curve: Curve, figure: str) -> CurveShape:
     """Return the shape of a curve of a figure; one whose values are all written alike is flat."""
     show = shower(figure)
     if show(min(curve.ys)) == show(max(curve.ys)):
-        return CurveShape(curve.series, "flat", curve.xs[0], curve.xs[-1], curve.ys[0], curve.ys[-1])
+        return flat_shape(curve)
     return cost_shape(curve, is_share=is_share(figure)) if is_cost(figure) else gain_shape(curve)
 
 
@@ -149,7 +150,7 @@ def _of_one(shape: CurveShape, show: Show) -> str:
         "knee": f"gains little beyond {X}{_name(shape.to_x)}, where it has {end}",
         "reached floor": f"comes down from {start} to {end} by {X}{_name(shape.to_x)}",
         "decline": f"falls steadily, from {start} to {end}",
-        "flat": f"stays at {end}",
+        "flat": f"stays at {end}" if start == end else f"stays between {start} and {end}",
     }
     return words.get(shape.kind, "")
 
@@ -166,7 +167,6 @@ def _of_many(group: Sequence[CurveShape], show: Show) -> str:
         "knee": f"gain little beyond {X}{_name(one.to_x)}, where they have {ends}",
         "reached floor": f"come down to {ends} by {X}{_name(one.to_x)}",
         "decline": f"fall steadily, to {ends}",
-        "flat": f"stay at {ends}",
     }
     return words.get(one.kind, "")
 
