@@ -57,12 +57,15 @@ def watched_chart(windows: pd.DataFrame, series: pd.DataFrame, measured: dict[st
     ).resolve_scale(x="shared", color="independent")
 
 
-def watched_said(windows: pd.DataFrame, series: pd.DataFrame) -> str:
-    """Return what each series was when the TTFT was at its highest, beside its median; "" where unknown."""
+def watched_said(windows: pd.DataFrame, series: pd.DataFrame, measured: dict[str, float]) -> str:
+    """Return what each series was at the measured phase's highest TTFT, and its median; "" if unknown."""
     column = "effective_ttft_s_p95"
-    if series.empty or windows.empty or not windows[column].notna().any():
+    if series.empty or windows.empty:
         return ""
-    worst = windows.dropna(subset=[column]).sort_values(column).iloc[-1]
+    inside = windows[windows["middle_s"].between(measured["from_s"], measured["to_s"])]
+    if not inside[column].notna().any():
+        return ""
+    worst = inside.dropna(subset=[column]).sort_values(column).iloc[-1]
     at_s = float(worst["middle_s"])
     parts = []
     for name, part in series.groupby("name", sort=False):
@@ -92,6 +95,10 @@ def _lines(frame: pd.DataFrame) -> pd.Series[str]:
             words = [f"{key} {each.get(key, '–')}" for key in keys]
             words += [url.split("://")[-1].split("/")[0]] if several else []
             told[str(name), url, text] = ", ".join(words) or str(name)
+        mine = [(str(name), url, text) for url, text in sets.itertuples(index=False)]
+        if len({told[key] for key in mine}) < len(mine):
+            # What is left out was all that told some of them apart.
+            told |= {key: f"{key[2]}, {key[1]}" if several else key[2] for key in mine}
     return pd.Series(
         [told[key] for key in zip(frame["name"], frame["url"], frame["labels"], strict=True)],
         index=frame.index,
