@@ -65,7 +65,9 @@ def memories_told(rows: pd.DataFrame) -> str:
         of_tier = rows[rows["tier"] == tier]
         filled = of_tier[of_tier["held"] >= FULL_SHARE]
         if not filled.empty:
-            full.append(f"{tier} from {seconds(float(filled['at_s'].iloc[0]))} on")
+            first = seconds(float(filled["at_s"].iloc[0]))
+            stays = filled["at_s"].iloc[0] >= of_tier["at_s"].iloc[len(of_tier) - len(filled)]
+            full.append(f"{tier} from {first} on" if stays else f"{tier} at times, first {first} in")
         elif of_tier["held"].notna().any():
             most.append(f"{tier} to {share(float(of_tier['held'].max()))}")
     said += [f"Full: {', '.join(full)}."] if full else []
