@@ -69,8 +69,7 @@ def test_a_cost_is_told_by_its_floor(figure: str, ys: tuple[float, ...], text: s
 def test_curves_that_coincide_are_told_once() -> None:
     text = said(a=(10.0, 10.0, 2.0, 2.0), b=(10.1, 10.0, 2.0, 2.1))
     assert text == (
-        "The curves lie within 10% of each other everywhere; each falls off between agents = 2 and 4, "
-        "from 10 to 2 (-80%)."
+        "The curves lie within 10% of each other everywhere; all fall off between agents = 2 and 4, by 80%."
     )
 
 
@@ -80,6 +79,15 @@ def test_where_it_begins_to_matter_is_said_with_who_is_ahead() -> None:
         "Up to agents = 2 the curves lie within 10% of each other; "
         "a falls off between 2 and 4, from 20 to 5 (-75%); at 8 b has 40, a 4."
     )
+
+
+def test_curves_that_lie_near_each_other_are_told_by_the_values_of_all() -> None:
+    told = said(a=(4.0, 4.0, 4.0, 4.0), b=(3.9, 3.9, 3.8, 3.8))
+    assert told == "The curves lie within 10% of each other everywhere; all stay between 3.8 and 4."
+
+
+def test_a_curve_named_by_a_number_is_quoted() -> None:
+    assert said(**{"2": (1.0, 2.0, 3.0, 4.0), "4": (2.0, 4.0, 6.0, 8.0)}) == "At agents = 8 “4” has 8, “2” 4."
 
 
 def test_curves_that_lie_apart_everywhere_are_not_said_to() -> None:
@@ -147,7 +155,7 @@ def test_a_cliff_is_ringed_where_it_begins() -> None:
     ]
 
 
-@pytest.mark.parametrize(("least", "scale"), [(0.0, None), (0.02, "log")])
+@pytest.mark.parametrize(("least", "scale"), [(0.0, None), (1e-12, None), (0.02, "log")])
 def test_a_chart_with_a_zero_has_no_axis_by_decades(least: float, scale: str | None) -> None:
     sweep = SweepConfig.model_validate({"grid": {"load.agents": list(XS)}})
     chart = SweepChartConfig(y=COST, log_y=True)
