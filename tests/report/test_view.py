@@ -1,17 +1,20 @@
 """What a run's page adds up before it draws: sessions that stand out, waits, reasons of misses, ticks."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from swarm.config.slo import ObjectiveConfig
 from swarm.records.run_folder import RunFolder
-from swarm.report.charts import spec_of
+from swarm.report.charts import picture, spec_of
 from swarm.report.run.frames import over_time_of
 from swarm.report.run.interesting import interesting
 from swarm.report.run.lengths import TTFT_S_MIN, length_cells
 from swarm.report.run.limits import _mean_open
-from swarm.report.run.memories import memories_told, memory_rows
+from swarm.report.run.memories import memories, memories_told, memory_rows
 from swarm.report.run.missed import missed, missed_told, worst_sessions
 from swarm.report.run.replicas import replica_rows, replicas, replicas_told
 from swarm.report.run.requests import Requests
@@ -19,6 +22,7 @@ from swarm.report.run.session_rows import BARS_MAX, session_rows
 from swarm.report.run.timeline import timeline
 from swarm.report.run.view import view_of
 from swarm.report.theme import log_span_ticks, log_ticks, span_ticks
+from swarm.units import GIB
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,18 @@ def test_a_tier_is_full_on_from_a_time_only_where_it_stays_full(held: tuple[int,
         for at, bytes_ in enumerate(held)
     ]  # fmt: skip
     assert memories_told(memory_rows(pa.Table.from_pylist(looks))) == said
+
+
+def test_dropped_writes_are_told_and_drawn_in_plain_gib() -> None:
+    looks = pa.Table.from_pylist([
+        {"tier": "dram", "start_s": float(at), "end_s": at + 1.0, "capacity_bytes": None, "held_bytes": at,
+         "used_bytes": 0, "read_bytes": 0, "written_bytes": GIB // 5, "dropped_bytes": GIB}
+        for at in range(3)
+    ])  # fmt: skip
+    rows = memory_rows(looks)
+    assert memories_told(rows) == "Writes to dram: 3 GiB were dropped, 0.6 GiB ended."
+    drawn = picture(memories(rows, pd.DataFrame(), {"from_s": 0.0, "to_s": 3.0}), title="", source="")
+    assert not re.search(r">\d+m<", drawn) and ">0.2<" in drawn
 
 
 def test_no_window_begins_before_the_run(sample_run: RunFolder) -> None:

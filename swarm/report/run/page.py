@@ -285,7 +285,7 @@ def _saturation(saturation: Summary) -> str:
         for full in (saturation["bound_by"],)
         for each in saturation["resources"]
     ]
-    note = "Over the measured phase: 100 % had no time left. A dash is unknown, never 0."
+    note = "Over the measured phase: 100 % had no time left, more is work that piled up. A dash is unknown."
     return section("What was full", table(("", "busy", "", ""), rows), note)
 
 
