@@ -54,6 +54,13 @@ def test_it_stands_under_the_ttft_on_one_axis(sample_run: RunFolder) -> None:
     assert "GPU_UTIL" in watched_said(windows, series_of(watched()), {"from_s": 0.0, "to_s": 900.0})
 
 
+def test_where_nothing_had_a_first_token_it_stands_alone(sample_run: RunFolder) -> None:
+    windows = over_time(sample_run).assign(effective_ttft_s_p50=None, effective_ttft_s_p95=None)
+    drawn = spec_of(watched_chart(windows, series_of(watched()), {"from_s": 60.0, "to_s": 900.0}))
+    assert len(drawn["vconcat"]) == 2
+    assert watched_said(windows, series_of(watched()), {"from_s": 60.0, "to_s": 900.0}) == ""
+
+
 def test_nothing_watched_is_no_chart(sample_run: RunFolder) -> None:
     assert watched_chart(over_time(sample_run), series_of(None), None) is None
     assert series_of(SCHEMA.empty_table()).empty
