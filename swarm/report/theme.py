@@ -69,6 +69,15 @@ def span_ticks(most_s: float) -> list[float]:
 def log_span_ticks(least_s: float, most_s: float) -> list[float]:
     """Return the ticks of a logarithmic axis of times: at most twice as many as a linear one has."""
     found = [float(f"{step:.6g}") for step in _SPAN_STEPS_S if least_s <= step <= most_s]
+    if len(found) < 2:
+        # Fewer than two labels make no scale: the ends are labelled, too, where they have room.
+        room = most_s / least_s if least_s > 0 else 1.0
+        ends = (
+            end
+            for end in (least_s, most_s)
+            if all(abs(math.log(end / at)) > 0.2 * math.log(room) for at in found)
+        )
+        return sorted({*found, *ends})
     return found[:: max(1, -(-len(found) // (2 * SPAN_TICKS_MAX)))]
 
 

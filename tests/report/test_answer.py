@@ -30,6 +30,17 @@ def test_an_invalid_run_is_told_first_with_its_reason(summary: dict[str, Any]) -
     assert first.text == "Invalid: do not use these numbers. hosts were starved"
 
 
+def test_of_a_run_in_which_nothing_finished_neither_latency_nor_cache_is_told(
+    summary: dict[str, Any],
+) -> None:
+    summary["requests"]["finished"] = 0
+    summary["effective_ttft_s"] = {}
+    summary["cache"]["hit_rate"] = None
+    said = " ".join(texts(summary))
+
+    assert "first token" not in said and "cache" not in said and "\N{EN DASH}" not in said
+
+
 def test_a_missed_objective_stands_before_one_that_is_met(summary: dict[str, Any]) -> None:
     met = {**summary["slo"]["objectives"][0], "name": "a", "met": True}
     missed = {**met, "name": "b", "met": False, "good_share": 0.5, "required_share": 0.95}

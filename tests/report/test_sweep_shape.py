@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from swarm.config.sweep import EconomicsConfig, SweepChartConfig, SweepConfig
-from swarm.report.charts import picture
+from swarm.report.charts import picture, spec_of
 from swarm.report.sweep.charts import comparison, turning_points
 from swarm.report.sweep.points import zone
 from swarm.report.sweep.sentences import sentence, zones
@@ -45,7 +45,7 @@ def said(figure: str = RATE, **curves: tuple[float, ...]) -> str:
         ((5.0, 10.0, 9.5, 8.4), "a is highest at agents = 2, 10, and falls to 8.4."),
         ((1.0, 9.5, 10.0, 10.0), "a gains little beyond agents = 2, where it has 9.5."),
         ((1.0, 2.0, 3.0, 4.0), "Highest with a at agents = 8: 4."),
-        ((4.0, 4.0, 3.9, 3.8), "a stays at 3.8."),
+        ((4.0, 4.0, 3.9, 3.8), "a stays between 3.8 and 4."),
     ],
 )
 def test_a_gain_is_told_by_its_cliff_its_peak_or_its_knee(ys: tuple[float, ...], text: str) -> None:
@@ -57,7 +57,7 @@ def test_a_gain_is_told_by_its_cliff_its_peak_or_its_knee(ys: tuple[float, ...],
     [
         (COST, (1.0, 1.1, 1.5, 8.0), FLOOR.format("1.5 s", "8 s")),
         (COST, (9.0, 1.0, 1.0, 1.0), "a comes down from 9 s to 1 s by agents = 2."),
-        (COST, (1.0, 1.2, 1.1, 1.3), "a stays at 1.3 s."),
+        (COST, (1.0, 1.2, 1.1, 1.3), "a stays between 1 s and 1.3 s."),
         (LOST, (0.0, 0.0, 0.04, 0.5), FLOOR.format("4.0 %", "50.0 %")),
         (COST, (1.0, 9.0, 1.0, 9.0), "Lowest with a at agents = 1: 1 s."),
     ],
@@ -69,8 +69,7 @@ def test_a_cost_is_told_by_its_floor(figure: str, ys: tuple[float, ...], text: s
 def test_curves_that_coincide_are_told_once() -> None:
     text = said(a=(10.0, 10.0, 2.0, 2.0), b=(10.1, 10.0, 2.0, 2.1))
     assert text == (
-        "The curves lie within 10% of each other everywhere; each falls off between agents = 2 and 4, "
-        "from 10 to 2 (-80%)."
+        "The curves lie within 10% of each other everywhere; all fall off between agents = 2 and 4, by 80%."
     )
 
 
@@ -80,6 +79,15 @@ def test_where_it_begins_to_matter_is_said_with_who_is_ahead() -> None:
         "Up to agents = 2 the curves lie within 10% of each other; "
         "a falls off between 2 and 4, from 20 to 5 (-75%); at 8 b has 40, a 4."
     )
+
+
+def test_curves_that_lie_near_each_other_are_told_by_the_values_of_all() -> None:
+    told = said(a=(4.0, 4.0, 4.0, 4.0), b=(3.9, 3.9, 3.8, 3.8))
+    assert told == "The curves lie within 10% of each other everywhere; all stay between 3.8 and 4."
+
+
+def test_a_curve_named_by_a_number_is_quoted() -> None:
+    assert said(**{"2": (1.0, 2.0, 3.0, 4.0), "4": (2.0, 4.0, 6.0, 8.0)}) == "At agents = 8 “4” has 8, “2” 4."
 
 
 def test_curves_that_lie_apart_everywhere_are_not_said_to() -> None:
@@ -145,3 +153,11 @@ def test_a_cliff_is_ringed_where_it_begins() -> None:
     assert turning_points(rows(a=(10.0, 10.0, 2.0, 2.0), b=(1.0, 2.0, 3.0, 4.0)), RATE) == [
         {"x": 2, "y": 10.0, "series": "a"}
     ]
+
+
+@pytest.mark.parametrize(("least", "scale"), [(0.0, None), (1e-12, None), (0.02, "log")])
+def test_a_chart_with_a_zero_has_no_axis_by_decades(least: float, scale: str | None) -> None:
+    sweep = SweepConfig.model_validate({"grid": {"load.agents": list(XS)}})
+    chart = SweepChartConfig(y=COST, log_y=True)
+    (line,) = spec_of(comparison(rows(a=(least, 3.0, 80.0, 600.0)), sweep, chart))["layer"][:1]
+    assert line["encoding"]["y"]["scale"].get("type") == scale

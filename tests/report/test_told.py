@@ -44,14 +44,14 @@ def test_lifetimes_beyond_the_first_that_is_as_good_as_none_are_left_out() -> No
 def test_the_size_that_is_enough_is_named() -> None:
     assert (
         size(SIZES, 0.9)
-        == "One LRU pool of 5,000 tokens comes within 1% of that; 1,000 tokens give half of it"
+        == "One LRU pool of 5,000 tokens comes within 1% of no limit; 1,000 tokens give half of its hits"
     )
     assert size(SIZES, 0.99) == "" and size([], 0.0) == ""
 
 
 def test_the_cheapest_is_held_against_no_cache() -> None:
     assert cost(ANALYSIS["cost"]).endswith(
-        "TTL of 1 h is the cheapest: 30, 30.0 % of the 100 against no cache"
+        "TTL of 1 h is the cheapest: 30 against 100 without a cache (30.0 %)"
     )
     assert cost({"currency": "USD", "uncached": 0.0, "ttl": []}) == ""
 

@@ -28,6 +28,17 @@ def test_lines_are_named_by_what_tells_them_apart() -> None:
     assert set(frame[frame["name"] == "GPU_UTIL"]["line"]) == {"gpu 0", "gpu 1"}
 
 
+def test_labels_left_out_stand_where_nothing_else_tells_lines_apart() -> None:
+    rows = [
+        (float(at_s), URL, "received", f"device={name}", True, float(at_s * each))
+        for at_s in range(4)
+        for name, each in (("eth0", 100), ("lo", 7))
+    ]
+    table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
+    rates = series_of(table).groupby("line")["value"].unique().map(list).to_dict()
+    assert rates == {"device=eth0": [100.0], "device=lo": [7.0]}
+
+
 def test_a_counter_is_drawn_as_its_rate_and_a_restart_as_nothing() -> None:
     energy = series_of(watched()).query("name == 'ENERGY a second'")["value"]
     assert set(energy.round(6)) == {700.0, 0.0} and (energy >= 0).all()
@@ -40,7 +51,14 @@ def test_it_stands_under_the_ttft_on_one_axis(sample_run: RunFolder) -> None:
     assert spec["resolve"]["scale"]["x"] == "shared" and len(spec["vconcat"]) == 3
     text = picture(chart, title="Watched", source="made up")
     assert "GPU_UTIL" in text and "14 min" in text and "made up" in text
-    assert "GPU_UTIL" in watched_said(windows, series_of(watched()))
+    assert "GPU_UTIL" in watched_said(windows, series_of(watched()), {"from_s": 0.0, "to_s": 900.0})
+
+
+def test_where_nothing_had_a_first_token_it_stands_alone(sample_run: RunFolder) -> None:
+    windows = over_time(sample_run).assign(effective_ttft_s_p50=None, effective_ttft_s_p95=None)
+    drawn = spec_of(watched_chart(windows, series_of(watched()), {"from_s": 60.0, "to_s": 900.0}))
+    assert len(drawn["vconcat"]) == 2
+    assert watched_said(windows, series_of(watched()), {"from_s": 60.0, "to_s": 900.0}) == ""
 
 
 def test_nothing_watched_is_no_chart(sample_run: RunFolder) -> None:

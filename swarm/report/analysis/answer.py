@@ -50,8 +50,8 @@ def size(capacity: Sequence[Row], ceiling: float) -> str:
         return ""
     half = next(row for row in capacity if row["hit_rate"] >= ceiling / 2)
     return (
-        f"One LRU pool of {count(enough['capacity_tokens'])} tokens comes within {NEAR:.0%} of that; "
-        f"{count(half['capacity_tokens'])} tokens give half of it"
+        f"One LRU pool of {count(enough['capacity_tokens'])} tokens comes within {NEAR:.0%} of no limit; "
+        f"{count(half['capacity_tokens'])} tokens give half of its hits"
     )
 
 
@@ -63,8 +63,8 @@ def cost(costs: Mapping[str, Any]) -> str:
     best = min(rows, key=lambda row: row["cost"])
     return (
         f"At these prices a TTL of {_label(best['ttl_s'])} is the cheapest: "
-        f"{plain(best['cost'])}, {share(best['share_of_uncached'])} of the {plain(costs['uncached'])} "
-        "against no cache"
+        f"{plain(best['cost'])} against {plain(costs['uncached'])} without a cache "
+        f"({share(best['share_of_uncached'])})"
     )
 
 

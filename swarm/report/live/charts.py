@@ -17,7 +17,7 @@ from swarm.report.run.over_time import (
     latency_over_time,
     throughput_over_time,
 )
-from swarm.report.theme import PLOT_PX, SPAN, TOKENS
+from swarm.report.theme import PLOT_PX, SPAN, TOKENS, span_ticks
 
 DOING_COLORS = {
     ASKS: palette.NEW,
@@ -78,13 +78,17 @@ def course(going: Going) -> Any:
         alt.Chart(rows)
         .mark_line()
         .encode(
-            x=alt.X("wall_s:Q", title="time that it has taken", axis=alt.Axis(labelExpr=SPAN)),
-            y=alt.Y("now_s:Q", title="simulated time", axis=alt.Axis(labelExpr=SPAN)),
+            x=alt.X("wall_s:Q", title="time that it has taken", axis=_spans(rows["wall_s"])),
+            y=alt.Y("now_s:Q", title="simulated time", axis=_spans(rows["now_s"])),
             color=alt.value(palette.OUTPUT),
             tooltip=["wall_s:Q", "now_s:Q", "ended:Q"],
         )
         .properties(width=PLOT_PX, height=HEIGHT_PX)
     )
+
+
+def _spans(times_s: pd.Series[float]) -> alt.Axis:
+    return alt.Axis(labelExpr=SPAN, values=span_ticks(float(times_s.max())))
 
 
 def named(spec: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from swarm.report.numbers import count, rate, seconds, share
 from swarm.report.run.capacity import advice, sentence
-from swarm.report.run.figures import amount, bound, objective_value
+from swarm.report.run.figures import FEW, amount, bound, objective_value
 
 Summary = Mapping[str, Any]
 Tone = Literal["good", "bad", "plain"]
@@ -87,7 +87,9 @@ def _objective(each: Summary) -> Sentence:
     verdict = "met" if each["met"] else "missed"
     if each["met"] is None:
         return Sentence(f"{each['name']}: not observed; {wanted} wanted.")
-    text = f"{each['name']}: {verdict}; {objective_value(each)}, {wanted} wanted"
+    value = objective_value(each)
+    value = "too few requests for a percentile" if value == FEW else value
+    text = f"{each['name']}: {verdict}; {value}, {wanted} wanted"
     if each.get("good_share") is not None:
         text += (
             f"; {share(each['good_share'])} of {count(each.get('count'))} were good, "
@@ -104,13 +106,14 @@ def _load(summary: Summary) -> list[Sentence]:
     who = (
         "Agents" if agents is None else f"{count(agents)} agent{'' if round(agents) == 1 else 's'} on average"
     )
+    first_s = summary["effective_ttft_s"].get("p50")
     text = (
-        f"{who} sent {rate(flow['requests_per_s'], 'requests/s')} with "
-        f"{rate(flow['prompt_tokens_per_s'], 'prompt tokens/s')} for {seconds(summary['duration_s'])}; "
-        f"the first token came {seconds(summary['effective_ttft_s'].get('p50'))} (median) after a turn "
-        "was due."
+        f"{who} had {rate(flow['requests_per_s'], 'requests/s')} answered with "
+        f"{rate(flow['prompt_tokens_per_s'], 'prompt tokens/s')} for {seconds(summary['duration_s'])}"
     )
-    return [Sentence(text)]
+    if first_s is not None:
+        text += f"; the first token came {seconds(first_s)} (median) after a turn was due"
+    return [Sentence(f"{text}.")]
 
 
 def _bound(summary: Summary) -> list[Sentence]:
@@ -122,6 +125,8 @@ def _bound(summary: Summary) -> list[Sentence]:
 def _cache(summary: Summary) -> list[Sentence]:
     cache = summary["cache"]
     hit, ideal, lost = cache["hit_rate"], cache["ideal_hit_rate"], cache["lost_to"]
+    if not summary["requests"]["finished"]:
+        return []
     if hit is None or ideal is None:
         return [Sentence("The target does not say what it found in its cache.")]
     text = f"{share(hit)} of the prompt tokens were cached; without limits it would have been {share(ideal)}"

@@ -84,7 +84,7 @@ def failing_told(requests: Requests) -> str:
     at_s = requests.number("completed_s")[keep]
     places, _ = requests.codes("session")
     sessions = counted(len(np.unique(places[keep])), "session")
-    return (
-        f"{counted(int(keep.sum()), 'request')} of {sessions} failed, the first "
-        f"{seconds(float(at_s.min()))} in, the last {seconds(float(at_s.max()))} in."
-    )
+    when = f"the first {seconds(float(at_s.min()))} in, the last {seconds(float(at_s.max()))} in"
+    if len(at_s) == 1:
+        when = f"{seconds(float(at_s[0]))} in"
+    return f"{counted(len(at_s), 'request')} of {sessions} failed, {when}."

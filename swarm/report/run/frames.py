@@ -50,7 +50,8 @@ def _joined_each(finished: list[int], count: int, finished_least: int) -> int:
 
 
 def _joined(part: Mapping[str, list[Any]]) -> dict[str, Any]:
-    start_s, end_s = float(part["start_s"][0]), float(part["end_s"][-1])
+    # Windows count from the measured phase: the first of all may begin before the run did.
+    start_s, end_s = max(0.0, float(part["start_s"][0])), float(part["end_s"][-1])
     span_s = end_s - start_s
     total = {name: sum(part[name]) for name in COUNTS}
     record: dict[str, Any] = {"start_s": start_s, "end_s": end_s, "middle_s": (start_s + end_s) / 2}

@@ -72,7 +72,7 @@ def ttft_by_length(cells: pd.DataFrame) -> Any:
             size=alt.Size(
                 "requests:Q",
                 scale=alt.Scale(type="sqrt", range=[14, 170]),
-                legend=alt.Legend(title="requests", values=_sizes(int(cells["requests"].max()))),
+                legend=alt.Legend(title="requests", format=",d", values=_sizes(int(cells["requests"].max()))),
             ),
             tooltip=[
                 alt.Tooltip("requests:Q", format=","),

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from swarm.hit_names import TIERS
 from swarm.report import palette
-from swarm.report.numbers import seconds, share
+from swarm.report.numbers import seconds, share, three
 from swarm.report.run.over_time import HEIGHT_PX, Measured, lines, panels, scale_top
+from swarm.report.theme import TOKENS
 from swarm.units import GIB
 
 POINTS_MAX = 160
@@ -65,18 +66,20 @@ def memories_told(rows: pd.DataFrame) -> str:
         of_tier = rows[rows["tier"] == tier]
         filled = of_tier[of_tier["held"] >= FULL_SHARE]
         if not filled.empty:
-            full.append(f"{tier} from {seconds(float(filled['at_s'].iloc[0]))} on")
+            first = seconds(float(filled["at_s"].iloc[0]))
+            stays = filled["at_s"].iloc[0] >= of_tier["at_s"].iloc[len(of_tier) - len(filled)]
+            full.append(f"{tier} from {first} on" if stays else f"{tier} at times, first {first} in")
         elif of_tier["held"].notna().any():
             most.append(f"{tier} to {share(float(of_tier['held'].max()))}")
     said += [f"Full: {', '.join(full)}."] if full else []
     said += [f"Filled at most: {', '.join(most)}."] if most else []
     sums = rows.groupby("tier")[["dropped_bytes", "written_bytes"]].sum()
-    dropped = [
-        f"{share(float(sum_['dropped_bytes'] / (sum_['dropped_bytes'] + sum_['written_bytes'])))} for {tier}"
+    said += [
+        f"Writes to {tier}: {three(sum_['dropped_bytes'] / GIB)} GiB were dropped, "
+        f"{three(sum_['written_bytes'] / GIB)} GiB ended."
         for tier, sum_ in sums.iterrows()
         if sum_["dropped_bytes"]
     ]
-    said += [f"Of what was to be written, {' and '.join(dropped)} was dropped."] if dropped else []
     return " ".join(said)
 
 
@@ -95,8 +98,8 @@ def _occupancy(rows: pd.DataFrame, measured: Measured) -> Any:
     tip = alt.Tooltip("value:Q", format=".1%")
     if limited.empty:
         found = [_series(rows.assign(gib=rows["held_bytes"] / GIB), tier, "gib", tier) for tier in TIERS]
-        y = alt.Y("value:Q", title="GiB held", axis=alt.Axis(format=".3~s", tickCount=5))
-        tip = alt.Tooltip("value:Q", format=",.3~f")
+        y = alt.Y("value:Q", title="GiB held", axis=alt.Axis(labelExpr=TOKENS, tickCount=5))
+        tip = alt.Tooltip("value:Q", format=",.3~r")
     colors = {**palette.TIERS, f"hbm, {USED}": palette.CACHED}
     return _lines(found, y, colors, measured, tip, HEIGHT_PX)
 
@@ -123,9 +126,9 @@ def _rates(found: list[pd.DataFrame], colors: dict[str, str], measured: Measured
     if not moved:
         return None
     top = scale_top(pd.concat(moved), "value", measured)
-    axis = alt.Axis(format=".3~s", tickCount=4)
+    axis = alt.Axis(labelExpr=TOKENS, tickCount=4)
     y = alt.Y("value:Q", title=title, axis=axis, scale=alt.Scale(domain=[0, top]))
-    return _lines(moved, y, colors, measured, alt.Tooltip("value:Q", format=".3~f"), LOW_PX)
+    return _lines(moved, y, colors, measured, alt.Tooltip("value:Q", format=",.3~r"), LOW_PX)
 
 
 def _series(rows: pd.DataFrame, tier: str, column: str, name: str) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def missed_told(requests: Requests, found: Missed) -> str:
     part = float(reasons.iloc[0] / reasons.sum())
     return (
         f"{int(found.missed.sum()):,} of {int(found.judged.sum()):,} requests missed an objective, in "
-        f"{len(late):,} of {len(sessions):,} sessions; {share(part)} of them: {reasons.index[0]}."
+        f"{len(late):,} of {len(sessions):,} sessions; {share(part)} of these requests: {reasons.index[0]}."
     )
 
 

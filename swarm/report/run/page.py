@@ -52,9 +52,9 @@ TITLES = {
     ),
     "session_timeline": (
         "Token usage of a session, and its agents",
-        "Above, a bar for each request of the orchestrator: cached input gray, new input salmon, output "
-        "blue; amber dots are a person's messages. Below, a lane for each agent: a line while it thinks or "
-        "waits for its sub-agents. The menu has the sessions that stand out.",
+        "Above, a bar for each finished request of the orchestrator: cached input gray, new input salmon, "
+        "output blue; amber dots are a person's messages. Below, a lane for each agent: a line while it "
+        "thinks or waits for its sub-agents. The menu has the sessions that stand out.",
     ),
     "effective_ttft": (
         "Effective TTFT",
@@ -82,7 +82,8 @@ TITLES = {
     "tiers": ("Hits by memory tier", ""),
     "memories": (
         "Memories over time",
-        "How full each tier was, what was read from it and written to it, and the writes that it dropped.",
+        "How full each tier was, what was read from it and written to it, and the writes that it dropped. "
+        "Reads count when they begin, writes when they end: a large one stands above the tier's bandwidth.",
     ),
     "replicas": (
         "Load of the replicas",
@@ -133,7 +134,10 @@ def charts_of(view: View, folder: RunFolder) -> tuple[dict[str, Any], dict[str, 
     charts, said = run_charts(view), view_remarks(view)
     seen = series_of(folder.watched())
     if (watched := watched_chart(view.windows, seen, view.summary["measured"])) is not None:
-        charts["watched"], said["watched"] = watched, watched_said(view.windows, seen)
+        charts["watched"], said["watched"] = (
+            watched,
+            watched_said(view.windows, seen, view.summary["measured"]),
+        )
     return charts, said
 
 
@@ -281,7 +285,7 @@ def _saturation(saturation: Summary) -> str:
         for full in (saturation["bound_by"],)
         for each in saturation["resources"]
     ]
-    note = "Over the measured phase: 100 % had no time left. A dash is unknown, never 0."
+    note = "Over the measured phase: 100 % had no time left, more is work that piled up. A dash is unknown."
     return section("What was full", table(("", "busy", "", ""), rows), note)
 
 

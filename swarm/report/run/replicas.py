@@ -19,12 +19,16 @@ from swarm.report.theme import PLOT_PX, TOKENS
 LINES_MAX = 8
 """Of more replicas the least, the mean and the most are drawn."""
 POINTS_MAX = 120
-COLUMNS = ("prompt_tokens", "known_prompt_tokens", "cached_tokens", "finished")
+COLUMNS = ("known_prompt_tokens", "cached_tokens", "finished")
 HEIGHT_PX = 130
 
 
 def replica_rows(table: pa.Table) -> pd.DataFrame:
-    """Return windows by endpoint, joined until few enough are left; empty where there is one endpoint."""
+    """Return windows by endpoint, joined until few enough are left; empty where there is one endpoint.
+
+    An endpoint has rows from its first event to its last: before and after it is idle, and has zeros.
+    `computed` is NaN where nothing is known of the cache.
+    """
     of_endpoints = table.filter(pc.is_valid(table.column("endpoint")))
     if not of_endpoints.num_rows:
         return pd.DataFrame()
@@ -33,14 +37,20 @@ def replica_rows(table: pa.Table) -> pd.DataFrame:
     starts = sorted(frame["start_s"].unique())
     by = math.ceil(len(starts) / POINTS_MAX)
     frame["group"] = frame["start_s"].map({start: at // by for at, start in enumerate(starts)})
-    joined = frame.groupby(["group", "endpoint"], as_index=False).agg(
-        start_s=("start_s", "min"),
-        end_s=("end_s", "max"),
-        open_requests=("open_requests_mean", "mean"),
-        **{name: (name, "sum") for name in COLUMNS},
+    groups = frame.groupby("group").agg(
+        start_s=("start_s", "min"), end_s=("end_s", "max"), windows=("start_s", "nunique")
     )
+    every = pd.MultiIndex.from_product([groups.index, sorted(frame["endpoint"].unique())])
+    joined = frame.groupby(["group", "endpoint"]).agg(
+        open_requests=("open_requests_mean", "sum"), **{name: (name, "sum") for name in COLUMNS}
+    )
+    joined = joined.reindex(every.set_names(["group", "endpoint"]), fill_value=0).reset_index()
+    joined = joined.join(groups, on="group")
+    joined["open_requests"] /= joined["windows"]
     joined["at_s"] = (joined["start_s"] + joined["end_s"]) / 2
-    joined["computed"] = joined["prompt_tokens"] - joined["cached_tokens"]
+    joined["computed"] = (joined["known_prompt_tokens"] - joined["cached_tokens"]).astype(float)
+    if not joined["known_prompt_tokens"].any():
+        joined["computed"] = math.nan
     joined["computed_per_s"] = joined["computed"] / (joined["end_s"] - joined["start_s"])
     return joined
 
@@ -49,11 +59,10 @@ def replicas(rows: pd.DataFrame, measured: Measured) -> Any:
     """Return open requests and prompt tokens computed of each replica; of many the least and the most."""
     if rows.empty:
         return None
-    drawn = [
-        _panel(rows, "open_requests", "open requests", measured),
-        _panel(rows, "computed_per_s", "computed tokens/s", measured),
-    ]
-    return panels(*drawn)
+    titles = {"open_requests": "open requests", "computed_per_s": "computed tokens/s"}
+    return panels(
+        *(_panel(rows, name, title, measured) for name, title in titles.items() if rows[name].notna().any())
+    )
 
 
 def replicas_told(rows: pd.DataFrame, measured: Measured) -> str:
@@ -64,12 +73,13 @@ def replicas_told(rows: pd.DataFrame, measured: Measured) -> str:
     sums = inside.groupby("endpoint")[["computed", "finished"]].sum()
     if sums.empty or not sums["computed"].sum():
         return ""
+    band = " Drawn: their mean, in a band from the least to the most." if len(sums) > LINES_MAX else ""
     most = str(sums["computed"].idxmax())
     above = float(sums["computed"].max() / sums["computed"].mean())
     part = float(sums["finished"][most] / max(1, sums["finished"].sum()))
     return (
-        f"Of {len(sums)} replicas {most} computed most: {three(above)} times the mean, "
-        f"{count(float(sums['computed'][most]))} prompt tokens, with {share(part)} of the requests."
+        f"Of {len(sums)} that had requests, {most} computed most: {three(above)} times the mean, "
+        f"{count(float(sums['computed'][most]))} prompt tokens, with {share(part)} of the requests.{band}"
     )
 
 

@@ -67,6 +67,9 @@ def session_rows(requests: Requests, chosen: Sequence[Chosen]) -> pd.DataFrame:
 def _labels(frame: pd.DataFrame, chosen: Sequence[Chosen]) -> dict[str, str]:
     sizes = frame["session"].value_counts()
     more = {name: f", the first {BARS_MAX} drawn" for name, size in sizes.items() if size > BARS_MAX}
+    for name, agents in frame.groupby("session")["agent"].nunique().items():
+        if agents > LANES_MAX:
+            more[name] = f"{more.get(name, '')}, {LANES_MAX} of {agents} agents drawn"
     return {each.session: f"{each.label}{more.get(each.session, '')}" for each in chosen}
 
 

@@ -45,7 +45,8 @@ def timeline(frame: pd.DataFrame) -> Any:
     menu = alt.param("session", value=labels[0], bind=alt.binding_select(options=labels, name="Session  "))
     frame = frame[_COLUMNS].copy()
     frame["end_tokens"] = frame["prompt_tokens"] + frame["output_tokens"]
-    known = set(PARTS)
+    has_finished = bool(frame["is_ok"].any())
+    known = set(PARTS) if has_finished else {"user message"}
     if frame.loc[frame["is_ok"], "cached_tokens"].notna().all():
         known -= {"input, cache use not reported"}
     if not (frame["kind"] == "compact").any():
@@ -54,11 +55,10 @@ def timeline(frame: pd.DataFrame) -> Any:
         domain=[part for part in PARTS if part in known],
         range=[PARTS[part] for part in PARTS if part in known],
     )
-    panels = [
-        _prompts(scale, "!datum.is_subagent && datum.is_ok", "orchestrator: tokens", 250),
-        _outputs(scale),
-        _people(scale),
-    ]
+    panels: list[Any] = [_people(scale)]
+    if has_finished:
+        bars = _prompts(scale, "!datum.is_subagent && datum.is_ok", "orchestrator: tokens", 250)
+        panels = [bars, _outputs(scale), *panels]
     tokens = alt.vconcat(*panels, spacing=8).resolve_scale(x="shared", color="shared")
     # Sessions differ in lanes: the menu changes the height.
     grows = alt.AutoSizeParams(type="pad", resize=True)

@@ -12,7 +12,7 @@ from swarm.report import palette
 from swarm.report.charts import phases, time_axis
 from swarm.report.numbers import plain, seconds
 from swarm.report.run.frames import POINTS_MAX, long_form
-from swarm.report.theme import PLOT_PX, SPAN, TOKENS
+from swarm.report.theme import PLOT_PX, SPAN, TOKENS, span_ticks
 
 PANELS_MAX = 6
 """Series that are drawn; all are in `watched.parquet`."""
@@ -43,33 +43,35 @@ def series_of(table: pa.Table | None) -> pd.DataFrame:
 
 
 def watched_chart(windows: pd.DataFrame, series: pd.DataFrame, measured: dict[str, float] | None) -> Any:
-    """Return effective TTFT and, below it on the same axis, each watched series; None without any."""
+    """Return effective TTFT, if known, and below it on one axis each watched series; None without any."""
     if series.empty or windows.empty:
         return None
     end_s = max(float(windows["end_s"].max()), float(series["at_s"].max()))
-    return alt.vconcat(
-        _latency(windows, measured, end_s),
-        *(
-            _panel(series[series["name"] == name], name, measured, end_s)
-            for name in dict.fromkeys(series["name"])
-        ),
-        spacing=10,
-    ).resolve_scale(x="shared", color="independent")
+    panels = [
+        _panel(series[series["name"] == name], name, measured, end_s)
+        for name in dict.fromkeys(series["name"])
+    ]
+    if windows["effective_ttft_s_p50"].notna().any():
+        panels.insert(0, _latency(windows, measured, end_s))
+    return alt.vconcat(*panels, spacing=10).resolve_scale(x="shared", color="independent")
 
 
-def watched_said(windows: pd.DataFrame, series: pd.DataFrame) -> str:
-    """Return what each series was when the TTFT was at its highest, beside its median; "" where unknown."""
+def watched_said(windows: pd.DataFrame, series: pd.DataFrame, measured: dict[str, float]) -> str:
+    """Return what each series was at the measured phase's highest TTFT, and its median; "" if unknown."""
     column = "effective_ttft_s_p95"
-    if series.empty or windows.empty or not windows[column].notna().any():
+    if series.empty or windows.empty:
         return ""
-    worst = windows.dropna(subset=[column]).sort_values(column).iloc[-1]
+    inside = windows[windows["middle_s"].between(measured["from_s"], measured["to_s"])]
+    if not inside[column].notna().any():
+        return ""
+    worst = inside.dropna(subset=[column]).sort_values(column).iloc[-1]
     at_s = float(worst["middle_s"])
     parts = []
     for name, part in series.groupby("name", sort=False):
         mean = part.groupby("at_s")["value"].mean()
         nearest = mean.iloc[(mean.index.to_series() - at_s).abs().argmin()]
         parts.append(f"{name} {plain(float(nearest))} (median {plain(float(mean.median()))})")
-    return f"At the highest p95, {seconds(float(worst[column]))} {seconds(at_s)} in: {', '.join(parts)}."
+    return f"At the highest p95, {seconds(float(worst[column]))} at {seconds(at_s)}: {', '.join(parts)}."
 
 
 def _lines(frame: pd.DataFrame) -> pd.Series[str]:
@@ -92,6 +94,10 @@ def _lines(frame: pd.DataFrame) -> pd.Series[str]:
             words = [f"{key} {each.get(key, '–')}" for key in keys]
             words += [url.split("://")[-1].split("/")[0]] if several else []
             told[str(name), url, text] = ", ".join(words) or str(name)
+        mine = [(str(name), url, text) for url, text in sets.itertuples(index=False)]
+        if len({told[key] for key in mine}) < len(mine):
+            # What is left out was all that told some of them apart.
+            told |= {key: f"{key[2]}, {key[1]}" if several else key[2] for key in mine}
     return pd.Series(
         [told[key] for key in zip(frame["name"], frame["url"], frame["labels"], strict=True)],
         index=frame.index,
@@ -138,7 +144,11 @@ def _latency(windows: pd.DataFrame, measured: dict[str, float] | None, end_s: fl
         .mark_line(clip=True)
         .encode(
             x=_x(end_s),
-            y=alt.Y("seconds:Q", title="effective TTFT", axis=alt.Axis(labelExpr=SPAN, tickCount=4)),
+            y=alt.Y(
+                "seconds:Q",
+                title="effective TTFT",
+                axis=alt.Axis(labelExpr=SPAN, values=span_ticks(float(rows["seconds"].max()))),
+            ),
             color=alt.Color("series:N", scale=colors, legend=alt.Legend(title=None, symbolType="stroke")),
         )
     )

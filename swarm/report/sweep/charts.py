@@ -9,6 +9,7 @@ import pandas as pd
 
 from swarm.config.sweep import SweepChartConfig, SweepConfig
 from swarm.report import palette
+from swarm.report.numbers import LEAST_S
 from swarm.report.sweep.sentences import is_share, shape_of
 from swarm.report.sweep.shapes import curves_of
 from swarm.report.theme import PLOT_PX, SPAN, TOKENS, log_span_ticks, log_ticks, span_ticks
@@ -53,10 +54,10 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         "x:Q" if is_number else "x:N",
         title=x_title,
         sort=None,
-        scale=_scale(chart.log_x) if is_number else alt.Undefined,
+        scale=_scale(chart.log_x and float(rows["x"].min()) > 0) if is_number else alt.Undefined,
         axis=_x_axis(rows) if is_number else alt.Axis(labelAngle=0),
     )
-    y = alt.Y("y:Q", title=y_title, scale=_scale(chart.log_y, zero=True), axis=_axis(chart, rows))
+    y = alt.Y("y:Q", title=y_title, scale=_scale(_is_log(chart, rows), zero=True), axis=_axis(chart, rows))
     legend = alt.Legend(title=None, symbolType="stroke", columns=4)
     if chart.zones:
         legend.offset = ZONES_OFFSET_PX
@@ -109,6 +110,12 @@ def _scale(is_log: bool, *, zero: bool = False) -> alt.Scale:
     return alt.Scale(type="log", nice=False) if is_log else alt.Scale(zero=zero)
 
 
+def _is_log(chart: SweepChartConfig, rows: pd.DataFrame) -> bool:
+    """Whether a chart is drawn by decades: among them nothing, and a time written as none, has no place."""
+    least = LEAST_S if chart.y.split(".")[0].endswith("_s") else 0.0
+    return chart.log_y and float(rows["low"].min()) > least
+
+
 def _x_axis(rows: pd.DataFrame) -> alt.Axis:
     """Label the points themselves: they are few, and the question is at which of them something happens."""
     return alt.Axis(values=sorted({float(x) for x in rows["x"]}), labelExpr=TOKENS, labelOverlap=True)
@@ -116,7 +123,7 @@ def _x_axis(rows: pd.DataFrame) -> alt.Axis:
 
 def _axis(chart: SweepChartConfig, rows: pd.DataFrame) -> alt.Axis:
     least, most = float(rows["low"].min()), float(rows["high"].max())
-    is_log = chart.log_y and least > 0
+    is_log = _is_log(chart, rows)
     if is_share(chart.y):
         return alt.Axis(format=".0%")
     if chart.y.split(".")[0].endswith("_s"):

@@ -17,6 +17,7 @@ from swarm.report.sweep.shapes import (
     alike_at,
     cost_shape,
     curves_of,
+    flat_shape,
     gain_shape,
     is_alike,
 )
@@ -49,7 +50,7 @@ def shape_of(curve: Curve, figure: str) -> CurveShape:
     """Return the shape of a curve of a figure; one whose values are all written alike is flat."""
     show = shower(figure)
     if show(min(curve.ys)) == show(max(curve.ys)):
-        return CurveShape(curve.series, "flat", curve.xs[0], curve.xs[-1], curve.ys[0], curve.ys[-1])
+        return flat_shape(curve)
     return cost_shape(curve, is_share=is_share(figure)) if is_cost(figure) else gain_shape(curve)
 
 
@@ -94,14 +95,23 @@ def _of_column(curves: list[Curve], figure: str) -> str:
     alike = alike_at(curves)
     written_alike = {x: same or _is_written_alike(curves, x, show) for x, same in alike.items()}
     if alike and all(written_alike.values()):
-        text = _clause([shapes[0]], show, subject="") or _best(curves[:1], show, figure)
-        return f"The curves lie within {ALIKE:.0%} of each other everywhere" + (
-            f"; each {text}" if text else ""
-        )
+        text = _of_all(curves, shapes, show) or _best(curves, show, figure)
+        return f"The curves lie within {ALIKE:.0%} of each other everywhere; {text}"
     parts = [_same_up_to(written_alike), *_clauses(shapes, show)]
     parts.append(_at_the_end(curves, show, figure))
     said = [part for part in parts if part]
     return "; ".join(said) or _best(curves, show, figure)
+
+
+def _of_all(curves: list[Curve], shapes: list[CurveShape], show: Show) -> str:
+    """Return what curves have in common that lie near each other; "" where they differ in shape."""
+    if all(shape.kind == "flat" for shape in shapes):
+        ys = [y for curve in curves for y in curve.ys]
+        least, most = show(min(ys)), show(max(ys))
+        return f"all stay at {most}" if least == most else f"all stay between {least} and {most}"
+    if len({(shape.kind, shape.from_x, shape.to_x) for shape in shapes}) > 1:
+        return ""
+    return _clause(shapes, show, subject="all")
 
 
 def _is_written_alike(curves: list[Curve], x: Any, show: Show) -> bool:
@@ -136,7 +146,8 @@ def _clause(group: Sequence[CurveShape], show: Show, *, subject: str | None = No
     """Return what curves of one shape do, in words; "" for a shape that is worth none."""
     names = _listed([shape.series for shape in group]) if subject is None else subject
     said = _of_one(group[0], show) if len(group) == 1 else _of_many(group, show)
-    return said if not said or names in ("", "all") else f"{names} {said}"
+    is_alone = len(group) == 1 and names == "all"
+    return said if not said or is_alone else f"{names} {said}"
 
 
 def _of_one(shape: CurveShape, show: Show) -> str:
@@ -149,7 +160,7 @@ def _of_one(shape: CurveShape, show: Show) -> str:
         "knee": f"gains little beyond {X}{_name(shape.to_x)}, where it has {end}",
         "reached floor": f"comes down from {start} to {end} by {X}{_name(shape.to_x)}",
         "decline": f"falls steadily, from {start} to {end}",
-        "flat": f"stays at {end}",
+        "flat": f"stays at {end}" if start == end else f"stays between {start} and {end}",
     }
     return words.get(shape.kind, "")
 
@@ -166,7 +177,6 @@ def _of_many(group: Sequence[CurveShape], show: Show) -> str:
         "knee": f"gain little beyond {X}{_name(one.to_x)}, where they have {ends}",
         "reached floor": f"come down to {ends} by {X}{_name(one.to_x)}",
         "decline": f"fall steadily, to {ends}",
-        "flat": f"stay at {ends}",
     }
     return words.get(one.kind, "")
 
@@ -206,8 +216,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return a curve's name, in quotes where it is several words."""
-    return f"“{name}”" if " " in name else name
+    """Return a curve's name, in quotes where it is several words or looks like a value."""
+    return f"“{name}”" if " " in name or name[:1].isdigit() else name
 
 
 def _name(x: Any) -> str:

@@ -78,13 +78,20 @@ def gain_shape(curve: Curve) -> CurveShape:
     if ys[start] - ys[end] > CLIFF * ys[top] and is_beyond_seeds and not is_throughout:
         return _between(curve, "cliff", start, end)
     if is_alike(ys) or ys[top] <= 0:
-        return _between(curve, "flat", 0, len(ys) - 1)
+        return flat_shape(curve)
     if ys[-1] < (1 - ALIKE) * ys[top]:
         return _between(curve, "decline" if top == 0 else "peak", top, len(ys) - 1)
     knee = next(at for at in range(len(ys)) if ys[at] >= KNEE * ys[top])
     if 0 < knee < len(xs) - 1 and min(ys[knee:]) >= KNEE * ys[top]:
         return _between(curve, "knee", 0, knee)
     return _between(curve, "rise" if ys[-1] == ys[top] else "uneven", 0, top)
+
+
+def flat_shape(curve: Curve) -> CurveShape:
+    """Return the shape of a curve that goes nowhere: between its least and its greatest value."""
+    places = range(len(curve.ys))
+    least, top = (pick(places, key=lambda at: curve.ys[at]) for pick in (min, max))
+    return _between(curve, "flat", least, top)
 
 
 def cost_shape(curve: Curve, *, is_share: bool) -> CurveShape:
@@ -95,7 +102,7 @@ def cost_shape(curve: Curve, *, is_share: bool) -> CurveShape:
     above = [y > bound for y in ys]
     many = sum(above)
     if not many:
-        return _between(curve, "flat", 0, len(ys) - 1)
+        return flat_shape(curve)
     if above == [False] * (len(ys) - many) + [True] * many:
         return _between(curve, "left floor", len(ys) - many - 1, len(ys) - many)
     if above == [True] * many + [False] * (len(ys) - many):
