@@ -129,6 +129,18 @@ class ReplayConfig(Strict):
     )
     time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
     idle_cap_s: float | None = Field(None, ge=0, description="longest think of any kind; null: none")
+    system_idle_cap_s: float | None = Field(
+        None,
+        ge=0,
+        description="longest time without a request in flight or waiting anywhere: then the waits of all "
+        "agents are shortened by the time beyond it, so that their order and distances stay; simulated only; "
+        "null: none",
+    )
+    subagent_start: Literal["after_turn", "recorded"] = Field(
+        "after_turn",
+        description="after_turn: when the request before it has its reply, or later; recorded: as long after "
+        "that request was due as recorded, whether or not it has its reply (with `replies: planned`)",
+    )
     start: Literal["beginning", "staggered", "random"] = Field(
         "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
     )
@@ -192,6 +204,11 @@ class ReplayConfig(Strict):
             raise ValueError(f"warm_sessions: goes with `start: random`, found `start: {self.start}`")
         if self.primers and self.start != "random":
             raise ValueError(f"primers: goes with `start: random`, found `start: {self.start}`")
+        if self.subagent_start == "recorded" and self.replies != "planned":
+            raise ValueError(
+                "subagent_start: recorded: a sub-agent may start before the reply that it builds on: set "
+                f"`replies: planned`, found `replies: {self.replies}`"
+            )
         return self
 
 

@@ -28,6 +28,8 @@ class ReplayPlan:
     echo: bool
     requests_max: int | None
     primers: int
+    starts_as_recorded: bool
+    """Sub-agents start as long after their parent's request was due as recorded."""
 
 
 def plan_of(config: ReplayConfig) -> ReplayPlan:
@@ -41,6 +43,7 @@ def plan_of(config: ReplayConfig) -> ReplayPlan:
         echo=config.replies == "actual",
         requests_max=config.requests_max,
         primers=config.primers,
+        starts_as_recorded=config.subagent_start == "recorded",
     )
 
 
@@ -128,6 +131,9 @@ def play(
             yield Join(tuple(awaited.pop(index)))
         if index > first or primers or agent > 0 or (first == 0 and recorded.early_spawns):
             yield _think(plan, turn, index)
+        offset = _busy_s(turns[index + 1]) if index + 1 < len(turns) else 0.0
+        if plan.starts_as_recorded:
+            yield from _spawn(plan, script, tree, path, turn.spawns, offset, awaited)
         prompt = tree.prompt(turn)
         echo = plan.echo and turn.continues
         inferred = yield Infer(
@@ -135,8 +141,8 @@ def play(
         )
         if echo:
             append_reply(prompt, inferred, turn.output)
-        offset = _busy_s(turns[index + 1]) if index + 1 < len(turns) else 0.0
-        yield from _spawn(plan, script, tree, path, turn.spawns, offset, awaited)
+        if not plan.starts_as_recorded:
+            yield from _spawn(plan, script, tree, path, turn.spawns, offset, awaited)
     rest = tuple(started for waiting in awaited.values() for started in waiting)
     if rest:
         yield Join(rest)
@@ -153,16 +159,20 @@ def _spawn(
 ) -> Generator[Effect, Any, None]:
     """Start sub-agents inside the think that follows; `busy_s` of their recorded offset was the model's.
 
+    Those that start as recorded are asked for when their parent's request is due, and take none of its time.
     `awaited` takes them by the turn that waits for them.
     """
     for spawn in spawns:
-        if plan.timing == "think-only":
+        after_s = 0.0
+        if plan.starts_as_recorded:
+            after_s = _scaled(plan, spawn.after_s)
+        elif plan.timing == "think-only":
             yield Think(_scaled(plan, max(0.0, spawn.after_s - busy_s)), since="completed")
         else:
             yield Think(_scaled(plan, spawn.after_s), since="intended")
         child = f"{path}/{spawn.agent - 1}"
         make = partial(play, plan, script, tree, child, spawn.agent, 0)
-        started = yield Spawn(Agent(child, path, path, script.agents[spawn.agent].role, make))
+        started = yield Spawn(Agent(child, path, path, script.agents[spawn.agent].role, make), after_s)
         awaited.setdefault(spawn.join_at, []).append(started)
 
 
