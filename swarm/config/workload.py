@@ -161,6 +161,11 @@ class ReplayConfig(Strict):
         description="of `start: random`: so many requests before a session's first one are sent at once, one "
         "after the other, with one token of reply; they are not measured",
     )
+    running_subagents: bool = Field(
+        False,
+        description="of `start: random`: sub-agents that run at a session's first turn start there too, at "
+        "their next request, with primers of their own; false: only those that start later are played",
+    )
     shared_prefix: bool = Field(
         True, description="sessions share the system and tool prefix, as real ones do"
     )
@@ -204,6 +209,8 @@ class ReplayConfig(Strict):
             raise ValueError(f"warm_sessions: goes with `start: random`, found `start: {self.start}`")
         if self.primers and self.start != "random":
             raise ValueError(f"primers: goes with `start: random`, found `start: {self.start}`")
+        if self.running_subagents and self.start != "random":
+            raise ValueError(f"running_subagents: goes with `start: random`, found `start: {self.start}`")
         if self.subagent_start == "recorded" and self.replies != "planned":
             raise ValueError(
                 "subagent_start: recorded: a sub-agent may start before the reply that it builds on: set "
