@@ -64,7 +64,14 @@ def prompts(traces: Path) -> list[tuple[float, Prompt]]:
     source = open_source(config, 1, load_scripts(config, 1, 1))
     recorder = Recorder()
     kernel = Kernel(
-        recorder, recorder, retry=RetryConfig(), seed=1, admission=None, watch=None, breakpoints=None
+        recorder,
+        recorder,
+        retry=RetryConfig(),
+        seed=1,
+        admission=None,
+        watch=None,
+        breakpoints=None,
+        idle_max_s=None,
     )
     assert source.count is not None
     for index in range(source.count):

@@ -23,8 +23,8 @@ from swarm.commands.run_end import end_of, keep_end
 from swarm.commands.unbegun import record_unbegun
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
-from swarm.config.workload import ReplayConfig
-from swarm.errors import Interrupted, RunError, TargetError, UsageError
+from swarm.config.workload import ReplayConfig, Workload
+from swarm.errors import ConfigError, Interrupted, RunError, TargetError, UsageError
 from swarm.interrupts import Interrupts
 from swarm.live.clock import SystemClock
 from swarm.live.coordinator import Snapshot
@@ -66,6 +66,7 @@ def run_live(
     With `shows_page` a page in another process shows how it goes on. On a terminal it is shown as a view,
     unless `only_lines` are wanted.
     """
+    _check_workload(experiment.workload)
     check_target(experiment.target)
     started = datetime.now(UTC)
     # To the millisecond: the id enters every prompt, and two runs at once must not warm each other's caches.
@@ -109,6 +110,15 @@ def run_live(
         if url is not None:
             _send(folder, url, interrupts)
     return interrupts.code(code)
+
+
+def _check_workload(workload: Workload) -> None:
+    """Refuse what only simulations do."""
+    if isinstance(workload, ReplayConfig) and workload.system_idle_cap_s is not None:
+        raise ConfigError(
+            f"workload.system_idle_cap_s: {workload.system_idle_cap_s:g}: only `swarm simulate` skips "
+            "idle time; set it to null for a live run; idle_cap_s, which bounds each wait, works live"
+        )
 
 
 def resume_live(path: Path, *, shows_page: bool = False, only_lines: bool = False) -> int:

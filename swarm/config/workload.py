@@ -129,6 +129,18 @@ class ReplayConfig(Strict):
     )
     time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
     idle_cap_s: float | None = Field(None, ge=0, description="longest think of any kind; null: none")
+    system_idle_cap_s: float | None = Field(
+        None,
+        ge=0,
+        description="longest time without a request in flight or waiting anywhere: then the waits of all "
+        "agents are shortened by the time beyond it, so that their order and distances stay; simulated only; "
+        "null: none",
+    )
+    subagent_start: Literal["after_turn", "recorded"] = Field(
+        "after_turn",
+        description="after_turn: when the request before it has its reply, or later; recorded: as long after "
+        "that request was due as recorded, whether or not it has its reply (with `replies: planned`)",
+    )
     start: Literal["beginning", "staggered", "random"] = Field(
         "beginning", description="staggered: after a wait of up to stagger_s; random: at a random turn"
     )
@@ -148,6 +160,11 @@ class ReplayConfig(Strict):
         ge=0,
         description="of `start: random`: so many requests before a session's first one are sent at once, one "
         "after the other, with one token of reply; they are not measured",
+    )
+    running_subagents: bool = Field(
+        False,
+        description="of `start: random`: sub-agents that run at a session's first turn start there too, at "
+        "their next request, with primers of their own; false: only those that start later are played",
     )
     shared_prefix: bool = Field(
         True, description="sessions share the system and tool prefix, as real ones do"
@@ -192,6 +209,13 @@ class ReplayConfig(Strict):
             raise ValueError(f"warm_sessions: goes with `start: random`, found `start: {self.start}`")
         if self.primers and self.start != "random":
             raise ValueError(f"primers: goes with `start: random`, found `start: {self.start}`")
+        if self.running_subagents and self.start != "random":
+            raise ValueError(f"running_subagents: goes with `start: random`, found `start: {self.start}`")
+        if self.subagent_start == "recorded" and self.replies != "planned":
+            raise ValueError(
+                "subagent_start: recorded: a sub-agent may start before the reply that it builds on: set "
+                f"`replies: planned`, found `replies: {self.replies}`"
+            )
         return self
 
 

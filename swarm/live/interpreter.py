@@ -193,9 +193,9 @@ class Interpreter:
                         result = await self._infer(agent, turn, effect, due, resumed=resumption is not None)
                         resumption = None
                     turn += 1
-                case Spawn(child):
+                case Spawn(child, after_s):
                     await self.wait_until(due.due_s, agent.session)
-                    children[child.path] = asyncio.ensure_future(self.spawn(child, due.due_s))
+                    children[child.path] = asyncio.ensure_future(self.spawn(child, due.due_s + after_s))
                     result = child.path
                 case Join(paths):
                     ended = await asyncio.gather(*(children[path] for path in paths))

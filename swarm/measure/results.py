@@ -42,6 +42,8 @@ class Results:
     """Looks at a live target's counters."""
     tiers: tuple[TierLook, ...] = ()
     """Looks at an emulated fleet's memories."""
+    skipped_s: float = 0.0
+    """Time in which nobody would have asked, and that a simulation skipped."""
 
 
 def results_of(

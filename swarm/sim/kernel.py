@@ -157,8 +157,15 @@ class Kernel:
         admission: AdmissionControl | None,
         watch: SimulationWatch | None,
         breakpoints: Callable[[Prompt], Breakpoints] | None,
+        idle_max_s: float | None,
     ) -> None:
         self._fleet = fleet
+        self._idle_max_s = math.inf if idle_max_s is None else idle_max_s
+        """How long nothing may be in flight or queued before time is skipped."""
+        self._idle_since_s = 0.0
+        """When the last request ended."""
+        self.skipped_s = 0.0
+        """How much time was skipped so far."""
         self._breakpoints = breakpoints
         self._admission = admission
         self._queued: dict[int, SimulatedRequest] = {}
@@ -205,6 +212,8 @@ class Kernel:
         heap, fleet = self._heap, self._fleet
         while not self.is_stopped:
             agent_s = heap[0][0] if heap else math.inf
+            if math.inf > agent_s > self._idle_since_s + self._idle_max_s:
+                agent_s = self._skip_idle()
             events = fleet.advance_to_event(agent_s if agent_s < until_s else until_s)
             if events:
                 self.now_s = events[0].at_s
@@ -222,6 +231,31 @@ class Kernel:
                 self._act(heappop(heap)[2])
             else:
                 return
+
+    def _skip_idle(self) -> float:
+        """Move agents up where the system would idle for too long; return when the next thing is due.
+
+        Every agent that runs is moved by the same time, so that their order and distances stay. Sessions that
+        the load has yet to start keep their times.
+        """
+        heap = self._heap
+        if self.in_flight or self._queued:
+            return heap[0][0]
+        next_s = min((entry[0] for entry in heap if _is_running(entry[2])), default=math.inf)
+        resumes_s = max(self._idle_since_s + self._idle_max_s, self.now_s)
+        if not resumes_s < next_s < math.inf:
+            return heap[0][0]
+        surplus_s = next_s - resumes_s
+        self.skipped_s += surplus_s
+        for runners in self._sessions.values():
+            for runner in runners:
+                if _is_running(runner):
+                    runner.due.advance(surplus_s)
+        for index, (at_s, count, runner) in enumerate(heap):
+            if _is_running(runner):
+                heap[index] = max(at_s - surplus_s, resumes_s), count, runner
+        heapify(heap)
+        return heap[0][0]
 
     def run_dry(self) -> None:
         """Let requests in flight end, however long it takes; every agent has been retired."""
@@ -284,9 +318,10 @@ class Kernel:
             self._submit(runner, effect)
         else:
             assert effect is not None
-            child = Runner(effect.agent, self.now_s, runner)
+            start_s = self.now_s + effect.after_s
+            child = Runner(effect.agent, start_s, runner)
             runner.children[effect.agent.path] = None
-            self._enrol(child, self.now_s)
+            self._enrol(child, start_s)
             self._resume(runner, effect.agent.path)
 
     def _submit(self, runner: Runner, effect: Infer) -> None:
@@ -381,6 +416,7 @@ class Kernel:
 
     def _finish(self, event: Finished | Refused) -> None:
         request = self.in_flight.pop(event.request_id)
+        self._idle_since_s = event.at_s
         self._ended_count += 1
         if self._watch is not None and self._ended_count % WATCH_REQUESTS == 0:
             goes_on = self._watch.goes_on(self.now_s, self._ended_count, len(self.in_flight))
@@ -453,3 +489,8 @@ class Kernel:
             outcomes = self._joined(parent)
             if outcomes is not None:
                 self._resume(parent, outcomes)
+
+
+def _is_running(runner: Runner) -> bool:
+    """Whether an agent has begun, or its parent has asked for it, and goes on."""
+    return not runner.is_retired and (runner.program is not None or runner.parent is not None)

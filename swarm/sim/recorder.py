@@ -138,7 +138,8 @@ class Recorder:
             totals = replace(totals, saturation=of_fleet(busy, seconds))
         if self._tiers is not None:
             self._look(kernel.now_s)
-        return Results(rows, totals, self._windows(rows), (), tiers=tuple(self._looks))
+        looks = tuple(self._looks)
+        return Results(rows, totals, self._windows(rows), (), tiers=looks, skipped_s=kernel.skipped_s)
 
     def _look(self, at_s: float) -> None:
         assert self._tiers is not None

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from swarm.config.experiment import Experiment
+from swarm.config.workload import ReplayConfig
 from swarm.errors import ProgramError
 from swarm.fleet.build import build_fleet
 from swarm.fleet.tier_states import tier_states
@@ -39,7 +40,13 @@ def simulated(
         material = load_scripts(experiment.workload, experiment.seed, experiment.load.agents)
     results = simulate(experiment, material, watch)
     facts = facts_of(experiment, run_id=simulated_run_id(experiment), mode="simulate", is_emulated=True)
-    return MeasuredRun(results, facts, tuple(left_out(experiment, material)))
+    notes = left_out(experiment, material)
+    if results.skipped_s:
+        notes.append(
+            f"{results.skipped_s:,.1f} s without any request were skipped (workload.system_idle_cap_s): "
+            "recorded waits are longer"
+        )
+    return MeasuredRun(results, facts, tuple(notes))
 
 
 def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch | None = None) -> Results:
@@ -60,6 +67,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
         breakpoints=breakpoints_of(
             experiment.target, experiment.fleet.serving.cacheable_least(experiment.target.model or "")
         ),
+        idle_max_s=_idle_max_s(experiment),
     )
     sessions = Sessions(source, pacing, kernel)
     with _few_collections():
@@ -90,6 +98,11 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
         return recorder.results(
             kernel, ended_s, capacity=None, fleet=fleet.counters(), faults=faults, busy=fleet.busy()
         )
+
+
+def _idle_max_s(experiment: Experiment) -> float | None:
+    workload = experiment.workload
+    return workload.system_idle_cap_s if isinstance(workload, ReplayConfig) else None
 
 
 @contextmanager

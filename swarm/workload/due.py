@@ -4,7 +4,7 @@ from swarm.workload.effects import Think
 
 
 class DueClock:
-    """When an agent's next effect is due, in seconds of the run; it never goes backward."""
+    """When an agent's next effect is due, in seconds of the run; only skipped time moves it backward."""
 
     __slots__ = ("completed_s", "due_s", "intended_s")
 
@@ -34,6 +34,12 @@ class DueClock:
     def resume(self, at_s: float) -> None:
         """Go on at `at_s` after the host was lost: the target is not to blame for what was due before."""
         self.due_s = max(self.due_s, at_s)
+
+    def advance(self, seconds: float) -> None:
+        """Let what is due come sooner: that much time is skipped."""
+        self.due_s -= seconds
+        self.intended_s -= seconds
+        self.completed_s -= seconds
 
     def join(self, ended_s: float) -> None:
         """Wait for a child that ended at `ended_s`."""

@@ -6,7 +6,8 @@ a shared random stream. Each agent has a due-clock, which its interpreter keeps:
 - `Think` moves it forward, never backward: to `seconds` after itself, after the last request's completion, or
   after the time at which that was intended. An agent's start counts as both before its first request.
 - `Infer` is intended at it, and sets it to the completion. The result is `Inferred`.
-- `Spawn` starts a child with a copy of it. The result is the child's path.
+- `Spawn` starts a child with a copy of it, or `after_s` later, which the parent does not wait for. The result
+  is the child's path.
 - `Join` waits for children and sets it to the latest of their clocks and its own. The result is a tuple
   of `Ended`, in the order asked; each holds what the child's program returned.
 
@@ -51,9 +52,10 @@ class Infer(NamedTuple):
 
 
 class Spawn(NamedTuple):
-    """Start a child agent at the parent's due time."""
+    """Start a child agent at the parent's due time, or so many seconds after it, while the parent goes on."""
 
     agent: "Agent"
+    after_s: float = 0.0
 
 
 class Join(NamedTuple):

@@ -13,6 +13,7 @@ from swarm.context.tree import Node, Prompt
 from swarm.streams import stream
 from swarm.workload.agent import SharedNodes, append_reply
 from swarm.workload.effects import Agent, Effect, Infer, Join, Spawn, Think, ThinkKind
+from swarm.workload.midway import running_at
 from swarm.workload.script import NodeScript, SessionScript, SpawnScript, TurnScript
 
 
@@ -28,6 +29,10 @@ class ReplayPlan:
     echo: bool
     requests_max: int | None
     primers: int
+    starts_as_recorded: bool
+    """Sub-agents start as long after their parent's request was due as recorded."""
+    enters_subagents: bool
+    """Sub-agents that run when a session is entered are entered too."""
 
 
 def plan_of(config: ReplayConfig) -> ReplayPlan:
@@ -41,6 +46,8 @@ def plan_of(config: ReplayConfig) -> ReplayPlan:
         echo=config.replies == "actual",
         requests_max=config.requests_max,
         primers=config.primers,
+        starts_as_recorded=config.subagent_start == "recorded",
+        enters_subagents=config.running_subagents,
     )
 
 
@@ -68,7 +75,7 @@ def play_session(
     tree = ReplayTree(script, shared, session, plan.shared_prefix)
     if delay_s:
         yield Think(delay_s, "start")
-    yield from play(plan, script, tree, session, 0, first)
+    yield from play(plan, script, tree, session, 0, first, None)
 
 
 class ReplayTree:
@@ -111,23 +118,40 @@ class ReplayTree:
 
 
 def play(
-    plan: ReplayPlan, script: SessionScript, tree: ReplayTree, path: str, agent: int, first: int
+    plan: ReplayPlan,
+    script: SessionScript,
+    tree: ReplayTree,
+    path: str,
+    agent: int,
+    first: int,
+    wait_s: float | None,
 ) -> Generator[Effect, Any, None]:
-    """Play one agent of a session: think as recorded, send what it sent, start its sub-agents."""
+    """Play one agent of a session: think as recorded, send what it sent, start its sub-agents.
+
+    `wait_s` is the think before its turn `first` where that is not the recorded one.
+    """
     recorded = script.agents[agent]
     turns = recorded.turns[: plan.requests_max]
     awaited: dict[int | None, list[str]] = {}
     if first == 0:
         yield from _spawn(plan, script, tree, path, recorded.early_spawns, 0.0, awaited)
-    primers = range(max(0, first - plan.primers), first) if agent == 0 else range(0)
+    primers = range(max(0, first - plan.primers), first)
+    if plan.enters_subagents and agent == 0 and 0 < first < len(turns):
+        lead_s = _think(plan, turns[first], first).seconds if primers else 0.0
+        yield from _enter(plan, script, tree, path, first, lead_s, awaited)
     for index in primers:
         yield Infer(tree.prompt(turns[index]), 1, False, "primer", turns[index].opened_by)
     for index in range(first, len(turns)):
         turn = turns[index]
         if index in awaited:
             yield Join(tuple(awaited.pop(index)))
-        if index > first or primers or agent > 0 or (first == 0 and recorded.early_spawns):
+        if index == first and wait_s is not None:
+            yield Think(wait_s, "tool")
+        elif index > first or primers or agent > 0 or (first == 0 and recorded.early_spawns):
             yield _think(plan, turn, index)
+        offset = _busy_s(turns[index + 1]) if index + 1 < len(turns) else 0.0
+        if plan.starts_as_recorded:
+            yield from _spawn(plan, script, tree, path, turn.spawns, offset, awaited)
         prompt = tree.prompt(turn)
         echo = plan.echo and turn.continues
         inferred = yield Infer(
@@ -135,11 +159,34 @@ def play(
         )
         if echo:
             append_reply(prompt, inferred, turn.output)
-        offset = _busy_s(turns[index + 1]) if index + 1 < len(turns) else 0.0
-        yield from _spawn(plan, script, tree, path, turn.spawns, offset, awaited)
+        if not plan.starts_as_recorded:
+            yield from _spawn(plan, script, tree, path, turn.spawns, offset, awaited)
     rest = tuple(started for waiting in awaited.values() for started in waiting)
     if rest:
         yield Join(rest)
+
+
+def _enter(
+    plan: ReplayPlan,
+    script: SessionScript,
+    tree: ReplayTree,
+    path: str,
+    first: int,
+    lead_s: float,
+    awaited: dict[int | None, list[str]],
+) -> Generator[Effect, Any, None]:
+    """Start the sub-agents that run at turn `first`, which comes `lead_s` after the primers.
+
+    `awaited` takes them by the turn that waits for them.
+    """
+    for running in running_at(script, first):
+        spawn = running.spawn
+        child = f"{path}/{spawn.agent - 1}"
+        wait_s = lead_s + _scaled(plan, running.after_s)
+        make = partial(play, plan, script, tree, child, spawn.agent, running.first, wait_s)
+        started = yield Spawn(Agent(child, path, path, script.agents[spawn.agent].role, make))
+        is_waited_for = spawn.join_at is not None and spawn.join_at >= first
+        awaited.setdefault(spawn.join_at if is_waited_for else None, []).append(started)
 
 
 def _spawn(
@@ -153,16 +200,20 @@ def _spawn(
 ) -> Generator[Effect, Any, None]:
     """Start sub-agents inside the think that follows; `busy_s` of their recorded offset was the model's.
 
+    Those that start as recorded are asked for when their parent's request is due, and take none of its time.
     `awaited` takes them by the turn that waits for them.
     """
     for spawn in spawns:
-        if plan.timing == "think-only":
+        after_s = 0.0
+        if plan.starts_as_recorded:
+            after_s = _scaled(plan, spawn.after_s)
+        elif plan.timing == "think-only":
             yield Think(_scaled(plan, max(0.0, spawn.after_s - busy_s)), since="completed")
         else:
             yield Think(_scaled(plan, spawn.after_s), since="intended")
         child = f"{path}/{spawn.agent - 1}"
-        make = partial(play, plan, script, tree, child, spawn.agent, 0)
-        started = yield Spawn(Agent(child, path, path, script.agents[spawn.agent].role, make))
+        make = partial(play, plan, script, tree, child, spawn.agent, 0, None)
+        started = yield Spawn(Agent(child, path, path, script.agents[spawn.agent].role, make), after_s)
         awaited.setdefault(spawn.join_at, []).append(started)
 
 

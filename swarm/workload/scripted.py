@@ -40,8 +40,8 @@ class ScriptedWorld:
                         result = None
                     case Infer():
                         result = self._answer(effect, due)
-                    case Spawn(child):
-                        ended[child.path] = self.play(child, due.due_s)
+                    case Spawn(child, after_s):
+                        ended[child.path] = self.play(child, due.due_s + after_s)
                         result = child.path
                     case Join(paths):
                         result = tuple(ended[path] for path in paths)

@@ -160,6 +160,7 @@ def play_simulated(make: Callable[[Played], Agent]) -> Played:
         admission=None,
         watch=None,
         breakpoints=None,
+        idle_max_s=None,
     )
 
     def outermost() -> Program:
@@ -278,6 +279,23 @@ def test_a_child_starts_at_its_parents_due_time_and_may_outlast_it(play: Play) -
     assert played.intended["s", 1] == near(spawned_s + 0.01)
     assert played.ended["s"] == near(played.completed["s", 1])
     assert played.ended["s/0"] == near(played.completed["s/0", 0])
+
+
+def test_a_child_may_start_later_while_its_parent_goes_on(play: Play) -> None:
+    def child() -> Program:
+        yield infer("child")
+        return None
+
+    def program(played: Played) -> Program:
+        path = yield Spawn(agent("s/0", child), 0.05)
+        yield infer("first")
+        yield Join((path,))
+        return None
+
+    played = play(lambda played: agent("s", partial(program, played)))
+    assert played.started["s/0"] == near(played.started["s"] + 0.05)
+    assert played.intended["s/0", 0] == near(played.started["s"] + 0.05)
+    assert played.intended["s", 0] == near(played.started["s"])
 
 
 def test_a_join_waits_for_the_latest_and_returns_in_the_order_asked(play: Play) -> None:

@@ -184,6 +184,7 @@ def balances(config: Experiment, seed: int) -> None:
             admission=None,
             watch=None,
             breakpoints=None,
+            idle_max_s=None,
         )
         Sessions(source, pacing, kernel).run(60.0)
         kernel.drain(65.0)

@@ -243,6 +243,11 @@ def test_a_part_of_a_session_needs_a_random_start_and_an_order() -> None:
         ReplayConfig(path=Path("x"), start="random", start_between=(0.75, 0.25))
 
 
+def test_a_subagent_that_starts_as_recorded_needs_planned_replies() -> None:
+    with pytest.raises(ValueError, match="set `replies: planned`, found `replies: actual`"):
+        config(subagent_start="recorded")
+
+
 def test_primers_are_sent_before_the_first_turn_without_waits() -> None:
     recorded = session(*(request(40.0 * at, list(range(at + 1))) for at in range(8)))
     config = ReplayConfig(path=Path("x"), start="random", start_between=(0.5, 0.5), primers=3)

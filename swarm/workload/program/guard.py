@@ -185,11 +185,17 @@ class _Guard:
             self._refuse(effect, "a child's session is its parent's")
         if agent.path in self._children:
             self._refuse(effect, f"{agent.path} was spawned before; give each child a path of its own")
+        try:
+            after_s = float(effect.after_s)
+        except (TypeError, ValueError):
+            after_s = math.nan
+        if not 0 <= after_s < math.inf:
+            self._refuse(effect, "after_s is a number of seconds from 0 on")
         self._children.add(agent.path)
         self._unjoined.add(agent.path)
         if isinstance(agent.make, partial) and agent.make.func is start:
-            return Spawn(agent)
-        return Spawn(replace(agent, make=partial(start_own, self._name, agent.path, agent.make)))
+            return Spawn(agent, after_s)
+        return Spawn(replace(agent, make=partial(start_own, self._name, agent.path, agent.make)), after_s)
 
     def _join(self, effect: Any) -> Join:
         if isinstance(effect.paths, str) or not all(isinstance(path, str) for path in effect.paths):

@@ -38,6 +38,10 @@ BROKEN = {
     "a lambda": ("yield agent.spawn(lambda agent: None)", "has no name in a module"),
     "a nameless child": ("yield agent.spawn('nowhere:main')", "there is no module 'nowhere'"),
     "another's child": ("yield Spawn(Agent('x', 'x', None, 'r', main))", "a child's path is s000000/NUMBER"),
+    "a start back in time": (
+        "yield Spawn(Agent('s000000/0', 's000000', 's000000', 'r', main), -1.0)",
+        "after_s is a number of seconds from 0 on",
+    ),
     "a stranger": ("yield Join(('s000000/7',))", "s000000/7 is no child of this agent"),
     "a path alone": ("yield Join('s000000/0')", "a tuple of paths is expected"),
     "an error": ("agent.append(1); yield 1 / 0", "it raised ZeroDivisionError: division by zero", ".py:"),
