@@ -17,6 +17,8 @@ HEIGHT_PX = 300
 COLUMNS_GAP_PX = 60
 ZONES_OFFSET_PX = 24
 """From the plot to its legend: the letter of the highest point lies between them."""
+ZONE_DY_PX = -15
+"""From a point to its letter: clear of the point's ring."""
 ZONE_COLORS = {"A": palette.BAD, "B": palette.TIERS["dram"], "C": palette.GOOD}
 
 
@@ -78,13 +80,12 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         layers.append(rings.encode(x=x, y=y, color=color))
     if chart.zones:
         zones = alt.Scale(domain=list(ZONE_COLORS), range=list(ZONE_COLORS.values()))
-        layers.append(
-            base.mark_text(dy=-10, fontSize=11, fontWeight="bold").encode(
-                y=y, text="zone:N", color=alt.Color("zone:N", scale=zones, legend=None)
-            )
+        letters = base.mark_text(dy=ZONE_DY_PX, fontSize=11, fontWeight="bold").encode(
+            y=y, text="zone:N", color=alt.Color("zone:N", scale=zones, legend=None)
         )
-        layers += _break_even(sweep, chart)
-        return alt.layer(*layers).resolve_scale(color="independent")
+        # The curves' layers are one: a layer with a colour scale of its own draws a legend of its own.
+        parts = [alt.layer(*layers), letters, *_break_even(sweep, chart)]
+        return alt.layer(*parts).resolve_scale(color="independent")
     return alt.layer(*layers)
 
 

@@ -94,10 +94,12 @@ def _of_column(curves: list[Curve], figure: str) -> str:
     alike = alike_at(curves)
     written_alike = {x: same or _is_written_alike(curves, x, show) for x, same in alike.items()}
     if alike and all(written_alike.values()):
+        head = f"The curves lie within {ALIKE:.0%} of each other everywhere"
+        least, most = (show(pick(y for curve in curves for y in curve.ys)) for pick in (min, max))
+        if all(shape.kind == "flat" for shape in shapes) and least != most:
+            return f"{head}, from {least} to {most}"
         text = _clause([shapes[0]], show, subject="") or _best(curves[:1], show, figure)
-        return f"The curves lie within {ALIKE:.0%} of each other everywhere" + (
-            f"; each {text}" if text else ""
-        )
+        return head + (f"; each {text}" if text else "")
     parts = [_same_up_to(written_alike), *_clauses(shapes, show)]
     parts.append(_at_the_end(curves, show, figure))
     said = [part for part in parts if part]
@@ -144,7 +146,7 @@ def _of_one(shape: CurveShape, show: Show) -> str:
     start, end = show(shape.from_y), show(shape.to_y)
     words: dict[str, str] = {
         "cliff": f"falls off {between}, from {start} to {end} ({-shape.fall:.0%})",
-        "left floor": f"leaves its floor of {start} {between}, and reaches {end} there",
+        "left floor": f"leaves its floor {between}, from {start} to {end}",
         "peak": f"is highest at {X}{_name(shape.from_x)}, {start}, and falls to {end}",
         "knee": f"gains little beyond {X}{_name(shape.to_x)}, where it has {end}",
         "reached floor": f"comes down from {start} to {end} by {X}{_name(shape.to_x)}",
