@@ -10,6 +10,7 @@ import pytest
 from swarm.config.sweep import EconomicsConfig, SweepChartConfig, SweepConfig
 from swarm.report.charts import picture
 from swarm.report.sweep.charts import comparison, turning_points
+from swarm.report.sweep.letters import Letter, letters_of
 from swarm.report.sweep.points import zone
 from swarm.report.sweep.sentences import sentence, zones
 
@@ -114,6 +115,13 @@ def test_a_chart_with_zones_and_rings_has_one_legend() -> None:
     sweep = SweepConfig.model_validate({"grid": {"load.agents": [1, 2, 4, 8]}})
     drawn = picture(comparison(table, sweep, SweepChartConfig(y=RATE, zones=True)), title="", source="")
     assert re.findall(r"<text[^>]*>([^<]+)</text>", drawn).count("a") == 1
+
+
+def test_points_too_near_for_a_letter_each_share_a_row_of_letters() -> None:
+    table = pd.DataFrame({"x": [1, 1, 1, 1], "y": [10.0, 99.0, 95.0, 100.0], "zone": ["A", "B", "C", "C"]})
+    assert letters_of(table, px_per_unit=1.0) == [
+        Letter(1, 100.0, "C", -5.0), Letter(1, 100.0, "B", 5.0), Letter(1, 10.0, "A", 0.0)
+    ]  # fmt: skip
 
 
 def test_values_that_are_written_alike_are_equal() -> None:
