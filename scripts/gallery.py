@@ -24,7 +24,8 @@ PICTURES = ROOT / "docs" / "images" / "gallery"
 HEAD = """# Gallery
 Made by `python scripts/gallery.py` from experiments that are shipped. Each picture has the command that draws
 it and, where its report has one, the sentence computed for it. For the same pictures of your own fleet or
-sessions name your own files in the command.
+sessions name your own files in the command. A ring is where a curve falls off. A letter is a point's
+zone: A loses money, B breaks even, C earns; points close together share one.
 """
 
 

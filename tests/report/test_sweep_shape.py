@@ -10,6 +10,7 @@ import pytest
 from swarm.config.sweep import EconomicsConfig, SweepChartConfig, SweepConfig
 from swarm.report.charts import picture, spec_of
 from swarm.report.sweep.charts import comparison, turning_points
+from swarm.report.sweep.letters import Letter, letters_of
 from swarm.report.sweep.points import zone
 from swarm.report.sweep.sentences import sentence, zones
 
@@ -28,7 +29,7 @@ def rows(**curves: tuple[float, ...]) -> pd.DataFrame:
 RATE, COST, HITS, LOST = (
     "throughput.output_tokens_per_s", "effective_ttft_s.p95", "cache.hit_rate", "cache.lost_to.ttl",
 )  # fmt: skip
-FLOOR = "a leaves its floor of {} between agents = 4 and 8, and reaches {} there."
+FLOOR = "a leaves its floor between agents = 4 and 8, from {} to {}."
 
 
 def said(figure: str = RATE, **curves: tuple[float, ...]) -> str:
@@ -108,6 +109,27 @@ def test_a_fall_within_the_spread_of_seeds_is_no_cliff() -> None:
 def test_curves_that_are_never_seen_together_are_not_called_alike() -> None:
     apart = rows(a=(1.0, 2.0, 3.0, 4.0), b=(1.0, 2.0, 3.0, 4.0)).iloc[[0, 1, 6, 7]]
     assert "within" not in sentence(apart, x_title="x", figure="duration")
+
+
+def test_flat_curves_are_told_by_all_their_values() -> None:
+    assert said(HITS, a=(0.91, 0.96, 0.97, 0.98), b=(0.895, 0.95, 0.97, 0.97)) == (
+        "The curves lie within 10% of each other everywhere; all stay between 89.5 % and 98.0 %."
+    )
+
+
+def test_a_chart_with_zones_and_rings_has_one_legend() -> None:
+    table = rows(a=(10.0, 10.0, 2.0, 2.0))
+    table["zone"] = "C"
+    sweep = SweepConfig.model_validate({"grid": {"load.agents": [1, 2, 4, 8]}})
+    drawn = picture(comparison(table, sweep, SweepChartConfig(y=RATE, zones=True)), title="", source="")
+    assert re.findall(r"<text[^>]*>([^<]+)</text>", drawn).count("a") == 1
+
+
+def test_points_too_near_for_a_letter_each_share_a_row_of_letters() -> None:
+    table = pd.DataFrame({"x": [1, 1, 1, 1], "y": [10.0, 99.0, 95.0, 100.0], "zone": ["A", "B", "C", "C"]})
+    assert letters_of(table, px_per_unit=1.0) == [
+        Letter(1, 100.0, "C", -5.0), Letter(1, 100.0, "B", 5.0), Letter(1, 10.0, "A", 0.0)
+    ]  # fmt: skip
 
 
 def test_values_that_are_written_alike_are_equal() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from swarm.config.sweep import SweepChartConfig, SweepConfig
 from swarm.report import palette
 from swarm.report.numbers import LEAST_S
+from swarm.report.sweep.letters import letters_of
 from swarm.report.sweep.sentences import is_share, shape_of
 from swarm.report.sweep.shapes import curves_of
 from swarm.report.theme import PLOT_PX, SPAN, TOKENS, log_span_ticks, log_ticks, span_ticks
@@ -18,6 +19,8 @@ HEIGHT_PX = 300
 COLUMNS_GAP_PX = 60
 ZONES_OFFSET_PX = 24
 """From the plot to its legend: the letter of the highest point lies between them."""
+ZONE_DY_PX = -15
+"""From a point to its letter: clear of the point's ring."""
 ZONE_COLORS = {"A": palette.BAD, "B": palette.TIERS["dram"], "C": palette.GOOD}
 
 
@@ -36,8 +39,9 @@ def comparison(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig) 
     scale = alt.Scale(
         domain=series, range=[palette.RUNS[at % len(palette.RUNS)] for at in range(len(series))]
     )
+    top = float(rows["y"].max()) or 1.0
     parts = [
-        _curves(rows[rows["column"] == column], sweep, chart, scale).properties(
+        _curves(rows[rows["column"] == column], sweep, chart, scale, top).properties(
             width=width, height=HEIGHT_PX, **({"title": column} if column else {})
         )
         for column in columns
@@ -47,7 +51,9 @@ def comparison(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig) 
     return alt.hconcat(*parts, spacing=COLUMNS_GAP_PX / 2).resolve_scale(y="shared", color="shared")
 
 
-def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, scale: alt.Scale) -> Any:
+def _curves(
+    rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, scale: alt.Scale, top: float
+) -> Any:
     _, x_title, y_title = titles(sweep, chart)
     is_number = pd.api.types.is_numeric_dtype(rows["x"])
     x: Any = alt.X(
@@ -79,13 +85,16 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         layers.append(rings.encode(x=x, y=y, color=color))
     if chart.zones:
         zones = alt.Scale(domain=list(ZONE_COLORS), range=list(ZONE_COLORS.values()))
-        layers.append(
-            base.mark_text(dy=-10, fontSize=11, fontWeight="bold").encode(
-                y=y, text="zone:N", color=alt.Color("zone:N", scale=zones, legend=None)
-            )
-        )
-        layers += _break_even(sweep, chart)
-        return alt.layer(*layers).resolve_scale(color="independent")
+        color = alt.Color("zone:N", scale=zones, legend=None)
+        letters = [
+            alt.Chart(alt.Data(values=[{"x": each.x, "y": each.y, "zone": each.zone}]))
+            .mark_text(dx=each.dx_px, dy=ZONE_DY_PX, fontSize=11, fontWeight="bold")
+            .encode(x=x, y=y, text="zone:N", color=color)
+            for each in letters_of(rows, HEIGHT_PX / top)
+        ]
+        # The curves' layers are one: a layer with a colour scale of its own draws a legend of its own.
+        parts = [alt.layer(*layers), *letters, *_break_even(sweep, chart)]
+        return alt.layer(*parts).resolve_scale(color="independent")
     return alt.layer(*layers)
 
 

@@ -155,7 +155,7 @@ def _of_one(shape: CurveShape, show: Show) -> str:
     start, end = show(shape.from_y), show(shape.to_y)
     words: dict[str, str] = {
         "cliff": f"falls off {between}, from {start} to {end} ({-shape.fall:.0%})",
-        "left floor": f"leaves its floor of {start} {between}, and reaches {end} there",
+        "left floor": f"leaves its floor {between}, from {start} to {end}",
         "peak": f"is highest at {X}{_name(shape.from_x)}, {start}, and falls to {end}",
         "knee": f"gains little beyond {X}{_name(shape.to_x)}, where it has {end}",
         "reached floor": f"comes down from {start} to {end} by {X}{_name(shape.to_x)}",
