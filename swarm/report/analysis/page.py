@@ -57,7 +57,7 @@ def write_analysis(
         _recorded(analysis),
         *_sections(analysis, {**drawn, **timeline}, said, note),
     ]
-    text = page(f"Workload analysis: {name}", parts, {**drawn, **timeline})
+    text = page(f"Workload analysis: {name}", parts, {**drawn, **timeline}, whole="analysis.json")
     (out / "report.html").write_text(text, encoding="utf-8")
 
 

@@ -140,6 +140,11 @@ def _latency(windows: pd.DataFrame, measured: dict[str, float] | None, end_s: fl
             x=_x(end_s),
             y=alt.Y("seconds:Q", title="effective TTFT", axis=alt.Axis(labelExpr=SPAN, tickCount=4)),
             color=alt.Color("series:N", scale=colors, legend=alt.Legend(title=None, symbolType="stroke")),
+            tooltip=[
+                "series:N",
+                alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
+                alt.Tooltip("seconds:Q", title="effective TTFT (s)", format=".4~g"),
+            ],
         )
     )
     return alt.layer(lines, *phases(measured)).properties(width=PLOT_PX, height=HEIGHT_PX)
@@ -164,7 +169,7 @@ def _panel(part: pd.DataFrame, name: str, measured: dict[str, float] | None, end
             tooltip=[
                 "line:N",
                 alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
-                alt.Tooltip("value:Q", format=",.5~g"),
+                alt.Tooltip("value:Q", title=name, format=",.5~g"),
             ],
         )
     )
