@@ -19,15 +19,13 @@ const made=(tag,text,more)=>Object.assign(document.createElement(tag),{{textCont
 function told(view){{
   const tables={{}},seen=new Set;
   (function walk(mark){{
-    const mine=[];
     for(const {{items,tooltip,defined}} of mark.items||[]){{
       items?.forEach(walk);
       if(typeof tooltip!=='object'||!tooltip||defined===false)continue;
       const head=Object.keys(tooltip),key=JSON.stringify(tooltip);
       if(seen.has(key))continue;
-      mine.push(key);
+      seen.add(key);
       (tables[head]??={{head,rows:[]}}).rows.push(Object.values(tooltip))}}
-    mine.forEach(key=>seen.add(key))
   }})(view.scenegraph().root);
   return Object.values(tables)}}
 function tabled({{head,rows}},title){{
@@ -54,6 +52,6 @@ function behind(box,name){{
   box.addEventListener('change',()=>setTimeout(fill,300));
   box.after(details)}}
 """
-# Layers tell the same of one row, which is shown once; rows of one mark that are alike are rows.
+# Layers, and the parts of a bar, tell the same of one row: it is shown once.
 BEHIND = "\n".join(line.lstrip() for line in _SCRIPT.splitlines())
 """The script: `behind(box, name)` puts the table after a chart; `WHOLE` says where all figures lie."""

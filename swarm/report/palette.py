@@ -29,14 +29,4 @@ WRITTEN = {
 }
 """The same tiers where what is written stands beside what is read."""
 RUNS = ("#3d7fd6", "#e17d42", "#269e75", "#9f3f98", "#c5a212", "#6873b7", "#d85869", "#587d3f")
-"""One for each run that is compared."""
-LINES = {
-    "runs": RUNS,
-    "quantiles": (OUTPUT, RUNS[1]),
-    "hit rate": (NEW, IDEAL),
-    "agents": (RUNS[0], RUNS[4], NEW),
-    "throughput": (CACHED, NEW, OUTPUT),
-    "tiers": (*TIERS.values(), CACHED),
-    "bandwidth": (*list(TIERS.values())[1:], *list(WRITTEN.values())[1:]),
-}
-"""What is drawn as lines in one chart; also who takes red for green, or blue for yellow, tells each apart."""
+"""One for each run that is compared. Told apart, as lines of one chart are, by colour-blind readers too."""

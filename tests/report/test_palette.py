@@ -6,14 +6,19 @@ Deficiency", IEEE TVCG 15(6), 2009, severity 1.0, for linear RGB. Difference: CI
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from swarm.records.run_folder import RunFolder
 from swarm.report import palette
 from swarm.report.analysis.charts import BLUE, GRAY, SALMON, TTL_COLORS
+from swarm.report.run.page import write_report
 
 SEEN_BY = {
     "all cones": np.eye(3),
@@ -30,7 +35,19 @@ SEEN_BY = {
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 """Of linear sRGB (IEC 61966-2-1)."""
 APART_LEAST = 10.0
-LINES = {**palette.LINES, "TTLs": TTL_COLORS, "gaps": (SALMON, BLUE), "eviction": (SALMON, BLUE, GRAY)}
+TIERS, WRITTEN = list(palette.TIERS.values()), list(palette.WRITTEN.values())
+LINES = {
+    "runs": palette.RUNS,
+    "quantiles": (palette.OUTPUT, palette.RUNS[1]),
+    "hit rate": (palette.NEW, palette.IDEAL),
+    "agents": (palette.RUNS[0], palette.RUNS[4], palette.NEW),
+    "throughput": (palette.CACHED, palette.NEW, palette.OUTPUT),
+    "memories held": (*TIERS, palette.CACHED),
+    "memories read and written": (*TIERS[1:], *WRITTEN[1:]),
+    "TTLs": TTL_COLORS,
+    "gaps": (SALMON, BLUE),
+    "eviction": (SALMON, BLUE, GRAY),
+}
 NAMED = {"salmon": "#fa8072"}
 
 
@@ -59,6 +76,34 @@ def apart(colors: Sequence[str], seen_by: str) -> dict[tuple[str, str], float]:
 @pytest.mark.parametrize("name", LINES)
 def test_lines_of_one_chart_are_told_apart(name: str, seen_by: str) -> None:
     assert {two: by for two, by in apart(LINES[name], seen_by).items() if by < APART_LEAST} == {}
+
+
+def line_colors(part: Any) -> Iterator[tuple[str, ...]]:
+    """Yield the colours of each chart of lines in a specification."""
+    if isinstance(part, list):
+        for each in part:
+            yield from line_colors(each)
+    elif isinstance(part, dict):
+        mark = part.get("mark")
+        if (mark["type"] if isinstance(mark, dict) else mark) == "line":
+            yield tuple(part["encoding"].get("color", {}).get("scale", {}).get("range", ()))
+        for key, each in part.items():
+            if key != "datasets":
+                yield from line_colors(each)
+
+
+def test_lines_of_a_run_s_page_are_told_apart(sample_run: RunFolder, tmp_path: Path) -> None:
+    text = write_report([sample_run], tmp_path).read_text(encoding="utf-8")
+    found = set(line_colors(json.loads(text.split("const specs=")[1].split(",rooms={}")[0])))
+    assert (palette.NEW, palette.IDEAL) in found
+    alike = [
+        (two, seen_by)
+        for colors in found
+        for seen_by in SEEN_BY
+        for two, by in apart(colors, seen_by).items()
+        if by < APART_LEAST
+    ]
+    assert alike == []
 
 
 @pytest.mark.parametrize(

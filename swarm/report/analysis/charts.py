@@ -193,7 +193,7 @@ def cost_chart(cost: dict[str, Any], labels: Sequence[str]) -> alt.LayerChart:
         ),
         y=alt.Y("choice:N", sort=[row["choice"] for row in rows], title=None),
     )
-    tips = ["choice:N", alt.Tooltip("cost:Q", title=f"cost ({cost['currency']})", format=",.4~g")]
+    tips = ["choice:N", alt.Tooltip("cost:Q", title=f"cost ({cost['currency']})", format=",.4~r")]
     text = base.mark_text(align="left", dx=4).encode(text="text:N")
     return base.encode(tooltip=tips).mark_bar(color=BLUE) + text
 
@@ -282,7 +282,7 @@ def timeline_chart(
                 alt.Tooltip("n:Q", title="request"),
                 alt.Tooltip("time_s:Q", title="at (s)", format=",.1f"),
                 alt.Tooltip("agent:N"),
-                alt.Tooltip("cached:Q", format=","),
+                alt.Tooltip("cached:Q", title="cached (tokens)", format=","),
                 alt.Tooltip("new:Q", format=","),
                 alt.Tooltip("output:Q", format=","),
             ],

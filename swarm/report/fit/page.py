@@ -154,8 +154,8 @@ def _distributions(both: Sequence[Compared]) -> Any:
                 color=_COLOR,
                 tooltip=[
                     alt.Tooltip("of:N", title="of"),
-                    alt.Tooltip("value:Q", title=name, format=",.4~g"),
                     alt.Tooltip("share:Q", title="share that is less", format=".2%"),
+                    alt.Tooltip("value:Q", title=name, format=",.4~r"),
                 ],
             )
         )

@@ -98,7 +98,7 @@ def cost(summary: Summary) -> Any:
                 legend=alt.Legend(title=None, symbolType="square"),
             ),
             order=alt.Order("order:Q"),
-            tooltip=["part:N", alt.Tooltip("amount:Q", title=str(found["currency"]), format=".4~g")],
+            tooltip=["part:N", alt.Tooltip("amount:Q", title=str(found["currency"]), format=",.4~r")],
         )
         .properties(width=PLOT_PX, height=52)
     )  # fmt: skip

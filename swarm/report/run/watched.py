@@ -143,7 +143,7 @@ def _latency(windows: pd.DataFrame, measured: dict[str, float] | None, end_s: fl
             tooltip=[
                 "series:N",
                 alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
-                alt.Tooltip("seconds:Q", title="effective TTFT (s)", format=".4~g"),
+                alt.Tooltip("seconds:Q", title="effective TTFT (s)", format=",.4~r"),
             ],
         )
     )
@@ -169,7 +169,7 @@ def _panel(part: pd.DataFrame, name: str, measured: dict[str, float] | None, end
             tooltip=[
                 "line:N",
                 alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
-                alt.Tooltip("value:Q", title=name, format=",.5~g"),
+                alt.Tooltip("value:Q", title=name, format=",.5~r"),
             ],
         )
     )

@@ -70,7 +70,7 @@ def _curves(rows: pd.DataFrame, sweep: SweepConfig, chart: SweepChartConfig, sca
         alt.Tooltip("series:N"),
         alt.Tooltip("x:Q" if is_number else "x:N", title=x_title),
         *(
-            alt.Tooltip(f"{of}:Q", title=f"{y_title}{named}", format=".2%" if is_share(chart.y) else ",.5~g")
+            alt.Tooltip(f"{of}:Q", title=f"{y_title}{named}", format=".2%" if is_share(chart.y) else ",.5~r")
             for of, named in bounds.items()
         ),
     ]
