@@ -62,7 +62,8 @@ def write_fit_report(
         _rates(numbers),
     ]
     (out / "report.html").write_text(
-        page(f"Fit of {profile.name}", parts, charts, whole="fit.json"), encoding="utf-8"
+        page(f"Fit of {profile.name}", parts, charts, whole="the traces, summed up in fit.json"),
+        encoding="utf-8",
     )
 
 

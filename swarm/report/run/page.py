@@ -99,7 +99,7 @@ WINDOWS_BY = {
     "throughput": "completion",
 }
 """What puts a request into a window, for charts over time that tables have figures of."""
-WHOLE = "summary.json, windows.parquet and requests.parquet; as CSV: swarm export RUN --to csv --out DIR"
+WHOLE = "summary.json and *.parquet; as CSV, but for tiers.parquet: swarm export RUN --to csv --out DIR"
 """Where all that charts are drawn from lies, beside the page."""
 OBJECTIVES_NOTE = (
     "The value is of the requests that finished. An objective is met by the share of good ones among all "
