@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from swarm.report.behind import BEHIND, BEHIND_STYLE
 from swarm.report.charts import library, spec_of
 from swarm.report.theme import PLOT_PX
 
@@ -75,7 +76,8 @@ const actions={export:true,source:false,compiled:false,editor:false};
 async function draw(){for(const name in specs){
   const box=document.getElementById(name),room=box?roomOf(box):0;
   if(!box||rooms[name]===room)continue;
-  rooms[name]=room;await vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions});
+  if(!rooms[name])behind(box,name);
+  rooms[name]=room;views[name]=(await vegaEmbed(box,fitted(specs[name],room),{...LOOK,actions})).view;
   const more=box.querySelector('summary');
   if(more)more.setAttribute('aria-label','Save this chart as a picture');
   const menu=box.querySelector('.vega-bindings');
@@ -110,7 +112,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return f"<tr>{''.join(parts)}</tr>"
 
     body = "".join(row_of("td", row) for row in rows)
-    return f"<div class=wide><table>{row_of('th', head) if any(head) else ''}{body}</table></div>"
+    return f"<div class=wide tabindex=0><table>{row_of('th', head) if any(head) else ''}{body}</table></div>"
 
 
 def section(title: str, body: str, note: str = "", *, said: str = "") -> str:
@@ -141,21 +143,25 @@ def place(name: str, label: str = "") -> str:
     return f"<div class=chart id='chart-{escape(name)}'{told}></div>"
 
 
-def page(title: str, parts: Sequence[str], charts: Mapping[str, Any]) -> str:
-    """Return the whole page, with the charts' library in it where there are charts."""
-    script = ""
+def page(title: str, parts: Sequence[str], charts: Mapping[str, Any], *, whole: str) -> str:
+    """Return the whole page, with the charts' library in it where there are charts.
+
+    `whole` says where all figures lie, for who reads the tables behind the charts.
+    """
+    script, style = "", STYLE
     if charts:
+        style += BEHIND_STYLE
         specs = {f"chart-{name}": spec_of(chart) for name, chart in charts.items()}
         # "</" would end the script element; "<\\/" is the same in JSON and in JavaScript's strings.
         data = orjson.dumps(specs, option=orjson.OPT_SERIALIZE_NUMPY).decode().replace("</", "<\\/")
         bundle = library().replace("</script", "<\\/script")
-        draw = f"{FIT}const specs={data},rooms={{}};{DRAW}"
+        draw = f"{FIT}const specs={data},rooms={{}},WHOLE={orjson.dumps(whole).decode()};{BEHIND}{DRAW}"
         # Apart: the library's own short names would be declared twice.
         script = f"<script type=module>{bundle}</script><script type=module>{draw}</script>"
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width,initial-scale=1'><link rel=icon href='data:,'>"
-        f"<title>{escape(title)}</title><style>{STYLE}</style><main>{''.join(parts)}</main>{script}</html>\n"
+        f"<title>{escape(title)}</title><style>{style}</style><main>{''.join(parts)}</main>{script}</html>\n"
     )
 
 

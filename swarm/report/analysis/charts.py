@@ -9,11 +9,13 @@ import altair as alt
 
 from swarm.report.analysis.frames import Row, ttl_label
 from swarm.report.numbers import share, three
+from swarm.report.palette import RUNS
 from swarm.report.theme import CLOCK, CLOCK_TICKS, TOKENS
 from swarm.reuse.curves import TtlResult
 
 SALMON, GRAY, BLUE = "#fa8072", "#b3b3b3", "#4c78a8"
-_TTL_COLORS = ["#f58518", "#e45756", "#54a24b", "#4c78a8", "#b279a2", "#9d755d", "#72b7b2", "#79706e"]
+TTL_COLORS = (*RUNS[1:], RUNS[0])
+"""Of lines by TTL, and of token counts by what they are of."""
 _WIDTH, _HEIGHT = 720, 300
 _SECONDS = (
     "datum.value < 60 ? datum.value + ' s' : "
@@ -42,7 +44,11 @@ def working_set_chart(rows: list[Row], labels: Sequence[str]) -> alt.Chart:
             ),
             y=alt.Y("tokens:Q", title="tokens held", axis=alt.Axis(labelExpr=TOKENS)),
             color=_ttl_color(labels),
-            tooltip=["ttl:N", alt.Tooltip("time_s:Q", format=",.0f"), alt.Tooltip("tokens:Q", format=",")],
+            tooltip=[
+                "ttl:N",
+                alt.Tooltip("time_s:Q", title="time (s)", format=",.0f"),
+                alt.Tooltip("tokens:Q", format=","),
+            ],
         )
     )
 
@@ -60,6 +66,11 @@ def ttl_chart(results: Sequence[TtlResult], input_tokens: int) -> alt.HConcatCha
     ]
     labels = [row["ttl"] for row in rows]
     x = alt.X("ttl:N", sort=labels, title="TTL", axis=alt.Axis(labelAngle=0))
+    tips = [
+        alt.Tooltip("ttl:N", title="TTL"),
+        alt.Tooltip("hit_rate:Q", title="hit rate (tokens)", format=".1%"),
+        alt.Tooltip("computed:Q", title="times a block is computed (mean)", format=".2f"),
+    ]
     base = alt.Chart(alt.Data(values=rows), width=_WIDTH // 2 - 40, height=_HEIGHT - 60)
     hits = base.encode(
         x=x,
@@ -69,7 +80,8 @@ def ttl_chart(results: Sequence[TtlResult], input_tokens: int) -> alt.HConcatCha
     )
     computed = base.encode(x=x, y=alt.Y("computed:Q", title="times a block is computed (mean)"))
     return alt.hconcat(
-        hits.mark_bar(color=GRAY) + hits.mark_text(dy=-7).encode(text=alt.Text("hit_rate:Q", format=".1%")),
+        hits.encode(tooltip=tips).mark_bar(color=GRAY)
+        + hits.mark_text(dy=-7).encode(text=alt.Text("hit_rate:Q", format=".1%")),
         computed.mark_bar(color=SALMON)
         + computed.mark_text(dy=-7).encode(text=alt.Text("computed:Q", format=".2f")),
     )
@@ -88,7 +100,7 @@ def capacity_chart(rows: list[Row], ceiling: float) -> alt.LayerChart:
             "hit_rate:Q", title="hit rate (tokens)", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
         ),
         tooltip=[
-            alt.Tooltip("capacity_tokens:Q", format=","),
+            alt.Tooltip("capacity_tokens:Q", title="capacity (tokens)", format=","),
             alt.Tooltip("hit_rate:Q", title="LRU", format=".3%"),
             alt.Tooltip("optimal_hit_rate:Q", title="optimal", format=".3%"),
         ],
@@ -124,7 +136,11 @@ def gap_chart(rows: list[Row]) -> alt.Chart:
             x=alt.X("value:Q", title="gap", scale=alt.Scale(type="log", nice=False), axis=_seconds_axis()),
             y=alt.Y("share:Q", title="share of gaps that are shorter", axis=alt.Axis(format="%")),
             color=alt.Color("kind:N", title=None, scale=alt.Scale(range=[SALMON, BLUE])),
-            tooltip=["kind:N", alt.Tooltip("value:Q", format=",.1f"), alt.Tooltip("share:Q", format=".2%")],
+            tooltip=[
+                "kind:N",
+                alt.Tooltip("value:Q", title="gap (s)", format=",.1f"),
+                alt.Tooltip("share:Q", title="share that is shorter", format=".2%"),
+            ],
         )
     )
 
@@ -143,10 +159,19 @@ def size_chart(rows: list[Row], title: str) -> alt.Chart:
                 axis=alt.Axis(labelExpr=TOKENS, values=_DECADES),
             ),
             y=alt.Y("share:Q", title="share below", axis=alt.Axis(format="%")),
-            color=alt.Color("kind:N", title=None),
-            tooltip=["kind:N", alt.Tooltip("value:Q", format=",.0f"), alt.Tooltip("share:Q", format=".2%")],
+            color=alt.Color("kind:N", title=None, scale=_kinds(rows)),
+            tooltip=[
+                "kind:N",
+                alt.Tooltip("value:Q", title=title, format=",.0f"),
+                alt.Tooltip("share:Q", title="share below", format=".2%"),
+            ],
         )
     )
+
+
+def _kinds(rows: list[Row]) -> alt.Scale:
+    """Return colours for as many kinds as there are."""
+    return alt.Scale(range=TTL_COLORS[: max(2, len({row["kind"] for row in rows}))])
 
 
 def cost_chart(cost: dict[str, Any], labels: Sequence[str]) -> alt.LayerChart:
@@ -168,8 +193,9 @@ def cost_chart(cost: dict[str, Any], labels: Sequence[str]) -> alt.LayerChart:
         ),
         y=alt.Y("choice:N", sort=[row["choice"] for row in rows], title=None),
     )
+    tips = ["choice:N", alt.Tooltip("cost:Q", title=f"cost ({cost['currency']})", format=",.4~r")]
     text = base.mark_text(align="left", dx=4).encode(text="text:N")
-    return base.mark_bar(color=BLUE) + text
+    return base.encode(tooltip=tips).mark_bar(color=BLUE) + text
 
 
 def over_time_chart(rows: list[Row], labels: Sequence[str], *, is_static: bool) -> alt.Chart:
@@ -256,7 +282,7 @@ def timeline_chart(
                 alt.Tooltip("n:Q", title="request"),
                 alt.Tooltip("time_s:Q", title="at (s)", format=",.1f"),
                 alt.Tooltip("agent:N"),
-                alt.Tooltip("cached:Q", format=","),
+                alt.Tooltip("cached:Q", title="cached (tokens)", format=","),
                 alt.Tooltip("new:Q", format=","),
                 alt.Tooltip("output:Q", format=","),
             ],
@@ -270,7 +296,7 @@ def _ttl_color(labels: Sequence[str]) -> alt.Color:
         title="TTL",
         sort=list(labels),
         scale=alt.Scale(
-            domain=list(labels), range=_TTL_COLORS[: len(labels)] if len(labels) <= 8 else alt.Undefined
+            domain=list(labels), range=TTL_COLORS[: len(labels)] if len(labels) <= 8 else alt.Undefined
         ),
     )
 

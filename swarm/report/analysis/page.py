@@ -57,7 +57,12 @@ def write_analysis(
         _recorded(analysis),
         *_sections(analysis, {**drawn, **timeline}, said, note),
     ]
-    text = page(f"Workload analysis: {name}", parts, {**drawn, **timeline})
+    text = page(
+        f"Workload analysis: {name}",
+        parts,
+        {**drawn, **timeline},
+        whole="the traces, summed up in analysis.json",
+    )
     (out / "report.html").write_text(text, encoding="utf-8")
 
 

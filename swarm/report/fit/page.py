@@ -61,7 +61,10 @@ def write_fit_report(
         _distances(numbers),
         _rates(numbers),
     ]
-    (out / "report.html").write_text(page(f"Fit of {profile.name}", parts, charts), encoding="utf-8")
+    (out / "report.html").write_text(
+        page(f"Fit of {profile.name}", parts, charts, whole="the traces, summed up in fit.json"),
+        encoding="utf-8",
+    )
 
 
 def answer(numbers: dict[str, Any]) -> list[str]:
@@ -150,6 +153,11 @@ def _distributions(both: Sequence[Compared]) -> Any:
                 x=alt.X("value:Q", title=name, scale=scale, axis=alt.Axis(format="~s", tickCount=6)),
                 y=alt.Y("share:Q", title="share", axis=alt.Axis(format="%")),
                 color=_COLOR,
+                tooltip=[
+                    alt.Tooltip("of:N", title="of"),
+                    alt.Tooltip("share:Q", title="share that is less", format=".2%"),
+                    alt.Tooltip("value:Q", title=name, format=",.4~r"),
+                ],
             )
         )
     return alt.concat(*charts, columns=2)
@@ -170,6 +178,11 @@ def _capacity(both: Sequence[Compared]) -> Any:
         ),
         y=alt.Y("hit_rate:Q", title="hit rate", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=_COLOR,
+        tooltip=[
+            alt.Tooltip("of:N", title="of"),
+            alt.Tooltip("capacity_tokens:Q", title="capacity (tokens)", format=","),
+            alt.Tooltip("hit_rate:Q", title="hit rate", format=".2%"),
+        ],
     )
     return base.mark_line(strokeWidth=2) + base.transform_filter("datum.asked").mark_point(
         filled=True, size=50
@@ -188,6 +201,11 @@ def _ttl(both: Sequence[Compared]) -> Any:
         xOffset=alt.XOffset("of:N", sort=list(_NAMES)),
         y=alt.Y("hit_rate:Q", title="hit rate", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=_COLOR,
+        tooltip=[
+            alt.Tooltip("of:N", title="of"),
+            alt.Tooltip("ttl:N", title="TTL"),
+            alt.Tooltip("hit_rate:Q", title="hit rate", format=".2%"),
+        ],
     )
     # On a narrow screen the labels of neighbours would lie on each other at one height.
     texts = [

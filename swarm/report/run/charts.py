@@ -126,7 +126,13 @@ def capacity(summary: Summary) -> Any:
     y = alt.Y("value:Q", title="share within the objective", axis=alt.Axis(format=".0%"), scale=y_scale)
     bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q")
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
-        y=y, tooltip=["agents:Q", alt.Tooltip("value:Q", format=".1%"), "verdict:N"]
+        y=y,
+        tooltip=[
+            "agents:Q",
+            alt.Tooltip("value:Q", title="share within the objective", format=".1%"),
+            *(alt.Tooltip(f"{at}:Q", title=f"{at} (interval)", format=".1%") for at in ("low", "high")),
+            "verdict:N",
+        ],
     )
     layers = [*_answer_band(found, x_scale), *_required(levels), bars, points]
     return alt.layer(*layers).properties(width=PLOT_PX, height=HEIGHT_PX)
@@ -195,7 +201,7 @@ def _shares(parts: list[tuple[str, float, str]], title: str) -> Any:
                 "part:N", scale=scale, legend=alt.Legend(title=None, columns=5, symbolType="square")
             ),
             order=alt.Order("order:Q"),
-            tooltip=["part:N", alt.Tooltip("share:Q", format=".3%")],
+            tooltip=["part:N", alt.Tooltip("share:Q", title="share of prompt tokens", format=".3%")],
         )
         .properties(width=PLOT_PX, height=52)
     )

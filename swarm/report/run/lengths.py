@@ -76,8 +76,8 @@ def ttft_by_length(cells: pd.DataFrame) -> Any:
             ),
             tooltip=[
                 alt.Tooltip("requests:Q", format=","),
-                alt.Tooltip("prompt_tokens:Q", title="prompt", format=","),
-                alt.Tooltip("ttft_s:Q", title="TTFT (s)", format=".4~g"),
+                alt.Tooltip("prompt_tokens:Q", title="prompt (tokens)", format=","),
+                alt.Tooltip("ttft_s:Q", title="TTFT (s)", format=",.4~r"),
                 alt.Tooltip("hit:Q", title="cached", format=".1%"),
             ],
         )

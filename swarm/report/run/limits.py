@@ -55,7 +55,9 @@ def waiting_over_time(rows: pd.DataFrame, measured: Measured) -> Any:
     y = alt.Y("waiting:Q", title="requests waiting", axis=alt.Axis(labelExpr=TOKENS, tickCount=5))
     there = set(rows["series"])
     colors = {name: color for name, color in WAITS.items() if name in there}
-    return lines(rows, y, colors, measured, tip=alt.Tooltip("waiting:Q", format=",.2f"))
+    return lines(
+        rows, y, colors, measured, tip=alt.Tooltip("waiting:Q", title="requests that wait", format=",.2f")
+    )
 
 
 def waiting_told(summary: Summary) -> str:
@@ -96,7 +98,7 @@ def cost(summary: Summary) -> Any:
                 legend=alt.Legend(title=None, symbolType="square"),
             ),
             order=alt.Order("order:Q"),
-            tooltip=["part:N", alt.Tooltip("amount:Q", format=".4~g")],
+            tooltip=["part:N", alt.Tooltip("amount:Q", title=str(found["currency"]), format=",.4~r")],
         )
         .properties(width=PLOT_PX, height=52)
     )  # fmt: skip

@@ -95,11 +95,11 @@ def _occupancy(rows: pd.DataFrame, measured: Measured) -> Any:
     y = alt.Y(
         "value:Q", title="held", axis=alt.Axis(format=".0%", tickCount=5), scale=alt.Scale(domain=[0, 1])
     )
-    tip = alt.Tooltip("value:Q", format=".1%")
+    tip = alt.Tooltip("value:Q", title="held", format=".1%")
     if limited.empty:
         found = [_series(rows.assign(gib=rows["held_bytes"] / GIB), tier, "gib", tier) for tier in TIERS]
         y = alt.Y("value:Q", title="GiB held", axis=alt.Axis(labelExpr=TOKENS, tickCount=5))
-        tip = alt.Tooltip("value:Q", format=",.3~r")
+        tip = alt.Tooltip("value:Q", title="held (GiB)", format=",.3~r")
     colors = {**palette.TIERS, f"hbm, {USED}": palette.CACHED}
     return _lines(found, y, colors, measured, tip, HEIGHT_PX)
 
@@ -128,7 +128,7 @@ def _rates(found: list[pd.DataFrame], colors: dict[str, str], measured: Measured
     top = scale_top(pd.concat(moved), "value", measured)
     axis = alt.Axis(labelExpr=TOKENS, tickCount=4)
     y = alt.Y("value:Q", title=title, axis=axis, scale=alt.Scale(domain=[0, top]))
-    return _lines(moved, y, colors, measured, alt.Tooltip("value:Q", format=",.3~r"), LOW_PX)
+    return _lines(moved, y, colors, measured, alt.Tooltip("value:Q", title=title, format=",.3~r"), LOW_PX)
 
 
 def _series(rows: pd.DataFrame, tier: str, column: str, name: str) -> pd.DataFrame:
@@ -159,5 +159,5 @@ def _server_use(windows: pd.DataFrame, measured: Measured) -> Any:
     y = alt.Y("value:Q", title="in use", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     name = "KV memory in use, mean of all engines"
     found = [_series(rows, "hbm", "server_kv_use", name)]
-    tip = alt.Tooltip("value:Q", format=".1%")
+    tip = alt.Tooltip("value:Q", title="in use", format=".1%")
     return _lines(found, y, {name: palette.TIERS["hbm"]}, measured, tip, HEIGHT_PX)

@@ -182,7 +182,7 @@ def _shares(requests: Requests, found: Missed, measured: Measured) -> Any:
             y=alt.Y("share:Q", title="within the SLO", axis=alt.Axis(format=".0%", tickCount=5), scale=scale),
             color=alt.Color("series:N", scale=colors,
                             legend=alt.Legend(title=None, symbolType="stroke", columns=2)),
-            tooltip=["series:N", alt.Tooltip("share:Q", format=".1%"), "requests:Q",
+            tooltip=["series:N", alt.Tooltip("share:Q", title="within the SLO", format=".1%"), "requests:Q",
                      alt.Tooltip("at_s:Q", title="due (s)", format=",.1f")],
         )
     )  # fmt: skip

@@ -32,7 +32,9 @@ def latency_over_time(windows: pd.DataFrame, name: str, title: str, measured: Me
     axis = alt.Axis(labelExpr=SPAN, values=span_ticks(top))
     y = alt.Y("seconds:Q", title=title, axis=axis, scale=alt.Scale(domain=[0, top], nice=False))
     colors = {"p50": palette.OUTPUT, "p95": palette.RUNS[1]}
-    return lines(rows, y, colors, measured, tip=alt.Tooltip("seconds:Q", title="s", format=".4~g"))
+    return lines(
+        rows, y, colors, measured, tip=alt.Tooltip("seconds:Q", title=f"{title} (s)", format=",.4~r")
+    )
 
 
 def scale_top(rows: pd.DataFrame, value: str, measured: Measured) -> float:
@@ -51,7 +53,7 @@ def hit_rate_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
         return None
     y = alt.Y("share:Q", title="hit rate", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     colors = {"observed": palette.NEW, IDEAL: palette.IDEAL}
-    return lines(rows, y, colors, measured, tip=alt.Tooltip("share:Q", format=".1%"))
+    return lines(rows, y, colors, measured, tip=alt.Tooltip("share:Q", title="hit rate", format=".1%"))
 
 
 def agents_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
@@ -66,7 +68,9 @@ def agents_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
         return None
     y = alt.Y("count:Q", title="agents, requests", axis=alt.Axis(labelExpr=TOKENS, tickCount=5))
     colors = dict(zip(columns.values(), (palette.RUNS[0], palette.RUNS[4], palette.NEW), strict=True))
-    return lines(rows, y, colors, measured, tip=alt.Tooltip("count:Q", format=",.1f"))
+    return lines(
+        rows, y, colors, measured, tip=alt.Tooltip("count:Q", title="agents, requests", format=",.1f")
+    )
 
 
 def throughput_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
@@ -85,7 +89,9 @@ def throughput_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
     axis = alt.Axis(labelExpr=TOKENS, values=log_ticks(least, most))
     y = alt.Y("tokens:Q", title="tokens per second", scale=scale, axis=axis)
     colors = dict(zip(columns.values(), (palette.CACHED, palette.NEW, palette.OUTPUT), strict=True))
-    return lines(rows, y, colors, measured, tip=alt.Tooltip("tokens:Q", format=",.0f"))
+    return lines(
+        rows, y, colors, measured, tip=alt.Tooltip("tokens:Q", title="tokens per second", format=",.0f")
+    )
 
 
 def decoding_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
@@ -98,7 +104,12 @@ def decoding_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
     axis = alt.Axis(labelExpr=TOKENS, tickCount=4)
     y = alt.Y("tokens:Q", title="output per second", axis=axis, scale=alt.Scale(domain=[0, top]))
     below = lines(
-        rows, y, {"output": palette.OUTPUT}, measured, tip=alt.Tooltip("tokens:Q", format=",.1f"), height=100
+        rows,
+        y,
+        {"output": palette.OUTPUT},
+        measured,
+        tip=alt.Tooltip("tokens:Q", title="tokens per second", format=",.1f"),
+        height=100,
     )
     return panels(above, below)
 
@@ -111,7 +122,7 @@ def server_over_time(windows: pd.DataFrame, measured: Measured) -> Any:
         return None
     y = alt.Y("count:Q", title="requests", axis=alt.Axis(labelExpr=TOKENS, tickCount=5))
     colors = dict(zip(columns.values(), (palette.OUTPUT, palette.NEW), strict=True))
-    return lines(rows, y, colors, measured, tip=alt.Tooltip("count:Q", format=",.1f"))
+    return lines(rows, y, colors, measured, tip=alt.Tooltip("count:Q", title="requests", format=",.1f"))
 
 
 def panels(*charts: Any) -> Any:

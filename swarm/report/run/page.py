@@ -100,6 +100,8 @@ WINDOWS_BY = {
     "throughput": "completion",
 }
 """What puts a request into a window, for charts over time that tables have figures of."""
+WHOLE = "summary.json and *.parquet; as CSV, but for tiers.parquet: swarm export RUN --to csv --out DIR"
+"""Where all that charts are drawn from lies, beside the page."""
 OBJECTIVES_NOTE = (
     "The value is of the requests that finished. An objective is met by the share of good ones among all "
     "that were due: a failed one is not good."
@@ -125,7 +127,7 @@ def write_report(folders: Sequence[RunFolder], out: Path) -> Path:
         title = f"{summary['experiment']} · {summary['run_id']}"
         _write_pictures(folders[0], out, charts)
     path = out / "report.html"
-    path.write_text(page(title, parts, charts), encoding="utf-8")
+    path.write_text(page(title, parts, charts, whole=WHOLE), encoding="utf-8")
     return path
 
 

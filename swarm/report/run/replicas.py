@@ -98,7 +98,11 @@ def _panel(rows: pd.DataFrame, column: str, title: str, measured: Measured) -> A
                 x=time_axis(),
                 y=y,
                 color=alt.Color("endpoint:N", scale=scale, legend=legend),
-                tooltip=["endpoint:N", alt.Tooltip("at_s:Q", format=",.1f"), f"{column}:Q"],
+                tooltip=[
+                    "endpoint:N",
+                    alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
+                    alt.Tooltip(f"{column}:Q", title=title, format=",.4~r"),
+                ],
             )
         ]
     else:
@@ -112,6 +116,14 @@ def _band(rows: pd.DataFrame, column: str, title: str, top: float) -> list[Any]:
     y = alt.Y("min:Q", title=title, axis=alt.Axis(labelExpr=TOKENS, tickCount=4), scale=scale)
     base = alt.Chart(found).encode(x=time_axis())
     band = base.mark_area(color=palette.OUTPUT, opacity=0.3, clip=True).encode(
-        y=y, y2="max:Q", tooltip=["min:Q", "mean:Q", "max:Q"]
+        y=y,
+        y2="max:Q",
+        tooltip=[
+            alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
+            *(
+                alt.Tooltip(f"{of}:Q", title=f"{title}: {of}", format=",.4~r")
+                for of in ("min", "mean", "max")
+            ),
+        ],
     )
     return [band, base.mark_line(color=palette.OUTPUT, clip=True).encode(y=alt.Y("mean:Q", scale=scale))]

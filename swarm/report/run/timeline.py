@@ -29,7 +29,7 @@ _TIPS = [
     alt.Tooltip("agent:N"),
     alt.Tooltip("turn:Q"),
     alt.Tooltip("intended_s:Q", title="due (s)", format=",.1f"),
-    alt.Tooltip("prompt_tokens:Q", title="prompt", format=","),
+    alt.Tooltip("prompt_tokens:Q", title="prompt (tokens)", format=","),
     alt.Tooltip("cached_tokens:Q", title="cached", format=","),
     alt.Tooltip("new_tokens:Q", title="new", format=","),
     alt.Tooltip("output_tokens:Q", title="output", format=","),

@@ -150,6 +150,11 @@ def _latency(windows: pd.DataFrame, measured: dict[str, float] | None, end_s: fl
                 axis=alt.Axis(labelExpr=SPAN, values=span_ticks(float(rows["seconds"].max()))),
             ),
             color=alt.Color("series:N", scale=colors, legend=alt.Legend(title=None, symbolType="stroke")),
+            tooltip=[
+                "series:N",
+                alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
+                alt.Tooltip("seconds:Q", title="effective TTFT (s)", format=",.4~r"),
+            ],
         )
     )
     return alt.layer(lines, *phases(measured)).properties(width=PLOT_PX, height=HEIGHT_PX)
@@ -174,7 +179,7 @@ def _panel(part: pd.DataFrame, name: str, measured: dict[str, float] | None, end
             tooltip=[
                 "line:N",
                 alt.Tooltip("at_s:Q", title="time (s)", format=",.1f"),
-                alt.Tooltip("value:Q", format=",.5~g"),
+                alt.Tooltip("value:Q", title=name, format=",.5~r"),
             ],
         )
     )

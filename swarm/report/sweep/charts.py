@@ -68,10 +68,18 @@ def _curves(
     if chart.zones:
         legend.offset = ZONES_OFFSET_PX
     color = alt.Color("series:N", scale=scale, legend=legend)
+    unit = " (s)" if chart.y.split(".")[0].endswith("_s") else ""
+    bounds = {"y": unit}
+    if (rows["low"] != rows["high"]).any():
+        bounds |= {"low": f"{unit}, lowest", "high": f"{unit}, highest"}
     tips = [
+        *([alt.Tooltip("column:N")] if (rows["column"] != "").all() else []),
         alt.Tooltip("series:N"),
         alt.Tooltip("x:Q" if is_number else "x:N", title=x_title),
-        alt.Tooltip("y:Q", title=y_title, format=",.5~g"),
+        *(
+            alt.Tooltip(f"{of}:Q", title=f"{y_title}{named}", format=".2%" if is_share(chart.y) else ",.5~r")
+            for of, named in bounds.items()
+        ),
     ]
     base = alt.Chart(rows).encode(x=x)
     layers = [

@@ -94,7 +94,9 @@ def write_sweep_report(
     parts += [_economics(sweep), _table(points)]
     source = f"{experiment.name} · {len(points)} points · emulated"
     write_pictures(folder / "charts", charts, kinds=experiment.charts, titles=names, source=source)
-    (folder / REPORT).write_text(page(f"{experiment.name}: sweep", parts, charts), encoding="utf-8")
+    (folder / REPORT).write_text(
+        page(f"{experiment.name}: sweep", parts, charts, whole=SWEEP), encoding="utf-8"
+    )
 
 
 def _said(points: Sequence[PointResult], sweep: SweepConfig) -> list[tuple[str, list[str]]]:
