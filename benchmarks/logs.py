@@ -65,7 +65,8 @@ def _claude_lines(name: str, chance: random.Random, session: int) -> Iterator[di
         yield line
         written, output = chance.randint(200, 4_000), chance.randint(50, 900)
         split = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": written}
-        usage = {"input_tokens": 3, "cache_read_input_tokens": held, "cache_creation_input_tokens": written}
+        usage: dict[str, Any] = {"input_tokens": 3}
+        usage |= {"cache_read_input_tokens": held, "cache_creation_input_tokens": written}
         usage |= {"cache_creation": split, "output_tokens": output, "service_tier": "standard"}
         held += written
         message = {"model": "claude", "id": f"msg_{session}_{number}", "type": "message", "role": "assistant"}
