@@ -217,11 +217,7 @@ def over_time_chart(rows: list[Row], labels: Sequence[str], *, is_static: bool) 
             x2="to_s:Q",
             y=alt.Y("bottom:Q", title="tokens per second", axis=alt.Axis(labelExpr=TOKENS)),
             y2="top:Q",
-            color=alt.Color(
-                "part:N",
-                title=None,
-                scale=alt.Scale(domain=["cached", "new", "output"], range=[GRAY, SALMON, BLUE]),
-            ),
+            color=_part_color(),
             tooltip=[
                 alt.Tooltip("from_s:Q", title="from (s)", format=",.0f"),
                 alt.Tooltip("part:N"),
@@ -273,11 +269,7 @@ def timeline_chart(
             x2="right:Q",
             y=alt.Y("bottom:Q", title="tokens", axis=alt.Axis(labelExpr=TOKENS)),
             y2="top:Q",
-            color=alt.Color(
-                "part:N",
-                title=None,
-                scale=alt.Scale(domain=["cached", "new", "output"], range=[GRAY, SALMON, BLUE]),
-            ),
+            color=_part_color(),
             tooltip=[
                 alt.Tooltip("n:Q", title="request"),
                 alt.Tooltip("time_s:Q", title="at (s)", format=",.1f"),
@@ -303,3 +295,9 @@ def _ttl_color(labels: Sequence[str]) -> alt.Color:
 
 def _seconds_axis() -> alt.Axis:
     return alt.Axis(values=_SECOND_TICKS, labelExpr=_SECONDS)
+
+
+def _part_color() -> alt.Color:
+    """Return the colours of a request's tokens: cached gray, new salmon, output blue."""
+    scale = alt.Scale(domain=["cached", "new", "output"], range=[GRAY, SALMON, BLUE])
+    return alt.Color("part:N", title=None, scale=scale)
