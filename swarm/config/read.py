@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import itertools
 import math
 import re
@@ -11,12 +10,13 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
+from swarm.config.meant import known_instead
 from swarm.config.prices import PricesConfig
 from swarm.config.profile import ProfileFile
 from swarm.config.strict import Strict
@@ -229,39 +229,13 @@ def _wide_integer(data: Any, key: str = "") -> str | None:
     return next((found for name, value in parts if (found := _wide_integer(value, name)) is not None), None)
 
 
-def _keys_at(model: type[Strict], loc: tuple[Any, ...]) -> list[str]:
-    """Return the keys that stand where the last one of a place is; tags of unions are among its parts."""
-    found: list[type[Strict]] = [model]
-    for part in loc[:-1]:
-        below = [one.model_fields[part].annotation for one in found if part in one.model_fields]
-        tagged = [
-            one
-            for one in found
-            if any(part in get_args(field.annotation) for field in one.model_fields.values())
-        ]
-        found = [each for one in below for each in _models_in(one)] if below else tagged or found
-    return sorted({name for one in found for name in one.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[Strict]]:
-    if isinstance(annotation, type) and issubclass(annotation, Strict):
-        return [annotation]
-    return [found for part in get_args(annotation) for found in _models_in(part)]
-
-
-def _known_instead(key: str, known: list[str]) -> str:
-    """Return which key may be meant, or all that there are."""
-    close = difflib.get_close_matches(key[:SHOWN_MAX], known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
-
-
 def _explain(error: Any, data: Any, model: type[Strict]) -> str:
     """Return a fault as a line: the key, what was found, what is allowed."""
     key, kind, context = _cut(_key(error["loc"], data)), error["type"], error.get("ctx", {})
     if kind.startswith("union_tag"):
         key = f"{key}.{context['discriminator'].strip(chr(39))}"
     if kind == "extra_forbidden":
-        return f"  {key}: unknown key; {_known_instead(str(error['loc'][-1]), _keys_at(model, error['loc']))}"
+        return f"  {key}: unknown key; {known_instead(error['loc'], model)}"
     if kind in ("missing", "union_tag_not_found"):
         return f"  {key}: required, not found"
     if kind == "union_tag_invalid":

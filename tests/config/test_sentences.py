@@ -45,6 +45,24 @@ SYNTHETIC = {"kind": "synthetic"}
             {"fleet": {"replicas": [{"cuont": 1}]}},
             "fleet.replicas.0.cuont: unknown key; did you mean 'count'?",
         ),
+        ({"agents": 5}, "agents: unknown key; did you mean load.agents?"),
+        ({"load": {"concurrency": 5}}, "load.concurrency: unknown key; did you mean 'agents'?"),
+        (
+            {"fleet": {"max_num_seqs": 5}},
+            "fleet.max_num_seqs: unknown key; did you mean fleet.replicas[].max_sequences?",
+        ),
+        (
+            {"fleet": {"kv_bytes_per_token": 5}},
+            "fleet.kv_bytes_per_token: unknown key; did you mean fleet.cost.kv_bytes_per_token?",
+        ),
+        (
+            {"fleet": {"tiers": [{"name": "hbm", "ttl": 5}]}},
+            "fleet.tiers.0.ttl: unknown key; did you mean 'ttl_s'?",
+        ),
+        (
+            {"fleet": {"gpu_memory_utilization": 1}},
+            "fleet.gpu_memory_utilization: unknown key; did you mean fleet.cost.memory_fraction?",
+        ),
         ({"description": ["a"]}, "description: found a list of 1; a text is expected"),
         ({"seed": "x" * 500}, "seed: found '" + "x" * 119 + "…; a whole number is expected"),
     ],
