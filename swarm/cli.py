@@ -20,6 +20,8 @@ from swarm.commands.places import local_path, out_path, out_path_or_url
 from swarm.errors import ConfigError, Interrupted, SwarmError, UsageError
 from swarm.interrupts import end_on_signals, ignore_signals
 
+APIS = "chat, completions, token_ids, messages or responses"
+
 WRONG_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 WRONG_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 """What else can be wrong with a path, of which Python makes no class of its own."""
@@ -259,9 +261,7 @@ def calibrate(
     out: Annotated[
         Path, typer.Option("--out", parser=out_path, metavar="FILE", help="The fleet's YAML file to write.")
     ],
-    api: Annotated[
-        str, typer.Option("--api", help="What to send: chat, completions or token_ids.")
-    ] = "completions",
+    api: Annotated[str, typer.Option("--api", help=f"What to send: {APIS}.")] = "completions",
     model: Annotated[str | None, typer.Option("--model", help="The model's name.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
@@ -307,7 +307,7 @@ def capacity(
     cost_max: CostMax = None,
     prices: Prices = None,
     yes: Yes = False,
-    api: Annotated[str, typer.Option("--api", help="What to send: chat, completions, token_ids.")] = "chat",
+    api: Annotated[str, typer.Option("--api", help=f"What to send: {APIS}.")] = "chat",
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", metavar="NAME", help="Variable with the server's key.")
     ] = None,
@@ -344,7 +344,9 @@ def capacity(
 
 @app.command()
 def catalog(
-    kind: Annotated[str, typer.Argument(help="models, gpus, connectors, routers, policies or formats.")],
+    kind: Annotated[
+        str | None, typer.Argument(help="models, gpus, connectors, routers, policies or formats.")
+    ] = None,
     name: Annotated[str | None, typer.Argument(help="One of them: an entry to copy.")] = None,
 ) -> None:
     """Say which names are known, and what one stands for.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 
+from swarm.config.catalog import ConnectorEntry, GpuEntry, ModelEntry
 from swarm.config.fleet import RouterName, TierConfig
 from swarm.errors import UsageError
 from swarm.fleet.catalog.read import connectors, entry_files, gpus, models
-from swarm.fleet.routing.router import ROUTERS
 from swarm.units import GIB
 from swarm.workload.formats import FORMATS
 from swarm.workload.formats.agent_logs.readers import PARSERS
@@ -20,15 +20,26 @@ POLICIES = {
     "fifo": "First written first, whatever was read since; of tiers below HBM.",
     "watermark": "Batches over a high watermark, and leases, as Mooncake's store; of tiers below HBM.",
 }
+ROUTERS = {
+    "round_robin": "One rank after the other.",
+    "least_loaded": "The rank with the fewest requests, waiting or running; among equals, the first.",
+    "session_affine": "Always the same rank for a session, whatever its load.",
+    "prefix_aware": "The rank that would answer first: what its hit and its miss cost, against its load.",
+    "scored": "The highest weighted sum of scores: prefix sent there, free KV, short queue, few requests.",
+    "sticky": "Of the ranks sent most of the prompt, unless far behind, the fewest tokens to compute.",
+}
 KINDS = ("models", "gpus", "connectors", "routers", "policies", "formats")
 
 
-def catalog(kind: str, name: str | None) -> int:
-    """Print the names of a kind, or one entry; return the exit code.
+def catalog(kind: str | None, name: str | None) -> int:
+    """Print the kinds, the names of a kind, or one entry, also by another name of it; return the exit code.
 
     Raises:
         UsageError: There is no such kind, or no such name.
     """
+    if kind is None:
+        print("\n".join(f"swarm catalog {each}" for each in KINDS))
+        return 0
     if kind not in KINDS:
         raise UsageError(f"swarm catalog {kind}: {_meant(kind, KINDS)}")
     known = _ABOUT[kind]()
@@ -37,11 +48,22 @@ def catalog(kind: str, name: str | None) -> int:
         for each, about in known.items():
             print(f"{each:<{width}}  {about}")
         return 0
-    name = next((each for each in known if each.lower() == name.lower()), name)
+    name = _names(kind, known).get(name.lower(), name)
     if name not in known:
         raise UsageError(f"swarm catalog {kind} {name}: {_meant(name, tuple(known))}")
     print(_entry(kind, name, known[name]))
     return 0
+
+
+def _names(kind: str, known: Iterable[str]) -> dict[str, str]:
+    """Return the name of an entry by all that it is called, in small letters."""
+    entries: Mapping[str, Callable[[], Iterable[ModelEntry | GpuEntry | ConnectorEntry]]] = {
+        "models": models,
+        "gpus": gpus,
+        "connectors": connectors,
+    }
+    also = {} if kind not in entries else {other: one.name for one in entries[kind]() for other in one.also}
+    return {each.lower(): name for each, name in {**also, **{name: name for name in known}}.items()}
 
 
 def _meant(name: str, known: tuple[str, ...]) -> str:
@@ -79,7 +101,7 @@ def _connectors() -> dict[str, str]:
 
 
 def _routers() -> dict[str, str]:
-    return {name: _first_sentence(ROUTERS[name]) for name in get_args(RouterName)}
+    return {name: ROUTERS[name] for name in get_args(RouterName)}
 
 
 def _policies() -> dict[str, str]:

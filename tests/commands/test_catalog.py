@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.commands.catalog import catalog
+from swarm.commands.catalog import KINDS, catalog
 from swarm.config.catalog import ConnectorEntry
 from swarm.errors import UsageError
 
@@ -19,6 +19,23 @@ def test_connectors_are_listed_and_shown_with_their_sources(capsys: pytest.Captu
     assert "object_tokens: 256" in shown and "sources:" in shown
     with pytest.raises(UsageError, match="did you mean 'lmcache'"):
         catalog("connectors", "lmcach")
+
+
+def test_every_name_of_a_kind_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert catalog(None, None) == 0
+    asked = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert asked == list(KINDS)
+    for kind in asked:
+        assert catalog(kind, None) == 0
+        for line in capsys.readouterr().out.splitlines():
+            assert len(line.split(maxsplit=1)) == 2, f"{kind}: {line!r}"
+
+
+def test_an_entry_is_found_by_what_others_call_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert catalog("gpus", "nvidia h20") == 0
+    assert "name: H20" in capsys.readouterr().out
+    assert catalog("models", "openai/gpt-oss-20b") == 0
+    assert "name: gpt-oss-20b" in capsys.readouterr().out
 
 
 def test_a_value_of_a_connector_without_a_source_is_refused() -> None:
