@@ -66,7 +66,7 @@ class Twin:
         for tier in config.tiers[1:]:
             assert tier.capacity_gib is not None
             tiers.append(self._tier(tier, int(tier.capacity_gib * 2**30) // self.rules.block_bytes))
-        self.cache = Hierarchy(tiers=tiers, rules=self.rules, uses=Uses(), losses=None)
+        self.cache = Hierarchy(tiers=tiers, rules=self.rules, uses=Uses(), losses=None, states=None)
         self.ideal = Ideal(block_tokens=config.block_tokens)
         self.waiting: list[Naive] = []
         self.open: list[Naive] = []
