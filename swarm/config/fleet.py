@@ -267,6 +267,9 @@ class RouterStickyConfig(Strict):
     )
 
 
+StatesSaved = Literal["every_chunk", "prompt_end"]
+
+
 class StatesConfig(Strict):
     """What layers with a state of fixed size leave in a prefix cache, beside the KV of the others."""
 
@@ -275,7 +278,7 @@ class StatesConfig(Strict):
         le=1000,
         description="of the pool that one saved state takes: in vLLM a page of each group of such layers",
     )
-    saved: Literal["every_chunk", "prompt_end"] = Field(
+    saved: StatesSaved = Field(
         "every_chunk",
         description="every_chunk: after each chunk of a prompt that ends with a block, and each block of a "
         "reply; prompt_end: only the last one that the same prompt can hit",
