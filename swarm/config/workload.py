@@ -129,6 +129,13 @@ class ReplayConfig(Strict):
     )
     time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
     idle_cap_s: float | None = Field(None, ge=0, description="longest think of any kind; null: none")
+    session_idle_cap_s: float | None = Field(
+        None,
+        gt=0,
+        description="longest recorded time between the starts of two requests of a session, its agents "
+        "together, before `time_scale`: what comes after is moved up, and think times lose what is cut; "
+        "null: none",
+    )
     system_idle_cap_s: float | None = Field(
         None,
         ge=0,

@@ -347,6 +347,7 @@ def left_out(experiment: Experiment, material: Material) -> list[str]:
 def _recorded_scripts(config: ReplayConfig) -> Material:
     from swarm.workload.formats import open_format, read_opened
     from swarm.workload.resized import resized
+    from swarm.workload.session_gaps import with_gaps_cut
 
     skipped = _Skipped()
     opened = open_format(config.format)
@@ -361,6 +362,9 @@ def _recorded_scripts(config: ReplayConfig) -> Material:
     sessions = read_opened(opened, config.path, on_broken)
     if config.sessions_max is not None:
         sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
+    cap_s = config.session_idle_cap_s
+    if cap_s is not None:
+        sessions = (with_gaps_cut(session, cap_s) for session in sessions)
     scripts = compile_scripts(sessions, on_broken)
     if not scripts:
         raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")
