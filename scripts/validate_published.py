@@ -45,6 +45,7 @@ ARMS = {
 }
 AGENTX = {
     "start_between": "[0.25, 0.75]",
+    "start_by": "time",
     "primers": "10",
     "session_idle_cap_s": "300",
     "idle_cap_s": "null",

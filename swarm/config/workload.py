@@ -153,7 +153,12 @@ class ReplayConfig(Strict):
     )
     stagger_s: float = Field(0.0, ge=0, description="longest wait of `start: staggered`")
     start_between: tuple[float, float] = Field(
-        (0.0, 1.0), description="of `start: random`: shares of a session's turns, as in [0.25, 0.75]"
+        (0.0, 1.0), description="of `start: random`: shares of a session's turns or time, as in [0.25, 0.75]"
+    )
+    start_by: Literal["turns", "time"] = Field(
+        "turns",
+        description="of `start: random`: what the shares are of: the orchestrator's turns, or the time from "
+        "the session's first request to its last; then the first turn from the drawn moment on is played",
     )
     warm_sessions: int | None = Field(
         None,
@@ -212,6 +217,8 @@ class ReplayConfig(Strict):
             raise ValueError(f"start_between: [{low:g}, {high:g}]: 0 <= LOW <= HIGH <= 1 is expected")
         if self.start != "random" and (low, high) != (0.0, 1.0):
             raise ValueError(f"start_between: goes with `start: random`, found `start: {self.start}`")
+        if self.start_by != "turns" and self.start != "random":
+            raise ValueError(f"start_by: goes with `start: random`, found `start: {self.start}`")
         if self.warm_sessions is not None and self.start != "random":
             raise ValueError(f"warm_sessions: goes with `start: random`, found `start: {self.start}`")
         if self.primers and self.start != "random":

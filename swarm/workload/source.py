@@ -180,7 +180,13 @@ class ReplaySource:
 
         self._agent_of = session_agent
         self._config = config
-        cold = {"start": "beginning", "start_between": (0.0, 1.0), "primers": 0, "warm_sessions": None}
+        cold = {
+            "start": "beginning",
+            "start_between": (0.0, 1.0),
+            "start_by": "turns",
+            "primers": 0,
+            "warm_sessions": None,
+        }
         self._cold = config.model_copy(update=cold)
         self._shared = SharedNodes()
         self._seed = seed
