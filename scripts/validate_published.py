@@ -1,11 +1,11 @@
 """Hold the fleet twin to published measurements of KV tiers, and print both side by side.
 
     python scripts/validate_published.py TRACES published_tier_results.json [--agents 16 24] [--out FILE.md]
-        [--workload KEY=VALUE ...] [--agentx] [--posix 4 8 16 24]
+        [--workload KEY=VALUE ...] [--agentx] [--seeds 4] [--posix 4 8 16 24]
 
-`--workload` changes the Kimi-K3 case's sessions, as in context_scale=1.25; `--agentx` starts and caps them as AIPerf's
-scenario does; `--posix` prints means over four
-seeds of experiments/posix_contended.yaml at so many sessions, and nothing else.
+`--workload` changes the Kimi-K3 case's sessions, as in context_scale=1.25; `--agentx` starts and caps them as
+AIPerf's scenario does; `--seeds` takes means over so many. `--posix` prints means over four seeds of
+experiments/posix_contended.yaml at so many sessions, and nothing else.
 
 TRACES is a folder of recorded coding sessions (the weka format). Nothing here is fitted: the twin is the
 catalogue's, and every case is one that the constants have not seen.
@@ -35,7 +35,11 @@ from swarm.workload.source import Material, load_scripts
 HERE = Path(__file__).parents[1] / "experiments"
 DRAM = "{name: dram, capacity_blocks: 11120, read_gib_per_s: 50, write_gib_per_s: 50}"
 """1,889 GB over 8 ranks, each of which copies pages of its own over its own PCIe 5 or 6 x16."""
-TOKENS_ALONE = ["fleet.states=null", "fleet.block_tokens=64", "fleet.tiers=[{name: hbm, capacity_gib: 41.83}]"]
+TOKENS_ALONE = [
+    "fleet.states=null",
+    "fleet.block_tokens=64",
+    "fleet.tiers=[{name: hbm, capacity_gib: 41.83}]",
+]
 """3,249,215 tokens of 13,824 bytes: vLLM's pool by the tokens that it reports."""
 ARMS = {
     "HBM, states free": TOKENS_ALONE,
@@ -59,9 +63,9 @@ AGENTX = {
 class Outcome:
     """What a row of the table shows."""
 
-    ttft_p50_s: float | None
-    out_tok_s: float | None
-    hit: float | None
+    ttft_p50_s: float
+    out_tok_s: float
+    hit: float
     input_p50: float
 
 
@@ -85,9 +89,18 @@ def median_input(run: MeasuredRun) -> float:
 
 
 def kimi_k3(
-    traces: Path, published: dict[str, Any], agents: list[int], changes: list[str], is_agentx: bool
+    traces: Path,
+    published: dict[str, Any],
+    agents: list[int],
+    changes: list[str],
+    *,
+    is_agentx: bool,
+    seeds: int,
 ) -> list[str]:
-    """Return the lines of the table: 8 x B300, so many live sessions, with and without DRAM."""
+    """Return the lines of the table: 8 x B300, so many live sessions, with and without DRAM.
+
+    Figures are means over the seeds from 1 on; hit rates with the least and the most.
+    """
     case = next(t for t in published["targets"] if t["id"] == "inferencex_kimik3_b300_tp8")
     points = {point["conc"]: point for point in case["points"]}
     scripts = None
@@ -99,24 +112,26 @@ def kimi_k3(
     for count in agents:
         started = {**AGENTX, "warm_sessions": str(count)} if is_agentx else {}
         for name, fleet in ARMS.items():
-            experiment = read_experiment(
-                HERE / "kimi_k3.yaml",
-                [
+            found = []
+            for seed in range(1, seeds + 1):
+                asked = [
                     f"workload.path={traces}",
                     f"load.agents={count}",
                     f"fleet.replicas.0.max_sequences={2 * count}",
+                    f"seed={seed}",
                     *fleet,
                     *(f"workload.{key}={value}" for key, value in started.items()),
                     *(f"workload.{change}" for change in changes),
-                ],
-            )
-            scripts = scripts or load_scripts(experiment.workload, experiment.seed, count)
-            found = twin(experiment, scripts)
+                ]
+                experiment = read_experiment(HERE / "kimi_k3.yaml", asked)
+                scripts = scripts or load_scripts(experiment.workload, experiment.seed, count)
+                found.append(twin(experiment, scripts))
             point = points.get(count, {}).get("hbm_dram" if "DRAM" in name else "hbm", {})
             lines.append(
-                f"| {count} | {name} | {found.input_p50:,.0f} | {show(found.ttft_p50_s)} | "
-                f"{show(point.get('ttft_p50_s'))} | {show(found.out_tok_s)} | {show(point.get('out_tok_s'))} | "
-                f"{show(found.hit)} | {show(point.get('prefix_hit'))} |"
+                f"| {count} | {name} | {fmean(each.input_p50 for each in found) / 1e3:.0f}k | "
+                f"{show(fmean(each.ttft_p50_s for each in found))} | {show(point.get('ttft_p50_s'))} | "
+                f"{show(fmean(each.out_tok_s for each in found))} | {show(point.get('out_tok_s'))} | "
+                f"{spread([each.hit for each in found])} | {show(point.get('prefix_hit'))} |"
             )
             print(lines[-1], flush=True)
     return lines
@@ -173,6 +188,12 @@ def long_prompt(published: dict[str, Any]) -> list[str]:
     return lines
 
 
+def spread(values: list[float]) -> str:
+    """Return the mean, and of several values the least and the most."""
+    between = f" ({min(values):.2f}-{max(values):.2f})" if len(values) > 1 else ""
+    return f"{fmean(values):.2f}{between}"
+
+
 def show(value: float | None) -> str:
     """Return three significant digits, or a dash."""
     return "-" if value is None else f"{value:.3g}"
@@ -187,6 +208,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--workload", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--agentx", action="store_true")
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--posix", type=int, nargs="*", default=[], metavar="SESSIONS")
     options = parser.parse_args()
     if options.posix:
@@ -195,7 +217,14 @@ def main() -> None:
     published = json.loads(options.published.read_text())
     lines = [*long_prompt(published), ""]
     print("\n".join(lines))
-    lines += kimi_k3(options.traces, published, options.agents, options.workload, options.agentx)
+    lines += kimi_k3(
+        options.traces,
+        published,
+        options.agents,
+        options.workload,
+        is_agentx=options.agentx,
+        seeds=options.seeds,
+    )
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
 

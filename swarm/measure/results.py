@@ -43,7 +43,7 @@ class Results:
     tiers: tuple[TierLook, ...] = ()
     """Looks at an emulated fleet's memories."""
     skipped_s: float = 0.0
-    """Time in which nobody would have asked, and that a simulation skipped."""
+    """Time in which nobody would have asked, and that the run skipped."""
 
 
 def results_of(
@@ -105,7 +105,9 @@ def results_of(
         **_servers(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
-    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), places, server)
+    windows = _filled(windows_of(experiment), rows, attendance)
+    skipped_s = sum(gauges.skipped_s for gauges in last)
+    return Results(rows, totals, windows, places, server, skipped_s=skipped_s)
 
 
 def _lives(batches: Iterable[Batch], from_s: float, ended_s: float) -> dict[str, Any]:
