@@ -140,8 +140,8 @@ class ReplayConfig(Strict):
         None,
         ge=0,
         description="longest time without a request in flight or waiting anywhere: then the waits of all "
-        "agents are shortened by the time beyond it, so that their order and distances stay; simulated only; "
-        "null: none",
+        "agents are shortened by the time beyond it, so that their order and distances stay; live with "
+        "hosts.count: 1 alone; null: none",
     )
     subagent_start: Literal["after_turn", "recorded"] = Field(
         "after_turn",
