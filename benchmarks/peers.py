@@ -169,9 +169,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64)
     options = parser.parse_args()
-    commands = {
-        name: sys.executable if name == "swarm" else find(name, options.venvs) for name in PEERS
-    }
+    commands = {name: sys.executable if name == "swarm" else find(name, options.venvs) for name in PEERS}
     missing = [name for name, command in commands.items() if command is None]
     if len(missing) == len(PEERS) - 1:
         refuse(f"there is no peer to compare with: {how_to_install(missing)}")

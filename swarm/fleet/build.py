@@ -15,8 +15,8 @@ from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.memories import Memories, kv_lanes
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
-from swarm.fleet.saved_states import state_rules
 from swarm.fleet.routing.router import router_of
+from swarm.fleet.saved_states import state_rules
 from swarm.fleet.traffic import Traffic
 from swarm.fleet.transfers.links import RankPlace
 from swarm.fleet.transfers.network import Network

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from swarm.context.tree import Prompt
+from swarm.context.tree import Node, Prompt
 from swarm.hit_names import TIERS
 from swarm.kvcache.blocks import PERMANENT, PINNED, Piece, Use, Uses, spans
 from swarm.kvcache.loss import NO_LOSS, Losses

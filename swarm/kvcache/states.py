@@ -1,8 +1,8 @@
 """A memory whose pool also holds saved states of layers that keep a state, not KV.
 
-A model with linear layers (Mamba, gated delta nets, Kimi delta attention) can go on behind a cached prefix only
-where the state after it was saved. A saved state takes pages of the same pool as KV, and both leave by one
-order of last uses (vLLM's hybrid KV cache manager with `mamba_cache_mode: align`).
+A model with linear layers (Mamba, gated delta nets, Kimi delta attention) can go on behind a cached prefix
+only where the state after it was saved. A saved state takes pages of the same pool as KV, and both leave by
+one order of last uses (vLLM's hybrid KV cache manager with `mamba_cache_mode: align`).
 
 The state after block `i` of a path is filed as block `i` of the same node.
 """

@@ -282,9 +282,7 @@ class Interpreter:
         finally:
             idle.answered()
 
-    async def _ask(
-        self, agent: Agent, turn: int, effect: Infer, due: DueClock, *, resumed: bool
-    ) -> Inferred:
+    async def _ask(self, agent: Agent, turn: int, effect: Infer, due: DueClock, *, resumed: bool) -> Inferred:
         intended_s = due.intend()
         gate, number, waited_s = self._gate, 0, 0.0
         if gate is not None:

@@ -21,8 +21,8 @@ def skipped_told(skipped_s: float) -> list[str]:
     if not skipped_s:
         return []
     return [
-        f"{skipped_s:,.1f} s without any request were skipped (workload.system_idle_cap_s): recorded waits are "
-        "longer"
+        f"{skipped_s:,.1f} s without any request were skipped (workload.system_idle_cap_s): recorded waits "
+        "are longer"
     ]
 
 

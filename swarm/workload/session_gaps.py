@@ -1,7 +1,7 @@
 """A recorded session's timeline with its long gaps cut, as AIPerf's `--trace-idle-gap-cap-seconds` cuts them.
 
-The gap is one of the whole session: between a request's start and the next one's, whichever of its agents they
-are of. What comes after a gap is moved up, so that agents keep their distances to each other.
+The gap is one of the whole session: between a request's start and the next one's, whichever of its agents
+they are of. What comes after a gap is moved up, so that agents keep their distances to each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSu
 
 
 def with_gaps_cut(session: RecordedSession, cap_s: float) -> RecordedSession:
-    """Return the session with no more than `cap_s` between the starts of two requests, its agents together."""
+    """Return the session with at most `cap_s` between the starts of two requests, its agents together."""
     starts_s: set[float] = set()
     for entry in session.entries:
         if isinstance(entry, RecordedRequest):

@@ -13,5 +13,5 @@ from swarm.errors import ConfigError
 def test_a_live_run_skips_time_on_one_host_alone(hosts: dict[str, Any]) -> None:
     workload = {"kind": "replay", "path": ".", "system_idle_cap_s": 10}
     experiment = Experiment.model_validate({"name": "t", "workload": workload, "hosts": hosts})
-    with pytest.raises(ConfigError, match="on one host alone; set hosts.count to 1"):
+    with pytest.raises(ConfigError, match=r"on one host alone; set hosts\.count to 1"):
         run_live(experiment, None)

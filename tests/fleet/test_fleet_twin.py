@@ -22,8 +22,8 @@ from swarm.config.fleet import (
 from swarm.config.transfers import TransferConfig
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Prompt, root
-from swarm.fleet.saved_states import state_rules
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.fleet.saved_states import state_rules
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.policy import WRITE_BACK, WRITE_THROUGH
@@ -34,9 +34,7 @@ from swarm.kvcache.tier import Tier, TierSpec
 from tests.fleet.driven import Op, drive
 
 KV_BYTES = 1024.0
-STATES = [
-    StatesConfig(blocks=blocks, saved=saved) for blocks in (1, 3) for saved in get_args(StatesSaved)
-]
+STATES = [StatesConfig(blocks=blocks, saved=saved) for blocks in (1, 3) for saved in get_args(StatesSaved)]
 
 
 @dataclass

@@ -118,8 +118,9 @@ def test_vllms_pool_for_kimi_k3_is_2135_pages() -> None:
     """InferenceX's log says 3,249,215 tokens in 42.23 GiB of each of 8 B300 for contexts of 1,048,576 tokens.
 
     A page is as large as the state of a layer on one GPU (a matrix a head in 32 bits, and 3 columns of the
-    convolutions of q, k and v in 16), rounded up to 128 tokens of KV; layers come in groups of 24 at most; the
-    tokens said are what as many whole contexts hold, each with two states a group (`mamba_cache_mode: align`).
+    convolutions of q, k and v in 16), rounded up to 128 tokens of KV. Layers come in groups of 24 at most.
+    The tokens said are what as many whole contexts hold, each with two states a group
+    (`mamba_cache_mode: align`).
     """
     full, linear = find_model("Kimi-K3").attention
     assert full.kind == "mla" and linear.kind == "linear"

@@ -1,4 +1,4 @@
-"""Idle time skipped on wall time: every wait ends sooner by just what was skipped in it, and for no other reason."""
+"""Idle time skipped on wall time: every wait ends sooner by just what was skipped in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ NOTED_S = 0.04
 
 def request(t_s: float, think_s: float | None) -> RecordedRequest:
     api_s = SERVICE_S
-    return RecordedRequest(t_s, "m", True, 64, 3, [1], ("tool_result",), ("text",), None, api_s, think_s, None)
+    return RecordedRequest(
+        t_s, "m", True, 64, 3, [1], ("tool_result",), ("text",), None, api_s, think_s, None
+    )
 
 
 def requests(waits_s: list[float]) -> list[RecordedRequest]:
@@ -113,7 +115,7 @@ class Run:
         asyncio.run(main())
 
     def skipped_s(self, from_s: float, to_s: float) -> float:
-        """Return what was skipped in a wait; a skip is noted a moment after it, and the next comes a cap later."""
+        """Return what was skipped in a wait; a skip is noted a moment late, the next comes a cap later."""
         return sum(seconds for at_s, seconds in self.skips if from_s < at_s <= to_s + NOTED_S)
 
 

@@ -39,7 +39,7 @@ class Open:
         self.visible = hit
         self.saved = hit
         self.reserved = reserved
-        self.last = (prompt.length - 1)
+        self.last = prompt.length - 1
 
 
 class Pages:
@@ -63,7 +63,9 @@ class Pages:
         """Let the least recently used go, a state whole, the deepest KV of a use first."""
         while self.taken() + blocks > self.capacity:
             pinned = self.pinned()
-            pages = [(used, -block[1], self.kv, block) for block, used in self.kv.items() if block not in pinned]
+            pages = [
+                (used, -block[1], self.kv, block) for block, used in self.kv.items() if block not in pinned
+            ]
             pages += [(used, 0, self.states, block) for block, used in self.states.items()]
             if not pages:
                 return
@@ -155,9 +157,7 @@ class World:
         )
         self.tier = StateTier(spec, states.blocks)
         self.losses = Losses(block_tokens=size, tiers=[self.tier], asked=[self.tier])
-        self.real = Hierarchy(
-            tiers=[self.tier], rules=rules, uses=Uses(), losses=self.losses, states=states
-        )
+        self.real = Hierarchy(tiers=[self.tier], rules=rules, uses=Uses(), losses=self.losses, states=states)
         self.twin = Pages(capacity, rules, states)
         self.size = size
         self.prompts = [root("r0").extend(3 * size)]

@@ -12,8 +12,8 @@ from swarm.measure.notes import skipped_told
 def test_a_run_tells_what_it_skipped(tmp_path: Path) -> None:
     (tmp_path / "traces").mkdir()
     rows = ",".join(
-        f'{{"t": {20 * turn}, "type": "s", "model": "m", "in": 64, "out": 5, "hash_ids": [1], "api_time": 0.1, '
-        f'"think_time": {19.9 if turn else 0}}}'
+        f'{{"t": {20 * turn}, "type": "s", "model": "m", "in": 64, "out": 5, "hash_ids": [1], '
+        f'"api_time": 0.1, "think_time": {19.9 if turn else 0}}}'
         for turn in range(4)
     )
     head = '"id": "a", "models": ["m"], "block_size": 64, "hash_id_scope": "local", "tool_tokens": 0'

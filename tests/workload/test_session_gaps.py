@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_no_two_starts_are_further_apart_than_the_cap(seed: int) -> None:
     after = starts_s(with_gaps_cut(whole, CAP_S))
     order = sorted(range(len(before)), key=before.__getitem__)
     expected = [before[order[0]]]
-    for earlier, later in zip(order, order[1:], strict=False):
+    for earlier, later in pairwise(order):
         expected.append(expected[-1] + min(CAP_S, before[later] - before[earlier]))
     assert [after[index] for index in order] == pytest.approx(expected)
 
@@ -79,7 +80,9 @@ def test_a_parents_long_wait_stays_while_its_subagent_asks() -> None:
 
 
 def test_a_subagent_ends_within_the_gap_that_is_cut() -> None:
-    cut = with_gaps_cut(session(request(0.0), subagent(4.0, request(0.0), duration_s=60.0), request(90.0)), CAP_S)
+    cut = with_gaps_cut(
+        session(request(0.0), subagent(4.0, request(0.0), duration_s=60.0), request(90.0)), CAP_S
+    )
     only = next(cut.subagents())
     assert (only.t_s, only.end_s, starts_s(cut)[-1]) == (4.0, 14.0, 14.0)
 
