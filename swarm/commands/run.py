@@ -122,8 +122,8 @@ def _check_skips(experiment: Experiment) -> None:
         raise ConfigError(
             f"workload.system_idle_cap_s: {workload.system_idle_cap_s:g} with hosts.count: {count} and "
             f"hosts.subagents: {hosts.subagents}: a live run skips idle time on one host alone; set "
-            "hosts.count to 1, hosts.agents_per_host to null and hosts.subagents to with_parent, or the cap to "
-            "null; idle_cap_s and session_idle_cap_s, which bound waits of their own, work on any number"
+            "hosts.count to 1, hosts.agents_per_host to null and hosts.subagents to with_parent, or the cap "
+            "to null; idle_cap_s and session_idle_cap_s, which bound waits of their own, work on any number"
         )
 
 

@@ -9,7 +9,9 @@ from swarm.config.experiment import Experiment
 from swarm.errors import ConfigError
 
 
-@pytest.mark.parametrize("hosts", [{}, {"count": 2}, {"count": 1, "subagents": "spread"}, {"agents_per_host": 1}])
+@pytest.mark.parametrize(
+    "hosts", [{}, {"count": 2}, {"count": 1, "subagents": "spread"}, {"agents_per_host": 1}]
+)
 def test_a_live_run_skips_time_on_one_host_alone(hosts: dict[str, Any]) -> None:
     workload = {"kind": "replay", "path": ".", "system_idle_cap_s": 10}
     experiment = Experiment.model_validate({"name": "t", "workload": workload, "hosts": hosts})
