@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client import Mock, refuse, start_mock
+from installed import find, how_to_install
 
 try:
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64)
     options = parser.parse_args()
-    commands = {name: find(name, options.venvs) for name in PEERS}
+    commands = {name: sys.executable if name == "swarm" else find(name, options.venvs) for name in PEERS}
     missing = [name for name, command in commands.items() if command is None]
     if len(missing) == len(PEERS) - 1:
         refuse(f"there is no peer to compare with: {how_to_install(missing)}")
@@ -199,24 +199,6 @@ def main() -> None:
         mock.process.kill()
     if missing:
         print(f"left out: {how_to_install(missing)}")
-
-
-def how_to_install(missing: list[str]) -> str:
-    """Say which peers are missing, and how each gets an environment of its own."""
-    are = "is" if len(missing) == 1 else "are"
-    return (
-        f"{', '.join(missing)} {are} not installed; for each: python -m venv FOLDER/NAME && "
-        "FOLDER/NAME/bin/pip install NAME, then give --venvs FOLDER"
-    )
-
-
-def find(name: str, venvs: Path | None) -> str | None:
-    """Return the command of a client, if it is installed."""
-    if name == "swarm":
-        return sys.executable
-    if venvs is not None and (venvs / name / "bin" / name).exists():
-        return str(venvs / name / "bin" / name)
-    return shutil.which(name)
 
 
 if __name__ == "__main__":

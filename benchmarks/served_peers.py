@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from installed import find, how_to_install
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 PROMPT_TOKENS = 600
@@ -318,13 +318,6 @@ def row(name: str, theirs: Seen, ours: Seen, more: int) -> str:
     )
 
 
-def find(name: str, venvs: Path | None) -> str | None:
-    """Return the command of a peer, if it is installed."""
-    if venvs is not None and (venvs / name / "bin" / name).exists():
-        return str(venvs / name / "bin" / name)
-    return shutil.which(name)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -377,10 +370,7 @@ def main() -> int:
             is_wrong |= not line.endswith("ok")
             print(line, flush=True)
     if missing:
-        print(
-            f"left out, as not installed: {', '.join(missing)}; "
-            "python -m venv FOLDER/NAME, then FOLDER/NAME/bin/pip install NAME"
-        )
+        print(f"left out: {how_to_install(missing)}")
     return int(is_wrong)
 
 

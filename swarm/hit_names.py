@@ -21,7 +21,8 @@ LossCause = Literal[
 ]
 """What kept a prompt's tokens from being hit that a cache without limits would have hit.
 
-- block_rounding: blocks that no hit may cover, as the last token must be computed;
+- block_rounding: blocks that no hit may cover, as the last token must be computed, or (layers that keep a
+  state) as no state was ever saved behind them;
 - in_flight: sent, but not computed yet; or on the way to a tier, and the first block held nowhere;
 - ttl: in use by nobody, and last used longer ago than any tier in reach keeps;
 - capacity: held nowhere in the fleet any more;

@@ -11,7 +11,7 @@ from swarm.fleet.cost.validation import validation_notes
 from swarm.measure.doubts import counts_told, cut_told, doubts_told, unsent_told
 from swarm.measure.failures import failures_told
 from swarm.measure.modelled import with_modelled
-from swarm.measure.notes import notes_of
+from swarm.measure.notes import notes_of, skipped_told
 from swarm.measure.results import Results
 from swarm.measure.series import series
 from swarm.measure.server_time import server_notes, server_summary, tier_looks, with_server
@@ -56,7 +56,7 @@ def record(
     summary["notes"] += doubts_told(settled.totals.doubts)
     summary["notes"] += server_notes(settled.server, summary)
     if facts.mode == "live":
-        summary["notes"] += counts_told(rows)
+        summary["notes"] += [*skipped_told(settled.skipped_s), *counts_told(rows)]
     if facts.tiers is not None:
         notes = validation_notes(experiment.fleet, longest_computed_tokens(rows))
         summary["notes"] += [*notes, *noted(summary, settled.totals)]

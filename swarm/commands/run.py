@@ -23,7 +23,7 @@ from swarm.commands.run_end import end_of, keep_end
 from swarm.commands.unbegun import record_unbegun
 from swarm.config.experiment import Experiment
 from swarm.config.read import validate
-from swarm.config.workload import ReplayConfig, Workload
+from swarm.config.workload import ReplayConfig
 from swarm.errors import ConfigError, Interrupted, RunError, TargetError, UsageError
 from swarm.interrupts import Interrupts
 from swarm.live.clock import SystemClock
@@ -66,7 +66,7 @@ def run_live(
     With `shows_page` a page in another process shows how it goes on. On a terminal it is shown as a view,
     unless `only_lines` are wanted.
     """
-    _check_workload(experiment.workload)
+    _check_skips(experiment)
     check_target(experiment.target)
     started = datetime.now(UTC)
     # To the millisecond: the id enters every prompt, and two runs at once must not warm each other's caches.
@@ -112,12 +112,18 @@ def run_live(
     return interrupts.code(code)
 
 
-def _check_workload(workload: Workload) -> None:
-    """Refuse what only simulations do."""
-    if isinstance(workload, ReplayConfig) and workload.system_idle_cap_s is not None:
+def _check_skips(experiment: Experiment) -> None:
+    """Refuse to skip idle time where one host alone does not know that all is idle."""
+    workload, hosts = experiment.workload, experiment.hosts
+    if not isinstance(workload, ReplayConfig) or workload.system_idle_cap_s is None:
+        return
+    if hosts.count != 1 or hosts.subagents != "with_parent" or hosts.agents_per_host is not None:
+        count = "null" if hosts.count is None else hosts.count
         raise ConfigError(
-            f"workload.system_idle_cap_s: {workload.system_idle_cap_s:g}: only `swarm simulate` skips "
-            "idle time; set it to null for a live run; idle_cap_s, which bounds each wait, works live"
+            f"workload.system_idle_cap_s: {workload.system_idle_cap_s:g} with hosts.count: {count} and "
+            f"hosts.subagents: {hosts.subagents}: a live run skips idle time on one host alone; set "
+            "hosts.count to 1, hosts.agents_per_host to null and hosts.subagents to with_parent, or the cap "
+            "to null; idle_cap_s and session_idle_cap_s, which bound waits of their own, work on any number"
         )
 
 

@@ -42,6 +42,7 @@ READ = frozenset(
         "sessions_max",
         "context_max",
         "context_min",
+        "session_idle_cap_s",
         "context_scale",
         "subagents",
     }

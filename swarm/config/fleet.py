@@ -267,6 +267,24 @@ class RouterStickyConfig(Strict):
     )
 
 
+StatesSaved = Literal["every_chunk", "prompt_end"]
+
+
+class StatesConfig(Strict):
+    """What layers with a state of fixed size leave in a prefix cache, beside the KV of the others."""
+
+    blocks: int = Field(
+        ge=1,
+        le=1000,
+        description="of the pool that one saved state takes: in vLLM a page of each group of such layers",
+    )
+    saved: StatesSaved = Field(
+        "every_chunk",
+        description="every_chunk: after each chunk of a prompt that ends with a block, and each block of a "
+        "reply; prompt_end: only the last one that the same prompt can hit",
+    )
+
+
 class FleetConfig(Strict):
     """An emulated fleet."""
 
@@ -281,6 +299,11 @@ class FleetConfig(Strict):
     cost: Annotated[SimpleCostConfig | RooflineCostConfig, Field(discriminator="kind")] = SimpleCostConfig()
     replicas: tuple[ReplicaGroupConfig, ...] = Field((ReplicaGroupConfig(),), min_length=1)
     tiers: tuple[TierConfig, ...] = Field((TierConfig(name="hbm"),), min_length=1)
+    states: StatesConfig | None = Field(
+        None,
+        description="of a model with linear layers: a hit goes on only where a state was saved, and saved "
+        "states take room in the pool; null: states are free and everywhere",
+    )
     router: RouterName = Field("prefix_aware", description="how requests are spread over replicas")
     router_reply_tokens: int = Field(
         128, ge=0, description="reply that prefix_aware assumes when it weighs what a rank decodes"

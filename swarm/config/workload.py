@@ -129,12 +129,19 @@ class ReplayConfig(Strict):
     )
     time_scale: float = Field(1.0, ge=0, description="factor on think times and recorded differences")
     idle_cap_s: float | None = Field(None, ge=0, description="longest think of any kind; null: none")
+    session_idle_cap_s: float | None = Field(
+        None,
+        gt=0,
+        description="longest recorded time between the starts of two requests of a session, its agents "
+        "together, before `time_scale`: what comes after is moved up, and think times lose what is cut; "
+        "null: none",
+    )
     system_idle_cap_s: float | None = Field(
         None,
         ge=0,
         description="longest time without a request in flight or waiting anywhere: then the waits of all "
-        "agents are shortened by the time beyond it, so that their order and distances stay; simulated only; "
-        "null: none",
+        "agents are shortened by the time beyond it, so that their order and distances stay; live with "
+        "hosts.count: 1 alone; null: none",
     )
     subagent_start: Literal["after_turn", "recorded"] = Field(
         "after_turn",
@@ -146,7 +153,12 @@ class ReplayConfig(Strict):
     )
     stagger_s: float = Field(0.0, ge=0, description="longest wait of `start: staggered`")
     start_between: tuple[float, float] = Field(
-        (0.0, 1.0), description="of `start: random`: shares of a session's turns, as in [0.25, 0.75]"
+        (0.0, 1.0), description="of `start: random`: shares of a session's turns or time, as in [0.25, 0.75]"
+    )
+    start_by: Literal["turns", "time"] = Field(
+        "turns",
+        description="of `start: random`: what the shares are of: the orchestrator's turns, or the time from "
+        "the session's first request to its last; then the first turn from the drawn moment on is played",
     )
     warm_sessions: int | None = Field(
         None,
@@ -205,6 +217,8 @@ class ReplayConfig(Strict):
             raise ValueError(f"start_between: [{low:g}, {high:g}]: 0 <= LOW <= HIGH <= 1 is expected")
         if self.start != "random" and (low, high) != (0.0, 1.0):
             raise ValueError(f"start_between: goes with `start: random`, found `start: {self.start}`")
+        if self.start_by != "turns" and self.start != "random":
+            raise ValueError(f"start_by: goes with `start: random`, found `start: {self.start}`")
         if self.warm_sessions is not None and self.start != "random":
             raise ValueError(f"warm_sessions: goes with `start: random`, found `start: {self.start}`")
         if self.primers and self.start != "random":

@@ -16,6 +16,7 @@ from swarm.fleet.memories import Memories, kv_lanes
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
 from swarm.fleet.routing.router import router_of
+from swarm.fleet.saved_states import state_rules
 from swarm.fleet.traffic import Traffic
 from swarm.fleet.transfers.links import RankPlace
 from swarm.fleet.transfers.network import Network
@@ -23,6 +24,7 @@ from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.loss import Losses
 from swarm.kvcache.rules import CacheRules
+from swarm.kvcache.states import StateRules
 from swarm.kvcache.tier import Tier
 
 
@@ -41,7 +43,9 @@ def build_fleet(config: FleetConfig) -> Fleet:
         hit_leaves_a_token=True,
         partial_blocks=True,
     )
-    memories = Memories(with_capacities(config, rules, places, costs), rules, config.links)
+    states = state_rules(config)
+    tiers = with_capacities(config, rules, places, costs)
+    memories = Memories(tiers, rules, config.links, states)
     agenda = Agenda()
     traffic = _traffic(config, places, costs, memories, agenda)
     hbms = [
@@ -59,7 +63,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
     for place, row in zip(places, hbms, strict=True):
         for index, hbm in enumerate(row):
             below = memories.below(place, index)
-            hierarchy = Hierarchy(tiers=[hbm, *below], rules=rules, uses=uses, losses=losses)
+            hierarchy = Hierarchy(tiers=[hbm, *below], rules=rules, uses=uses, losses=losses, states=states)
             rank = _rank(config, place, costs[id(place.group)], hierarchy, agenda, traffic)
             decodes_only = place.group.role == "decode"
             traffic.add_rank(rank, decodes_only=decodes_only)
@@ -72,7 +76,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
         router=router_of(config),
         traffic=traffic,
         losses=losses,
-        limits=_limits(config, every_hbm),
+        limits=_limits(config, every_hbm, states),
         plans=plans_of(config.provider),
         agenda=agenda,
     )
@@ -149,12 +153,16 @@ def _rank(
     )
 
 
-def _limits(config: FleetConfig, hbms: Sequence[Tier]) -> FleetLimits:
+def _limits(config: FleetConfig, hbms: Sequence[Tier], states: StateRules | None) -> FleetLimits:
     """Return what the fleet refuses; a fleet whose ranks only prefill gives no second token."""
     roles = {group.role for group in config.replicas}
     return FleetLimits(
         max_model_len=max_model_len(config),
-        pool_tokens=min((hbm.spec.capacity_blocks or math.inf) - hbm.pin_limit for hbm in hbms)
+        pool_tokens=max(
+            0,
+            min((hbm.spec.capacity_blocks or math.inf) - hbm.pin_limit for hbm in hbms)
+            - (0 if states is None else states.room_blocks),
+        )
         * config.block_tokens,
         max_waiting=config.max_waiting,
         output_tokens_max=1 if "prefill" in roles and "decode" not in roles else math.inf,

@@ -19,6 +19,7 @@ from swarm.hit_names import TIERS
 from swarm.kvcache.evictions import new_tier
 from swarm.kvcache.policy import TierPolicy, Watermark, WriteMode
 from swarm.kvcache.rules import CacheRules
+from swarm.kvcache.states import StateRules, StateTier
 from swarm.kvcache.tier import Tier, TierSpec
 from swarm.units import GIB
 
@@ -26,11 +27,18 @@ from swarm.units import GIB
 class Memories:
     """The tier instances of a fleet and the lanes to them, made when first asked for."""
 
-    def __init__(self, configs: list[TierConfig], rules: CacheRules, links: LinksConfig) -> None:
+    def __init__(
+        self,
+        configs: list[TierConfig],
+        rules: CacheRules,
+        links: LinksConfig,
+        states: StateRules | None,
+    ) -> None:
         self._hbm_config, self._configs = configs[0], configs[1:]
         self._copied: dict[tuple[int, float], list[Copying]] = {}
         self._links = Links(links)
         self._rules = rules
+        self._states = states
         self._tiers: dict[tuple[str, int], Tier] = {}
         self._pipes: dict[str, Pipe] = {}
         self._lanes: dict[tuple[tuple[Pipe, ...], float, int, str | None], Lane] = {}
@@ -51,7 +59,11 @@ class Memories:
                 f"fleet.tiers hbm: the KV pool of replica {place.replica} holds {blocks} blocks of "
                 f"{self._rules.block_bytes} bytes; give it more memory or smaller blocks"
             )
-        return Tier(_spec(self._hbm_config, blocks, self._rules))
+        return self._new(_spec(self._hbm_config, blocks, self._rules))
+
+    def _new(self, spec: TierSpec) -> Tier:
+        """Return an empty tier; of a model with layers that keep a state, one that holds states as well."""
+        return new_tier(spec) if self._states is None else StateTier(spec, self._states.blocks)
 
     def below(self, place: RankPlace, rank: int) -> list[Tier]:
         """Return the tiers below HBM that a replica's rank reaches."""
@@ -67,7 +79,7 @@ class Memories:
                         f"{self._rules.block_bytes} bytes; give it more memory, make blocks smaller, or "
                         "leave the tier out"
                     )
-                self._tiers[key] = new_tier(self._timed(config, _spec(config, blocks, self._rules)))
+                self._tiers[key] = self._new(self._timed(config, _spec(config, blocks, self._rules)))
             tiers.append(self._tiers[key])
         return tiers
 

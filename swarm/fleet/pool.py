@@ -119,6 +119,12 @@ class Pool:
             self.release(handle, now_s, 0 if has_not_come else sequence.computed)
             sequence.handle = None
 
+    def save_state(self, handle: Handle, computed_tokens: int, now_s: float) -> None:
+        """Save the state after a chunk of a prompt, of a model with layers that keep one."""
+        transfers = self.hierarchy.save_state(handle, computed_tokens, now_s)
+        if transfers:
+            self._surroundings.write(self._place, transfers, now_s)
+
     def release(self, handle: Handle, now_s: float, computed_tokens: int) -> None:
         """End a hold on the pool; so many of its tokens stay cached."""
         transfers = self.hierarchy.release(handle, now_s, computed_tokens)

@@ -66,6 +66,7 @@ class Rank:
             departures=self._departures,
             max_batched_tokens=max_batched_tokens,
             hands_over=hands_over,
+            saves_states=hierarchy.saves_states,
         )
         self._entry = entry
         self._front_s = 0.0

@@ -36,6 +36,7 @@ class Stepper:
         departures: Departures,
         max_batched_tokens: int,
         hands_over: bool,
+        saves_states: bool,
     ) -> None:
         self.stalls = 0
         """Writes that must be taken before the next step."""
@@ -49,6 +50,8 @@ class Stepper:
         self._departures = departures
         self._max_batched_tokens = max_batched_tokens
         self._hands_over = hands_over
+        self._saves_states = saves_states
+        """Chunks end where states are saved: at ends of blocks."""
         self._pending: deque[Sequence] = deque()
         self._joining: deque[Sequence] = deque()
         self._leaving: list[Sequence] = []
@@ -201,26 +204,53 @@ class Stepper:
     def _fill(self, now_s: float) -> None:
         """Spend the budget on prompts."""
         pending = self._pending
+        too_short: list[Sequence] = []
         while self._budget > 0:
             if pending:
-                self._add_chunk(pending.popleft(), now_s)
+                sequence = pending.popleft()
+                tokens = self._chunk_tokens(sequence)
+                if tokens:
+                    self._add_chunk(sequence, tokens, now_s)
+                else:
+                    too_short.append(sequence)
                 continue
-            sequence = self._queue.admit_next(now_s)
-            if sequence is None:
-                return
+            waiting = None if too_short else self._queue.admit_next(now_s)
+            if waiting is None:
+                break
+            sequence = waiting
             if sequence.state == "pending":
                 pending.append(sequence)
             elif sequence.state == "joining":
                 self._joining.append(sequence)
+        if too_short:
+            pending.extendleft(reversed(too_short))
 
-    def _add_chunk(self, sequence: Sequence, now_s: float) -> None:
+    def _chunk_tokens(self, sequence: Sequence) -> int:
+        """Return how much of a prompt the step computes.
+
+        With states to save a chunk ends with the last whole block of the prompt, or any before it, so that
+        there the state can be saved; what is left of the budget may then be too little for one.
+        """
+        computed, target = sequence.computed, sequence.target
+        tokens = min(self._budget, target - computed)
+        if self._saves_states:
+            size = self._pool.rules.block_tokens
+            last = target - target % size
+            if computed + tokens < last:
+                return tokens // size * size
+            if computed < last:
+                return last - computed
+        return tokens
+
+    def _add_chunk(self, sequence: Sequence, tokens: int, now_s: float) -> None:
         self._pool.take(self._batch.step + 1, now_s)
-        tokens = min(self._budget, sequence.target - sequence.computed)
         self._budget -= tokens
         self._step.chunks.append((sequence, Chunk(sequence.computed, tokens)))
         sequence.become("chunk")
         assert sequence.handle is not None
         self._pool.hierarchy.publish(sequence.handle, sequence.computed + tokens)
+        if self._saves_states:
+            self._pool.save_state(sequence.handle, sequence.computed + tokens, now_s)
 
     def _launch(self) -> None:
         """Set when the step, or the phase of steps without prompts, ends."""

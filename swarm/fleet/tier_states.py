@@ -24,7 +24,7 @@ def _state(name: str, tiers: list[Tier], block_bytes: int) -> TierState:
     return TierState(
         tier=name,
         capacity_bytes=sum(known) * block_bytes if len(known) == len(capacities) else None,
-        held_bytes=sum(tier.runs.held + tier.reserved for tier in tiers) * block_bytes,
+        held_bytes=sum(tier.cached_blocks + tier.reserved for tier in tiers) * block_bytes,
         used_bytes=max(0, sum(tier.runs.pinned + tier.reserved for tier in tiers)) * block_bytes,
         read_bytes=sum(tier.counters.read_bytes for tier in tiers),
         written_bytes=sum(tier.counters.written_bytes for tier in tiers),

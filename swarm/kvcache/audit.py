@@ -10,6 +10,7 @@ from swarm.kvcache.blocks import PERMANENT, PINNED, Use
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.ordered import OrderedTier
 from swarm.kvcache.requests import Handle
+from swarm.kvcache.states import StateTier
 from swarm.kvcache.tier import Tier
 
 
@@ -53,11 +54,15 @@ def audit_tier(tier: Tier) -> None:
         f"inserted {counters.inserted_blocks} blocks, holds {held}, let go of {gone}",
     )
     capacity = tier.spec.capacity_blocks
+    cached = tier.cached_blocks
     _check(
-        capacity is None or held + tier.reserved <= capacity,
+        capacity is None or cached + tier.reserved <= capacity,
         tier,
-        f"holds {held} and reserves {tier.reserved} of {capacity} blocks",
+        f"holds {cached} and reserves {tier.reserved} of {capacity} blocks",
     )
+    if isinstance(tier, StateTier):
+        states = sum(end - start for runs in tier.states.by_node.values() for start, end, _ in runs)
+        _check(states == tier.states.held, tier, f"holds {states} states, says {tier.states.held}")
     if isinstance(tier, OrderedTier):
         ranked = sum(part.held for part in tier.ranked())
         permanent = tier.runs.permanent

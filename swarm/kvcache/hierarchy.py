@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from swarm.context.tree import Prompt
+from swarm.context.tree import Node, Prompt
 from swarm.hit_names import TIERS
 from swarm.kvcache.blocks import PERMANENT, PINNED, Piece, Use, Uses, spans
 from swarm.kvcache.loss import NO_LOSS, Losses
-from swarm.kvcache.match import Match, Part, hbm_reach, lower_parts
+from swarm.kvcache.match import Match, Part, cut_parts, hbm_reach, lower_parts
 from swarm.kvcache.permanent import Permanent
 from swarm.kvcache.pins import Pins
 from swarm.kvcache.requests import Admission, Growth, Handle, Transfer
 from swarm.kvcache.rules import CacheRules
+from swarm.kvcache.states import StateRules, StateTier
 from swarm.kvcache.tier import Tier
 from swarm.kvcache.use_counts import UseCounts
 
@@ -40,6 +41,8 @@ class Hierarchy:
         "_places",
         "_selective",
         "_size",
+        "_state_rules",
+        "_states",
         "_written_through",
         "losses",
         "pins",
@@ -49,7 +52,13 @@ class Hierarchy:
     )
 
     def __init__(
-        self, *, tiers: Sequence[Tier], rules: CacheRules, uses: Uses, losses: Losses | None
+        self,
+        *,
+        tiers: Sequence[Tier],
+        rules: CacheRules,
+        uses: Uses,
+        losses: Losses | None,
+        states: StateRules | None,
     ) -> None:
         self.tiers = tuple(tiers)
         self.rules = rules
@@ -83,11 +92,19 @@ class Hierarchy:
         self._limit_less = int(rules.hit_leaves_a_token)
         self._looked: Match | None = None
         """What was looked up last."""
+        self._state_rules = states
+        self._states = tuple(tier for tier in tiers if isinstance(tier, StateTier))
+        """All tiers of a model with layers that keep a state, none of another's."""
 
     @property
     def room_blocks(self) -> float:
         """HBM blocks that open requests could still get."""
         return self.tiers[0].room_blocks
+
+    @property
+    def saves_states(self) -> bool:
+        """Whether the model has layers that keep a state, which is saved beside KV."""
+        return self._state_rules is not None
 
     def lookup(self, prompt: Prompt, now_s: float) -> Match:
         """Return the longest prefix held, as it is after `expire`; changes nothing."""
@@ -99,10 +116,16 @@ class Hierarchy:
         limit = (length - self._limit_less) // size
         hit = hbm_reach(tiers[0], node, limit, size, now_s)
         by_tier = [0] * len(tiers)
-        by_tier[0] = hit * size
         parts: list[Part] = []
         if hit < limit and len(tiers) > 1:
             parts = lower_parts(tiers, node, hit, limit, size, now_s)
+        if self._states:
+            end = parts[-1].end if parts else hit
+            end = max([tier.resume(node, end, size) for tier in self._states])
+            parts = cut_parts(parts, end)
+            hit = min(hit, end)
+        by_tier[0] = hit * size
+        if parts:
             for part in parts:
                 by_tier[part.tier] += (part.end - part.start) * size
         self._looked = match = Match(prompt, now_s, by_tier, parts, changes)
@@ -147,9 +170,14 @@ class Hierarchy:
         size = self.rules.block_tokens
         hbm = self.tiers[0]
         used_tokens = match.tokens if use_tokens is None else min(use_tokens, match.tokens)
+        states = self._state_rules
+        if states is not None:
+            used_tokens = match.tokens
         used = used_tokens // size
         hit = min(used, match.by_tier[0] // size)
         room = self.rules.room_for(prompt.length)
+        if states is not None:
+            room += states.room_blocks
         capacity = hbm.capacity_blocks
         if capacity is not None:
             if room > capacity - hbm.pin_limit:
@@ -173,11 +201,16 @@ class Hierarchy:
         hbm.counters.hit_blocks += hit
         if used > hit:
             self._promote(handle, match, used, now_s, transfers)
+        if states is not None and used:
+            transfers += self._save_state(handle.node, used, now_s)
         evicted = hbm.make_room(room - hit, now_s)
         if evicted:
             self._demote(0, evicted, now_s, transfers)
         handle.reserved = room - hit
         hbm.reserved += room - hit
+        if states is not None:
+            handle.prompt_blocks = self.rules.hit_limit(prompt.length)
+            handle.saved_end = used
         return Admission(
             "admitted", handle, match, used * size, ideal, self._by_name(match, used), lost_to, transfers
         )
@@ -204,6 +237,37 @@ class Hierarchy:
         hbm.reserved -= end - start
         handle.reserved -= end - start
         handle.visible = end
+
+    def save_state(self, handle: Handle, computed_tokens: int, now_s: float) -> list[Transfer]:
+        """Save the state after so many tokens, if it is one of those that are saved."""
+        states, size = self._state_rules, self.rules.block_tokens
+        end = computed_tokens // size
+        if states is None or computed_tokens % size or end <= handle.saved_end:
+            return []
+        handle.saved_end = end
+        if states.at_prompt_end_only and end != handle.prompt_blocks:
+            return []
+        return self._save_state(handle.node, end, now_s)
+
+    def _save_state(self, node: Node, end: int, now_s: float) -> list[Transfer]:
+        """Let every tier hold the state after the first `end` blocks of a path; its copies take no time."""
+        transfers: list[Transfer] = []
+        self.uses.changes += 1
+        use = self.uses.new(now_s, node)
+        for index, tier in enumerate(self._states):
+            self._demote(index, tier.save(node, end, use, now_s, self.rules.block_tokens), now_s, transfers)
+        if self.losses is not None:
+            self.losses.save_state(node, end)
+        return transfers
+
+    def _save_decoded(self, handle: Handle, computed_tokens: int, now_s: float) -> list[Transfer]:
+        """Save the states that decoding has passed, as they are saved as it passes them."""
+        transfers: list[Transfer] = []
+        size = self.rules.block_tokens
+        first = max(handle.saved_end, handle.prompt_blocks) + 1
+        for end in range(first, computed_tokens // size + 1):
+            transfers += self.save_state(handle, end * size, now_s)
+        return transfers
 
     def grow(self, handle: Handle, tokens: int, now_s: float) -> Growth:
         """Make room for `tokens` more tokens at the end of the request's own node."""
@@ -233,6 +297,8 @@ class Hierarchy:
         assert handle.is_open
         transfers = self.expire(now_s)
         self.publish(handle, computed_tokens)
+        if self._states:
+            transfers += self._save_decoded(handle, computed_tokens, now_s)
         self.uses.changes += 1
         hbm = self.tiers[0]
         use = self.uses.new(now_s, handle.node)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from swarm.context.tree import Node
 from swarm.hit_names import LOST_TO
 from swarm.kvcache.blocks import Piece, spans
 from swarm.kvcache.match import Match
+from swarm.kvcache.states import StateTier
 from swarm.kvcache.tier import Tier
 
 NO_LOSS = (0,) * len(LOST_TO)
@@ -48,6 +50,7 @@ class Losses:
         "_last_uses",
         "_moving",
         "_published",
+        "_saved",
         "_tiers",
         "block_tokens",
         "ideal",
@@ -72,6 +75,10 @@ class Losses:
         self._has_drops = False
         """Whether a tier has ever dropped a write."""
         self._moving: dict[Node, list[tuple[int, int]]] = {}
+        self._saved: WeakKeyDictionary[Node, list[int]] | None = None
+        if any(isinstance(tier, StateTier) for tier in tiers):
+            self._saved = WeakKeyDictionary()
+        """For each node after which of its blocks a state was ever saved, in order; None: none are needed."""
 
     def publish(self, hbm: Tier, node: Node, start: int, end: int) -> None:
         """Blocks [start, end) of a path have become visible in a rank's HBM."""
@@ -86,6 +93,23 @@ class Losses:
                 left = [cut for drop in drops for cut in _cut(drop, low, high)]
                 if left:
                     self._drops[owner] = left
+
+    def save_state(self, node: Node, end: int) -> None:
+        """The state after the first `end` blocks of a path was saved."""
+        assert self._saved is not None
+        owner = spans(node, end - 1, end, self.block_tokens)[0][0]
+        ends = self._saved.setdefault(owner, [])
+        if end not in ends:
+            insort(ends, end)
+
+    def _resumable(self, node: Node, end: int) -> int:
+        """Return after how many of the first `end` blocks of a path a state was ever saved."""
+        assert self._saved is not None
+        for owner, low, high in reversed(spans(node, 0, end, self.block_tokens)):
+            for saved in reversed(self._saved.get(owner, ())):
+                if low < saved <= high:
+                    return saved
+        return 0
 
     def release(self, node: Node, end: int, now_s: float) -> None:
         """A request that used the first `end` blocks of a path has ended."""
@@ -171,6 +195,8 @@ class Losses:
         held = match.tokens // size
         ideal = ideal_tokens // size
         usable = max(held, min(ideal, limit_blocks))
+        if self._saved is not None:
+            usable = max(held, self._resumable(node, usable))
         visible = max(held, min(usable, self._published.peek(prompt) // size))
         anywhere = self._anywhere(match, held, visible)
         if anywhere < visible and self._is_moving(node, anywhere):
@@ -178,9 +204,12 @@ class Losses:
         ttl_s = max(tier.ttl_s for tier in tiers)
         alive = visible if ttl_s == math.inf else self._alive_run(node, held, visible, ttl_s, now_s)
         anywhere = min(anywhere, alive)
+        if self._saved is not None:
+            # Held or not, nothing beyond the match can be hit: its state was evicted.
+            anywhere = held
         in_reach = self._run(node, held, anywhere, tiers, now_s, with_drops=True)
         gone = (alive - anywhere) * size
-        has_evicted = any(tier.counters.evicted_blocks for tier in self._tiers)
+        has_evicted = self._saved is not None or any(tier.counters.evicted_blocks for tier in self._tiers)
         return (
             (ideal - usable) * size,
             (usable - visible) * size,

@@ -78,6 +78,11 @@ def lower_parts(
     return parts
 
 
+def cut_parts(parts: list[Part], end: int) -> list[Part]:
+    """Return what parts are below block `end`."""
+    return [Part(part.tier, part.node, part.start, min(part.end, end)) for part in parts if part.start < end]
+
+
 def _serve(tiers: Sequence[Tier], node: Node, start: int, end: int, now_s: float) -> list[Part]:
     """Return who serves what of a node's blocks [start, end), by place; gaps are served by nobody."""
     parts: list[Part] = []

@@ -21,7 +21,9 @@ class Handle:
         "loads_end",
         "node",
         "pins",
+        "prompt_blocks",
         "reserved",
+        "saved_end",
         "tokens",
         "visible",
     )
@@ -42,6 +44,10 @@ class Handle:
         self.keep_blocks = 0
         """So many of its first blocks are to be kept for `keep_s` after their last use."""
         self.keep_s = 0.0
+        self.prompt_blocks = 0
+        """Whole blocks of its prompt that a hit could cover."""
+        self.saved_end = 0
+        """After so many blocks its last saved state is, or the one that it went on from."""
 
 
 class Transfer:

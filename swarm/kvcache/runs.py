@@ -161,14 +161,21 @@ class Runs:
             if other is not PINNED:
                 self.paint(node, low, high, use, False)
 
-    def oldest_s(self) -> float:
-        """Return the time of the least recent use that holds blocks; infinite if there is none."""
+    def oldest(self) -> Use | None:
+        """Return the least recent use that holds blocks and is in the queue."""
         queue, counts, first = self.queue, self.counts, self.first
         while first < len(queue) and queue[first].sequence not in counts:
             first += 1
         self.first = first
+        return queue[first] if first < len(queue) else None
+
+    def oldest_s(self) -> float:
+        """Return the time of the least recent use that holds blocks; infinite if there is none."""
         oldest_s = math.inf
-        for place in range(first, len(queue)):
+        if self.oldest() is None:
+            return oldest_s
+        queue, counts = self.queue, self.counts
+        for place in range(self.first, len(queue)):
             use = queue[place]
             if use.sequence in counts:
                 oldest_s = min(oldest_s, use.at_s)

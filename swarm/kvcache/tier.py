@@ -91,10 +91,15 @@ class Tier:
         return f"Tier({self.spec.name!r}, held={self.runs.held}, capacity={self.spec.capacity_blocks})"
 
     @property
+    def cached_blocks(self) -> int:
+        """Blocks that what is cached takes."""
+        return self.runs.held
+
+    @property
     def free_blocks(self) -> float:
         """Room that takes no eviction."""
         capacity = self.capacity_blocks
-        return math.inf if capacity is None else capacity - self.runs.held - self.reserved
+        return math.inf if capacity is None else capacity - self.cached_blocks - self.reserved
 
     @property
     def room_blocks(self) -> float:

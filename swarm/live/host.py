@@ -7,11 +7,13 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from swarm.config.workload import ReplayConfig
 from swarm.live import collector
 from swarm.live.admission_gate import Gate
 from swarm.live.clock import RunClock
 from swarm.live.directed_slots import DirectedSlots, Order
 from swarm.live.host_plan import HostPlan
+from swarm.live.idle_skip import IdleSkip
 from swarm.live.interpreter import Interpreter, Resumption, Stopped
 from swarm.live.ledger import HostLedger
 from swarm.live.loop_lag import LoopLag
@@ -94,6 +96,7 @@ class Host:
             resumption=resumption,
             gate=self._gate(clock),
             purse=purse,
+            idle=self._idle_skip(clock, self._ledger),
         )
         self._interpreter.fail = self._stop_turns
         if experiment.load.duration_s is not None:
@@ -102,6 +105,12 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self._lag.start()
         collector.settle()
+
+    def _idle_skip(self, clock: RunClock, ledger: HostLedger) -> IdleSkip | None:
+        """Return what skips idle time, where that is asked for."""
+        workload = self._plan.experiment.workload
+        cap_s = workload.system_idle_cap_s if isinstance(workload, ReplayConfig) else None
+        return None if cap_s is None else IdleSkip(clock=clock, cap_s=cap_s, skipped=ledger.skipped)
 
     def _gate(self, clock: RunClock) -> Gate | None:
         admission = self._plan.experiment.load.admission

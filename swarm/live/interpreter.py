@@ -13,6 +13,7 @@ from typing import Protocol
 from swarm.errors import ProgramError
 from swarm.live.admission_gate import Gate
 from swarm.live.clock import TICK_S, RunClock
+from swarm.live.idle_skip import IdleSkip
 from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.load.purse import Purse
@@ -82,7 +83,10 @@ class Interpreter:
         resumption: Resumption | None,
         gate: Gate | None,
         purse: Purse | None = None,
+        idle: IdleSkip | None = None,
     ) -> None:
+        self._idle = idle
+        """Skips time in which nothing is in flight; None: none is skipped."""
         self._gate = gate
         self._purse = purse
         self._clock = clock
@@ -125,13 +129,31 @@ class Interpreter:
 
     async def run(self, agent: Agent, start_s: float) -> Ended:
         """Run an agent's program to its end, or until the run stops."""
-        due = DueClock(start_s)
+        due, idle = DueClock(start_s), self._idle
+        if idle is None:
+            return await self._run(agent, due)
+        if agent.parent is None:
+            # A session keeps the time at which the load starts it.
+            try:
+                await self.wait_until(start_s, agent.session)
+            except Stopped:
+                return Ended(agent.path, False, start_s, None)
+            idle.enrol(due)
+        else:
+            idle.enrol(due)
+            idle.let_go()
+        try:
+            return await self._run(agent, due)
+        finally:
+            idle.leave(due)
+
+    async def _run(self, agent: Agent, due: DueClock) -> Ended:
         children: dict[str, asyncio.Future[Ended]] = {}
         try:
-            await self.wait_until(start_s, agent.session)
+            await self._wait_for(due, agent.session)
         except Stopped:
-            return Ended(agent.path, False, start_s, None)
-        started_s = self._started_s(agent, start_s)
+            return Ended(agent.path, False, due.due_s, None)
+        started_s = self._started_s(agent, due.due_s)
         self._ledger.agent_started(agent, started_s)
         returned: object = None
         ok = False
@@ -189,12 +211,14 @@ class Interpreter:
                     else:
                         if resumption is not None:
                             self._resume(resumption, agent, turn, due)
-                        await self.wait_until(due.due_s, agent.session)
+                        await self._wait_for(due, agent.session)
                         result = await self._infer(agent, turn, effect, due, resumed=resumption is not None)
                         resumption = None
                     turn += 1
                 case Spawn(child, after_s):
-                    await self.wait_until(due.due_s, agent.session)
+                    await self._wait_for(due, agent.session)
+                    if self._idle is not None:
+                        self._idle.hold()
                     children[child.path] = asyncio.ensure_future(self.spawn(child, due.due_s + after_s))
                     result = child.path
                 case Join(paths):
@@ -210,18 +234,33 @@ class Interpreter:
         """Return at `at_s`; raise Stopped if the run, or the session, stops before."""
         if self.is_over(session):
             raise Stopped
-        loop = asyncio.get_running_loop()
         while (delay_s := at_s - self._clock.now_s()) > 0:
-            sleeper: asyncio.Future[None] = loop.create_future()
-            timer = loop.call_later(max(delay_s, TICK_S), _wake, sleeper)
-            self._sleepers[sleeper] = session
-            try:
-                await sleeper
-            finally:
-                timer.cancel()
-                del self._sleepers[sleeper]
-            if self.is_over(session):
-                raise Stopped
+            await self._sleep(delay_s, session, None)
+
+    async def _wait_for(self, due: DueClock, session: str) -> None:
+        """Return when what an agent that runs does next is due, which skipped time may bring forward."""
+        if self.is_over(session):
+            raise Stopped
+        while (delay_s := due.due_s - self._clock.now_s()) > 0:
+            await self._sleep(delay_s, session, due)
+
+    async def _sleep(self, delay_s: float, session: str, due: DueClock | None) -> None:
+        """Sleep so long, or until woken; raise Stopped if the run, or the session, stops before."""
+        loop, idle = asyncio.get_running_loop(), self._idle
+        sleeper: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(max(delay_s, TICK_S), _wake, sleeper)
+        self._sleepers[sleeper] = session
+        if idle is not None and due is not None:
+            idle.wait(sleeper, due)
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
+            del self._sleepers[sleeper]
+            if idle is not None and due is not None:
+                idle.wake(sleeper)
+        if self.is_over(session):
+            raise Stopped
 
     def _resume(self, resumption: Resumption, agent: Agent, turn: int, due: DueClock) -> None:
         """Go on with the first turn that has no answer; count it where the lost host has sent it unseen."""
@@ -234,6 +273,16 @@ class Interpreter:
     async def _infer(
         self, agent: Agent, turn: int, effect: Infer, due: DueClock, *, resumed: bool
     ) -> Inferred:
+        idle = self._idle
+        if idle is None:
+            return await self._ask(agent, turn, effect, due, resumed=resumed)
+        idle.hold()
+        try:
+            return await self._ask(agent, turn, effect, due, resumed=resumed)
+        finally:
+            idle.answered()
+
+    async def _ask(self, agent: Agent, turn: int, effect: Infer, due: DueClock, *, resumed: bool) -> Inferred:
         intended_s = due.intend()
         gate, number, waited_s = self._gate, 0, 0.0
         if gate is not None:

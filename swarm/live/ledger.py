@@ -91,6 +91,7 @@ class HostLedger:
         self._sessions_started = 0
         self._sessions_finished = 0
         self._put_off_s = 0.0
+        self._skipped_s = 0.0
         self._sent_count = 0
         self._open_count = 0
         self._ended_count = 0
@@ -113,6 +114,10 @@ class HostLedger:
         is_orchestrator = agent.parent is None
         self._steps.append(AgentStep(at_s, -1, is_orchestrator, agent.path, finished))
         self._windows.agent_ended(at_s, host=self._host, is_subagent=not is_orchestrator)
+
+    def skipped(self, seconds: float) -> None:
+        """Note that so much time was skipped, in which nothing was in flight."""
+        self._skipped_s += seconds
 
     def session_finished(self, session: str, at_s: float) -> None:
         """Note that a session came to its own end."""
@@ -253,6 +258,7 @@ class HostLedger:
             cpu_s=time.process_time(),
             cpu_wait_s=cpu_wait_s(),
             put_off_s=self._put_off_s,
+            skipped_s=self._skipped_s,
             sent_bytes=sent_bytes,
             received_bytes=received_bytes,
             ended=self._ended_count,

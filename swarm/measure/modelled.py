@@ -79,7 +79,7 @@ def _cache(config: CacheModelConfig, block_tokens: int) -> Hierarchy:
         partial_blocks=False,
     )
     losses = Losses(block_tokens=block_tokens, tiers=[tier], asked=[tier])
-    return Hierarchy(tiers=[tier], rules=rules, uses=Uses(), losses=losses)
+    return Hierarchy(tiers=[tier], rules=rules, uses=Uses(), losses=losses, states=None)
 
 
 def _touch(

@@ -16,6 +16,16 @@ def notes_of(facts: RunFacts, totals: RunTotals) -> list[str]:
     return [*totals.remarks, *totals.warnings, *_herd(totals), *ends, *_absences(totals)]
 
 
+def skipped_told(skipped_s: float) -> list[str]:
+    """Return how much time was skipped in which nobody would have asked."""
+    if not skipped_s:
+        return []
+    return [
+        f"{skipped_s:,.1f} s without any request were skipped (workload.system_idle_cap_s): recorded waits "
+        "are longer"
+    ]
+
+
 def _unfinished(facts: RunFacts, totals: RunTotals) -> list[str]:
     """Return which objectives are missed by sessions that never ended."""
     taken = {

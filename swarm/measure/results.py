@@ -43,7 +43,7 @@ class Results:
     tiers: tuple[TierLook, ...] = ()
     """Looks at an emulated fleet's memories."""
     skipped_s: float = 0.0
-    """Time in which nobody would have asked, and that a simulation skipped."""
+    """Time in which nobody would have asked, and that the run skipped."""
 
 
 def results_of(
@@ -60,10 +60,7 @@ def results_of(
     busy: tuple[ServerBusy | None, ServerBusy | None] = (None, None),
     server: tuple[ServerSample, ...] = (),
 ) -> Results:
-    """Add up; requests that were open when their host was lost are interrupted.
-
-    Those that a host sent and never wrote a row for are unaccounted.
-    """
+    """Add up; what was open when its host was lost is interrupted, what has no row is unaccounted."""
     rows = merged(rows_of_hosts(batches))
     remarks, unknown = refused_journals(batches)
     places: tuple[Place, ...] = _all(batches, "places")
@@ -105,7 +102,8 @@ def results_of(
         **_servers(batches, experiment, busy, from_s=measured_from_s, to_s=ended_s),
     )
     rows = with_ideal(rows, places, block_tokens=experiment.ideal_block_tokens)
-    return Results(rows, totals, _filled(windows_of(experiment), rows, attendance), places, server)
+    filled = _filled(windows_of(experiment), rows, attendance)
+    return Results(rows, totals, filled, places, server, **_sums(last, "skipped_s"))
 
 
 def _lives(batches: Iterable[Batch], from_s: float, ended_s: float) -> dict[str, Any]:

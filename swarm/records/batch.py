@@ -54,6 +54,8 @@ class Gauges:
     spent_tokens: float = 0.0
     spent_cost: float = 0.0
     """Of the run's budget, with what is set aside for open requests."""
+    skipped_s: float = 0.0
+    """Time without anything in flight that was skipped."""
     is_spent: bool = False
     """Whether the host's share of the budget is gone: it starts no more turns."""
 

@@ -16,6 +16,7 @@ from swarm.fleet.tier_states import tier_states
 from swarm.load.admission import AdmissionControl
 from swarm.load.pacing import pacing_of
 from swarm.measure.measured_run import MeasuredRun
+from swarm.measure.notes import skipped_told
 from swarm.measure.results import Results
 from swarm.measure.totals import facts_of
 from swarm.records.run_folder import simulated_run_id
@@ -41,11 +42,7 @@ def simulated(
     results = simulate(experiment, material, watch)
     facts = facts_of(experiment, run_id=simulated_run_id(experiment), mode="simulate", is_emulated=True)
     notes = left_out(experiment, material)
-    if results.skipped_s:
-        notes.append(
-            f"{results.skipped_s:,.1f} s without any request were skipped (workload.system_idle_cap_s): "
-            "recorded waits are longer"
-        )
+    notes += skipped_told(results.skipped_s)
     return MeasuredRun(results, facts, tuple(notes))
 
 

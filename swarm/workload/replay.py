@@ -13,7 +13,7 @@ from swarm.context.tree import Node, Prompt
 from swarm.streams import stream
 from swarm.workload.agent import SharedNodes, append_reply
 from swarm.workload.effects import Agent, Effect, Infer, Join, Spawn, Think, ThinkKind
-from swarm.workload.midway import running_at
+from swarm.workload.midway import running_at, turn_at
 from swarm.workload.script import NodeScript, SessionScript, SpawnScript, TurnScript
 
 
@@ -58,9 +58,13 @@ def session_agent(
     first = 0
     turns = script.agents[0].turns[: config.requests_max]
     if config.start == "random" and turns:
-        low = min(int(config.start_between[0] * len(turns)), len(turns) - 1)
-        high = max(low + 1, math.ceil(config.start_between[1] * len(turns)))
-        first = int(stream(seed, "replay-start", session).integers(low, high))
+        chance = stream(seed, "replay-start", session)
+        low, high = config.start_between
+        if config.start_by == "time":
+            first = turn_at(script, low + (high - low) * float(chance.random()), len(turns))
+        else:
+            start = min(int(low * len(turns)), len(turns) - 1)
+            first = int(chance.integers(start, max(start + 1, math.ceil(high * len(turns)))))
     delay_s = 0.0
     if config.start == "staggered":
         delay_s = float(stream(seed, "replay-start", session).random()) * config.stagger_s

@@ -180,7 +180,13 @@ class ReplaySource:
 
         self._agent_of = session_agent
         self._config = config
-        cold = {"start": "beginning", "start_between": (0.0, 1.0), "primers": 0, "warm_sessions": None}
+        cold = {
+            "start": "beginning",
+            "start_between": (0.0, 1.0),
+            "start_by": "turns",
+            "primers": 0,
+            "warm_sessions": None,
+        }
         self._cold = config.model_copy(update=cold)
         self._shared = SharedNodes()
         self._seed = seed
@@ -347,6 +353,7 @@ def left_out(experiment: Experiment, material: Material) -> list[str]:
 def _recorded_scripts(config: ReplayConfig) -> Material:
     from swarm.workload.formats import open_format, read_opened
     from swarm.workload.resized import resized
+    from swarm.workload.session_gaps import with_gaps_cut
 
     skipped = _Skipped()
     opened = open_format(config.format)
@@ -361,6 +368,9 @@ def _recorded_scripts(config: ReplayConfig) -> Material:
     sessions = read_opened(opened, config.path, on_broken)
     if config.sessions_max is not None:
         sessions = (s for s, _ in zip(sessions, range(config.sessions_max), strict=False))
+    cap_s = config.session_idle_cap_s
+    if cap_s is not None:
+        sessions = (with_gaps_cut(session, cap_s) for session in sessions)
     scripts = compile_scripts(sessions, on_broken)
     if not scripts:
         raise ConfigError(f"workload.path: {config.path} holds no sessions of format {config.format!r}")

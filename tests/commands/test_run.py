@@ -1,5 +1,7 @@
 """What a live run refuses before anything starts."""
 
+from typing import Any
+
 import pytest
 
 from swarm.commands.run import run_live
@@ -7,8 +9,11 @@ from swarm.config.experiment import Experiment
 from swarm.errors import ConfigError
 
 
-def test_a_live_run_refuses_to_skip_time() -> None:
+@pytest.mark.parametrize(
+    "hosts", [{}, {"count": 2}, {"count": 1, "subagents": "spread"}, {"agents_per_host": 1}]
+)
+def test_a_live_run_skips_time_on_one_host_alone(hosts: dict[str, Any]) -> None:
     workload = {"kind": "replay", "path": ".", "system_idle_cap_s": 10}
-    experiment = Experiment.model_validate({"name": "t", "workload": workload})
-    with pytest.raises(ConfigError, match="only `swarm simulate` skips idle time; set it to null"):
+    experiment = Experiment.model_validate({"name": "t", "workload": workload, "hosts": hosts})
+    with pytest.raises(ConfigError, match=r"on one host alone; set hosts\.count to 1"):
         run_live(experiment, None)

@@ -5,25 +5,36 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, SimpleCostConfig, TierConfig
+from swarm.config.fleet import (
+    FleetConfig,
+    ReplicaGroupConfig,
+    SimpleCostConfig,
+    StatesConfig,
+    StatesSaved,
+    TierConfig,
+)
 from swarm.config.transfers import TransferConfig
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Prompt, root
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
+from swarm.fleet.saved_states import state_rules
 from swarm.kvcache.blocks import Uses
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.policy import WRITE_BACK, WRITE_THROUGH
 from swarm.kvcache.requests import Handle, Transfer
 from swarm.kvcache.rules import CacheRules
+from swarm.kvcache.states import StateTier
 from swarm.kvcache.tier import Tier, TierSpec
 from tests.fleet.driven import Op, drive
 
 KV_BYTES = 1024.0
+STATES = [StatesConfig(blocks=blocks, saved=saved) for blocks in (1, 3) for saved in get_args(StatesSaved)]
 
 
 @dataclass
@@ -61,12 +72,13 @@ class Twin:
             partial_blocks=True,
         )
         self.transfers = config.tiers[-1].transfers
+        self.states = state_rules(config)
         self.blocks = cost.kv_capacity_tokens // config.block_tokens
         tiers = [self._tier(config.tiers[0], self.blocks)]
         for tier in config.tiers[1:]:
             assert tier.capacity_gib is not None
             tiers.append(self._tier(tier, int(tier.capacity_gib * 2**30) // self.rules.block_bytes))
-        self.cache = Hierarchy(tiers=tiers, rules=self.rules, uses=Uses(), losses=None)
+        self.cache = Hierarchy(tiers=tiers, rules=self.rules, uses=Uses(), losses=None, states=self.states)
         self.ideal = Ideal(block_tokens=config.block_tokens)
         self.waiting: list[Naive] = []
         self.open: list[Naive] = []
@@ -80,22 +92,21 @@ class Twin:
         self.budget = 0
 
     def _tier(self, config: TierConfig, blocks: int) -> Tier:
-        return Tier(
-            TierSpec(
-                name=config.name,
-                capacity_blocks=blocks,
-                ttl_s=config.ttl_s,
-                scope="replica",
-                inclusive=config.inclusive,
-                policy=WRITE_THROUGH if config.inclusive else WRITE_BACK,
-                read_bytes_per_s=None,
-                write_bytes_per_s=None,
-                read_latency_s=config.read_latency_s,
-                write_latency_s=0.0,
-                write_policy="drop",
-                write_queue_bytes=math.inf,
-            )
+        spec = TierSpec(
+            name=config.name,
+            capacity_blocks=blocks,
+            ttl_s=config.ttl_s,
+            scope="replica",
+            inclusive=config.inclusive,
+            policy=WRITE_THROUGH if config.inclusive else WRITE_BACK,
+            read_bytes_per_s=None,
+            write_bytes_per_s=None,
+            read_latency_s=config.read_latency_s,
+            write_latency_s=0.0,
+            write_policy="drop",
+            write_queue_bytes=math.inf,
         )
+        return Tier(spec) if self.states is None else StateTier(spec, self.states.blocks)
 
     def run(self, ops: list[Op]) -> list[Event]:
         ops = list(ops)
@@ -161,7 +172,8 @@ class Twin:
             return
         request = op.request
         tokens = request.prompt.length + request.output_tokens
-        if tokens > self.config.max_model_len or tokens - 1 > self.blocks * self.rules.block_tokens:
+        blocks = self.blocks - (0 if self.states is None else self.states.room_blocks)
+        if tokens > self.config.max_model_len or tokens - 1 > blocks * self.rules.block_tokens:
             self.events.append(Refused(now, request.request_id, "", None))
             return
         prompt = request.prompt if request.echo else request.prompt.branch(f"reply {request.request_id}")
@@ -212,16 +224,22 @@ class Twin:
         return more <= self.cache.room_blocks
 
     def fill(self, now: float) -> float | None:
+        short: list[Naive] = []
         while self.budget:
-            if not self.pending and not self.admit(now):
+            if not self.pending and (short or not self.admit(now)):
                 break
             if self.pending:
                 one = self.pending.pop(0)
-                tokens = min(self.budget, one.target - one.kv)
+                tokens = self.chunk_tokens(one)
+                if not tokens:
+                    short.append(one)
+                    continue
                 self.budget -= tokens
                 self.chunks.append((one, tokens))
                 assert one.handle is not None
                 self.cache.publish(one.handle, one.kv + tokens)
+                self.writes(self.cache.save_state(one.handle, one.kv + tokens, now), now)
+        self.pending = short + self.pending
         if not self.chunks and not self.decoding:
             return None
         cost = self.cost
@@ -243,6 +261,15 @@ class Twin:
                 start = max(start, one.load_s + (one.land_s - one.load_s) / cost.layers)
                 until = max(until, one.land_s + seconds / cost.layers)
         return max(start + seconds, until)
+
+    def chunk_tokens(self, one: Naive) -> int:
+        """Return the most that fits; with states to save, up to a block's end before the prompt's rest."""
+        fits = [tokens for tokens in range(1, self.budget + 1) if one.kv + tokens <= one.target]
+        size = self.rules.block_tokens
+        last = one.target // size * size
+        if self.states is not None and one.kv < last:
+            fits = [tokens for tokens in fits if one.kv + tokens <= last and (one.kv + tokens) % size == 0]
+        return max(fits, default=0)
 
     def admit(self, now: float) -> bool:
         if not self.waiting or len(self.open) >= self.group.max_sequences:
@@ -336,14 +363,16 @@ class Twin:
 def configs(draw: st.DrawFn) -> FleetConfig:
     block = draw(st.sampled_from([1, 4]))
     is_dyadic = draw(st.booleans())
-    tiers = [TierConfig(name="hbm", ttl_s=draw(st.sampled_from([None, 0.5, 2.0])))]
+    states = draw(st.sampled_from([None, None, *STATES]))
+    ttls_s = st.sampled_from([None] if states else [None, 0.5, 2.0])
+    tiers = [TierConfig(name="hbm", ttl_s=draw(ttls_s))]
     if draw(st.booleans()):
         tiers.append(
             TierConfig(
                 name="dram",
                 capacity_gib=draw(st.integers(4, 60)) * block * KV_BYTES / 2**30,
-                inclusive=draw(st.booleans()),
-                ttl_s=draw(st.sampled_from([None, 2.0, 4.0])),
+                inclusive=states is not None or draw(st.booleans()),
+                ttl_s=draw(ttls_s),
                 read_latency_s=draw(st.sampled_from([0.0, 0.125 if is_dyadic else 0.1234567])),
                 transfers=TransferConfig(
                     load=draw(st.sampled_from(["beside", "block", "layers"])),
@@ -366,11 +395,12 @@ def configs(draw: st.DrawFn) -> FleetConfig:
         ),
         replicas=(
             ReplicaGroupConfig(
-                max_batched_tokens=draw(st.sampled_from([4, 8, 33])),
+                max_batched_tokens=draw(st.sampled_from([8, 33] if states else [4, 8, 33])),
                 max_sequences=draw(st.integers(1, 4)),
             ),
         ),
         tiers=tuple(tiers),
+        states=states,
         max_model_len=60,
     )
 

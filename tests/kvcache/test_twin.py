@@ -401,7 +401,9 @@ class World:
         self.losses = Losses(block_tokens=self.size, tiers=tiers, asked=asked)
         self.pairs = [
             Pair(
-                Hierarchy(tiers=[r for r, _ in c], rules=setup.rules, uses=uses, losses=self.losses),
+                Hierarchy(
+                    tiers=[r for r, _ in c], rules=setup.rules, uses=uses, losses=self.losses, states=None
+                ),
                 Twin([t for _, t in c], setup.rules, self.history),
             )
             for c in columns

@@ -6,7 +6,7 @@ import pytest
 
 from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Agent, Infer, Join, Spawn, Think
-from swarm.workload.midway import running_at
+from swarm.workload.midway import running_at, turn_at
 from swarm.workload.recorded import RecordedSubagent
 from swarm.workload.replay import session_agent
 from swarm.workload.script import SessionScript, compile_session
@@ -34,6 +34,22 @@ def test_those_run_that_were_begun_and_have_requests_left(
     recorded = script(subagent(10.0, 0.0, 30.0, 110.0), subagent(150.0, 0.0, 100.0))
     found = [(each.spawn.agent - 1, each.first, each.after_s) for each in running_at(recorded, first)]
     assert found == running
+
+
+@pytest.mark.parametrize(
+    ("share", "turn"), [(0.0, 0), (0.24, 1), (0.25, 1), (0.26, 2), (0.5, 2), (0.75, 3), (0.8, 3), (1.0, 3)]
+)
+def test_a_share_of_the_time_counts_to_the_last_request_of_any_agent(share: float, turn: int) -> None:
+    # It asks at 0, 100, 200 and 300 s, and its sub-agent for the last time at 400 s.
+    assert turn_at(script(subagent(150.0, 0.0, 250.0)), share, 4) == turn
+
+
+def test_a_session_is_entered_at_the_first_turn_from_the_drawn_moment_on() -> None:
+    recorded = script(subagent(150.0, 0.0, 250.0))
+    entered = config(start="random", start_between=(0.26, 0.26), start_by="time")
+    agent = session_agent(entered, recorded, shared=SharedNodes(), seed=1, session="s")
+    first = next(effect for effect in effects(agent.make()) if isinstance(effect, Infer))
+    assert first.prompt.length == recorded.agents[0].turns[2].length
 
 
 def test_an_agent_that_began_before_its_session_runs_too() -> None:
