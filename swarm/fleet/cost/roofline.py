@@ -8,6 +8,7 @@ step, sequence and chunk takes a time of its own that no size makes shorter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from swarm.fleet.cost.base import Chunk, DecodeLine
@@ -89,6 +90,8 @@ class Roofline:
             choosers = 1.0 + (tokens * terms.ranks - 1.0) * terms.expert_spread
             untouched = (1.0 - terms.expert_share) ** choosers
             touched = 1.0 - untouched
+            if terms.expert_uneven:
+                touched = min(1.0, touched + terms.expert_uneven * math.sqrt(touched * untouched))
             read_s = terms.experts_read_s * touched
             token_s = terms.experts_token_s * tokens + terms.experts_pad_s * touched
             seconds += read_s if read_s > token_s else token_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from swarm.config.catalog import (
     PARTS,
@@ -74,6 +75,9 @@ class Terms:
     expert_share: float
     """Of all experts that one token chooses."""
     expert_spread: float
+    expert_uneven: float
+    """How far the share of chosen experts on the GPU with most of them lies above the mean of all, in standard
+    deviations of one expert's choice: a step waits for that GPU."""
     exchange_token_s: float
     prompt_token_s: float
     """Of a prompt's token in layers that keep a state."""
@@ -126,6 +130,7 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         * times.weight_s(experts, stored, constants.expert_pace),
         expert_spread=constants.expert_spread,
         expert_share=moe[0].experts_per_token / moe[0].experts if moe else 0.0,
+        expert_uneven=_uneven(moe[0].experts, spread.ep) if moe else 0.0,
         exchange_token_s=exchange_s,
         prompt_token_s=_linear_token_s(served, times),
         sequence_s=constants.sequence_s
@@ -138,6 +143,17 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         accepted=draft.acceptance_length if draft else 1.0,
         draft_share=draft.draft_tokens * draft.draft_layers / layers if draft else 0.0,
     )
+
+
+def _uneven(experts: int, holders: int) -> float:
+    """Return the greatest of `holders` shares of chosen experts, above the mean, where one's choice has unit spread.
+
+    Each holds `experts` / `holders`. The mean greatest of normal numbers is Blom's (1958).
+    """
+    if holders == 1:
+        return 0.0
+    greatest = NormalDist().inv_cdf((holders - 0.375) / (holders + 0.25))
+    return greatest * math.sqrt(holders / experts)
 
 
 def _dense(served: Served, times: KernelTimes, constants: RooflineConstants) -> tuple[float, float]:
