@@ -77,6 +77,17 @@ class KernelTimes:
         """Return the same of an attention layer's kernels in a step that decodes."""
         return self._attention(key) * self._floor_pace
 
+    def module_floor_s(self, key: str, stored: Format) -> float:
+        """Return the same of an attention module's whose projections are stored so."""
+        by = self._kernels.attention
+        for generation in _generations(self._gpu.generation, by):
+            for one in WIDENED[stored]:
+                floors = by[generation].get(f"{key[:-2]}_{one}_s")
+                if floors is not None:
+                    # A module's time moves as much with an engine's version as with the engine.
+                    return floors[ANY] * self._floor_pace
+        raise KeyError(key)
+
     def reduce_s(self) -> float:
         """Return the same of an exchange."""
         return _engine(self.exchange().reduce_s, self._served.backend) * self._floor_pace

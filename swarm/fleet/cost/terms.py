@@ -171,11 +171,13 @@ def _dense(served: Served, times: KernelTimes, constants: RooflineConstants) -> 
         stored = weight_format(model, part, served.precision)
         kernel = times.gemm(stored)
         # Attention is split over its rank's GPUs, feed-forward layers over those of all ranks.
-        cut = spread.tp if part == "attention" else gpus
-        bytes_count = count * weight_bytes(model, part, served.precision) / cut
+        if part == "attention":
+            held, shared = weights.copied + (count - weights.copied) / spread.tp, 1
+        else:
+            held, shared = count / gpus, spread.dp
+        bytes_count = held * weight_bytes(model, part, served.precision)
         read_s += bytes_count * times.read_s(kernel, constants.gemm_pace)
-        shared = 1 if part == "attention" else spread.dp
-        token_s += shared * count * times.weight_s(kernel, stored, constants.gemm_pace) / cut
+        token_s += shared * held * times.weight_s(kernel, stored, constants.gemm_pace)
     return read_s, token_s
 
 
@@ -187,10 +189,12 @@ def _floors_s(served: Served, times: KernelTimes) -> float:
     }
     seconds = 0.0
     for layer in model.attention:
-        module_s = times.attention_floor_s(_kind(layer))
         if isinstance(layer, GqaEntry | LinearEntry):
-            # The others were measured with their projections.
-            module_s += ATTENTION_GEMMS * gemm_s["attention"]
+            module_s = times.attention_floor_s(module_kind(layer)) + ATTENTION_GEMMS * gemm_s["attention"]
+        else:
+            # Measured with their projections.
+            stored = weight_format(model, "attention", served.precision)
+            module_s = times.module_floor_s(module_kind(layer), stored)
         seconds += layer.layers * module_s
     for feed in model.feed_forward:
         if isinstance(feed, MoeEntry):
@@ -201,7 +205,7 @@ def _floors_s(served: Served, times: KernelTimes) -> float:
     return seconds
 
 
-def _kind(layer: GqaEntry | MlaEntry | CompressedEntry | LinearEntry) -> str:
+def module_kind(layer: GqaEntry | MlaEntry | CompressedEntry | LinearEntry) -> str:
     """Return the name of a layer's floor in the tables."""
     if isinstance(layer, GqaEntry):
         return "gqa_s"
