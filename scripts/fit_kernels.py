@@ -13,6 +13,7 @@ row of a served model is read.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -45,6 +46,8 @@ FEW, MANY = 128, 1024
 MANY_EXPERTS = 32
 STEP_TOKENS = 16384
 """Tokens of the longest steps."""
+RATES, MORE_S, STEPS = (1e9, 1e12), (2e-6, 1e-4), 60
+"""Rates and seconds among which those of all-reduces are looked for, and how many of each."""
 READ_SHARE = 0.75
 """Of the bandwidth, in reading a module's weights."""
 MODULES = (
@@ -406,12 +409,36 @@ def reduces(folder: Path) -> dict[str, Any]:
             if gpus <= 8:
                 carried = 2.0 * (gpus - 1) / gpus * group.message_size / group.seconds
                 rates[int(gpus)] = float(carried.median())
+        once, twice_s = goes(part[~part.kernel_source.str.contains("eager") & part.num_gpus.le(8)], graph_s, rates)
         out[generation] = {
             "reduce_s": graph_s,
+            "once_bytes_per_s": once,
+            "twice_s": twice_s,
             "launch_s": max(0.0, float(launched_s - graph_s["any"])),
             "bytes_per_s": rates,
         }
     return out
+
+
+def goes(rows: Any, small_s: dict[str, float], rates: dict[int, float]) -> tuple[float, float]:
+    """Return the rate of an all-reduce in one go, and what one in two goes takes more, of least log error.
+
+    In one go each of n GPUs sends its bytes to n - 1 others; in two 2 (n - 1) / n of them. Engines take the
+    faster one.
+    """
+    rows = rows[rows.message_size.between(2**14, 2**24)]
+    size, gpus = rows.message_size.to_numpy(float), rows.num_gpus.to_numpy(float)
+    floor_s, rate = rows.engine.map(small_s).to_numpy(), rows.num_gpus.map(rates).to_numpy()
+    twice = floor_s + 2 * (gpus - 1) / gpus * size / rate
+    wanted = np.log(rows.seconds.to_numpy())
+    best = (math.inf, 0.0, 0.0)
+    for once in np.geomspace(RATES[0], RATES[1], STEPS):
+        whole = floor_s + (gpus - 1) * size / once
+        for more_s in np.geomspace(MORE_S[0], MORE_S[1], STEPS):
+            error = float(np.abs(np.log(np.minimum(whole, twice + more_s)) - wanted).mean())
+            best = min(best, (error, float(once), float(more_s)))
+    print(f"exchange: {len(rows)} rows, error {best[0]:.2f}")
+    return best[1:]
 
 
 def show(found: dict[str, float]) -> str:

@@ -114,10 +114,20 @@ class KernelTimes:
     def exchange_bytes_per_s(self, gpus: int) -> float:
         """Return what one GPU of a group sends per second: over links while the group fits their domain."""
         rates = self.exchange().bytes_per_s
-        measured = rates[min(rates, key=lambda count: abs(count - gpus))] / self._constants.exchange_pace
+        return self._sent_per_s(gpus, rates[min(rates, key=lambda count: abs(count - gpus))])
+
+    def once_bytes_per_s(self, gpus: int) -> float:
+        """Return the same where it sends all of its own to each other one."""
+        return self._sent_per_s(gpus, self.exchange().once_bytes_per_s)
+
+    def twice_s(self) -> float:
+        """Return what an all-reduce in two goes takes more than one in one go, whatever its size."""
+        return self.exchange().twice_s * self._floor_pace
+
+    def _sent_per_s(self, gpus: int, measured: float) -> float:
         gpu = self._gpu
         wire = gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s
-        return min(wire.value, measured)
+        return min(wire.value, measured / self._constants.exchange_pace)
 
     def _kernel(
         self, by: Mapping[str, Mapping[str, Mapping[str, Kernel]]], stored: Format, engine: str

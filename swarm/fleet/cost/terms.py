@@ -79,6 +79,11 @@ class Terms:
     """How far the share of chosen experts on the GPU with most of them lies above the mean of all, in standard
     deviations of one expert's choice: a step waits for that GPU."""
     exchange_token_s: float
+    """Of what is exchanged besides all-reduces."""
+    once_token_s: float
+    twice_token_s: float
+    twice_s: float
+    """All-reduces of all layers: of a token in one go, of one in two goes, and what two goes take more."""
     prompt_token_s: float
     """Of a prompt's token in layers that keep a state."""
     sequence_s: float
@@ -103,17 +108,17 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
     weights = weights_of(model)
     moe = [layer for layer in model.feed_forward if isinstance(layer, MoeEntry)]
     layers = sum(layer.layers for layer in model.attention)
-    exchange_s, reduces = _exchange(served, times, layers)
+    exchanges = _exchange(served, times, layers)
     dense_read_s, dense_token_s = _dense(served, times, constants)
     stored = weight_format(model, "experts", served.precision)
     experts = times.experts(stored)
     experts_bytes = weights.experts * weight_bytes(model, "experts", served.precision)
     head_s = 2.0 * weights.head / spread.tp * times.read_s(times.gemm("bf16"), constants.gemm_pace)
     replayed_s = (
-        _floors_s(served, times) + layers * constants.layer_s[served.backend] + reduces * times.reduce_s()
+        _floors_s(served, times) + layers * constants.layer_s[served.backend] + exchanges.count * times.reduce_s()
     )
     if served.eager:
-        replayed_s = max(replayed_s, (_launches(model) + reduces) * times.exchange().launch_s)
+        replayed_s = max(replayed_s, (_launches(model) + exchanges.count) * times.exchange().launch_s)
     draft = served.speculative
     return Terms(
         step_s=constants.step_s[served.backend] + replayed_s + head_s,
@@ -131,7 +136,10 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         expert_spread=constants.expert_spread,
         expert_share=moe[0].experts_per_token / moe[0].experts if moe else 0.0,
         expert_uneven=_uneven(moe[0].experts, spread.ep) if moe else 0.0,
-        exchange_token_s=exchange_s,
+        exchange_token_s=exchanges.token_s,
+        once_token_s=exchanges.once_token_s,
+        twice_token_s=exchanges.twice_token_s,
+        twice_s=exchanges.twice_s,
         prompt_token_s=_linear_token_s(served, times),
         sequence_s=constants.sequence_s
         + 2.0 * state_bytes_per_sequence(model) / spread.tp * times.held_s("kv", "bf16") / KV_BYTES["bf16"],
@@ -224,33 +232,49 @@ def _launches(model: ModelEntry) -> int:
     return count
 
 
-def _exchange(served: Served, times: KernelTimes, layers: int) -> tuple[float, int]:
-    """Return the seconds that GPUs exchange per token, and how many exchanges a step has."""
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """What GPUs of a step exchange: how often, and the seconds of a token in one go, in two, and elsewhere."""
+
+    count: int
+    once_token_s: float
+    twice_token_s: float
+    twice_s: float
+    token_s: float
+
+
+def _exchange(served: Served, times: KernelTimes, layers: int) -> Exchanges:
+    """Return what GPUs exchange: two all-reduces a layer, or a dispatch of tokens to experts and back."""
     model, spread = served.model, served.parallelism
     gpus = spread.tp * spread.dp
-    per_token, count = 0.0, 0
-    token_bytes = ACTIVATION_BYTES * model.hidden
+    once = twice = token_s = 0.0
+    reduces = others = 0
+    token_bytes = float(ACTIVATION_BYTES * model.hidden)
+
+    def reduce(group: int, ranks: int) -> None:
+        nonlocal once, twice, reduces
+        carried = layers * (group - 1) * ranks * token_bytes
+        once += carried / times.once_bytes_per_s(group)
+        twice += carried * 2.0 / group / times.exchange_bytes_per_s(group)
+        reduces += layers
+
     if spread.tp > 1:
-        rate = times.exchange_bytes_per_s(spread.tp)
-        per_token += layers * 2.0 * (spread.tp - 1) / spread.tp * token_bytes / rate
-        count += layers
-    if gpus > 1:
+        reduce(spread.tp, 1)
+    if spread.dp > 1 and spread.ep > 1:
+        others += layers
         rate = times.exchange_bytes_per_s(gpus)
-        count += layers
-        if spread.dp > 1 and spread.ep > 1:
-            for layer in model.feed_forward:
-                if isinstance(layer, MoeEntry):
-                    copies = layer.experts_per_token * (1 - 1 / spread.ep) / spread.tp
-                    width = layer.expert_hidden or model.hidden
-                    sent = copies * width * (DISPATCH_BYTES + ACTIVATION_BYTES)
-                    per_token += layer.layers * sent / rate
-        else:
-            per_token += layers * 2.0 * (gpus - 1) / gpus * spread.dp * token_bytes / rate
+        for layer in model.feed_forward:
+            if isinstance(layer, MoeEntry):
+                copies = layer.experts_per_token * (1 - 1 / spread.ep) / spread.tp
+                width = layer.expert_hidden or model.hidden
+                sent = copies * width * (DISPATCH_BYTES + ACTIVATION_BYTES)
+                token_s += layer.layers * sent / rate
+    elif gpus > 1:
+        reduce(gpus, spread.dp)
     if spread.pp > 1:
-        rate = times.exchange_bytes_per_s(2)
-        per_token += (spread.pp - 1) * token_bytes / rate
-        count += spread.pp - 1
-    return per_token, count
+        token_s += (spread.pp - 1) * token_bytes / times.exchange_bytes_per_s(2)
+        others += spread.pp - 1
+    return Exchanges(reduces + others, once, twice, reduces * times.twice_s(), token_s)
 
 
 def _linear_token_s(served: Served, times: KernelTimes) -> float:
