@@ -5,8 +5,8 @@
 
 The tables (Apache-2.0) hold the time of one kernel, or of one attention module, alone and replayed from a
 graph. A kernel takes floor + max(bytes / (bandwidth x share), operations / (peak x share)): three constants
-of least absolute log error; for experts also the tokens that each chosen one computes in vain, and the
-seconds of each held one (their counts and offsets). Nothing of the tables is copied but these constants; no
+of least absolute log error; for experts also the tokens that each chosen one computes in vain, the seconds of
+each held one (their counts and offsets), and the widths of an expert's slice at which the shares are halved. Nothing of the tables is copied but these constants; no
 row of a served model is read.
 """
 
@@ -64,7 +64,8 @@ POOR = 0.5
 HEAD = """\
 # Fitted by scripts/fit_kernels.py on operator tables of aiconfigurator-core 0.12.0 (Apache-2.0).
 # Seconds of one kernel: floor_s + max(bytes / (bandwidth x memory), operations / (peak x compute)), where
-# each chosen expert computes pad_tokens more than chose it, and each held one takes expert_s.
+# each chosen expert computes pad_tokens more than chose it, and each held one takes expert_s; memory and
+# compute are shares at great width, halved where an expert's slice is half_read and half_multiply wide.
 """
 
 
@@ -112,29 +113,31 @@ def fit(rows: Any) -> tuple[dict[str, float], float]:
 
     Few tokens tell the floor and the memory's share, many the peak's; then all of them tell all.
     """
-    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5, 16.0, 1e-8])
+    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5, 16.0, 1e-8, 32.0, 32.0])
     of_experts = "held" in rows
     few, many = rows[rows.tokens <= FEW], rows[rows.tokens >= MANY]
     found[:2] = descend(few, found, (0, 1))
     found[[2]] = descend(many, found, (2,))
-    free = (0, 1, 2, 3, 4) if of_experts else (0, 1, 2)
+    free = tuple(range(len(found))) if of_experts else (0, 1, 2)
     found[list(free)] = descend(rows, found, free)
     error = np.abs(errors(rows, found))
-    floor, slow, hard, pad, each = np.exp(found)
+    floor, slow, hard, pad, each, half_read, half_multiply = np.exp(found)
     shares = {"floor_s": floor, "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
     if of_experts:
-        shares |= {"pad_tokens": pad, "expert_s": each}
+        shares |= {"pad_tokens": pad, "expert_s": each, "half_read": half_read, "half_multiply": half_multiply}
     else:
         shares["floor_s"] = max(floor, 0.5 * float(rows.seconds.min()))
     return shares, float(np.median(error))
 
 
 def errors(rows: Any, at: np.ndarray) -> np.ndarray:
-    """Return the log errors of floor, inverse shares of memory and peak, padding and experts, as logs."""
-    floor, slow, hard, pad, each = np.exp(at)
+    """Return the log errors of what `fit` fits, as logs: shares by their inverses."""
+    floor, slow, hard, pad, each, half_read, half_multiply = np.exp(at)
     read, multiply = rows["read"].to_numpy(), rows["multiply"].to_numpy()
     if "held" in rows:
-        multiply = multiply + pad * rows["pad"].to_numpy()
+        width = rows["width"].to_numpy()
+        multiply = (multiply + pad * rows["pad"].to_numpy()) * (1.0 + half_multiply / width)
+        read = read * (1.0 + half_read / width)
         floor = floor + each * rows["held"].to_numpy()
     found: np.ndarray = np.log(floor + np.maximum(read * slow, multiply * hard))
     found -= np.log(rows.seconds.to_numpy())
@@ -220,9 +223,11 @@ def experts(folder: Path) -> dict[str, Any]:
     weights = 3.0 * rows.hidden_size * rows.inter_size / rows.moe_tp_size
     rows = rows.assign(read=touched * weights * rows.format.map(BYTES) / rows.bandwidth)
     each = 2.0 * weights / peak(rows)
-    return fitted(
-        rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held), "experts"
-    )
+    rows = rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held)
+    rows = rows.assign(width=rows.inter_size / rows.moe_tp_size)
+    # Faster than the bandwidth: tokens chose fewer experts than they would evenly (some within a group alone).
+    grouped = (rows["read"] / rows.seconds).groupby([rows[name] for name in ("gpu", *SERVED, *SLICE)])
+    return fitted(rows[grouped.transform("max") <= 1.0], "experts")
 
 
 def fastest(rows: Any) -> Any:

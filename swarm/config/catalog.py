@@ -181,6 +181,8 @@ class Kernel(Strict):
     compute: float = Field(gt=0, le=1)
     pad_tokens: float = Field(0.0, ge=0, description="of each chosen expert, computed in vain")
     expert_s: float = Field(0.0, ge=0, description="more for each expert that the GPU holds")
+    half_read: float = Field(0.0, ge=0, description="width of an expert's slice that halves the share of memory")
+    half_multiply: float = Field(0.0, ge=0, description="the same of compute")
 
 
 class Exchange(Strict):

@@ -113,6 +113,9 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
     stored = weight_format(model, "experts", served.precision)
     experts = times.experts(stored)
     experts_bytes = weights.experts * weight_bytes(model, "experts", served.precision)
+    width = moe[0].intermediate * spread.ep / gpus if moe else 1.0
+    read_s = times.read_s(experts, constants.expert_pace) * (1.0 + experts.half_read / width)
+    pair_s = times.weight_s(experts, stored, constants.expert_pace) * (1.0 + experts.half_multiply / width)
     head_s = 2.0 * weights.head / spread.tp * times.read_s(times.gemm("bf16"), constants.gemm_pace)
     replayed_s = (
         _floors_s(served, times) + layers * constants.layer_s[served.backend] + exchanges.count * times.reduce_s()
@@ -124,15 +127,9 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         step_s=constants.step_s[served.backend] + replayed_s + head_s,
         weights_read_s=dense_read_s,
         weights_token_s=dense_token_s,
-        experts_read_s=experts_bytes / gpus * times.read_s(experts, constants.expert_pace),
-        experts_token_s=spread.dp
-        * weights.active_experts
-        * times.weight_s(experts, stored, constants.expert_pace)
-        / gpus,
-        experts_pad_s=weights.experts
-        / gpus
-        * experts.pad_tokens
-        * times.weight_s(experts, stored, constants.expert_pace),
+        experts_read_s=experts_bytes / gpus * read_s,
+        experts_token_s=spread.dp * weights.active_experts * pair_s / gpus,
+        experts_pad_s=weights.experts / gpus * experts.pad_tokens * pair_s,
         expert_spread=constants.expert_spread,
         expert_share=moe[0].experts_per_token / moe[0].experts if moe else 0.0,
         expert_uneven=_uneven(moe[0].experts, spread.ep) if moe else 0.0,
