@@ -60,6 +60,12 @@ CAPPED = 0.1
 """A TTFT beyond this share of the decode time, and of two seconds, is a wait for admission."""
 CAPPED_S = 2.0
 DRAFTED = 0.75
+SINKING = 0.87
+"""TPOT of replies of 8,192 tokens over that of 1,024: runs below it are 0.80 to 0.86, the next 0.88 to 1.10."""
+FEW = 16
+"""Requests at once: beyond them what prompts take of others' tokens is as much."""
+SAME = 1e-3
+"""Log difference of times that rounding makes."""
 TTFT_CONCURRENCY_MAX = 8
 FIT_ROWS_MAX = 40
 HEAD = """\
@@ -113,6 +119,7 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
     shape = ["model", "system", "backend", "precision", "isl", "osl", "tp_size", "moe_tp_size"]
     values = ["moe_ep_size", "pp_size", "c", "silicon_ttft_ms", "silicon_tpot_ms"]
     keep("the same row again", ~table.duplicated([*shape, *values]))
+    keep("the same row again, rounded", ~_copies(table, [*shape, *values[:3]]))
     # Some rows state tp as the product with ep: an 8-GPU server has no tp of 64, and 16 there is 4 x 4.
     twice = (table.tp_size > 8) & (table.moe_tp_size == table.moe_ep_size)
     table = table.assign(tp=table.tp_size.where(~twice, table.moe_tp_size))
@@ -123,10 +130,23 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
     return [_row(row) for row in table.itertuples()], left
 
 
-def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
-    """Say which rows speculate: their file, of a version of an engine, takes two thirds of another's time.
+def _copies(table: pd.DataFrame, setup: list[str]) -> pd.Series:
+    """Say which rows repeat an earlier one's setup and, but for rounding, its times: exports of one measurement."""
+    found = pd.Series(False, index=table.index)
+    for _, group in table.groupby(setup):
+        times = np.log(group[["silicon_ttft_ms", "silicon_tpot_ms"]].to_numpy(float))
+        for at in range(1, len(group)):
+            apart = np.abs(times[:at] - times[at]).max(axis=1)
+            found[group.index[at]] = bool((apart < SAME).any())
+    return found
 
-    Setups are compared row by row; nothing else that they state differs.
+
+def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
+    """Say which rows speculate without saying so, by two signs that a file and version of an engine show.
+
+    They take three quarters of another's time on the same setups. Or replies of 8,192 tokens take clearly less
+    a token than those of 1,024 behind the same prompt, where few requests run: no context that grows makes a
+    step shorter, but long replies repeat themselves, and more of what is drafted is accepted.
     """
     table = table.assign(file=table.silicon_data_source.str.partition(";")[0])
     slowest = table.groupby(setup).silicon_tpot_ms.transform("max")
@@ -135,8 +155,16 @@ def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
     version = ["model", "precision", "backend", "backend_version", "file"]
     ratio = (table.silicon_tpot_ms / slowest).where(several)
     shares = ratio.groupby([table[name] for name in version]).median()
-    found = pd.MultiIndex.from_frame(table[version]).map(shares.to_dict())
-    return pd.Series(np.asarray(found, dtype=float) <= DRAFTED, index=table.index)
+    faster = np.asarray(pd.MultiIndex.from_frame(table[version]).map(shares.to_dict()), dtype=float) <= DRAFTED
+    served = [name for name in setup if name not in ("isl", "osl", "c")] + ["backend_version", "file"]
+    short, long = (
+        table[(table.isl == 1024) & (table.osl == osl) & (table.c <= FEW)].set_index([*served, "c"]).silicon_tpot_ms
+        for osl in (1024, 8192)
+    )
+    both = (long.groupby(level=long.index.names).min() / short.groupby(level=short.index.names).min()).dropna()
+    shares = both.groupby(level=served).median()
+    sinks = np.asarray(pd.MultiIndex.from_frame(table[served]).map(shares.to_dict()), dtype=float) <= SINKING
+    return pd.Series(faster | sinks, index=table.index)
 
 
 def _row(row: Any) -> Row:
