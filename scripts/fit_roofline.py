@@ -119,14 +119,15 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
     shape = ["model", "system", "backend", "precision", "isl", "osl", "tp_size", "moe_tp_size"]
     values = ["moe_ep_size", "pp_size", "c", "silicon_ttft_ms", "silicon_tpot_ms"]
     keep("the same row again", ~table.duplicated([*shape, *values]))
-    keep("the same row again, rounded", ~_copies(table, [*shape, *values[:3]]))
     # Some rows state tp as the product with ep: an 8-GPU server has no tp of 64, and 16 there is 4 x 4.
     twice = (table.tp_size > 8) & (table.moe_tp_size == table.moe_ep_size)
     table = table.assign(tp=table.tp_size.where(~twice, table.moe_tp_size))
     keep("more GPUs than one server", table.tp <= 8)
+    served = ["model", "system", "backend", "precision", "isl", "osl", "tp", "moe_ep_size", "pp_size", "c"]
+    keep("the same row again, rounded", ~_copies(table, served))
     ttft_s, decode_s = table.silicon_ttft_ms / 1e3, table.silicon_tpot_ms * table.osl / 1e3
     keep("capped by admission", ~((ttft_s > CAPPED * decode_s) & (ttft_s > CAPPED_S)))
-    table = table.assign(drafts=_drafts(table, [*shape, "moe_ep_size", "pp_size", "c"]))
+    table = table.assign(drafts=_drafts(table, served))
     return [_row(row) for row in table.itertuples()], left
 
 

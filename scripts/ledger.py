@@ -69,7 +69,7 @@ def rows_lines(rows: list[Row], found: dict[str, np.ndarray]) -> list[str]:
         "## Measured rows of served models",
         "",
         f"{len(rows)} rows of aggregated serving (docs/cost-model.md says which are left out),",
-        f"{drafts.sum()} of them in files that plainly speculate unsaid: in the figures, not fitted on.",
+        f"{drafts.sum()} of them in runs that plainly speculate unsaid: in the figures, not fitted on.",
         "Each is predicted by constants fitted without any row of its family, its GPU, or its format.",
         "`told`: a regression of TTFT on lengths, concurrency and the row's measured TPOT, on the same rows.",
         "",
@@ -95,6 +95,50 @@ def rows_lines(rows: list[Row], found: dict[str, np.ndarray]) -> list[str]:
                 f"| {key} | {part.sum()} | {percent(np.median(size))} | {percent(np.quantile(size, 0.9))} | "
                 f"{percent(np.median(error[part]))} | {biases} |"
             )
+    return [*lines, *noise_lines(rows)]
+
+
+def noise_lines(rows: list[Row]) -> list[str]:
+    """Return by how much rows of one stated setup differ: what no model of that setup can tell.
+
+    As a model would that knew another row of the setup (their median), and one that knew all of them.
+    """
+    setups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        setups.setdefault((row.served, row.loop), []).append(row)
+    several = [group for group in setups.values() if len(group) > 1]
+    lines = [
+        "",
+        f"{sum(map(len, several))} rows share all that they state (model, GPU, engine, format, GPUs, lengths, "
+        f"concurrency) with another: {len(several)} setups.",
+        "By how much their TPOT differs, in a run of another day or version, bounds what any model can reach:",
+        "",
+        "| rows | of | another row tells: median | p90 | all of them tell: median | p90 |",
+        "| --- " * 6 + "|",
+    ]
+    parts: list[tuple[str, Callable[[Row], bool]]] = [
+        ("all", lambda row: True),
+        ("none that speculate", lambda row: not row.drafts),
+    ]
+    for name in ("family", "GPU"):
+        for key in sorted({KEYS[name](group[0]) for group in several}):
+            parts.append((key, lambda row, name=name, key=key: KEYS[name](row) == key))  # type: ignore[misc]
+            parts.append(
+                (
+                    f"{key}, none that speculate",
+                    lambda row, name=name, key=key: KEYS[name](row) == key and not row.drafts,  # type: ignore[misc]
+                )
+            )
+    for title, chosen in parts:
+        others, own = [], []
+        for group in several:
+            times = np.log([row.tpot_s for row in group if chosen(row)])
+            if len(times) > 1:
+                others += [abs(times[at] - np.median(np.delete(times, at))) for at in range(len(times))]
+                own += list(np.abs(times - np.median(times)))
+        if others:
+            cells = [percent(np.expm1(np.quantile(one, at))) for one in (others, own) for at in (0.5, 0.9)]
+            lines.append(f"| {len(others)} | {title} | " + " | ".join(cells) + " |")
     return lines
 
 
