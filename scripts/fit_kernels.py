@@ -418,11 +418,11 @@ def reduces(folder: Path) -> dict[str, Any]:
             if gpus <= 8:
                 carried = 2.0 * (gpus - 1) / gpus * group.message_size / group.seconds
                 rates[int(gpus)] = float(carried.median())
-        once, twice_s = goes(part[~part.kernel_source.str.contains("eager") & part.num_gpus.le(8)], graph_s, rates)
+        once, two_shot_s = goes(part[~part.kernel_source.str.contains("eager") & part.num_gpus.le(8)], graph_s, rates)
         out[generation] = {
             "reduce_s": graph_s,
-            "once_bytes_per_s": once,
-            "twice_s": twice_s,
+            "one_shot_bytes_per_s": once,
+            "two_shot_s": two_shot_s,
             "launch_s": max(0.0, float(launched_s - graph_s["any"])),
             "bytes_per_s": rates,
         }

@@ -43,7 +43,7 @@ NOT_MODELLED = """\
 ## What is not modelled
 
 - Versions of an engine: two of them differ by up to a factor of two on the same setup.
-- Speculative decoding that a record does not state. Such files are told by their speed and are not fitted on.
+- Speculative decoding that a record does not state. Such runs are told by their speed and are not fitted on.
 - Attention data parallel in the measured rows; disaggregated rows; unstated precision.
 - Jitter of the host: TTFT of a hit below 50 ms is mostly that.
 - What a load waits for besides its copy: until an engine's scheduler looks again (13 ms at 1,024 tokens in

@@ -189,8 +189,8 @@ class Exchange(Strict):
     """All-reduces of a generation of GPUs: in one go, each sending all of its own to all, or in two, each its part."""
 
     reduce_s: Floors = Field(description="of a small one, replayed from a graph")
-    once_bytes_per_s: float = Field(gt=0, description="of one GPU that sends all of its own to each other one")
-    twice_s: float = Field(ge=0, description="more of one in two goes, whose rate is bytes_per_s")
+    one_shot_bytes_per_s: float = Field(gt=0, description="of one GPU that sends all of its own to each other one")
+    two_shot_s: float = Field(ge=0, description="more of one in two goes, whose rate is bytes_per_s")
     launch_s: float = Field(ge=0, description="more where it is launched alone: what one launch costs")
     bytes_per_s: dict[int, float] = Field(description="of one GPU, by how many there are")
 

@@ -116,13 +116,13 @@ class KernelTimes:
         rates = self.exchange().bytes_per_s
         return self._sent_per_s(gpus, rates[min(rates, key=lambda count: abs(count - gpus))])
 
-    def once_bytes_per_s(self, gpus: int) -> float:
+    def one_shot_bytes_per_s(self, gpus: int) -> float:
         """Return the same where it sends all of its own to each other one."""
-        return self._sent_per_s(gpus, self.exchange().once_bytes_per_s)
+        return self._sent_per_s(gpus, self.exchange().one_shot_bytes_per_s)
 
-    def twice_s(self) -> float:
+    def two_shot_s(self) -> float:
         """Return what an all-reduce in two goes takes more than one in one go, whatever its size."""
-        return self.exchange().twice_s * self._floor_pace
+        return self.exchange().two_shot_s * self._floor_pace
 
     def _sent_per_s(self, gpus: int, measured: float) -> float:
         gpu = self._gpu

@@ -25,7 +25,7 @@ class Roofline:
         self._windows = [one for one in terms.attention if one.window < EVERYWHERE]
         self._slope_s = sum(one.held_s for one in terms.attention if one.window == EVERYWHERE)
         self._token_s = (
-            terms.weights_token_s + terms.experts_token_s + terms.exchange_token_s + terms.twice_token_s
+            terms.weights_token_s + terms.experts_token_s + terms.exchange_token_s + terms.two_shot_token_s
         )
         # A sequence looks at its context once for all tokens that a step checks. It gives as many as are
         # accepted; here it gives one, in as much less time.
@@ -85,8 +85,8 @@ class Roofline:
         """Return the seconds that tokens take in all that is not attention's memory."""
         terms = self._terms
         seconds = terms.exchange_token_s * tokens
-        once_s, twice_s = terms.once_token_s * tokens, terms.twice_s + terms.twice_token_s * tokens
-        seconds += once_s if once_s < twice_s else twice_s
+        once_s, two_shot_s = terms.one_shot_token_s * tokens, terms.two_shot_s + terms.two_shot_token_s * tokens
+        seconds += once_s if once_s < two_shot_s else two_shot_s
         read_s, token_s = terms.weights_read_s, terms.weights_token_s * tokens
         seconds += read_s if read_s > token_s else token_s
         if terms.expert_share:

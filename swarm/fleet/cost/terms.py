@@ -80,9 +80,9 @@ class Terms:
     deviations of one expert's choice: a step waits for that GPU."""
     exchange_token_s: float
     """Of what is exchanged besides all-reduces."""
-    once_token_s: float
-    twice_token_s: float
-    twice_s: float
+    one_shot_token_s: float
+    two_shot_token_s: float
+    two_shot_s: float
     """All-reduces of all layers: of a token in one go, of one in two goes, and what two goes take more."""
     prompt_token_s: float
     """Of a prompt's token in layers that keep a state."""
@@ -134,9 +134,9 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         expert_share=moe[0].experts_per_token / moe[0].experts if moe else 0.0,
         expert_uneven=_uneven(moe[0].experts, spread.ep) if moe else 0.0,
         exchange_token_s=exchanges.token_s,
-        once_token_s=exchanges.once_token_s,
-        twice_token_s=exchanges.twice_token_s,
-        twice_s=exchanges.twice_s,
+        one_shot_token_s=exchanges.one_shot_token_s,
+        two_shot_token_s=exchanges.two_shot_token_s,
+        two_shot_s=exchanges.two_shot_s,
         prompt_token_s=_linear_token_s(served, times),
         sequence_s=constants.sequence_s
         + 2.0 * state_bytes_per_sequence(model) / spread.tp * times.held_s("kv", "bf16") / KV_BYTES["bf16"],
@@ -234,9 +234,9 @@ class Exchanges:
     """What GPUs of a step exchange: how often, and the seconds of a token in one go, in two, and elsewhere."""
 
     count: int
-    once_token_s: float
-    twice_token_s: float
-    twice_s: float
+    one_shot_token_s: float
+    two_shot_token_s: float
+    two_shot_s: float
     token_s: float
 
 
@@ -251,7 +251,7 @@ def _exchange(served: Served, times: KernelTimes, layers: int) -> Exchanges:
     def reduce(group: int, ranks: int) -> None:
         nonlocal once, twice, reduces
         carried = layers * (group - 1) * ranks * token_bytes
-        once += carried / times.once_bytes_per_s(group)
+        once += carried / times.one_shot_bytes_per_s(group)
         twice += carried * 2.0 / group / times.exchange_bytes_per_s(group)
         reduces += layers
 
@@ -271,7 +271,7 @@ def _exchange(served: Served, times: KernelTimes, layers: int) -> Exchanges:
     if spread.pp > 1:
         token_s += (spread.pp - 1) * token_bytes / times.exchange_bytes_per_s(2)
         others += spread.pp - 1
-    return Exchanges(reduces + others, once, twice, reduces * times.twice_s(), token_s)
+    return Exchanges(reduces + others, once, twice, reduces * times.two_shot_s(), token_s)
 
 
 def _linear_token_s(served: Served, times: KernelTimes) -> float:
