@@ -6,8 +6,8 @@
 The tables (Apache-2.0) hold the time of one kernel, or of one attention module, alone and replayed from a
 graph. A kernel takes floor + max(bytes / (bandwidth x share), operations / (peak x share)): three constants
 of least absolute log error; for experts also the tokens that each chosen one computes in vain, the seconds of
-each held one (their counts and offsets), and the widths of an expert's slice at which the shares are halved. Nothing of the tables is copied but these constants; no
-row of a served model is read.
+each held one (their counts and offsets), and the widths of an expert's slice that halve the shares. Nothing
+of the tables is copied but these constants; no row of a served model is read.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from swarm.config.catalog import CompressedEntry, MlaEntry
 from swarm.errors import ConfigError
 from swarm.fleet.catalog.read import FOLDER, find_gpu, find_model
 from swarm.fleet.cost.calibration import least_squares
@@ -124,7 +125,12 @@ def fit(rows: Any) -> tuple[dict[str, float], float]:
     floor, slow, hard, pad, each, half_read, half_multiply = np.exp(found)
     shares = {"floor_s": floor, "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
     if of_experts:
-        shares |= {"pad_tokens": pad, "expert_s": each, "half_read": half_read, "half_multiply": half_multiply}
+        shares |= {
+            "pad_tokens": pad,
+            "expert_s": each,
+            "half_read": half_read,
+            "half_multiply": half_multiply,
+        }
     else:
         shares["floor_s"] = max(floor, 0.5 * float(rows.seconds.min()))
     return shares, float(np.median(error))
@@ -195,7 +201,7 @@ def gemm(folder: Path) -> dict[str, Any]:
     weights = rows.n * rows.k * rows.format.map(BYTES)
     rows = rows.assign(read=(weights + 2.0 * rows.m * (rows.n + rows.k)) / rows.bandwidth)
     rows = rows.assign(tokens=rows.m, multiply=2.0 * rows.m * rows.n * rows.k / peak(rows))
-    # Engines call the same libraries; some tables hold the quantizing of inputs, which engines fuse with a norm.
+    # Engines call the same libraries; some tables hold the quantizing of inputs, which engines fuse.
     best = rows.loc[rows.groupby(["gpu", "generation", "format", "m", "n", "k"]).seconds.idxmin()]
     return fitted(best.assign(engine="any"), "gemm")
 
@@ -225,7 +231,7 @@ def experts(folder: Path) -> dict[str, Any]:
     each = 2.0 * weights / peak(rows)
     rows = rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held)
     rows = rows.assign(width=rows.inter_size / rows.moe_tp_size)
-    # Faster than the bandwidth: tokens chose fewer experts than they would evenly (some within a group alone).
+    # Faster than the bandwidth: tokens chose fewer experts than evenly (some within a group alone).
     grouped = (rows["read"] / rows.seconds).groupby([rows[name] for name in ("gpu", *SERVED, *SLICE)])
     return fitted(rows[grouped.transform("max") <= 1.0], "experts")
 
@@ -393,7 +399,11 @@ def read_bytes(name: str, key: str) -> tuple[float, float] | None:
         model = find_model(name)
     except ConfigError:
         return None
-    layers = [one for one in model.attention if module_kind(one) == key]
+    layers = [
+        one
+        for one in model.attention
+        if isinstance(one, MlaEntry | CompressedEntry) and module_kind(one) == key
+    ]
     if not layers:
         return None
     copied = copied_weights(model.hidden, layers[0])
@@ -418,7 +428,9 @@ def reduces(folder: Path) -> dict[str, Any]:
             if gpus <= 8:
                 carried = 2.0 * (gpus - 1) / gpus * group.message_size / group.seconds
                 rates[int(gpus)] = float(carried.median())
-        once, two_shot_s = goes(part[~part.kernel_source.str.contains("eager") & part.num_gpus.le(8)], graph_s, rates)
+        once, two_shot_s = goes(
+            part[~part.kernel_source.str.contains("eager") & part.num_gpus.le(8)], graph_s, rates
+        )
         out[generation] = {
             "reduce_s": graph_s,
             "one_shot_bytes_per_s": once,

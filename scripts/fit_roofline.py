@@ -61,7 +61,7 @@ CAPPED = 0.1
 CAPPED_S = 2.0
 DRAFTED = 0.75
 SINKING = 0.87
-"""TPOT of replies of 8,192 tokens over that of 1,024: six runs are at 0.80 to 0.86, the others at 0.88 to 1.05."""
+"""TPOT of replies of 8,192 tokens over that of 1,024: six runs are at 0.80-0.86, others at 0.88-1.05."""
 FEW = 16
 """Requests at once: beyond them what prompts take of others' tokens is as much."""
 SAME = 1e-3
@@ -132,7 +132,7 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
 
 
 def _copies(table: pd.DataFrame, setup: list[str]) -> pd.Series:
-    """Say which rows repeat an earlier one's setup and, but for rounding, its times: exports of one measurement."""
+    """Say which rows repeat an earlier one's setup and, but for rounding, its times."""
     found = pd.Series(False, index=table.index)
     for _, group in table.groupby(setup):
         times = np.log(group[["silicon_ttft_ms", "silicon_tpot_ms"]].to_numpy(float))
@@ -143,11 +143,11 @@ def _copies(table: pd.DataFrame, setup: list[str]) -> pd.Series:
 
 
 def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
-    """Say which rows speculate without saying so, by two signs that runs of a day and version of an engine show.
+    """Say which rows speculate without saying so, by two signs that runs of a day and version show.
 
-    They take three quarters of another's time on the same setups. Or replies of 8,192 tokens take clearly less
-    a token than those of 1,024 behind the same prompt, where few requests run: no context that grows makes a
-    step shorter, but long replies repeat themselves, and more of what is drafted is accepted.
+    They take three quarters of another's time on the same setups. Or replies of 8,192 tokens take clearly
+    less a token than those of 1,024 behind the same prompt, where few requests run: no context that grows
+    makes a step shorter, but long replies repeat themselves, and more of what is drafted is accepted.
     """
     source = table.silicon_data_source
     table = table.assign(

@@ -101,7 +101,7 @@ def rows_lines(rows: list[Row], found: dict[str, np.ndarray]) -> list[str]:
 def noise_lines(rows: list[Row]) -> list[str]:
     """Return by how much rows of one stated setup differ: what no model of that setup can tell.
 
-    As a model would that knew another row of the setup (their median), and one that knew all of them.
+    As a model would that knew the other rows of the setup (their median), and one that knew all of them.
     """
     setups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
@@ -109,37 +109,37 @@ def noise_lines(rows: list[Row]) -> list[str]:
     several = [group for group in setups.values() if len(group) > 1]
     lines = [
         "",
-        f"{sum(map(len, several))} rows share all that they state (model, GPU, engine, format, GPUs, lengths, "
-        f"concurrency) with another: {len(several)} setups.",
-        "By how much their TPOT differs, in a run of another day or version, bounds what any model can reach:",
+        f"{sum(map(len, several))} rows share all that they state (model, GPUs, engine, format, lengths,",
+        f"concurrency) with another: {len(several)} setups. By how much their TPOT differs, measured on",
+        "another day or with another version, bounds what any model can reach:",
         "",
-        "| rows | of | another row tells: median | p90 | all of them tell: median | p90 |",
+        "| of | rows | another row tells: median | p90 | all of them tell: median | p90 |",
         "| --- " * 6 + "|",
     ]
-    parts: list[tuple[str, Callable[[Row], bool]]] = [
-        ("all", lambda row: True),
-        ("none that speculate", lambda row: not row.drafts),
-    ]
+    parts = {"all": several}
     for name in ("family", "GPU"):
         for key in sorted({KEYS[name](group[0]) for group in several}):
-            parts.append((key, lambda row, name=name, key=key: KEYS[name](row) == key))  # type: ignore[misc]
-            parts.append(
-                (
-                    f"{key}, none that speculate",
-                    lambda row, name=name, key=key: KEYS[name](row) == key and not row.drafts,  # type: ignore[misc]
-                )
-            )
-    for title, chosen in parts:
-        others, own = [], []
-        for group in several:
-            times = np.log([row.tpot_s for row in group if chosen(row)])
-            if len(times) > 1:
-                others += [abs(times[at] - np.median(np.delete(times, at))) for at in range(len(times))]
-                own += list(np.abs(times - np.median(times)))
-        if others:
-            cells = [percent(np.expm1(np.quantile(one, at))) for one in (others, own) for at in (0.5, 0.9)]
-            lines.append(f"| {len(others)} | {title} | " + " | ".join(cells) + " |")
+            parts[key] = [group for group in several if KEYS[name](group[0]) == key]
+    for key, groups in parts.items():
+        lines += noise_line(key, groups)
+        lines += noise_line(
+            f"{key}, none that speculate", [[row for row in group if not row.drafts] for group in groups]
+        )
     return lines
+
+
+def noise_line(title: str, groups: list[list[Row]]) -> list[str]:
+    """Return a line of that table, or none where no two rows share a setup."""
+    others, own = [], []
+    for group in groups:
+        times = np.log([row.tpot_s for row in group])
+        if len(times) > 1:
+            others += [abs(times[at] - np.median(np.delete(times, at))) for at in range(len(times))]
+            own += list(np.abs(times - np.median(times)))
+    if not others:
+        return []
+    cells = [percent(np.expm1(np.quantile(one, at))) for one in (others, own) for at in (0.5, 0.9)]
+    return [f"| {title} | {len(others)} | " + " | ".join(cells) + " |"]
 
 
 def line_of(name: str, error: np.ndarray, told: np.ndarray, band: np.ndarray) -> str:

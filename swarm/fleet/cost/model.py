@@ -64,7 +64,7 @@ def projection_weights(hidden: int, layer: AttentionEntry) -> int:
 
 
 def copied_weights(hidden: int, layer: AttentionEntry) -> int:
-    """Return those of an attention layer's weights that every GPU of a group holds: what makes latent vectors."""
+    """Return an attention layer's weights that every GPU of a group holds: what makes latent vectors."""
     if isinstance(layer, MlaEntry):
         index = (layer.q_rank * (layer.index_heads or 0) + hidden) * (layer.index_dim or 0)
         return hidden * (layer.q_rank + layer.kv_rank + layer.rope_dim) + index

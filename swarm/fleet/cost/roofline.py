@@ -85,8 +85,11 @@ class Roofline:
         """Return the seconds that tokens take in all that is not attention's memory."""
         terms = self._terms
         seconds = terms.exchange_token_s * tokens
-        once_s, two_shot_s = terms.one_shot_token_s * tokens, terms.two_shot_s + terms.two_shot_token_s * tokens
-        seconds += once_s if once_s < two_shot_s else two_shot_s
+        one_shot_s, two_shot_s = (
+            terms.one_shot_token_s * tokens,
+            terms.two_shot_s + terms.two_shot_token_s * tokens,
+        )
+        seconds += one_shot_s if one_shot_s < two_shot_s else two_shot_s
         read_s, token_s = terms.weights_read_s, terms.weights_token_s * tokens
         seconds += read_s if read_s > token_s else token_s
         if terms.expert_share:

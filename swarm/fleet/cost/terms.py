@@ -76,8 +76,8 @@ class Terms:
     """Of all experts that one token chooses."""
     expert_spread: float
     expert_uneven: float
-    """How far the share of chosen experts on the GPU with most of them lies above the mean of all, in standard
-    deviations of one expert's choice: a step waits for that GPU."""
+    """How far the share of chosen experts on the GPU with most of them lies above the mean of all, in
+    standard deviations of one expert's choice: a step waits for that GPU."""
     exchange_token_s: float
     """Of what is exchanged besides all-reduces."""
     one_shot_token_s: float
@@ -118,7 +118,9 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
     pair_s = times.weight_s(experts, stored, constants.expert_pace) * (1.0 + experts.half_multiply / width)
     head_s = 2.0 * weights.head / spread.tp * times.read_s(times.gemm("bf16"), constants.gemm_pace)
     replayed_s = (
-        _floors_s(served, times) + layers * constants.layer_s[served.backend] + exchanges.count * times.reduce_s()
+        _floors_s(served, times)
+        + layers * constants.layer_s[served.backend]
+        + exchanges.count * times.reduce_s()
     )
     if served.eager:
         replayed_s = max(replayed_s, (_launches(model) + exchanges.count) * times.exchange().launch_s)
@@ -151,7 +153,7 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
 
 
 def _uneven(experts: int, holders: int) -> float:
-    """Return the greatest of `holders` shares of chosen experts, above the mean, where one's choice has unit spread.
+    """Return the greatest of `holders` shares of chosen experts, above the mean, in one choice's deviations.
 
     Each holds `experts` / `holders`. The mean greatest of normal numbers is Blom's (1958).
     """
@@ -231,7 +233,7 @@ def _launches(model: ModelEntry) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Exchanges:
-    """What GPUs of a step exchange: how often, and the seconds of a token in one go, in two, and elsewhere."""
+    """What GPUs of a step exchange: how often, and the seconds of a token in all-reduces and elsewhere."""
 
     count: int
     one_shot_token_s: float

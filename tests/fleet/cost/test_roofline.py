@@ -302,7 +302,7 @@ def test_a_step_waits_for_the_gpu_whose_whole_experts_are_chosen_most() -> None:
     assert isinstance(cost, Roofline)
     even = Roofline(replace(cost._terms, expert_uneven=0.0))
     waited_s = cost.step_s([], 4, 4) - even.step_s([], 4, 4)
-    # 94 layers of 16 experts a GPU: of four tokens' choices the fullest of eight GPUs has about two more than most.
+    # Of 94 layers: four tokens choose about two more of the fullest GPU's 16 experts than of most.
     read_s = 94 * 3 * 4_096 * 1_536 * 2 / 4.8e12
     assert 1.0 < waited_s / read_s < 4.0
     assert cost.step_s([], 4_096, 4_096) == pytest.approx(even.step_s([], 4_096, 4_096), rel=1e-3)
