@@ -5,14 +5,15 @@
 
 The tables (Apache-2.0) hold the time of one kernel, or of one attention module, alone and replayed from a
 graph. A kernel takes floor + max(bytes / (bandwidth x share), operations / (peak x share)): three constants
-of least absolute log error; for experts also the tokens that each chosen one computes in vain, and the
-seconds of each held one (their counts and offsets). Nothing of the tables is copied but these constants; no
-row of a served model is read.
+of least absolute log error; for experts also the tokens that each chosen one computes in vain, the seconds of
+each held one (their counts and offsets), and the widths of an expert's slice that halve the shares. Nothing
+of the tables is copied but these constants; no row of a served model is read.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -22,9 +23,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from swarm.config.catalog import CompressedEntry, MlaEntry
 from swarm.errors import ConfigError
-from swarm.fleet.catalog.read import FOLDER, find_gpu
+from swarm.fleet.catalog.read import FOLDER, find_gpu, find_model
 from swarm.fleet.cost.calibration import least_squares
+from swarm.fleet.cost.model import copied_weights, projection_weights
+from swarm.fleet.cost.terms import module_kind
 
 FORMATS = {
     "bf16": ("bfloat16", "float16"),
@@ -43,6 +47,17 @@ FEW, MANY = 128, 1024
 MANY_EXPERTS = 32
 STEP_TOKENS = 16384
 """Tokens of the longest steps."""
+RATES, MORE_S, STEPS = (1e9, 1e12), (2e-6, 1e-4), 60
+"""Rates and seconds among which those of all-reduces are looked for, and how many of each."""
+READ_SHARE = 0.75
+"""Of the bandwidth, in reading a module's weights."""
+MODULES = (
+    ("mla_s", "mla", "mla_generation_module"),
+    ("sparse_s", "sparse_attention", "dsa_generation_module"),
+    ("shared_index_s", "sparse_attention", "dsa_generation_module"),
+    ("compressed_4_s", "sparse_attention", "dsv4_csa_generation_module"),
+    ("compressed_128_s", "sparse_attention", "dsv4_hca_generation_module"),
+)
 SERVED = ["generation", "engine", "format"]
 SLICE = ["hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size"]
 POOR = 0.5
@@ -50,7 +65,8 @@ POOR = 0.5
 HEAD = """\
 # Fitted by scripts/fit_kernels.py on operator tables of aiconfigurator-core 0.12.0 (Apache-2.0).
 # Seconds of one kernel: floor_s + max(bytes / (bandwidth x memory), operations / (peak x compute)), where
-# each chosen expert computes pad_tokens more than chose it, and each held one takes expert_s.
+# each chosen expert computes pad_tokens more than chose it, and each held one takes expert_s; memory and
+# compute are shares at great width, halved where an expert's slice is half_read and half_multiply wide.
 """
 
 
@@ -98,29 +114,36 @@ def fit(rows: Any) -> tuple[dict[str, float], float]:
 
     Few tokens tell the floor and the memory's share, many the peak's; then all of them tell all.
     """
-    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5, 16.0, 1e-8])
+    found = np.log([max(5e-6, float(rows.seconds.quantile(0.02))), 1 / 0.75, 1 / 0.5, 16.0, 1e-8, 32.0, 32.0])
     of_experts = "held" in rows
     few, many = rows[rows.tokens <= FEW], rows[rows.tokens >= MANY]
     found[:2] = descend(few, found, (0, 1))
     found[[2]] = descend(many, found, (2,))
-    free = (0, 1, 2, 3, 4) if of_experts else (0, 1, 2)
+    free = tuple(range(len(found))) if of_experts else (0, 1, 2)
     found[list(free)] = descend(rows, found, free)
     error = np.abs(errors(rows, found))
-    floor, slow, hard, pad, each = np.exp(found)
+    floor, slow, hard, pad, each, half_read, half_multiply = np.exp(found)
     shares = {"floor_s": floor, "memory": min(1.0, 1 / slow), "compute": min(1.0, 1 / hard)}
     if of_experts:
-        shares |= {"pad_tokens": pad, "expert_s": each}
+        shares |= {
+            "pad_tokens": pad,
+            "expert_s": each,
+            "half_read": half_read,
+            "half_multiply": half_multiply,
+        }
     else:
         shares["floor_s"] = max(floor, 0.5 * float(rows.seconds.min()))
     return shares, float(np.median(error))
 
 
 def errors(rows: Any, at: np.ndarray) -> np.ndarray:
-    """Return the log errors of floor, inverse shares of memory and peak, padding and experts, as logs."""
-    floor, slow, hard, pad, each = np.exp(at)
+    """Return the log errors of what `fit` fits, as logs: shares by their inverses."""
+    floor, slow, hard, pad, each, half_read, half_multiply = np.exp(at)
     read, multiply = rows["read"].to_numpy(), rows["multiply"].to_numpy()
     if "held" in rows:
-        multiply = multiply + pad * rows["pad"].to_numpy()
+        width = rows["width"].to_numpy()
+        multiply = (multiply + pad * rows["pad"].to_numpy()) * (1.0 + half_multiply / width)
+        read = read * (1.0 + half_read / width)
         floor = floor + each * rows["held"].to_numpy()
     found: np.ndarray = np.log(floor + np.maximum(read * slow, multiply * hard))
     found -= np.log(rows.seconds.to_numpy())
@@ -160,9 +183,10 @@ def fitted(rows: Any, name: str) -> dict[str, Any]:
             print(f"{name} {generation} {kind} {engine}: {len(group)} rows, error {error:.2f}", show(found))
             if kept:
                 engines[engine] = found
-        if engines:
+        if engines and "any" not in engines:
             keys = next(iter(engines.values()))
             engines["any"] = {key: median(one[key] for one in engines.values()) for key in keys}
+        if engines:
             out.setdefault(generation, {})[kind] = engines
     return out
 
@@ -176,7 +200,10 @@ def gemm(folder: Path) -> dict[str, Any]:
     rows = rows.assign(format=format_of(rows.gemm_dtype)).dropna(subset="format")
     weights = rows.n * rows.k * rows.format.map(BYTES)
     rows = rows.assign(read=(weights + 2.0 * rows.m * (rows.n + rows.k)) / rows.bandwidth)
-    return fitted(rows.assign(tokens=rows.m, multiply=2.0 * rows.m * rows.n * rows.k / peak(rows)), "gemm")
+    rows = rows.assign(tokens=rows.m, multiply=2.0 * rows.m * rows.n * rows.k / peak(rows))
+    # Engines call the same libraries; some tables hold the quantizing of inputs, which engines fuse.
+    best = rows.loc[rows.groupby(["gpu", "generation", "format", "m", "n", "k"]).seconds.idxmin()]
+    return fitted(best.assign(engine="any"), "gemm")
 
 
 def experts(folder: Path) -> dict[str, Any]:
@@ -202,9 +229,11 @@ def experts(folder: Path) -> dict[str, Any]:
     weights = 3.0 * rows.hidden_size * rows.inter_size / rows.moe_tp_size
     rows = rows.assign(read=touched * weights * rows.format.map(BYTES) / rows.bandwidth)
     each = 2.0 * weights / peak(rows)
-    return fitted(
-        rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held), "experts"
-    )
+    rows = rows.assign(tokens=rows.num_tokens, multiply=pairs * each, pad=touched * each, held=held)
+    rows = rows.assign(width=rows.inter_size / rows.moe_tp_size)
+    # Faster than the bandwidth: tokens chose fewer experts than evenly (some within a group alone).
+    grouped = (rows["read"] / rows.seconds).groupby([rows[name] for name in ("gpu", *SERVED, *SLICE)])
+    return fitted(rows[grouped.transform("max") <= 1.0], "experts")
 
 
 def fastest(rows: Any) -> Any:
@@ -332,26 +361,53 @@ def decode_floors(folder: Path) -> Iterator[tuple[tuple[str, str, str], float]]:
     rows = rows[(rows.window_size == 0) & (rows.batch_size <= 8) & (rows.step <= 1024)]
     for (generation, engine), part in rows.groupby(["generation", "engine"]):
         yield (generation, "gqa_s", engine), part.seconds.median()
-    for key, kind, name, modules in (
-        ("mla_s", "mla", "mla_generation_module", None),
-        ("sparse_s", "sparse_attention", "dsa_generation_module", ("GLM-5-FP8", "GLM-5", "V3.2")),
-        ("shared_index_s", "sparse_attention", "dsa_generation_module", ("zai-org/GLM-5.2",)),
-        ("compressed_4_s", "sparse_attention", "dsv4_csa_generation_module", None),
-        ("compressed_128_s", "sparse_attention", "dsv4_hca_generation_module", None),
-    ):
-        rows = tables(folder, kind, name)
-        rows = rows[(rows.batch_size <= 8) & (rows.step <= 1024) & rows.num_heads.isin((8, 16))]
-        if modules:
-            rows = rows[[any(one in model for one in modules) for model in rows.model]]
-        for (generation, engine), part in rows.groupby(["generation", "engine"]):
-            if key != "shared_index_s" or engine == "sglang":
-                yield (generation, key, engine), part.seconds.median()
+    yield from module_floors(folder)
     for key, kind, name in (("linear_s", "linear_attention", "gdn"), ("linear_s", "kda", "kda")):
         rows = tables(folder, kind, name)
         rows = rows[(rows.phase == "generation") & (rows.num_tokens <= 4)]
         sums = rows.groupby(["generation", "engine", "kernel_source"]).seconds.median()
         for (generation, engine), part in sums.groupby(level=[0, 1]):
             yield (generation, key, engine), part.sum()
+
+
+def module_floors(folder: Path) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """Yield the same of attention modules, their projections included, by the format of those.
+
+    Reading a module's weights is not in it. Of several GPUs of a generation, and versions of an engine, the
+    fastest counts: the others were timed without a graph.
+    """
+    for key, kind, name in MODULES:
+        rows = tables(folder, kind, name)
+        rows = rows[(rows.batch_size <= 8) & (rows.step <= 1024) & rows.num_heads.isin((8, 16))]
+        skips = rows.kernel_source.str.contains("skip_indexer")
+        rows = rows[skips == (key == "shared_index_s")]
+        rows = rows.assign(format=format_of(rows.gemm_type)).dropna(subset="format")
+        known = {model: read_bytes(model, key) for model in rows.model.unique()}
+        rows = rows.assign(whole=rows.model.map(known)).dropna(subset="whole")
+        shares = zip(rows.whole, rows.num_heads, strict=True)
+        rows = rows.assign(weights=[copied + each * heads for (copied, each), heads in shares])
+        read_s = rows.weights * rows.format.map(BYTES) / (READ_SHARE * rows.bandwidth)
+        rows = rows.assign(seconds=rows.seconds - read_s)
+        sums = rows.groupby(["generation", "engine", "format", "gpu", "version"]).seconds.median()
+        for (generation, engine, stored), part in sums.groupby(level=[0, 1, 2]):
+            yield (generation, f"{key[:-2]}_{stored}_s", engine), part.min()
+
+
+def read_bytes(name: str, key: str) -> tuple[float, float] | None:
+    """Return the weights of a module that every GPU holds, and of each head; nothing of an unknown model."""
+    try:
+        model = find_model(name)
+    except ConfigError:
+        return None
+    layers = [
+        one
+        for one in model.attention
+        if isinstance(one, MlaEntry | CompressedEntry) and module_kind(one) == key
+    ]
+    if not layers:
+        return None
+    copied = copied_weights(model.hidden, layers[0])
+    return copied, (projection_weights(model.hidden, layers[0]) - copied) / layers[0].heads
 
 
 def reduces(folder: Path) -> dict[str, Any]:
@@ -372,12 +428,38 @@ def reduces(folder: Path) -> dict[str, Any]:
             if gpus <= 8:
                 carried = 2.0 * (gpus - 1) / gpus * group.message_size / group.seconds
                 rates[int(gpus)] = float(carried.median())
+        once, two_shot_s = goes(
+            part[~part.kernel_source.str.contains("eager") & part.num_gpus.le(8)], graph_s, rates
+        )
         out[generation] = {
             "reduce_s": graph_s,
+            "one_shot_bytes_per_s": once,
+            "two_shot_s": two_shot_s,
             "launch_s": max(0.0, float(launched_s - graph_s["any"])),
             "bytes_per_s": rates,
         }
     return out
+
+
+def goes(rows: Any, small_s: dict[str, float], rates: dict[int, float]) -> tuple[float, float]:
+    """Return the rate of an all-reduce in one go, and what one in two goes takes more, of least log error.
+
+    In one go each of n GPUs sends its bytes to n - 1 others; in two 2 (n - 1) / n of them. Engines take the
+    faster one.
+    """
+    rows = rows[rows.message_size.between(2**14, 2**24)]
+    size, gpus = rows.message_size.to_numpy(float), rows.num_gpus.to_numpy(float)
+    floor_s, rate = rows.engine.map(small_s).to_numpy(), rows.num_gpus.map(rates).to_numpy()
+    twice = floor_s + 2 * (gpus - 1) / gpus * size / rate
+    wanted = np.log(rows.seconds.to_numpy())
+    best = (math.inf, 0.0, 0.0)
+    for once in np.geomspace(RATES[0], RATES[1], STEPS):
+        whole = floor_s + (gpus - 1) * size / once
+        for more_s in np.geomspace(MORE_S[0], MORE_S[1], STEPS):
+            error = float(np.abs(np.log(np.minimum(whole, twice + more_s)) - wanted).mean())
+            best = min(best, (error, float(once), float(more_s)))
+    print(f"exchange: {len(rows)} rows, error {best[0]:.2f}")
+    return best[1:]
 
 
 def show(found: dict[str, float]) -> str:

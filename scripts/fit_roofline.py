@@ -60,6 +60,12 @@ CAPPED = 0.1
 """A TTFT beyond this share of the decode time, and of two seconds, is a wait for admission."""
 CAPPED_S = 2.0
 DRAFTED = 0.75
+SINKING = 0.87
+"""TPOT of replies of 8,192 tokens over that of 1,024: six runs are at 0.80-0.86, others at 0.88-1.05."""
+FEW = 16
+"""Requests at once: beyond them what prompts take of others' tokens is as much."""
+SAME = 1e-3
+"""Log difference of times that rounding makes."""
 TTFT_CONCURRENCY_MAX = 8
 FIT_ROWS_MAX = 40
 HEAD = """\
@@ -117,26 +123,49 @@ def read_rows(path: Path) -> tuple[list[Row], dict[str, int]]:
     twice = (table.tp_size > 8) & (table.moe_tp_size == table.moe_ep_size)
     table = table.assign(tp=table.tp_size.where(~twice, table.moe_tp_size))
     keep("more GPUs than one server", table.tp <= 8)
+    served = ["model", "system", "backend", "precision", "isl", "osl", "tp", "moe_ep_size", "pp_size", "c"]
+    keep("the same row again, rounded", ~_copies(table, served))
     ttft_s, decode_s = table.silicon_ttft_ms / 1e3, table.silicon_tpot_ms * table.osl / 1e3
     keep("capped by admission", ~((ttft_s > CAPPED * decode_s) & (ttft_s > CAPPED_S)))
-    table = table.assign(drafts=_drafts(table, [*shape, "moe_ep_size", "pp_size", "c"]))
+    table = table.assign(drafts=_drafts(table, served))
     return [_row(row) for row in table.itertuples()], left
 
 
-def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
-    """Say which rows speculate: their file, of a version of an engine, takes two thirds of another's time.
+def _copies(table: pd.DataFrame, setup: list[str]) -> pd.Series:
+    """Say which rows repeat an earlier one's setup and, but for rounding, its times."""
+    found = pd.Series(False, index=table.index)
+    for _, group in table.groupby(setup):
+        times = np.log(group[["silicon_ttft_ms", "silicon_tpot_ms"]].to_numpy(float))
+        for at in range(1, len(group)):
+            apart = np.abs(times[:at] - times[at]).max(axis=1)
+            found[group.index[at]] = bool((apart < SAME).any())
+    return found
 
-    Setups are compared row by row; nothing else that they state differs.
+
+def _drafts(table: pd.DataFrame, setup: list[str]) -> pd.Series:
+    """Say which rows speculate without saying so, by two signs that runs of a day and version show.
+
+    They take three quarters of another's time on the same setups. Or replies of 8,192 tokens take clearly
+    less a token than those of 1,024 behind the same prompt, where few requests run: no context that grows
+    makes a step shorter, but long replies repeat themselves, and more of what is drafted is accepted.
     """
-    table = table.assign(file=table.silicon_data_source.str.partition(";")[0])
+    source = table.silicon_data_source
+    table = table.assign(
+        file=source.str.partition(";")[0],
+        day=source.str.extract(r"measured=([\d-]{10})", expand=False).fillna("unknown"),
+        backend_version=table.backend_version.fillna("unknown"),
+    )
     slowest = table.groupby(setup).silicon_tpot_ms.transform("max")
     several = table.groupby(setup).silicon_tpot_ms.transform("count") > 1
-    table = table.fillna({"backend_version": "unknown"})
-    version = ["model", "precision", "backend", "backend_version", "file"]
-    ratio = (table.silicon_tpot_ms / slowest).where(several)
-    shares = ratio.groupby([table[name] for name in version]).median()
-    found = pd.MultiIndex.from_frame(table[version]).map(shares.to_dict())
-    return pd.Series(np.asarray(found, dtype=float) <= DRAFTED, index=table.index)
+    run = ["model", "system", "precision", "backend", "backend_version", "day", "file"]
+    shares = (table.silicon_tpot_ms / slowest).where(several).groupby([table[name] for name in run]).median()
+    alike = [*run, *(name for name in setup if name not in (*run, "isl", "osl"))]
+    few = table[(table.isl == 1024) & (table.c <= FEW)]
+    short, long = (few[few.osl == osl].groupby(alike).silicon_tpot_ms.min() for osl in (1024, 8192))
+    sinks = (long / short).groupby(level=run).median()
+    runs = pd.MultiIndex.from_frame(table[run])
+    found = shares.reindex(runs).le(DRAFTED).to_numpy() | sinks.reindex(runs).le(SINKING).to_numpy()
+    return pd.Series(found, index=table.index)
 
 
 def _row(row: Any) -> Row:
@@ -296,7 +325,7 @@ PULL = {"entry_steps": 1.0, "floor_pace": 40.0, "layer_s": 4.0, "step_s": 1.0}
 
 How many steps a request waits before its queue is a setting of the engine: no guess is worth holding to.
 """
-TTFT_WEIGHT = 3.0
+TTFT_WEIGHT = 1.0
 ROUNDS = 8
 
 

@@ -43,7 +43,7 @@ NOT_MODELLED = """\
 ## What is not modelled
 
 - Versions of an engine: two of them differ by up to a factor of two on the same setup.
-- Speculative decoding that a record does not state. Such files are told by their speed and are not fitted on.
+- Speculative decoding that a record does not state. Such runs are told by their speed and are not fitted on.
 - Attention data parallel in the measured rows; disaggregated rows; unstated precision.
 - Jitter of the host: TTFT of a hit below 50 ms is mostly that.
 - What a load waits for besides its copy: until an engine's scheduler looks again (13 ms at 1,024 tokens in
@@ -69,7 +69,7 @@ def rows_lines(rows: list[Row], found: dict[str, np.ndarray]) -> list[str]:
         "## Measured rows of served models",
         "",
         f"{len(rows)} rows of aggregated serving (docs/cost-model.md says which are left out),",
-        f"{drafts.sum()} of them in files that plainly speculate unsaid: in the figures, not fitted on.",
+        f"{drafts.sum()} of them in runs that plainly speculate unsaid: in the figures, not fitted on.",
         "Each is predicted by constants fitted without any row of its family, its GPU, or its format.",
         "`told`: a regression of TTFT on lengths, concurrency and the row's measured TPOT, on the same rows.",
         "",
@@ -95,7 +95,51 @@ def rows_lines(rows: list[Row], found: dict[str, np.ndarray]) -> list[str]:
                 f"| {key} | {part.sum()} | {percent(np.median(size))} | {percent(np.quantile(size, 0.9))} | "
                 f"{percent(np.median(error[part]))} | {biases} |"
             )
+    return [*lines, *noise_lines(rows)]
+
+
+def noise_lines(rows: list[Row]) -> list[str]:
+    """Return by how much rows of one stated setup differ: what no model of that setup can tell.
+
+    As a model would that knew the other rows of the setup (their median), and one that knew all of them.
+    """
+    setups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        setups.setdefault((row.served, row.loop), []).append(row)
+    several = [group for group in setups.values() if len(group) > 1]
+    lines = [
+        "",
+        f"{sum(map(len, several))} rows share all that they state (model, GPUs, engine, format, lengths,",
+        f"concurrency) with another: {len(several)} setups. By how much their TPOT differs, measured on",
+        "another day or with another version, bounds what any model can reach:",
+        "",
+        "| of | rows | another row tells: median | p90 | all of them tell: median | p90 |",
+        "| --- " * 6 + "|",
+    ]
+    parts = {"all": several}
+    for name in ("family", "GPU"):
+        for key in sorted({KEYS[name](group[0]) for group in several}):
+            parts[key] = [group for group in several if KEYS[name](group[0]) == key]
+    for key, groups in parts.items():
+        lines += noise_line(key, groups)
+        lines += noise_line(
+            f"{key}, none that speculate", [[row for row in group if not row.drafts] for group in groups]
+        )
     return lines
+
+
+def noise_line(title: str, groups: list[list[Row]]) -> list[str]:
+    """Return a line of that table, or none where no two rows share a setup."""
+    others, own = [], []
+    for group in groups:
+        times = np.log([row.tpot_s for row in group])
+        if len(times) > 1:
+            others += [abs(times[at] - np.median(np.delete(times, at))) for at in range(len(times))]
+            own += list(np.abs(times - np.median(times)))
+    if not others:
+        return []
+    cells = [percent(np.expm1(np.quantile(one, at))) for one in (others, own) for at in (0.5, 0.9)]
+    return [f"| {title} | {len(others)} | " + " | ".join(cells) + " |"]
 
 
 def line_of(name: str, error: np.ndarray, told: np.ndarray, band: np.ndarray) -> str:

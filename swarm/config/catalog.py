@@ -181,12 +181,20 @@ class Kernel(Strict):
     compute: float = Field(gt=0, le=1)
     pad_tokens: float = Field(0.0, ge=0, description="of each chosen expert, computed in vain")
     expert_s: float = Field(0.0, ge=0, description="more for each expert that the GPU holds")
+    half_read: float = Field(
+        0.0, ge=0, description="width of an expert's slice that halves the share of memory"
+    )
+    half_multiply: float = Field(0.0, ge=0, description="the same of compute")
 
 
 class Exchange(Strict):
-    """All-reduces of a generation of GPUs."""
+    """All-reduces of a generation of GPUs: one-shot, each sends all of its own to all, or two-shot, parts."""
 
     reduce_s: Floors = Field(description="of a small one, replayed from a graph")
+    one_shot_bytes_per_s: float = Field(
+        gt=0, description="of one GPU that sends all of its own to each other one"
+    )
+    two_shot_s: float = Field(ge=0, description="more of one in two goes, whose rate is bytes_per_s")
     launch_s: float = Field(ge=0, description="more where it is launched alone: what one launch costs")
     bytes_per_s: dict[int, float] = Field(description="of one GPU, by how many there are")
 

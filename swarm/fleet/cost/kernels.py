@@ -77,6 +77,17 @@ class KernelTimes:
         """Return the same of an attention layer's kernels in a step that decodes."""
         return self._attention(key) * self._floor_pace
 
+    def module_floor_s(self, key: str, stored: Format) -> float:
+        """Return the same of an attention module's whose projections are stored so."""
+        by = self._kernels.attention
+        for generation in _generations(self._gpu.generation, by):
+            for one in WIDENED[stored]:
+                floors = by[generation].get(f"{key[:-2]}_{one}_s")
+                if floors is not None:
+                    # A module's time moves as much with an engine's version as with the engine.
+                    return floors[ANY] * self._floor_pace
+        raise KeyError(key)
+
     def reduce_s(self) -> float:
         """Return the same of an exchange."""
         return _engine(self.exchange().reduce_s, self._served.backend) * self._floor_pace
@@ -103,10 +114,20 @@ class KernelTimes:
     def exchange_bytes_per_s(self, gpus: int) -> float:
         """Return what one GPU of a group sends per second: over links while the group fits their domain."""
         rates = self.exchange().bytes_per_s
-        measured = rates[min(rates, key=lambda count: abs(count - gpus))] / self._constants.exchange_pace
+        return self._sent_per_s(gpus, rates[min(rates, key=lambda count: abs(count - gpus))])
+
+    def one_shot_bytes_per_s(self, gpus: int) -> float:
+        """Return the same where it sends all of its own to each other one."""
+        return self._sent_per_s(gpus, self.exchange().one_shot_bytes_per_s)
+
+    def two_shot_s(self) -> float:
+        """Return what an all-reduce in two goes takes more than one in one go, whatever its size."""
+        return self.exchange().two_shot_s * self._floor_pace
+
+    def _sent_per_s(self, gpus: int, measured: float) -> float:
         gpu = self._gpu
         wire = gpu.link_bytes_per_s if gpus <= gpu.link_gpus.value else gpu.network_bytes_per_s
-        return min(wire.value, measured)
+        return min(wire.value, measured / self._constants.exchange_pace)
 
     def _kernel(
         self, by: Mapping[str, Mapping[str, Mapping[str, Kernel]]], stored: Format, engine: str

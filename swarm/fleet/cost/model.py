@@ -63,11 +63,29 @@ def projection_weights(hidden: int, layer: AttentionEntry) -> int:
     return hidden * (2 * keys + 3 * values)
 
 
+def copied_weights(hidden: int, layer: AttentionEntry) -> int:
+    """Return an attention layer's weights that every GPU of a group holds: what makes latent vectors."""
+    if isinstance(layer, MlaEntry):
+        index = (layer.q_rank * (layer.index_heads or 0) + hidden) * (layer.index_dim or 0)
+        return hidden * (layer.q_rank + layer.kv_rank + layer.rope_dim) + index
+    if isinstance(layer, CompressedEntry):
+        made = 0 if layer.ratio is None else 2 * (OVERLAP if layer.index_heads else 1)
+        index = (layer.q_rank + 1) * (layer.index_heads or 0) * (layer.index_dim or 0)
+        return (
+            hidden * (layer.q_rank + layer.head_dim * (1 + made))
+            + index
+            + hidden * (layer.index_dim or 0) * made
+        )
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Weights by part over all layers, of the head, and of the experts that one token uses."""
 
     attention: int
+    copied: int
+    """Of attention's, those that every GPU of a group holds."""
     dense: int
     shared: int
     experts: int
@@ -103,6 +121,7 @@ def weights_of(model: ModelEntry) -> Weights:
             dense += layer.layers * 3 * hidden * layer.intermediate
     return Weights(
         attention=sum(layer.layers * projection_weights(hidden, layer) for layer in model.attention),
+        copied=sum(layer.layers * copied_weights(hidden, layer) for layer in model.attention),
         dense=dense,
         shared=shared,
         experts=experts,

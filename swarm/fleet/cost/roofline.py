@@ -8,6 +8,7 @@ step, sequence and chunk takes a time of its own that no size makes shorter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from swarm.fleet.cost.base import Chunk, DecodeLine
@@ -23,7 +24,9 @@ class Roofline:
         self._lines: dict[int, tuple[float, float]] = {}
         self._windows = [one for one in terms.attention if one.window < EVERYWHERE]
         self._slope_s = sum(one.held_s for one in terms.attention if one.window == EVERYWHERE)
-        self._token_s = terms.weights_token_s + terms.experts_token_s + terms.exchange_token_s
+        self._token_s = (
+            terms.weights_token_s + terms.experts_token_s + terms.exchange_token_s + terms.two_shot_token_s
+        )
         # A sequence looks at its context once for all tokens that a step checks. It gives as many as are
         # accepted; here it gives one, in as much less time.
         self._checked = terms.checked
@@ -82,6 +85,11 @@ class Roofline:
         """Return the seconds that tokens take in all that is not attention's memory."""
         terms = self._terms
         seconds = terms.exchange_token_s * tokens
+        one_shot_s, two_shot_s = (
+            terms.one_shot_token_s * tokens,
+            terms.two_shot_s + terms.two_shot_token_s * tokens,
+        )
+        seconds += one_shot_s if one_shot_s < two_shot_s else two_shot_s
         read_s, token_s = terms.weights_read_s, terms.weights_token_s * tokens
         seconds += read_s if read_s > token_s else token_s
         if terms.expert_share:
@@ -89,6 +97,8 @@ class Roofline:
             choosers = 1.0 + (tokens * terms.ranks - 1.0) * terms.expert_spread
             untouched = (1.0 - terms.expert_share) ** choosers
             touched = 1.0 - untouched
+            if terms.expert_uneven:
+                touched = min(1.0, touched + terms.expert_uneven * math.sqrt(touched * untouched))
             read_s = terms.experts_read_s * touched
             token_s = terms.experts_token_s * tokens + terms.experts_pad_s * touched
             seconds += read_s if read_s > token_s else token_s

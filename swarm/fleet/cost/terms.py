@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from swarm.config.catalog import (
     PARTS,
@@ -74,7 +75,15 @@ class Terms:
     expert_share: float
     """Of all experts that one token chooses."""
     expert_spread: float
+    expert_uneven: float
+    """How far the share of chosen experts on the GPU with most of them lies above the mean of all, in
+    standard deviations of one expert's choice: a step waits for that GPU."""
     exchange_token_s: float
+    """Of what is exchanged besides all-reduces."""
+    one_shot_token_s: float
+    two_shot_token_s: float
+    two_shot_s: float
+    """All-reduces of all layers: of a token in one go, of one in two goes, and what two goes take more."""
     prompt_token_s: float
     """Of a prompt's token in layers that keep a state."""
     sequence_s: float
@@ -99,34 +108,37 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
     weights = weights_of(model)
     moe = [layer for layer in model.feed_forward if isinstance(layer, MoeEntry)]
     layers = sum(layer.layers for layer in model.attention)
-    exchange_s, reduces = _exchange(served, times, layers)
+    exchanges = _exchange(served, times, layers)
     dense_read_s, dense_token_s = _dense(served, times, constants)
     stored = weight_format(model, "experts", served.precision)
     experts = times.experts(stored)
     experts_bytes = weights.experts * weight_bytes(model, "experts", served.precision)
+    width = moe[0].intermediate * spread.ep / gpus if moe else 1.0
+    read_s = times.read_s(experts, constants.expert_pace) * (1.0 + experts.half_read / width)
+    pair_s = times.weight_s(experts, stored, constants.expert_pace) * (1.0 + experts.half_multiply / width)
     head_s = 2.0 * weights.head / spread.tp * times.read_s(times.gemm("bf16"), constants.gemm_pace)
     replayed_s = (
-        _floors_s(served, times) + layers * constants.layer_s[served.backend] + reduces * times.reduce_s()
+        _floors_s(served, times)
+        + layers * constants.layer_s[served.backend]
+        + exchanges.count * times.reduce_s()
     )
     if served.eager:
-        replayed_s = max(replayed_s, (_launches(model) + reduces) * times.exchange().launch_s)
+        replayed_s = max(replayed_s, (_launches(model) + exchanges.count) * times.exchange().launch_s)
     draft = served.speculative
     return Terms(
         step_s=constants.step_s[served.backend] + replayed_s + head_s,
         weights_read_s=dense_read_s,
         weights_token_s=dense_token_s,
-        experts_read_s=experts_bytes / gpus * times.read_s(experts, constants.expert_pace),
-        experts_token_s=spread.dp
-        * weights.active_experts
-        * times.weight_s(experts, stored, constants.expert_pace)
-        / gpus,
-        experts_pad_s=weights.experts
-        / gpus
-        * experts.pad_tokens
-        * times.weight_s(experts, stored, constants.expert_pace),
+        experts_read_s=experts_bytes / gpus * read_s,
+        experts_token_s=spread.dp * weights.active_experts * pair_s / gpus,
+        experts_pad_s=weights.experts / gpus * experts.pad_tokens * pair_s,
         expert_spread=constants.expert_spread,
         expert_share=moe[0].experts_per_token / moe[0].experts if moe else 0.0,
-        exchange_token_s=exchange_s,
+        expert_uneven=_uneven(moe[0].experts, spread.ep) if moe else 0.0,
+        exchange_token_s=exchanges.token_s,
+        one_shot_token_s=exchanges.one_shot_token_s,
+        two_shot_token_s=exchanges.two_shot_token_s,
+        two_shot_s=exchanges.two_shot_s,
         prompt_token_s=_linear_token_s(served, times),
         sequence_s=constants.sequence_s
         + 2.0 * state_bytes_per_sequence(model) / spread.tp * times.held_s("kv", "bf16") / KV_BYTES["bf16"],
@@ -138,6 +150,17 @@ def terms_of(served: Served, kernels: Kernels, constants: RooflineConstants) -> 
         accepted=draft.acceptance_length if draft else 1.0,
         draft_share=draft.draft_tokens * draft.draft_layers / layers if draft else 0.0,
     )
+
+
+def _uneven(experts: int, holders: int) -> float:
+    """Return the greatest of `holders` shares of chosen experts, above the mean, in one choice's deviations.
+
+    Each holds `experts` / `holders`. The mean greatest of normal numbers is Blom's (1958).
+    """
+    if holders == 1:
+        return 0.0
+    greatest = NormalDist().inv_cdf((holders - 0.375) / (holders + 0.25))
+    return greatest * math.sqrt(holders / experts)
 
 
 def _dense(served: Served, times: KernelTimes, constants: RooflineConstants) -> tuple[float, float]:
@@ -155,11 +178,13 @@ def _dense(served: Served, times: KernelTimes, constants: RooflineConstants) -> 
         stored = weight_format(model, part, served.precision)
         kernel = times.gemm(stored)
         # Attention is split over its rank's GPUs, feed-forward layers over those of all ranks.
-        cut = spread.tp if part == "attention" else gpus
-        bytes_count = count * weight_bytes(model, part, served.precision) / cut
+        if part == "attention":
+            held, shared = weights.copied + (count - weights.copied) / spread.tp, 1
+        else:
+            held, shared = count / gpus, spread.dp
+        bytes_count = held * weight_bytes(model, part, served.precision)
         read_s += bytes_count * times.read_s(kernel, constants.gemm_pace)
-        shared = 1 if part == "attention" else spread.dp
-        token_s += shared * count * times.weight_s(kernel, stored, constants.gemm_pace) / cut
+        token_s += shared * held * times.weight_s(kernel, stored, constants.gemm_pace)
     return read_s, token_s
 
 
@@ -171,10 +196,12 @@ def _floors_s(served: Served, times: KernelTimes) -> float:
     }
     seconds = 0.0
     for layer in model.attention:
-        module_s = times.attention_floor_s(_kind(layer))
         if isinstance(layer, GqaEntry | LinearEntry):
-            # The others were measured with their projections.
-            module_s += ATTENTION_GEMMS * gemm_s["attention"]
+            module_s = times.attention_floor_s(module_kind(layer)) + ATTENTION_GEMMS * gemm_s["attention"]
+        else:
+            # Measured with their projections.
+            stored = weight_format(model, "attention", served.precision)
+            module_s = times.module_floor_s(module_kind(layer), stored)
         seconds += layer.layers * module_s
     for feed in model.feed_forward:
         if isinstance(feed, MoeEntry):
@@ -185,7 +212,7 @@ def _floors_s(served: Served, times: KernelTimes) -> float:
     return seconds
 
 
-def _kind(layer: GqaEntry | MlaEntry | CompressedEntry | LinearEntry) -> str:
+def module_kind(layer: GqaEntry | MlaEntry | CompressedEntry | LinearEntry) -> str:
     """Return the name of a layer's floor in the tables."""
     if isinstance(layer, GqaEntry):
         return "gqa_s"
@@ -204,33 +231,49 @@ def _launches(model: ModelEntry) -> int:
     return count
 
 
-def _exchange(served: Served, times: KernelTimes, layers: int) -> tuple[float, int]:
-    """Return the seconds that GPUs exchange per token, and how many exchanges a step has."""
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """What GPUs of a step exchange: how often, and the seconds of a token in all-reduces and elsewhere."""
+
+    count: int
+    one_shot_token_s: float
+    two_shot_token_s: float
+    two_shot_s: float
+    token_s: float
+
+
+def _exchange(served: Served, times: KernelTimes, layers: int) -> Exchanges:
+    """Return what GPUs exchange: two all-reduces a layer, or a dispatch of tokens to experts and back."""
     model, spread = served.model, served.parallelism
     gpus = spread.tp * spread.dp
-    per_token, count = 0.0, 0
-    token_bytes = ACTIVATION_BYTES * model.hidden
+    once = twice = token_s = 0.0
+    reduces = others = 0
+    token_bytes = float(ACTIVATION_BYTES * model.hidden)
+
+    def reduce(group: int, ranks: int) -> None:
+        nonlocal once, twice, reduces
+        carried = layers * (group - 1) * ranks * token_bytes
+        once += carried / times.one_shot_bytes_per_s(group)
+        twice += carried * 2.0 / group / times.exchange_bytes_per_s(group)
+        reduces += layers
+
     if spread.tp > 1:
-        rate = times.exchange_bytes_per_s(spread.tp)
-        per_token += layers * 2.0 * (spread.tp - 1) / spread.tp * token_bytes / rate
-        count += layers
-    if gpus > 1:
+        reduce(spread.tp, 1)
+    if spread.dp > 1 and spread.ep > 1:
+        others += layers
         rate = times.exchange_bytes_per_s(gpus)
-        count += layers
-        if spread.dp > 1 and spread.ep > 1:
-            for layer in model.feed_forward:
-                if isinstance(layer, MoeEntry):
-                    copies = layer.experts_per_token * (1 - 1 / spread.ep) / spread.tp
-                    width = layer.expert_hidden or model.hidden
-                    sent = copies * width * (DISPATCH_BYTES + ACTIVATION_BYTES)
-                    per_token += layer.layers * sent / rate
-        else:
-            per_token += layers * 2.0 * (gpus - 1) / gpus * spread.dp * token_bytes / rate
+        for layer in model.feed_forward:
+            if isinstance(layer, MoeEntry):
+                copies = layer.experts_per_token * (1 - 1 / spread.ep) / spread.tp
+                width = layer.expert_hidden or model.hidden
+                sent = copies * width * (DISPATCH_BYTES + ACTIVATION_BYTES)
+                token_s += layer.layers * sent / rate
+    elif gpus > 1:
+        reduce(gpus, spread.dp)
     if spread.pp > 1:
-        rate = times.exchange_bytes_per_s(2)
-        per_token += (spread.pp - 1) * token_bytes / rate
-        count += spread.pp - 1
-    return per_token, count
+        token_s += (spread.pp - 1) * token_bytes / times.exchange_bytes_per_s(2)
+        others += spread.pp - 1
+    return Exchanges(reduces + others, once, twice, reduces * times.two_shot_s(), token_s)
 
 
 def _linear_token_s(served: Served, times: KernelTimes) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from swarm.fleet.catalog.read import constants, find_gpu, find_model, gpus, mode
 from swarm.fleet.cost.base import Chunk
 from swarm.fleet.cost.model import weights_of
 from swarm.fleet.cost.rank_cost import RankCost, rank_cost
+from swarm.fleet.cost.roofline import Roofline
 from swarm.fleet.cost.validation import validation_notes
 from swarm.fleet.phase import DecodePhase
 
@@ -115,7 +117,7 @@ def test_a_chip_with_cut_matrices_comes_nearer_to_its_peak() -> None:
 
 @pytest.mark.parametrize("accepted", [1.0, 2.5, 4.0])
 def test_speculation_divides_a_step_by_what_is_accepted(accepted: float) -> None:
-    shape = {"model": "Llama-3.3-70B", "tp": 8}
+    shape = {"model": "Llama-3.3-70B", "tp": 2}
     draft = SpeculativeConfig(draft_tokens=3, acceptance_length=accepted, draft_layers=0)
     plain, drafted = config(**shape).cost, config(**shape, speculative=draft).cost
     # One sequence's step reads the weights whether it checks one token or four.
@@ -293,3 +295,35 @@ def test_measured_says_what_the_rows_hold(shared_data: Path) -> None:
     measured = {find_model(name).name for name in table.model_path}
     assert {model.name for model in models() if model.measured} == measured
     assert constants().measured_tokens_max == table.isl.max()
+
+
+def test_a_step_waits_for_the_gpu_whose_whole_experts_are_chosen_most() -> None:
+    cost = served("Qwen3-235B-A22B", "H200", "bf16", tp=8, ep=8).cost
+    assert isinstance(cost, Roofline)
+    even = Roofline(replace(cost._terms, expert_uneven=0.0))
+    waited_s = cost.step_s([], 4, 4) - even.step_s([], 4, 4)
+    # Of 94 layers: four tokens choose about two more of the fullest GPU's 16 experts than of most.
+    read_s = 94 * 3 * 4_096 * 1_536 * 2 / 4.8e12
+    assert 1.0 < waited_s / read_s < 4.0
+    assert cost.step_s([], 4_096, 4_096) == pytest.approx(even.step_s([], 4_096, 4_096), rel=1e-3)
+    assert served("Qwen3-235B-A22B", "H200", "bf16", tp=8).cost.step_s([], 4, 4) < cost.step_s([], 4, 4)
+
+
+def test_an_all_reduce_takes_the_faster_of_one_shot_and_two_shot() -> None:
+    cost = config(model="Llama-3.3-70B", tp=8).cost
+    assert isinstance(cost, Roofline)
+    terms = cost._terms
+    meet = terms.two_shot_s / (terms.one_shot_token_s - terms.two_shot_token_s)
+    # Engines change over between 100 kB and 4 MB a GPU.
+    assert 1e5 < meet * 2 * 8_192 < 4e6
+    slow = Roofline(replace(terms, two_shot_s=1.0))
+    assert cost.step_s([], 4, 4) == slow.step_s([], 4, 4)
+    assert cost.step_s([], 4_096, 4_096) < slow.step_s([], 4_096, 4_096)
+
+
+def test_every_gpu_holds_the_projections_that_make_latent_vectors() -> None:
+    model = find_model("DeepSeek-V3")
+    weights = weights_of(model)
+    # q_a and kv_a_with_mqa of 61 layers (config.json): 7168 x 1536 and 7168 x 576.
+    assert weights.copied == 61 * 7_168 * (1_536 + 576)
+    assert weights_of(find_model("Llama-3.3-70B")).copied == 0
