@@ -217,6 +217,23 @@ def test_a_store_takes_its_share_of_what_both_directions_may_move(
     assert tuple(found) == pytest.approx(expected_s)
 
 
+@pytest.mark.parametrize(
+    ("from_s", "until_s", "asked_s", "expected_s"),
+    [(0.0, math.inf, 10.0, 4.0), (1.0, 3.0, 10.0, 2.0), (3.0, 9.0, 10.0, 1.0), (1.0, 9.0, 2.5, 1.5)],
+)
+def test_a_copy_that_spans_the_measured_phase_counts_in_part(
+    from_s: float, until_s: float, asked_s: float, expected_s: float
+) -> None:
+    made = build_fleet(fleet({"read_gib_per_s": 1.0}))
+    made.count_busy(from_s, until_s)
+    lane = made.traffic._reaches[0].reads[1]
+    assert lane is not None
+    made.traffic.network.start(lane, 4 * GIB, 0.0, lambda now_s: None)
+    while made.traffic.network.next_s() <= asked_s:
+        made.traffic.network.run(made.traffic.network.next_s())
+    assert made.busy(asked_s).pipes_s == pytest.approx({"dram[0] read": expected_s})
+
+
 def test_no_transfer_is_faster_than_its_streams_and_what_they_leave_is_the_others() -> None:
     tier = Pipe("tier", 10.0)
     slow, wide = Lane([tier], 0.0, objects(5, 2.0, 1).within(10.0)), Lane([tier], 0.0)

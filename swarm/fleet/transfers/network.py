@@ -22,7 +22,7 @@ Arrived = Callable[[float], None]
 class Pipe:
     """Something with a bandwidth: a tier's read or write side, a link."""
 
-    __slots__ = ("bytes_per_s", "counted_bytes", "lanes", "name", "under_way")
+    __slots__ = ("bytes_per_s", "lanes", "name", "under_way")
 
     def __init__(self, name: str, bytes_per_s: float) -> None:
         self.name = name
@@ -30,8 +30,6 @@ class Pipe:
         self.lanes: list[Lane] = []
         self.under_way = 0
         """Transfers that cross it now."""
-        self.counted_bytes = 0.0
-        """Of transfers that were started while it was counted."""
 
     def __repr__(self) -> str:
         return f"Pipe({self.name!r}, {self.bytes_per_s})"
@@ -42,6 +40,7 @@ class Lane:
 
     __slots__ = (
         "clock_bytes",
+        "counted_bytes",
         "group",
         "latency_s",
         "least_bytes_per_s",
@@ -62,6 +61,8 @@ class Lane:
         """Of one transfer, however idle the pipes are."""
         self.group: Group | None = None
         self.clock_bytes = 0.0
+        self.counted_bytes = 0.0
+        """That all transfers together have moved, while it was counted."""
         self.rate = 0.0
         """Bytes a second of each transfer under way."""
         self.queue: list[tuple[float, int, Arrived]] = []
@@ -86,21 +87,30 @@ class Lane:
 class Group:
     """Lanes whose rates depend on each other."""
 
-    __slots__ = ("at_s", "due_lane", "due_s", "lanes")
+    __slots__ = ("at_s", "counts_from_s", "counts_until_s", "due_lane", "due_s", "lanes")
 
     def __init__(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
         self.at_s = 0.0
+        self.counts_from_s = 0.0
+        self.counts_until_s = math.inf
+        """Between these times it is counted what lanes move."""
         self.due_s = math.inf
         self.due_lane: Lane | None = None
 
     def pass_to(self, now_s: float) -> None:
         """Move the clocks."""
         seconds = now_s - self.at_s
+        counted_s = self.counted_s(now_s)
         for lane in self.lanes:
             if lane.queue:
                 lane.clock_bytes += lane.rate * seconds
+                lane.counted_bytes += lane.rate * counted_s * len(lane.queue)
         self.at_s = now_s
+
+    def counted_s(self, now_s: float) -> float:
+        """Return for how long of the time since the clocks were moved it is counted."""
+        return max(0.0, min(now_s, self.counts_until_s) - max(self.at_s, self.counts_from_s))
 
     def share(self) -> None:
         """Set the rates anew, and with them which transfer is done next."""
@@ -139,6 +149,22 @@ class Network:
     def under_way(self) -> int:
         """Transfers that have not arrived."""
         return len(self._latent) + sum(len(lane.queue) for group in self._groups for lane in group.lanes)
+
+    def count(self, from_s: float, until_s: float) -> None:
+        """Count what is moved between these two times alone, which are not over."""
+        for group in self._groups:
+            group.counts_from_s, group.counts_until_s = from_s, until_s
+
+    def counted_bytes(self, now_s: float) -> dict[str, float]:
+        """Return what was moved over each pipe by now, while it was counted; changes nothing."""
+        counted = {pipe.name: 0.0 for pipe in self.pipes}
+        for group in self._groups:
+            more_s = group.counted_s(now_s)
+            for lane in group.lanes:
+                moved = lane.counted_bytes + lane.rate * more_s * len(lane.queue)
+                for pipe in lane.pipes:
+                    counted[pipe.name] += moved
+        return counted
 
     def start(self, lane: Lane, bytes_count: float, now_s: float, arrived: Arrived) -> bool:
         """Start a transfer; False where it takes no time, and then `arrived` is not called."""
