@@ -229,22 +229,18 @@ def hicache(case: dict[str, Any]) -> Case:
     load = case["workload"]
 
     def arm(l1: int, dram: bool, pool: bool) -> list[list[Sent]]:
-        tiers = [{"name": "hbm", "capacity_gib": tokens_gib[l1]}]
+        tiers: list[dict[str, Any]] = [{"name": "hbm", "capacity_gib": tokens_gib[l1]}]
         if dram:
-            tiers.append(
-                {
-                    "name": "dram",
-                    "capacity_gib": tokens_gib[623_338],
-                    "connector": "hicache",
-                }
-            )
+            # Beside the pool: --hicache-ratio 2; else --hicache-size 30.
+            sized = {"capacity_of_hbm": 2} if pool else {"capacity_gib": tokens_gib[623_338]}
+            tiers.append({"name": "dram", **sized, "connector": "hicache"})
         if pool:
             tiers.append(
                 {
                     "name": "pooled_dram",
                     "capacity_gib": 708,
                     "scope": "cluster",
-                    "connector": "mooncake_store",
+                    "connector": "hicache_storage",
                 }
             )
         config = FleetConfig.model_validate(
@@ -285,7 +281,7 @@ def hicache(case: dict[str, Any]) -> Case:
     return case_of(
         case,
         lines,
-        "HBM 190,000 tokens (swept: 160,000); bf16; connectors hicache and mooncake_store, PCIe "
+        "HBM 190,000 tokens (swept: 160,000); bf16; connectors hicache and hicache_storage, PCIe "
         f"{PCIE_GIB_PER_S} GiB/s a GPU",
     )
 
@@ -326,7 +322,7 @@ def offload(case: dict[str, Any]) -> Case:
                 {
                     "name": "dram",
                     "capacity_gib": tokens * token_gib,
-                    "connector": "vllm_offloading",
+                    "connector": "vllm_offloading_0.11",
                 }
             )
         config = FleetConfig.model_validate(
@@ -370,7 +366,8 @@ def offload(case: dict[str, Any]) -> Case:
         lines,
         "the guide's scores, queue 2, KV usage 2, prefix 1 and 1 for the CPU's, of a prompt's first 4,096 "
         "tokens (swept: prefix 3, queue 2, KV usage 2; prefix_aware; least_loaded), connector "
-        f"vllm_offloading, PCIe {PCIE_GIB_PER_S} GiB/s a GPU; each prefix once before",
+        f"vllm_offloading_0.11 (of the guide's date), PCIe {PCIE_GIB_PER_S} GiB/s a GPU; each prefix once "
+        "before",
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from swarm.config.strict import Strict
 
 LoadMode = Literal["beside", "block", "layers"]
+StoreMode = Literal["beside", "block"]
 
 
 class TransferConfig(Strict):
@@ -39,6 +40,22 @@ class TransferConfig(Strict):
         description="beside: steps go on and the request waits for its load (so without a connector). "
         "block: the step that admits a request waits for its load. layers: that step computes each layer "
         "when its KV is here",
+    )
+    store: StoreMode | None = Field(
+        None,
+        description="beside: stores go on beside the steps (so without a connector). block: a step that "
+        "computes prompts ends when what it computed is copied",
+    )
+    look_up_s: float | None = Field(
+        None,
+        ge=0,
+        description="spent before its queue by each request of a fleet with the tier, which is asked what it "
+        "holds; else 0",
+    )
+    step_s: float | None = Field(
+        None,
+        ge=0,
+        description="added to each step of a rank of several GPUs, which agree on what has been copied; else 0",
     )
     step_slowdown: float | None = Field(
         None,

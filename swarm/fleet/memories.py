@@ -14,7 +14,7 @@ from swarm.fleet.traffic import Reach
 from swarm.fleet.transfers.links import Crossed, Links, RankPlace, both_ways
 from swarm.fleet.transfers.network import Lane, Pipe
 from swarm.fleet.transfers.objects import Objects
-from swarm.fleet.transfers.ways import Copying, copying_of
+from swarm.fleet.transfers.ways import Copying, Upkeep, copying_of
 from swarm.hit_names import TIERS
 from swarm.kvcache.evictions import new_tier
 from swarm.kvcache.policy import TierPolicy, Watermark, WriteMode
@@ -105,6 +105,20 @@ class Memories:
             (0.0, *(copying.step_slowdown for copying in copyings)),
             layers,
         )
+
+    def upkeep(self, place: RankPlace, rank: int, *, layers: int, kv_shards: float) -> Upkeep:
+        """Return what one of a replica's ranks spends on its tiers besides its loads."""
+        reach = self.reach(place, rank, layers=layers, kv_shards=kv_shards)
+        spread = place.group.parallelism
+        look_up_s = step_s = token_s = 0.0
+        for copying, lane in zip(self._copyings(layers, kv_shards), reach.writes[1:], strict=True):
+            look_up_s += copying.look_up_s
+            if spread.tp * spread.pp > 1:
+                step_s += copying.step_s
+            if copying.store == "block" and lane is not None:
+                token_bytes = self._rules.block_bytes / self._rules.block_tokens
+                token_s += token_bytes / min(lane.least_bytes_per_s, lane.most_bytes_per_s)
+        return Upkeep(look_up_s, step_s, token_s)
 
     def between(self, place: RankPlace, other: RankPlace) -> list[Pipe]:
         """Return the network cards that KV from one replica to another crosses."""
