@@ -193,7 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     old = PAGE.read_text() if PAGE.exists() else ""
     before, _, _ = old.partition(CASES)
-    rows = ROWS + before.partition(ROWS)[2]
+    rows = ROWS + before.partition(ROWS)[2].rstrip("\n") + "\n"
     if options.rows:
         rows = rows_section(options.data / "gpu_serving_measurements.csv.gz")
         print(rows)
