@@ -46,12 +46,13 @@ NOT_MODELLED = """\
 - Speculative decoding that a record does not state. Such files are told by their speed and are not fitted on.
 - Attention data parallel in the measured rows; disaggregated rows; unstated precision.
 - Jitter of the host: TTFT of a hit below 50 ms is mostly that.
-- What a load of vLLM's waits for besides its copy, until the scheduler looks again: 13 ms at 1,024 tokens in the
-  first case, 25 ms in vLLM's pull 27743, next to nothing in its blog of 2026-01-08. No value fits the three.
-- Why SGLang's host pool lets go sooner than an LRU of its 623,338 tokens (8 points less at rounds 4 and 5), and why
-  rounds over Mooncake's pool cost 0.05 to 0.1 s more than their look-ups and copies as measured elsewhere.
-- In the closed loop of llm-d decoding is an eighth slower than predicted, in all arms, and what a request decodes
-  longer others wait longer for the pool. With steps 2.3 ms longer the mean TTFT with DRAM is 5.3 s and e2e 30.5 s.
+- What a load of vLLM's waits for besides its copy, until the scheduler looks again: 13 ms at 1,024 tokens in
+  the first case, 25 ms in vLLM's pull 27743, next to nothing in its blog of 2026-01-08. No value fits all.
+- Why SGLang's host pool lets go sooner than an LRU of its 623,338 tokens: 8 points at rounds 4 and 5, where
+  200 random orders of the clients differ by 1 and 3. One of 594,000 tokens hits 0.64 and 0.39.
+- What rounds 2 to 5 over Mooncake's pool cost, a quarter more than look-ups and copies as measured elsewhere.
+- Decoding is an eighth slower than predicted in all arms of llm-d's closed loop, and what a request decodes
+  longer others wait longer for the pool: with steps of 2.3 ms more the mean TTFT with DRAM is 5.3 s.
 - Fragmentation of an engine's blocks, and what it reserves for reshuffling.
 """
 

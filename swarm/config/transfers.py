@@ -55,7 +55,7 @@ class TransferConfig(Strict):
     step_s: float | None = Field(
         None,
         ge=0,
-        description="added to each step of a rank of several GPUs, which agree on what has been copied; else 0",
+        description="added to each step of a rank of several GPUs, which agree on what is copied; else 0",
     )
     step_slowdown: float | None = Field(
         None,
@@ -78,7 +78,8 @@ class LinksConfig(Strict):
     gpu_gib_per_s: float | None = Field(
         None,
         gt=0,
-        description="host link (PCIe) of one GPU, for each GPU that a rank's KV is cut over",
+        description="host link (PCIe) of one GPU, for each GPU that a rank's KV is cut over; null: for tiers "
+        "with a connector 0.8 of what the GPU's PCIe moves on paper, where the roofline names the GPU",
     )
     node_gib_per_s: float | None = Field(
         None, gt=0, description="host memory and PCIe root that the ranks of a node share"

@@ -10,7 +10,7 @@ from swarm.errors import ConfigError
 from swarm.fleet.agenda import Agenda
 from swarm.fleet.capacities import with_capacities
 from swarm.fleet.context_length import max_model_len
-from swarm.fleet.cost.rank_cost import RankCost, rank_cost
+from swarm.fleet.cost.rank_cost import RankCost, host_bytes_per_s, rank_cost
 from swarm.fleet.cost.upkeep import with_upkeep
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.memories import Memories, kv_lanes
@@ -175,7 +175,7 @@ def _places(config: FleetConfig) -> list[RankPlace]:
         for index in range(group.count):
             if index and index % group.per_node == 0:
                 node += 1
-            places.append(RankPlace(len(places), node, group, first_rank))
+            places.append(RankPlace(len(places), node, group, first_rank, host_bytes_per_s(config, group)))
             first_rank += group.parallelism.dp
         node += 1
     return places

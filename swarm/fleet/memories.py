@@ -67,7 +67,7 @@ class Memories:
                         f"{self._rules.block_bytes} bytes; give it more memory, make blocks smaller, or "
                         "leave the tier out"
                     )
-                self._tiers[key] = new_tier(self._timed(config, _spec(config, blocks, self._rules)))
+                self._tiers[key] = new_tier(self._timed(config, place, _spec(config, blocks, self._rules)))
             tiers.append(self._tiers[key])
         return tiers
 
@@ -90,7 +90,14 @@ class Memories:
                 crossed = [
                     *both_ways(name, does, gib_per_s, *both),
                     *both_ways(link, does, config.link_gib_per_s, config.link_gib_per_s, copying.both_ways),
-                    *self._links.crossed(place, rank, kv_shards, leaves_node, side),
+                    *self._links.crossed(
+                        place,
+                        rank,
+                        kv_shards=kv_shards,
+                        leaves_node=leaves_node,
+                        direction=side,
+                        has_connector=config.connector is not None,
+                    ),
                 ]
                 shared = (
                     f"{config.name} streams {place.replica}.{rank} {side}" if copying.streams_shared else None
@@ -124,11 +131,14 @@ class Memories:
         """Return the network cards that KV from one replica to another crosses."""
         return self._pipes_of(self._links.between(place.node, other.node))
 
-    def _timed(self, config: TierConfig, spec: TierSpec) -> TierSpec:
+    def _timed(self, config: TierConfig, place: RankPlace, spec: TierSpec) -> TierSpec:
         """Return a tier whose writes are known to take time where links or streams on their way make them."""
         token_bytes = self._rules.block_bytes / self._rules.block_tokens
         objects = copying_of(config, token_bytes=token_bytes, layers=1, kv_shards=1.0).objects
-        rates = [spec.write_bytes_per_s, self._links.least_bytes_per_s(config.scope == "cluster")]
+        least_bytes_per_s = self._links.least_bytes_per_s(
+            place, leaves_node=config.scope == "cluster", has_connector=config.connector is not None
+        )
+        rates = [spec.write_bytes_per_s, least_bytes_per_s]
         if objects is not None:
             rates.append(objects.bytes_per_s)
         least = min((rate for rate in rates if rate is not None), default=math.inf)

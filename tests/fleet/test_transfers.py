@@ -332,7 +332,9 @@ def test_a_connector_states_what_a_fleet_does_not() -> None:
     assert by_connector.object_bytes == 256 * TOKEN_BYTES and by_connector.streams == 1
     stated = lane_of({"connector": "lmcache", "transfers": {"object_tokens": 512}}, {}).objects
     assert stated is not None and stated.object_bytes == 512 * TOKEN_BYTES and stated.streams == 1
-    with pytest.raises(ConfigError, match="'redis' is in no catalogue; there are hicache, hicache_storage, lmcache"):
+    with pytest.raises(
+        ConfigError, match="'redis' is in no catalogue; there are hicache, hicache_storage, lmcache"
+    ):
         lane_of({"connector": "redis"}, {})
 
 
@@ -371,3 +373,31 @@ def test_copies_of_kv_take_a_link_each(model: str, shards: int) -> None:
     )
     lane = build_fleet(config).traffic._reaches[0].reads[1]
     assert lane is not None and lane.least_bytes_per_s == shards * GIB
+
+
+@pytest.mark.parametrize(
+    ("gpu", "tier", "links", "gib_per_s"),
+    [
+        # 0.8 of 64 and 32 GB/s for each of two GPUs.
+        ("H100", {"connector": "hicache"}, {}, 2 * 0.8 * 64e9 / GIB),
+        ("L40S", {"connector": "hicache"}, {}, 2 * 0.8 * 32e9 / GIB),
+        ("H100", {"connector": "hicache"}, {"gpu_gib_per_s": 10.0}, 20.0),
+        # Its host's memory is not behind PCIe; and a tier that no engine moves is as free as it is stated.
+        ("GB200", {"connector": "hicache"}, {}, math.inf),
+        ("H100", {}, {}, math.inf),
+    ],
+)
+def test_a_connector_crosses_the_pcie_of_a_gpu_that_is_known(
+    gpu: str, tier: dict[str, Any], links: dict[str, float], gib_per_s: float
+) -> None:
+    config = FleetConfig.model_validate(
+        {
+            "cost": {"kind": "roofline", "model": "Qwen3-32B", "precision": "fp8"},
+            "replicas": [{"gpu": gpu, "parallelism": {"tp": 2}}],
+            "tiers": [{"name": "dram", **tier}],
+            "links": links,
+        }
+    )
+    reach = build_fleet(config).traffic._reaches[0]
+    for lane in (reach.reads[1], reach.writes[1]):
+        assert lane is not None and lane.least_bytes_per_s == pytest.approx(gib_per_s * GIB)
