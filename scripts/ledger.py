@@ -52,7 +52,7 @@ NOT_MODELLED = """\
   200 random orders of the clients differ by 1 and 3. One of 594,000 tokens hits 0.64 and 0.39.
 - What rounds 2 to 5 over Mooncake's pool cost, a quarter more than look-ups and copies as measured elsewhere.
 - Decoding is an eighth slower than predicted in all arms of llm-d's closed loop, and what a request decodes
-  longer others wait longer for the pool: with steps of 2.3 ms more the mean TTFT with DRAM is 5.3 s.
+  longer others wait longer for the pool: with steps of 2.3 ms more the mean TTFT with DRAM is 5.2 s.
 - Fragmentation of an engine's blocks, and what it reserves for reshuffling.
 """
 
