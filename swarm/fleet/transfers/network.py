@@ -122,13 +122,9 @@ class Group:
 
     def counted_bytes(self, lane: Lane, now_s: float) -> float:
         """Return what a lane has moved by now, while it was counted; changes nothing."""
-        marks = [
-            *lane.marked_bytes,
-            *(
-                lane.moved_bytes(max(0.0, min(edge_s, now_s) - self.at_s))
-                for edge_s in self.edges_s[len(lane.marked_bytes) :]
-            ),
-        ]
+        marks = lane.marked_bytes[:]
+        for edge_s in self.edges_s[len(marks) :]:
+            marks.append(lane.moved_bytes(max(0.0, min(edge_s, now_s) - self.at_s)))
         return marks[1] - marks[0]
 
     def _mark(self, now_s: float) -> None:
