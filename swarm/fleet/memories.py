@@ -96,7 +96,7 @@ class Memories:
                         kv_shards=kv_shards,
                         leaves_node=leaves_node,
                         direction=side,
-                        has_connector=config.connector is not None,
+                        assumes_pcie=_assumes_pcie(config),
                     ),
                 ]
                 shared = (
@@ -136,7 +136,7 @@ class Memories:
         token_bytes = self._rules.block_bytes / self._rules.block_tokens
         objects = copying_of(config, token_bytes=token_bytes, layers=1, kv_shards=1.0).objects
         least_bytes_per_s = self._links.least_bytes_per_s(
-            place, leaves_node=config.scope == "cluster", has_connector=config.connector is not None
+            place, leaves_node=config.scope == "cluster", assumes_pcie=_assumes_pcie(config)
         )
         rates = [spec.write_bytes_per_s, least_bytes_per_s]
         if objects is not None:
@@ -179,6 +179,11 @@ class Memories:
                     self._pipes[name] = Pipe(name, gib_per_s * GIB)
                 pipes.append(self._pipes[name])
         return pipes
+
+
+def _assumes_pcie(config: TierConfig) -> bool:
+    """Return whether a real engine moves a tier's blocks, over a link of which nothing is stated."""
+    return config.connector is not None and config.link_gib_per_s is None
 
 
 def tier_configs(config: FleetConfig) -> list[TierConfig]:

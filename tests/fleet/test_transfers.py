@@ -382,6 +382,7 @@ def test_copies_of_kv_take_a_link_each(model: str, shards: int) -> None:
         ("H100", {"connector": "hicache"}, {}, 2 * 0.8 * 64e9 / GIB),
         ("L40S", {"connector": "hicache"}, {}, 2 * 0.8 * 32e9 / GIB),
         ("H100", {"connector": "hicache"}, {"gpu_gib_per_s": 10.0}, 20.0),
+        ("H100", {"connector": "hicache", "link_gib_per_s": 150.0}, {}, 150.0),
         # Its host's memory is not behind PCIe; and a tier that no engine moves is as free as it is stated.
         ("GB200", {"connector": "hicache"}, {}, math.inf),
         ("H100", {}, {}, math.inf),

@@ -41,11 +41,11 @@ class Links:
         kv_shards: float,
         leaves_node: bool,
         direction: str,
-        has_connector: bool,
+        assumes_pcie: bool,
     ) -> Crossed:
         """Return what a copy to (in) or from (out) the HBM of a rank crosses."""
         config = self._config
-        gpu_gib_per_s = self._gpu_gib_per_s(place, has_connector)
+        gpu_gib_per_s = self._gpu_gib_per_s(place, assumes_pcie)
         if gpu_gib_per_s is not None:
             gpu_gib_per_s *= kv_shards
         crossed = [
@@ -56,10 +56,10 @@ class Links:
             crossed += self._one(f"nic {place.node}", direction, config.nic_gib_per_s)
         return crossed
 
-    def least_bytes_per_s(self, place: RankPlace, *, leaves_node: bool, has_connector: bool) -> float | None:
+    def least_bytes_per_s(self, place: RankPlace, *, leaves_node: bool, assumes_pcie: bool) -> float | None:
         """Return the least rate known of the links that a copy crosses, for one GPU; None: there is none."""
         config = self._config
-        gpu_gib_per_s = self._gpu_gib_per_s(place, has_connector)
+        gpu_gib_per_s = self._gpu_gib_per_s(place, assumes_pcie)
         stated = [gpu_gib_per_s, config.node_gib_per_s, config.nic_gib_per_s if leaves_node else None]
         return min((rate * GIB for rate in stated if rate is not None), default=None)
 
@@ -70,10 +70,10 @@ class Links:
         rate = self._config.nic_gib_per_s
         return [*self._one(f"nic {sender_node}", "out", rate), *self._one(f"nic {receiver_node}", "in", rate)]
 
-    def _gpu_gib_per_s(self, place: RankPlace, has_connector: bool) -> float | None:
-        """Return what one GPU's host link moves: as stated, else of a real engine's copies as the GPU can."""
+    def _gpu_gib_per_s(self, place: RankPlace, assumes_pcie: bool) -> float | None:
+        """Return what one GPU's host link moves: as stated, else where it is to be assumed what the GPU can."""
         stated = self._config.gpu_gib_per_s
-        if stated is None and has_connector and place.host_bytes_per_s is not None:
+        if stated is None and assumes_pcie and place.host_bytes_per_s is not None:
             return PAPER_SHARE * place.host_bytes_per_s / GIB
         return stated
 
