@@ -152,6 +152,9 @@ class GpuEntry(Named):
     link_bytes_per_s: Quantity
     link_gpus: Quantity
     network_bytes_per_s: Quantity
+    host_bytes_per_s: Quantity | None = Field(
+        None, description="of PCIe, as on paper; null where the GPU shares its host's memory otherwise"
+    )
 
 
 class ConnectorEntry(Named):

@@ -7,6 +7,7 @@ from pydantic import Field
 from swarm.config.strict import Strict
 
 LoadMode = Literal["beside", "block", "layers"]
+StoreMode = Literal["beside", "block"]
 
 
 class TransferConfig(Strict):
@@ -40,6 +41,22 @@ class TransferConfig(Strict):
         "block: the step that admits a request waits for its load. layers: that step computes each layer "
         "when its KV is here",
     )
+    store: StoreMode | None = Field(
+        None,
+        description="beside: stores go on beside the steps (so without a connector). block: a step that "
+        "computes prompts ends when what it computed is copied",
+    )
+    look_up_s: float | None = Field(
+        None,
+        ge=0,
+        description="spent before its queue by each request of a fleet with the tier, which is asked what it "
+        "holds; else 0",
+    )
+    step_s: float | None = Field(
+        None,
+        ge=0,
+        description="added to each step of a rank of several GPUs, which agree on what is copied; else 0",
+    )
     step_slowdown: float | None = Field(
         None,
         ge=0,
@@ -61,7 +78,9 @@ class LinksConfig(Strict):
     gpu_gib_per_s: float | None = Field(
         None,
         gt=0,
-        description="host link (PCIe) of one GPU, for each GPU that a rank's KV is cut over",
+        description="host link (PCIe) of one GPU, for each GPU that a rank's KV is cut over; null: for tiers "
+        "with a connector and no link_gib_per_s 0.8 of what the GPU's PCIe moves on paper, where the roofline "
+        "names the GPU",
     )
     node_gib_per_s: float | None = Field(
         None, gt=0, description="host memory and PCIe root that the ranks of a node share"

@@ -10,7 +10,8 @@ from swarm.errors import ConfigError
 from swarm.fleet.agenda import Agenda
 from swarm.fleet.capacities import with_capacities
 from swarm.fleet.context_length import max_model_len
-from swarm.fleet.cost.rank_cost import RankCost, rank_cost
+from swarm.fleet.cost.rank_cost import RankCost, host_bytes_per_s, rank_cost
+from swarm.fleet.cost.upkeep import with_upkeep
 from swarm.fleet.fleet import Fleet, FleetLimits
 from swarm.fleet.memories import Memories, kv_lanes
 from swarm.fleet.plans import plans_of
@@ -64,7 +65,9 @@ def build_fleet(config: FleetConfig) -> Fleet:
         for index, hbm in enumerate(row):
             below = memories.below(place, index)
             hierarchy = Hierarchy(tiers=[hbm, *below], rules=rules, uses=uses, losses=losses, states=states)
-            rank = _rank(config, place, costs[id(place.group)], hierarchy, agenda, traffic)
+            cost = costs[id(place.group)]
+            upkeep = memories.upkeep(place, index, layers=cost.layers, kv_shards=cost.kv_shards)
+            rank = _rank(config, place, with_upkeep(cost, upkeep), hierarchy, agenda, traffic)
             decodes_only = place.group.role == "decode"
             traffic.add_rank(rank, decodes_only=decodes_only)
             ranks.append(rank)
@@ -180,7 +183,7 @@ def _places(config: FleetConfig) -> list[RankPlace]:
         for index in range(group.count):
             if index and index % group.per_node == 0:
                 node += 1
-            places.append(RankPlace(len(places), node, group, first_rank))
+            places.append(RankPlace(len(places), node, group, first_rank, host_bytes_per_s(config, group)))
             first_rank += group.parallelism.dp
         node += 1
     return places

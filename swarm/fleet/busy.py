@@ -13,4 +13,4 @@ class FleetBusy:
     """Of steps that compute prompts, summed over the ranks that requests come to."""
     prefill_ranks: int
     pipes_s: dict[str, float]
-    """Of each tier's side and each link: what was sent over it, at its whole bandwidth."""
+    """Of each tier's side and each link: what was moved over it, at its whole bandwidth."""

@@ -201,13 +201,18 @@ class Fleet:
     def count_busy(self, from_s: float, until_s: float) -> None:
         """Let `busy` tell of the time between these two alone, which are not over."""
         self._agenda.busy_from_s, self._agenda.busy_until_s = from_s, until_s
+        self.traffic.network.count(from_s, until_s)
 
-    def busy(self) -> FleetBusy:
-        """Return how long the fleet's parts have worked; a step counts when it has ended."""
+    def busy(self, now_s: float | None = None) -> FleetBusy:
+        """Return how long the fleet's parts have worked by now; else up to what the caller was told.
+
+        A step counts when it has ended; of what is on its way, what has been moved.
+        """
+        counted = self.traffic.network.counted_bytes(self._told_s if now_s is None else now_s)
         return FleetBusy(
             prefill_s=sum(rank.step.prefill_s for rank in self._entrances),
             prefill_ranks=len(self._entrances),
-            pipes_s={pipe.name: pipe.counted_bytes / pipe.bytes_per_s for pipe in self.traffic.network.pipes},
+            pipes_s={pipe.name: counted[pipe.name] / pipe.bytes_per_s for pipe in self.traffic.network.pipes},
         )
 
     def audit(self) -> None:

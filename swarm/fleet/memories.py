@@ -14,7 +14,7 @@ from swarm.fleet.traffic import Reach
 from swarm.fleet.transfers.links import Crossed, Links, RankPlace, both_ways
 from swarm.fleet.transfers.network import Lane, Pipe
 from swarm.fleet.transfers.objects import Objects
-from swarm.fleet.transfers.ways import Copying, copying_of
+from swarm.fleet.transfers.ways import Copying, Upkeep, copying_of
 from swarm.hit_names import TIERS
 from swarm.kvcache.evictions import new_tier
 from swarm.kvcache.policy import TierPolicy, Watermark, WriteMode
@@ -79,7 +79,7 @@ class Memories:
                         f"{self._rules.block_bytes} bytes; give it more memory, make blocks smaller, or "
                         "leave the tier out"
                     )
-                self._tiers[key] = self._new(self._timed(config, _spec(config, blocks, self._rules)))
+                self._tiers[key] = self._new(self._timed(config, place, _spec(config, blocks, self._rules)))
             tiers.append(self._tiers[key])
         return tiers
 
@@ -102,7 +102,14 @@ class Memories:
                 crossed = [
                     *both_ways(name, does, gib_per_s, *both),
                     *both_ways(link, does, config.link_gib_per_s, config.link_gib_per_s, copying.both_ways),
-                    *self._links.crossed(place, rank, kv_shards, leaves_node, side),
+                    *self._links.crossed(
+                        place,
+                        rank,
+                        kv_shards=kv_shards,
+                        leaves_node=leaves_node,
+                        direction=side,
+                        assumes_pcie=_assumes_pcie(config),
+                    ),
                 ]
                 shared = (
                     f"{config.name} streams {place.replica}.{rank} {side}" if copying.streams_shared else None
@@ -118,15 +125,32 @@ class Memories:
             layers,
         )
 
+    def upkeep(self, place: RankPlace, rank: int, *, layers: int, kv_shards: float) -> Upkeep:
+        """Return what one of a replica's ranks spends on its tiers besides its loads."""
+        reach = self.reach(place, rank, layers=layers, kv_shards=kv_shards)
+        spread = place.group.parallelism
+        look_up_s = step_s = token_s = 0.0
+        for copying, lane in zip(self._copyings(layers, kv_shards), reach.writes[1:], strict=True):
+            look_up_s += copying.look_up_s
+            if spread.tp * spread.pp > 1:
+                step_s += copying.step_s
+            if copying.store == "block" and lane is not None:
+                token_bytes = self._rules.block_bytes / self._rules.block_tokens
+                token_s += token_bytes / min(lane.least_bytes_per_s, lane.most_bytes_per_s)
+        return Upkeep(look_up_s, step_s, token_s)
+
     def between(self, place: RankPlace, other: RankPlace) -> list[Pipe]:
         """Return the network cards that KV from one replica to another crosses."""
         return self._pipes_of(self._links.between(place.node, other.node))
 
-    def _timed(self, config: TierConfig, spec: TierSpec) -> TierSpec:
+    def _timed(self, config: TierConfig, place: RankPlace, spec: TierSpec) -> TierSpec:
         """Return a tier whose writes are known to take time where links or streams on their way make them."""
         token_bytes = self._rules.block_bytes / self._rules.block_tokens
         objects = copying_of(config, token_bytes=token_bytes, layers=1, kv_shards=1.0).objects
-        rates = [spec.write_bytes_per_s, self._links.least_bytes_per_s(config.scope == "cluster")]
+        least_bytes_per_s = self._links.least_bytes_per_s(
+            place, leaves_node=config.scope == "cluster", assumes_pcie=_assumes_pcie(config)
+        )
+        rates = [spec.write_bytes_per_s, least_bytes_per_s]
         if objects is not None:
             rates.append(objects.bytes_per_s)
         least = min((rate for rate in rates if rate is not None), default=math.inf)
@@ -167,6 +191,11 @@ class Memories:
                     self._pipes[name] = Pipe(name, gib_per_s * GIB)
                 pipes.append(self._pipes[name])
         return pipes
+
+
+def _assumes_pcie(config: TierConfig) -> bool:
+    """Return whether a real engine moves a tier's blocks, over a link of which nothing is stated."""
+    return config.connector is not None and config.link_gib_per_s is None
 
 
 def tier_configs(config: FleetConfig) -> list[TierConfig]:

@@ -221,9 +221,6 @@ class Traffic(Surroundings):
 
     def _start(self, lane: Lane | None, bytes_count: float, now_s: float, arrived: Arrived) -> bool:
         assert lane is not None, "nothing is moved from or to HBM itself"
-        if self._agenda.busy_from_s <= now_s < self._agenda.busy_until_s:
-            for pipe in lane.pipes:
-                pipe.counted_bytes += bytes_count
         started = self.network.start(lane, bytes_count, now_s, arrived)
         if started:
             self._agenda.network_s = self.network.next_s()

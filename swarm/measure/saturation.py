@@ -217,10 +217,4 @@ def _fullest(pipes: Mapping[str, float]) -> Resource:
     if not pipes:
         return Resource("store", None, "no memory below HBM, or none that tells of itself")
     name = max(pipes, key=lambda each: pipes[each])
-    # Bytes count when they are asked for: above 1 is what waited for the rest.
-    did = (
-        "moved bytes at its full bandwidth"
-        if pipes[name] <= 1
-        else "was asked for more bytes than it can move"
-    )
-    return Resource("store", pipes[name], f"{name} {did}")
+    return Resource("store", pipes[name], f"{name} moved bytes at its full bandwidth")

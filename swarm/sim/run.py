@@ -92,8 +92,9 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
             faults = (str(fault),)
             ended_s = kernel.now_s
         fleet.audit()
+        busy = fleet.busy(max(ended_s, kernel.now_s))
         return recorder.results(
-            kernel, ended_s, capacity=None, fleet=fleet.counters(), faults=faults, busy=fleet.busy()
+            kernel, ended_s, capacity=None, fleet=fleet.counters(), faults=faults, busy=busy
         )
 
 

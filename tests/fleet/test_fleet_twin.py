@@ -19,7 +19,7 @@ from swarm.config.fleet import (
     StatesSaved,
     TierConfig,
 )
-from swarm.config.transfers import TransferConfig
+from swarm.config.transfers import StoreMode, TransferConfig
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Prompt, root
 from swarm.fleet.events import CacheUse, Event, Finished, FirstToken, FleetRequest, Refused, Tokens
@@ -35,6 +35,8 @@ from tests.fleet.driven import Op, drive
 
 KV_BYTES = 1024.0
 STATES = [StatesConfig(blocks=blocks, saved=saved) for blocks in (1, 3) for saved in get_args(StatesSaved)]
+STORED_PER_S = 200.0
+"""Tokens, where stores take time."""
 
 
 @dataclass
@@ -450,6 +452,28 @@ def in_order(events: list[Event]) -> list[tuple[object, ...]]:
         (pytest.approx(event.at_s, rel=1e-9), *plain(event))
         for event in sorted(events, key=lambda event: (round(event.at_s, 7), str(plain(event))))
     ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=configs(), ops=workloads())
+def test_steps_that_wait_for_their_stores_are_those_of_a_slower_rank(
+    config: FleetConfig, ops: list[Op]
+) -> None:
+    cost, (hbm, *below) = config.cost, config.tiers
+    assert isinstance(cost, SimpleCostConfig)
+
+    def found(store: StoreMode, prefill_tokens_per_s: float) -> list[tuple[object, ...]]:
+        copied = {"stream_gib_per_s": STORED_PER_S * KV_BYTES / 2**30, "store": store}
+        tiers = [
+            tier.model_copy(update={"transfers": tier.transfers.model_copy(update=copied)}) for tier in below
+        ]
+        paced = cost.model_copy(update={"prefill_tokens_per_s": prefill_tokens_per_s})
+        fleet = config.model_copy(update={"tiers": (hbm, *tiers), "cost": paced})
+        return in_order(drive(fleet, ops, tokens=True, extra=[])[1])
+
+    per_s = cost.prefill_tokens_per_s
+    slower_per_s = 1 / (1 / per_s + 1 / STORED_PER_S) if below else per_s
+    assert found("block", per_s) == found("beside", slower_per_s)
 
 
 @settings(max_examples=150, deadline=None)

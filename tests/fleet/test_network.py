@@ -113,3 +113,59 @@ def test_arrivals_equal_a_loop_that_shares_anew_at_every_change(
             number, (_, _, size) = waiting.pop(0)
             active[number] = size
     assert found == pytest.approx(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lanes=st.lists(st.sets(st.integers(0, 3), min_size=1), min_size=1, max_size=4),
+    speeds=st.lists(st.sampled_from([1.0, 2.0, 5.0]), min_size=4, max_size=4),
+    starts=st.lists(
+        st.tuples(st.integers(0, 20), st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=7
+    ),
+    counted=st.tuples(st.floats(0, 30), st.floats(0, 30)).map(sorted),
+    asked_s=st.floats(0, 60),
+)
+def test_bytes_are_counted_as_they_flow(
+    lanes: list[set[int]],
+    speeds: list[float],
+    starts: list[tuple[int, int, int]],
+    counted: list[float],
+    asked_s: float,
+) -> None:
+    crossed = [sorted(pipes) for pipes in lanes]
+    ordered = [(float(at), lane % len(lanes), float(size)) for at, lane, size in sorted(starts)]
+    pipes = [Pipe(str(k), speed) for k, speed in enumerate(speeds)]
+    made = [Lane([pipes[k] for k in of], 0.0) for of in crossed]
+    network = Network(made)
+    from_s, until_s = counted
+    network.count(from_s, until_s)
+    for at_s, lane, size in ordered:
+        if at_s > asked_s:
+            break
+        while network.next_s() <= at_s:
+            network.run(network.next_s())
+        network.start(made[lane], size, at_s, lambda now_s: None)
+    while network.next_s() <= asked_s:
+        network.run(network.next_s())
+    found = network.counted_bytes(asked_s)
+    assert network.counted_bytes(asked_s) == found
+
+    # Step by step: what each transfer still has, and its rate until the next start, end or edge.
+    expected = dict.fromkeys(found, 0.0)
+    now, left = 0.0, dict[int, float]()
+    while now < asked_s:
+        left |= {k: size for k, (at_s, _, size) in enumerate(ordered) if at_s == now}
+        numbers = [k for k, size in left.items() if size > 1e-9]
+        rates = fair_rates([crossed[ordered[k][1]] for k in numbers], speeds) if numbers else []
+        ends = [now + left[k] / rate for k, rate in zip(numbers, rates, strict=True)]
+        edges = [at_s for at_s in (from_s, until_s, *(at_s for at_s, _, _ in ordered)) if at_s > now]
+        then = min([*ends, *edges, asked_s])
+        for k, rate in zip(numbers, rates, strict=True):
+            left[k] -= rate * (then - now)
+            if from_s <= now and then <= until_s:
+                for pipe in crossed[ordered[k][1]]:
+                    expected[str(pipe)] += rate * (then - now)
+        now = then
+    assert found == pytest.approx(expected, abs=1e-6)
+    for pipe in network.pipes:
+        assert found[pipe.name] <= pipe.bytes_per_s * (until_s - from_s) + 1e-6

@@ -155,6 +155,56 @@ def test_a_load_keeps_those_waiting_that_decode_if_steps_wait_for_it(
     assert found.itl_max_s == pytest.approx(gap_s, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("tier", "links", "more_s"),
+    [
+        ({"transfers": {"store": "beside"}, "write_gib_per_s": 2.0}, {}, 0.0),
+        ({"transfers": {"store": "block"}}, {}, 0.0),
+        ({"transfers": {"store": "block"}, "write_gib_per_s": 2.0}, {}, 0.5),
+        ({"transfers": {"store": "block"}, "write_gib_per_s": 2.0}, {"gpu_gib_per_s": 1.0}, 1.0),
+        ({"transfers": {"store": "block", "stream_gib_per_s": 4.0}, "write_gib_per_s": 8.0}, {}, 0.25),
+        # Four objects, each of half a second and a quarter of the bytes.
+        (
+            {"transfers": {"store": "block", "object_tokens": 256, "object_s": 0.5, "streams": 1}}
+            | {"write_gib_per_s": 1.0},
+            {},
+            3.0,
+        ),
+    ],
+)
+def test_a_step_ends_when_what_it_computed_is_copied_where_stores_block(
+    tier: dict[str, Any], links: dict[str, float], more_s: float
+) -> None:
+    config = fleet(tier, links=links, group={"max_batched_tokens": 300})
+    first, again = ask(0, 0.0, "a"), ask(1, 500.0, "a")
+    _, events = drive(config, [first, again], False, [])
+    assert ttft_s(events, first) == pytest.approx(TOKENS / RATE + more_s)
+    # What is held is not stored again: the last token alone is computed.
+    assert ttft_s(events, again) == pytest.approx((1 / RATE) + more_s / TOKENS)
+
+
+def test_a_request_waits_for_a_look_up_whether_anything_is_found_or_not() -> None:
+    config = fleet({"transfers": {"look_up_s": 0.5}}, group={"max_batched_tokens": 300})
+    asked = [ask(0, 0.0, "a"), ask(1, 100.0, "a"), ask(2, 100.25, "b", tokens=64)]
+    _, events = drive(config, asked, True, [100.3])
+    assert [ttft_s(events, op) for op in asked] == pytest.approx(
+        [0.5 + TOKENS / RATE, 0.5 + ONE_S, 0.5 + 64 / RATE]
+    )
+
+
+@pytest.mark.parametrize(("gpus", "more_s"), [({}, 0.0), ({"tp": 2}, 0.25), ({"pp": 2}, 0.25)])
+def test_each_step_of_several_gpus_takes_the_time_in_which_they_agree(
+    gpus: dict[str, int], more_s: float
+) -> None:
+    group = {"max_batched_tokens": TOKENS // 4, "parallelism": gpus}
+    config = fleet({"transfers": {"step_s": 0.25}}, group=group)
+    op = ask(0, 0.0, "a", output=11)
+    _, events = drive(config, [op], True, [])
+    assert ttft_s(events, op) == pytest.approx(TOKENS / RATE + 4 * more_s)
+    finished = next(event for event in events if isinstance(event, Finished))
+    assert finished.itl_mean_s == pytest.approx(DECODE_S + more_s)
+
+
 def test_copies_slow_the_steps_that_start_while_they_are_under_way() -> None:
     config = fleet({"read_gib_per_s": 0.25, "transfers": {"step_slowdown": 0.5}})
     other = ask(8, 900.0, "z", output=401, tokens=64)
@@ -217,6 +267,23 @@ def test_a_store_takes_its_share_of_what_both_directions_may_move(
     assert tuple(found) == pytest.approx(expected_s)
 
 
+@pytest.mark.parametrize(
+    ("from_s", "until_s", "asked_s", "expected_s"),
+    [(0.0, math.inf, 10.0, 4.0), (1.0, 3.0, 10.0, 2.0), (3.0, 9.0, 10.0, 1.0), (1.0, 9.0, 2.5, 1.5)],
+)
+def test_a_copy_that_spans_the_measured_phase_counts_in_part(
+    from_s: float, until_s: float, asked_s: float, expected_s: float
+) -> None:
+    made = build_fleet(fleet({"read_gib_per_s": 1.0}))
+    made.count_busy(from_s, until_s)
+    lane = made.traffic._reaches[0].reads[1]
+    assert lane is not None
+    made.traffic.network.start(lane, 4 * GIB, 0.0, lambda now_s: None)
+    while made.traffic.network.next_s() <= asked_s:
+        made.traffic.network.run(made.traffic.network.next_s())
+    assert made.busy(asked_s).pipes_s == pytest.approx({"dram[0] read": expected_s})
+
+
 def test_no_transfer_is_faster_than_its_streams_and_what_they_leave_is_the_others() -> None:
     tier = Pipe("tier", 10.0)
     slow, wide = Lane([tier], 0.0, objects(5, 2.0, 1).within(10.0)), Lane([tier], 0.0)
@@ -265,7 +332,9 @@ def test_a_connector_states_what_a_fleet_does_not() -> None:
     assert by_connector.object_bytes == 256 * TOKEN_BYTES and by_connector.streams == 1
     stated = lane_of({"connector": "lmcache", "transfers": {"object_tokens": 512}}, {}).objects
     assert stated is not None and stated.object_bytes == 512 * TOKEN_BYTES and stated.streams == 1
-    with pytest.raises(ConfigError, match="'redis' is in no catalogue; there are hicache, lmcache"):
+    with pytest.raises(
+        ConfigError, match="'redis' is in no catalogue; there are hicache, hicache_storage, lmcache"
+    ):
         lane_of({"connector": "redis"}, {})
 
 
@@ -304,3 +373,32 @@ def test_copies_of_kv_take_a_link_each(model: str, shards: int) -> None:
     )
     lane = build_fleet(config).traffic._reaches[0].reads[1]
     assert lane is not None and lane.least_bytes_per_s == shards * GIB
+
+
+@pytest.mark.parametrize(
+    ("gpu", "tier", "links", "gib_per_s"),
+    [
+        # 0.8 of 64 and 32 GB/s for each of two GPUs.
+        ("H100", {"connector": "hicache"}, {}, 2 * 0.8 * 64e9 / GIB),
+        ("L40S", {"connector": "hicache"}, {}, 2 * 0.8 * 32e9 / GIB),
+        ("H100", {"connector": "hicache"}, {"gpu_gib_per_s": 10.0}, 20.0),
+        ("H100", {"connector": "hicache", "link_gib_per_s": 150.0}, {}, 150.0),
+        # Its host's memory is not behind PCIe; and a tier that no engine moves is as free as it is stated.
+        ("GB200", {"connector": "hicache"}, {}, math.inf),
+        ("H100", {}, {}, math.inf),
+    ],
+)
+def test_a_connector_crosses_the_pcie_of_a_gpu_that_is_known(
+    gpu: str, tier: dict[str, Any], links: dict[str, float], gib_per_s: float
+) -> None:
+    config = FleetConfig.model_validate(
+        {
+            "cost": {"kind": "roofline", "model": "Qwen3-32B", "precision": "fp8"},
+            "replicas": [{"gpu": gpu, "parallelism": {"tp": 2}}],
+            "tiers": [{"name": "dram", **tier}],
+            "links": links,
+        }
+    )
+    reach = build_fleet(config).traffic._reaches[0]
+    for lane in (reach.reads[1], reach.writes[1]):
+        assert lane is not None and lane.least_bytes_per_s == pytest.approx(gib_per_s * GIB)

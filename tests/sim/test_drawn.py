@@ -130,6 +130,7 @@ def copied(seed: int) -> Experiment:
             "stream_gib_per_s": one_of(None, 0.3),
             "load": one_of(None, "beside", "block", "layers"),
             "step_slowdown": one_of(None, 0.3),
+            "store": one_of(None, "beside", "block"),
             "both_ways": one_of(None, 1.0, 1.5),
         }
     config["fleet"]["links"] = {

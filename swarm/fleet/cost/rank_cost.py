@@ -58,6 +58,14 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
     )
 
 
+def host_bytes_per_s(config: FleetConfig, group: ReplicaGroupConfig) -> float | None:
+    """Return what a GPU's PCIe moves on paper; None where the cost names no GPU, or the catalogue no PCIe."""
+    if not isinstance(config.cost, RooflineCostConfig):
+        return None
+    entry = find_gpu(group.gpu).host_bytes_per_s
+    return None if entry is None else entry.value
+
+
 def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCost:
     """Return what a rank costs by its model's and its GPU's catalogue entries."""
     served = Served(

@@ -8,6 +8,9 @@ from swarm.config.fleet import ReplicaGroupConfig
 from swarm.config.transfers import LinksConfig
 from swarm.units import GIB
 
+PAPER_SHARE = 0.8
+"""Of what PCIe moves on paper, what large copies move: 50 of 64 GB/s on H100 (vLLM blog 2026-01-08), 54 of 64
+on H20 (agentic-kvc)."""
 Crossed = list[tuple[str, float | None]]
 """Pipes by name, with the GiB/s of each; None: no limit."""
 
@@ -20,6 +23,8 @@ class RankPlace:
     node: int
     group: ReplicaGroupConfig
     first_rank: int
+    host_bytes_per_s: float | None = None
+    """Of one GPU's PCIe, as on paper, where the GPU is known."""
 
 
 class Links:
@@ -29,11 +34,18 @@ class Links:
         self._config = config
 
     def crossed(
-        self, place: RankPlace, rank: int, kv_shards: float, leaves_node: bool, direction: str
+        self,
+        place: RankPlace,
+        rank: int,
+        *,
+        kv_shards: float,
+        leaves_node: bool,
+        direction: str,
+        assumes_pcie: bool,
     ) -> Crossed:
         """Return what a copy to (in) or from (out) the HBM of a rank crosses."""
         config = self._config
-        gpu_gib_per_s = config.gpu_gib_per_s
+        gpu_gib_per_s = self._gpu_gib_per_s(place, assumes_pcie)
         if gpu_gib_per_s is not None:
             gpu_gib_per_s *= kv_shards
         crossed = [
@@ -44,10 +56,11 @@ class Links:
             crossed += self._one(f"nic {place.node}", direction, config.nic_gib_per_s)
         return crossed
 
-    def least_bytes_per_s(self, leaves_node: bool) -> float | None:
-        """Return the least rate stated of the links that a copy crosses, for one GPU; None: there is none."""
+    def least_bytes_per_s(self, place: RankPlace, *, leaves_node: bool, assumes_pcie: bool) -> float | None:
+        """Return the least rate known of the links that a copy crosses, for one GPU; None: there is none."""
         config = self._config
-        stated = [config.gpu_gib_per_s, config.node_gib_per_s, config.nic_gib_per_s if leaves_node else None]
+        gpu_gib_per_s = self._gpu_gib_per_s(place, assumes_pcie)
+        stated = [gpu_gib_per_s, config.node_gib_per_s, config.nic_gib_per_s if leaves_node else None]
         return min((rate * GIB for rate in stated if rate is not None), default=None)
 
     def between(self, sender_node: int, receiver_node: int) -> Crossed:
@@ -56,6 +69,13 @@ class Links:
             return []
         rate = self._config.nic_gib_per_s
         return [*self._one(f"nic {sender_node}", "out", rate), *self._one(f"nic {receiver_node}", "in", rate)]
+
+    def _gpu_gib_per_s(self, place: RankPlace, assumes_pcie: bool) -> float | None:
+        """Return what one GPU's host link moves: as stated, else where it is to be assumed what the GPU can."""
+        stated = self._config.gpu_gib_per_s
+        if stated is None and assumes_pcie and place.host_bytes_per_s is not None:
+            return PAPER_SHARE * place.host_bytes_per_s / GIB
+        return stated
 
     def _one(self, name: str, direction: str, gib_per_s: float | None) -> Crossed:
         return both_ways(name, direction, gib_per_s, gib_per_s, self._config.both_ways)

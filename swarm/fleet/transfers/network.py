@@ -22,7 +22,7 @@ Arrived = Callable[[float], None]
 class Pipe:
     """Something with a bandwidth: a tier's read or write side, a link."""
 
-    __slots__ = ("bytes_per_s", "counted_bytes", "lanes", "name", "under_way")
+    __slots__ = ("bytes_per_s", "lanes", "name", "under_way")
 
     def __init__(self, name: str, bytes_per_s: float) -> None:
         self.name = name
@@ -30,8 +30,6 @@ class Pipe:
         self.lanes: list[Lane] = []
         self.under_way = 0
         """Transfers that cross it now."""
-        self.counted_bytes = 0.0
-        """Of transfers that were started while it was counted."""
 
     def __repr__(self) -> str:
         return f"Pipe({self.name!r}, {self.bytes_per_s})"
@@ -45,8 +43,10 @@ class Lane:
         "group",
         "latency_s",
         "least_bytes_per_s",
+        "marked_bytes",
         "most_bytes_per_s",
         "objects",
+        "offered_bytes",
         "pipes",
         "queue",
         "rate",
@@ -62,6 +62,10 @@ class Lane:
         """Of one transfer, however idle the pipes are."""
         self.group: Group | None = None
         self.clock_bytes = 0.0
+        self.offered_bytes = 0.0
+        """Of all transfers that were ever started."""
+        self.marked_bytes: list[float] = []
+        """What all had moved when it began to be counted, and when that ended."""
         self.rate = 0.0
         """Bytes a second of each transfer under way."""
         self.queue: list[tuple[float, int, Arrived]] = []
@@ -76,6 +80,14 @@ class Lane:
             share = min(share, pipe.bytes_per_s / (1 + pipe.under_way))
         return self.wait_s(bytes_count) + bytes_count / share
 
+    def moved_bytes(self, seconds: float) -> float:
+        """Return what all transfers have moved so many seconds after its clock, if its rate stays."""
+        clock_bytes = self.clock_bytes + self.rate * seconds
+        left = 0.0
+        for done_bytes, _, _ in self.queue:
+            left += max(0.0, done_bytes - clock_bytes)
+        return self.offered_bytes - left
+
     def wait_s(self, bytes_count: float) -> float:
         """Return the seconds between a transfer's last byte and its arrival."""
         if self.objects is None:
@@ -86,21 +98,43 @@ class Lane:
 class Group:
     """Lanes whose rates depend on each other."""
 
-    __slots__ = ("at_s", "due_lane", "due_s", "lanes")
+    __slots__ = ("at_s", "due_lane", "due_s", "edges_s", "lanes", "next_edge_s")
 
     def __init__(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
         self.at_s = 0.0
+        self.edges_s = [0.0, math.inf]
+        """Between these times it is counted what lanes move."""
+        self.next_edge_s = 0.0
+        """The first of them that no clock has passed."""
         self.due_s = math.inf
         self.due_lane: Lane | None = None
 
     def pass_to(self, now_s: float) -> None:
         """Move the clocks."""
+        if now_s > self.next_edge_s:
+            self._mark(now_s)
         seconds = now_s - self.at_s
         for lane in self.lanes:
             if lane.queue:
                 lane.clock_bytes += lane.rate * seconds
         self.at_s = now_s
+
+    def counted_bytes(self, lane: Lane, now_s: float) -> float:
+        """Return what a lane has moved by now, while it was counted; changes nothing."""
+        marks = lane.marked_bytes[:]
+        for edge_s in self.edges_s[len(marks) :]:
+            marks.append(lane.moved_bytes(max(0.0, min(edge_s, now_s) - self.at_s)))
+        return marks[1] - marks[0]
+
+    def _mark(self, now_s: float) -> None:
+        """Note what lanes had moved at the edges that the clocks are to pass."""
+        while now_s > self.next_edge_s:
+            seconds = max(0.0, self.next_edge_s - self.at_s)
+            for lane in self.lanes:
+                lane.marked_bytes.append(lane.moved_bytes(seconds))
+            passed = len(self.lanes[0].marked_bytes)
+            self.next_edge_s = self.edges_s[passed] if passed < len(self.edges_s) else math.inf
 
     def share(self) -> None:
         """Set the rates anew, and with them which transfer is done next."""
@@ -140,6 +174,24 @@ class Network:
         """Transfers that have not arrived."""
         return len(self._latent) + sum(len(lane.queue) for group in self._groups for lane in group.lanes)
 
+    def count(self, from_s: float, until_s: float) -> None:
+        """Count what is moved between these two times alone, which are not over."""
+        for group in self._groups:
+            group.edges_s = [from_s, until_s]
+            group.next_edge_s = from_s
+            for lane in group.lanes:
+                lane.marked_bytes.clear()
+
+    def counted_bytes(self, now_s: float) -> dict[str, float]:
+        """Return what was moved over each pipe by now, while it was counted; changes nothing."""
+        counted = {pipe.name: 0.0 for pipe in self.pipes}
+        for group in self._groups:
+            for lane in group.lanes:
+                moved = group.counted_bytes(lane, now_s)
+                for pipe in lane.pipes:
+                    counted[pipe.name] += moved
+        return counted
+
     def start(self, lane: Lane, bytes_count: float, now_s: float, arrived: Arrived) -> bool:
         """Start a transfer; False where it takes no time, and then `arrived` is not called."""
         group = lane.group
@@ -157,6 +209,7 @@ class Network:
             lane.clock_bytes = 0.0
         for pipe in lane.pipes:
             pipe.under_way += 1
+        lane.offered_bytes += bytes_count
         heappush(lane.queue, (lane.clock_bytes + bytes_count, self._starts_count, arrived))
         group.share()
         self._note(group)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from swarm.config.fleet import TierConfig
-from swarm.config.transfers import LoadMode, TransferConfig
+from swarm.config.transfers import LoadMode, StoreMode, TransferConfig
 from swarm.fleet.catalog.read import find_connector
 from swarm.fleet.transfers.objects import Objects
 from swarm.units import GIB
@@ -21,8 +21,23 @@ class Copying:
     streams_shared: bool
     """A rank's loads share the streams, and so do its stores."""
     load: LoadMode
+    store: StoreMode
+    look_up_s: float
+    step_s: float
     step_slowdown: float
     both_ways: float
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What the tiers below cost a rank besides what is loaded."""
+
+    look_up_s: float
+    """Of each request, before its queue."""
+    step_s: float
+    """Of each step."""
+    token_s: float
+    """Of each prompt token that a step computes."""
 
 
 def copying_of(tier: TierConfig, *, token_bytes: float, layers: int, kv_shards: float) -> Copying:
@@ -41,6 +56,9 @@ def copying_of(tier: TierConfig, *, token_bytes: float, layers: int, kv_shards: 
         objects=_objects(stated, token_bytes=token_bytes, layers=layers, kv_shards=kv_shards),
         streams_shared=bool(stated.streams_shared),
         load=stated.load or "beside",
+        store=stated.store or "beside",
+        look_up_s=stated.look_up_s or 0.0,
+        step_s=stated.step_s or 0.0,
         step_slowdown=stated.step_slowdown or 0.0,
         both_ways=2.0 if stated.both_ways is None else stated.both_ways,
     )
