@@ -263,7 +263,10 @@ class RouterStickyConfig(Strict):
         286_720,
         ge=0,
         description="prompt tokens to compute that the best of those ranks may have more than the best of "
-        "the others, before any rank is taken; null: no bound",
+        "the others, before any rank is taken: 18 s at the 15,928 tokens/s of 2 x H100; null or 0: no bound",
+    )
+    prefix_tokens_max: int | None = Field(
+        131_072, ge=1, description="only so many first tokens of a prompt are looked at; null: all"
     )
 
 

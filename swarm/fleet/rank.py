@@ -114,6 +114,11 @@ class Rank:
         return self.queue.backlog_tokens
 
     @property
+    def unanswered_tokens(self) -> int:
+        """Prompt tokens to compute for those without a first token, as a router that announces believed."""
+        return self.queue.unanswered_tokens
+
+    @property
     def stalls(self) -> int:
         """Writes that must be taken before the next step."""
         return self._stepper.stalls
@@ -253,5 +258,8 @@ class Rank:
         lacking = sum(member.lacking_tokens for member in members)
         if self.queue.lacking_tokens != lacking:
             raise AuditError(f"{name}: {lacking} tokens lack, the sum says {self.queue.lacking_tokens}")
+        unanswered = sum(member.announced_tokens for member in members)
+        if self.unanswered_tokens != unanswered:
+            raise AuditError(f"{name}: {unanswered} announced, the sum says {self.unanswered_tokens}")
         if any(member.lacking_tokens for member in self.open.values()):
             raise AuditError(f"{name}: admitted sequences lack KV")
