@@ -79,9 +79,7 @@ class Twin:
 def growing(chance: Random) -> list[tuple[float, Prompt]]:
     """Return requests whose contexts grow, over shared beginnings; a burst every now and then."""
     shared = [root(f"shared{at}").extend(chance.randrange(200, 900)) for at in range(4)]
-    contexts = [
-        shared[at % 4].branch(f"session{at}").extend(chance.randrange(20, 200)) for at in range(12)
-    ]
+    contexts = [shared[at % 4].branch(f"session{at}").extend(chance.randrange(20, 200)) for at in range(12)]
     asked, at_s = [], 0.0
     for _ in range(250):
         at_s += chance.choice([0.0, 0.05, 0.2, 0.6])
