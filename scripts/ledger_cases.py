@@ -406,14 +406,14 @@ def ladder(case: dict[str, Any]) -> Case:
     rates = case["setup"]["prefill_tok_s_per_replica"]
     for engine in ENGINE_SEQUENCES:
         sticky = {"router": "sticky", "router_sticky": {"behind_tokens_max": 18 * rates[engine]}}
-        smaller = {"pool_tokens": 298_000}
+        blind, smaller = {"router": "round_robin"}, {"pool_tokens": 298_000}
         arms = (
-            ("rr", {"router": "round_robin"}, (smaller,)),
-            ("aff", sticky, (smaller, {"router": "scored"}, {"router": "prefix_aware"})),
+            ("rr", blind, (blind | smaller,)),
+            ("aff", sticky, (sticky | smaller, {"router": "scored"}, {"router": "prefix_aware"})),
         )
         for short, router, others in arms:
             played = climb(load, engine, **router)
-            swept = [climb(load, engine, **router | other) for other in others]
+            swept = [climb(load, engine, **other) for other in others]
             for stage, (per_s, _) in enumerate(load["stages"]):
                 if per_s not in (10, 20, 30, 40, 60):
                     continue
@@ -438,8 +438,8 @@ def climb(
 ) -> list[tuple[float, float]]:
     """Return output tokens a second and the p90 of TTFT in seconds for each stage of a ladder.
 
-    Each stage sends so many requests as its rate and seconds make, of the same shuffled list from its first on
-    (kubernetes-sigs/inference-perf, loadgen/load_generator.py), and ends when all have ended.
+    Each stage sends as many requests as its rate and seconds make, of the same shuffled list from its first
+    on, and ends when all have ended (kubernetes-sigs/inference-perf, loadgen/load_generator.py).
     """
     rng = random.Random(SEED)
     shared = [root(f"group-{one}").extend(load["shared_prefix"]) for one in range(load["groups"])]
@@ -449,6 +449,7 @@ def climb(
         for group in range(load["groups"])
     ]
     rng.shuffle(prompts)
+    pool = {"kv_capacity_tokens": pool_tokens} if pool_tokens else {"memory_fraction": ENGINE_MEMORY[engine]}
     spread = {"parallelism": {"tp": 2}, "count": 8, "max_sequences": ENGINE_SEQUENCES[engine]}
     config = FleetConfig.model_validate(
         {
@@ -457,10 +458,9 @@ def climb(
                 "model": "Qwen3-32B",
                 "precision": "bf16",
                 "backend": engine,
-                "memory_fraction": ENGINE_MEMORY[engine],
+                **pool,
             },
             "replicas": [{"gpu": "H100", **spread}],
-            "tiers": [{"name": "hbm", "capacity_tokens": pool_tokens}],
             **router,
         }
     )

@@ -136,9 +136,9 @@ class Rank:
     def estimate_s(self, prompt: Prompt, sender: int | None, now_s: float) -> float:
         """Return about how long a new request would take here, with a reply of the assumed length.
 
-        Waiting: what the prompts here still take to compute, or until those ahead leave the way to the queue,
-        whichever is longer. Then its own prompt: loads from lower tiers, with what is under way there now, and
-        what is left to compute; or its KV from the rank `sender`, which has no entry.
+        Waiting: what the prompts here still take to compute, or until those ahead leave the way to the
+        queue, whichever is longer. Then its own prompt: loads from lower tiers, with what is under way there
+        now, and what is left to compute; or its KV from the rank `sender`, which has no entry.
         Then the reply at the present pace, once for each time that sequences fill the rank or its KV pool.
         """
         match = self.hierarchy.lookup(prompt, now_s)

@@ -1,10 +1,10 @@
 """Prompts kept where they were sent before, as llm-d's optimized baseline does it.
 
-By the names there (llm-d/llm-d-router, pkg/epp/framework/plugins): `approx-prefix-cache-producer` says which
-share of a prompt was sent to a rank, in blocks of at least 64 tokens. `inflight-load-producer` sums the tokens
-that were not, of requests without a first token. `prefix-cache-affinity-filter` keeps the ranks that know
-enough of the prompt, unless the best of them is too far behind the best other. `token-load-scorer` and
-`max-score-picker` take the fewest such tokens, with the request's own.
+By the names there (llm-d/llm-d-router, pkg/epp/framework/plugins): `approx-prefix-cache-producer` says
+which share of a prompt was sent to a rank, in blocks of at least 64 tokens. `inflight-load-producer` sums
+the tokens that were not, of requests without a first token. `prefix-cache-affinity-filter` keeps the ranks
+that know enough of the prompt, unless the best of them is too far behind the best other.
+`token-load-scorer` and `max-score-picker` take the fewest such tokens, with the request's own.
 
 It differs from the source in three ways. Prompts are counted in their own tokens, there about four characters
 each. What was sent is forgotten by prompts in order of their last use, there block by block. A prompt that is
