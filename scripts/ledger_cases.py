@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ OFFLOAD_SEEDS = (1, 2, 3)
 """Of the order of prompts: a mean TTFT differs by a quarter between them."""
 PCIE_GIB_PER_S = 46.6
 """Of one Hopper GPU, one direction: about 50 GB/s (vLLM blog 2026-01-08, blocks of 2 MB)."""
+ENGINE_SEQUENCES = {"vllm": 1024, "sglang": 2048}
+"""Sequences of a step at most where nothing is stated: vLLM on GPUs of 70 GiB or more (vllm-project/vllm pull
+request 17073), and the least of SGLang's (`max_num_reqs`)."""
+ENGINE_MEMORY = {"vllm": 0.95, "sglang": 0.9}
+"""The guide's server files: `--gpu-memory-utilization` and `--mem-fraction-static`."""
 WARM_GAP_S, SEND_GAP_S = 1.0, 0.1
 """Between prompts that warm a fleet, and at least between any two sends."""
 
@@ -80,10 +86,11 @@ class Sent:
 
 @dataclass
 class Player:
-    """A fleet, and whoever sends to it: at most `parallel` requests are open."""
+    """A fleet, and whoever sends to it: at most `parallel` requests are open, each for `timeout_s`."""
 
     config: FleetConfig
     parallel: int
+    timeout_s: float = math.inf
     now_s: float = 0.0
     sent: list[Sent] = field(default_factory=list)
 
@@ -109,6 +116,8 @@ class Player:
             nexts = [] if due is None else [due]
             if waiting and len(open_) < self.parallel:
                 nexts.append(waiting[-1][0])
+            if open_:
+                nexts.append(next(iter(open_.values()))[0] + self.timeout_s)
             self.now_s = max(self.now_s, min(nexts))
             for event in self._fleet.advance(self.now_s):
                 if isinstance(event, FirstToken):
@@ -127,6 +136,11 @@ class Player:
                             output,
                         )
                     )
+            while open_ and next(iter(open_.values()))[0] + self.timeout_s <= self.now_s:
+                oldest = next(iter(open_))
+                self._fleet.cancel(oldest, self.now_s)
+                del open_[oldest]
+                first.pop(oldest, None)
             if self.now_s > limit_s:
                 break
         return done
@@ -389,32 +403,45 @@ def rate(sent: list[Sent]) -> float:
 
 def ladder(case: dict[str, Any]) -> Case:
     """Play a ladder of rates on eight replicas, routed round robin and by prefix."""
-    load = case["workload"]
-    lines = []
-    for engine in ("vllm", "sglang"):
-        for router, short, others in (
-            ("round_robin", "rr", ()),
-            ("sticky", "aff", ("prefix_aware", "scored")),
-        ):
-            played, swept = climb(load, engine, router), [climb(load, engine, other) for other in others]
+    load, lines = case["workload"], []
+    rates = case["setup"]["prefill_tok_s_per_replica"]
+    for engine in ENGINE_SEQUENCES:
+        sticky = {"router": "sticky", "router_sticky": {"behind_tokens_max": 18 * rates[engine]}}
+        blind, smaller = {"router": "round_robin"}, {"pool_tokens": 298_000}
+        arms = (
+            ("rr", blind, (blind | smaller,)),
+            ("aff", sticky, (sticky | smaller, {"router": "scored"}, {"router": "prefix_aware"})),
+        )
+        for short, router, others in arms:
+            played = climb(load, engine, **router)
+            swept = [climb(load, engine, **other) for other in others]
             for stage, (per_s, _) in enumerate(load["stages"]):
                 if per_s not in (10, 20, 30, 40, 60):
                     continue
                 for at, (what, key) in enumerate((("output tok/s", "out"), ("TTFT p90, s", "ttft_p90"))):
                     measured = case["points"][engine][f"{short}_{key}"][stage]
-                    name = f"{engine}, {router}, {per_s}/s: {what}"
+                    name = f"{engine}, {router['router']}, {per_s}/s: {what}"
                     other = tuple(one[stage][at] for one in swept)
                     lines.append(Line(name, played[stage][at], measured, other))
     return case_of(
         case,
         lines,
-        "a pool of 298,000 tokens; the guide's router at its defaults: sticky at 0.8 of a prompt (swept: "
-        "prefix_aware; scored, prefix 3, queue 2, KV usage 2)",
+        "0.95 of the memory for vLLM and 0.9 for SGLang, as the guide's server files state, and engines' own "
+        "limits of sequences; prompts from the first on in each stage, as inference-perf sends them; the "
+        "guide's router at its defaults (swept: a pool of 298,000 tokens, which another guide of the source "
+        "has; scored, prefix 3, queue 2, KV usage 2; prefix_aware). The guide's page has another vLLM run of "
+        "the round robin arm: TTFT p90 35.3 s at 20/s, 46.0 at 30/s, 126 at 40/s, 139 at 60/s",
     )
 
 
-def climb(load: dict[str, Any], engine: str, router: str) -> list[tuple[float, float]]:
-    """Return output tokens a second and the p90 of TTFT in seconds for each stage of a ladder."""
+def climb(
+    load: dict[str, Any], engine: str, *, pool_tokens: int | None = None, **router: Any
+) -> list[tuple[float, float]]:
+    """Return output tokens a second and the p90 of TTFT in seconds for each stage of a ladder.
+
+    Each stage sends as many requests as its rate and seconds make, of the same shuffled list from its first
+    on, and ends when all have ended (kubernetes-sigs/inference-perf, loadgen/load_generator.py).
+    """
     rng = random.Random(SEED)
     shared = [root(f"group-{one}").extend(load["shared_prefix"]) for one in range(load["groups"])]
     prompts = [
@@ -423,22 +450,29 @@ def climb(load: dict[str, Any], engine: str, router: str) -> list[tuple[float, f
         for group in range(load["groups"])
     ]
     rng.shuffle(prompts)
+    pool = {"kv_capacity_tokens": pool_tokens} if pool_tokens else {"memory_fraction": ENGINE_MEMORY[engine]}
+    spread = {"parallelism": {"tp": 2}, "count": 8, "max_sequences": ENGINE_SEQUENCES[engine]}
     config = FleetConfig.model_validate(
         {
-            "cost": {"kind": "roofline", "model": "Qwen3-32B", "precision": "bf16", "backend": engine},
-            "replicas": [{"gpu": "H100", "parallelism": {"tp": 2}, "count": 8}],
-            "tiers": [{"name": "hbm", "capacity_gib": 298_000 * 64 * 2 * 8 * 128 * 2 / GIB}],
-            "router": router,
+            "cost": {
+                "kind": "roofline",
+                "model": "Qwen3-32B",
+                "precision": "bf16",
+                "backend": engine,
+                **pool,
+            },
+            "replicas": [{"gpu": "H100", **spread}],
+            **router,
         }
     )
-    player, at, found = Player(config, 10**6), 0, []
+    player, found = Player(config, 10**6, load["timeout_s"]), []
     warm = load["warmup"]
     for per_s, seconds in [(warm["rate"], warm["seconds"]), *load["stages"]]:
-        start_s = player.now_s + 30
-        requests, when_s = [], start_s
-        while (when_s := when_s + rng.expovariate(per_s)) < start_s + seconds:
-            requests.append((when_s, prompts[at % len(prompts)], load["output"]))
-            at += 1
+        start_s = when_s = player.now_s + 30
+        requests = []
+        for number in range(int(per_s * seconds)):
+            when_s += rng.expovariate(per_s)
+            requests.append((when_s, prompts[number % len(prompts)], load["output"]))
         done = player.play(requests)
         out = sum(one.output_tokens for one in done) / (max(one.end_s for one in done) - start_s)
         found.append((out, quantiles([one.ttft_s for one in done], n=10)[-1]))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from swarm.config.prices import PricesConfig
 from swarm.config.strict import Strict
@@ -33,6 +33,21 @@ class ProviderConfig(Strict):
         gt=0,
         description="what cache writes are billed for; null: the longest TTL of the fleet's tiers",
     )
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        fields = type(self).model_fields
+        for key, is_used, needed in (
+            ("cached_weight", self.has_limits, "a limit, such as input_tokens_per_minute"),
+            ("allotment_window_s", self.allotment_tokens is not None, "allotment_tokens"),
+            ("cache_ttl_s", self.prices is not None, "prices"),
+        ):
+            stated = getattr(self, key)
+            if not is_used and stated != fields[key].default:
+                raise ValueError(
+                    f"{key} {stated:g} asked, which nothing uses; state {needed}, or leave it out"
+                )
+        return self
 
     @property
     def has_limits(self) -> bool:

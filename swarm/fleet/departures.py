@@ -27,6 +27,8 @@ class Departures:
         """Give the token that a prompt's last chunk makes: the first one, or the next after a preemption."""
         if sequence.emitted == 0:
             sequence.first_s = now_s
+            if sequence.announced_tokens:
+                self._queue.answer(sequence)
             request_id = sequence.request.request_id
             self._agenda.events.append(FirstToken(now_s, request_id, sequence.cache, self._replica))
         else:
@@ -58,6 +60,7 @@ class Departures:
         request_id = sequence.request.request_id
         self._queue.expect(sequence, 0)
         self._queue.lack(sequence, 0)
+        self._queue.answer(sequence)
         self._pool.open.pop(request_id, None)
         self._pool.give_back(sequence, now_s)
         sequence.become("ended")

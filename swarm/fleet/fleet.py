@@ -119,6 +119,7 @@ class Fleet:
         if sequence.state == "entering":
             sequence.become("ended")
             rank.queue.end_entry(sequence)
+            rank.queue.answer(sequence)
             del self._sequences[request_id]
             return
         rank.cancel(sequence, now_s)

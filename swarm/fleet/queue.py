@@ -27,6 +27,10 @@ class Queue:
         """Prompt tokens to compute for those here or on their way; before admission what is not held."""
         self.lacking_tokens = 0
         """Tokens of KV that those waiting or on their way need beyond what lay in HBM as they came."""
+        self.unanswered_tokens = 0
+        """Prompt tokens to compute for those here without a first token, as their router believed."""
+        self._announced_tokens = 0
+        """The same of the request that comes next."""
         self.query_tokens = 0
         """Prompt tokens admitted since the start."""
         self.hit_tokens = 0
@@ -37,8 +41,18 @@ class Queue:
         self._surroundings = surroundings
         self._max_sequences = max_sequences
 
+    def announce(self, tokens: int) -> None:
+        """Hear from the router that the next request has so many prompt tokens to compute here."""
+        self._announced_tokens = tokens
+
+    def answer(self, sequence: Sequence) -> None:
+        """Let go of what the router announced: the sequence has its first token, or gets none."""
+        self.unanswered_tokens -= sequence.announced_tokens
+        sequence.announced_tokens = 0
+
     def await_entry(self, sequence: Sequence, now_s: float) -> None:
         """Count a sequence that is on its way: the router must see it."""
+        self._take_announced(sequence)
         self.entering[sequence.request.request_id] = sequence
         match = self._pool.hierarchy.lookup(sequence.context(), now_s)
         self.expect(sequence, sequence.target - match.tokens)
@@ -52,6 +66,7 @@ class Queue:
 
     def add(self, sequence: Sequence, now_s: float) -> None:
         """Take a sequence as the last."""
+        self._take_announced(sequence)
         sequence.place = self._place
         sequence.become("waiting")
         match = self._pool.hierarchy.lookup(sequence.context(), now_s)
@@ -126,6 +141,13 @@ class Queue:
         else:
             pool.arrived(sequence)
         return sequence
+
+    def _take_announced(self, sequence: Sequence) -> None:
+        tokens = self._announced_tokens
+        if tokens:
+            self._announced_tokens = 0
+            self.unanswered_tokens += tokens
+            sequence.announced_tokens += tokens
 
     def _load(self, sequence: Sequence, admission: Admission, is_first: bool, now_s: float) -> None:
         """Count what an admitted sequence hits, and start to read what lower tiers hold of it."""

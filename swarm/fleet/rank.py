@@ -115,6 +115,11 @@ class Rank:
         return self.queue.backlog_tokens
 
     @property
+    def unanswered_tokens(self) -> int:
+        """Prompt tokens to compute for those without a first token, as a router that announces believed."""
+        return self.queue.unanswered_tokens
+
+    @property
     def stalls(self) -> int:
         """Writes that must be taken before the next step."""
         return self._stepper.stalls
@@ -132,13 +137,16 @@ class Rank:
     def estimate_s(self, prompt: Prompt, sender: int | None, now_s: float) -> float:
         """Return about how long a new request would take here, with a reply of the assumed length.
 
-        Waiting: what the prompts here still take to compute. Then its own prompt: loads from lower tiers,
-        with what is under way there now, and what is left to compute; or its KV from the rank `sender`.
+        Waiting: what the prompts here still take to compute, or until those ahead leave the way to the
+        queue, whichever is longer. Then its own prompt: loads from lower tiers, with what is under way there
+        now, and what is left to compute; or its KV from the rank `sender`, which has no entry.
         Then the reply at the present pace, once for each time that sequences fill the rank or its KV pool.
         """
         match = self.hierarchy.lookup(prompt, now_s)
         step, queue = self.step, self.queue
+        wait_s = queue.backlog_tokens * self._token_s
         if sender is None:
+            wait_s = max(wait_s, self._front_s - now_s)
             prompt_s = self._surroundings.prompt_s(self.place, match, now_s)
         else:
             tokens = prompt.length - match.by_tier[0]
@@ -150,7 +158,7 @@ class Rank:
         over_blocks = lacking_tokens / self._block_tokens - self.hierarchy.tiers[0].room_blocks
         if over_blocks > 0:
             rounds = max(rounds, 1.0 + over_blocks / self._pool_blocks)
-        return prompt_s + queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * rounds * step_s
+        return prompt_s + wait_s + self._assumed_reply_tokens * rounds * step_s
 
     def enter_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""
@@ -254,5 +262,8 @@ class Rank:
         lacking = sum(member.lacking_tokens for member in members)
         if self.queue.lacking_tokens != lacking:
             raise AuditError(f"{name}: {lacking} tokens lack, the sum says {self.queue.lacking_tokens}")
+        unanswered = sum(member.announced_tokens for member in members)
+        if self.unanswered_tokens != unanswered:
+            raise AuditError(f"{name}: {unanswered} announced, the sum says {self.unanswered_tokens}")
         if any(member.lacking_tokens for member in self.open.values()):
             raise AuditError(f"{name}: admitted sequences lack KV")

@@ -47,6 +47,7 @@ class Sequence:
 
     __slots__ = (
         "admitted_s",
+        "announced_tokens",
         "backlog_tokens",
         "cache",
         "computed",
@@ -91,6 +92,8 @@ class Sequence:
         """Tokens whose KV is held, while not decoding."""
         self.backlog_tokens = 0
         """Tokens that its rank still has to compute for it; a guess until it is admitted."""
+        self.announced_tokens = 0
+        """Prompt tokens to compute as its router believes, until its first token."""
         self.lacking_tokens = 0
         """KV that it needs beyond what lay in HBM as it came; none once it is admitted."""
         self.loads = 0

@@ -8,6 +8,18 @@ from swarm.config.fleet import TierConfig, WatermarkConfig
 from swarm.config.transfers import TransferConfig
 from swarm.errors import ConfigError
 
+OF_TIERS_BELOW = (
+    "inclusive",
+    "read_gib_per_s",
+    "write_gib_per_s",
+    "read_latency_s",
+    "write_latency_s",
+    "write_policy",
+    "link_gib_per_s",
+    "write_queue_gib",
+)
+"""Keys of a tier that HBM has no use for, besides those that are told apart below."""
+
 
 def check_tiers(tiers: Sequence[TierConfig], block_tokens: int) -> None:
     """Refuse keys that have no effect, or that no engine could follow; HBM is the first.
@@ -35,6 +47,12 @@ def _check_hbm(hbm: TierConfig) -> None:
     if hbm.connector is not None or hbm.transfers != TransferConfig():
         raise ConfigError(
             "fleet.tiers hbm: connector or transfers asked; they are of the tiers below, state them there"
+        )
+    stated = [name for name in OF_TIERS_BELOW if getattr(hbm, name) != TierConfig.model_fields[name].default]
+    if stated:
+        raise ConfigError(
+            f"fleet.tiers hbm: {', '.join(stated)} asked; nothing is moved within HBM, state it of the tiers "
+            "below"
         )
     if hbm.write is not None or hbm.write_threshold is not None:
         raise ConfigError("fleet.tiers hbm: write is of the tiers below; HBM holds what is computed")

@@ -202,3 +202,35 @@ def test_prompts_on_their_way_to_a_queue_are_seen() -> None:
     at_once, later = (seconds(drive(each, ops, False, [])[1], ops) for each in (config, late))
     assert max(at_once) < 3 * 3.0 + 1
     assert max(later) < max(at_once) + 0.5
+
+
+def over_one_base(seed: int, gap_s: float) -> list[Op]:
+    """Return requests that all share a beginning, so that every rank but the first lacks it at first."""
+    chance, at_s, ops = Random(seed), 0.0, []
+    base = root("base").extend(2000)
+    for number in range(40):
+        at_s += chance.expovariate(1 / gap_s)
+        prompt = base.branch(str(number)).extend(chance.randrange(50, 400))
+        ops.append(Op(at_s, FleetRequest(number, f"s{number}", f"s{number}", prompt, 20, False), 0))
+    return ops
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"entry_s": 0.5, "entry_alone": 1.0},
+        {"entry_s": 0.2, "entry_alone": 3.0},
+        {"entry_per_token_s": 3e-4, "entry_alone": 1.0},
+        {"entry_s": 0.5, "entry_alone": 0.0},
+    ],
+    ids=["one by one", "later work", "by length", "side by side"],
+)
+def test_a_front_that_lets_in_one_at_a_time_is_priced(entry: dict[str, float], seed: int) -> None:
+    # Prompts take 0.1 s to compute: the way to the queue decides, and a hit is worth little of it.
+    config = fleet_of("prefix_aware", None)
+    cost = config.cost.model_copy(update={"prefill_tokens_per_s": 20_000.0} | entry)
+    config = config.model_copy(update={"cost": cost})
+    ops = over_one_base(seed, 0.3)
+    mean_s = fmean(seconds(drive(config, ops, False, [])[1], ops))
+    assert mean_s < 1.02 * fmean(oracle(config, ops))

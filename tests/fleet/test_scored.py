@@ -30,7 +30,10 @@ def fleet_of(**changes: object) -> Fleet:
 
 
 def picks(fleet: Fleet, asked: list[tuple[float, Prompt, int]]) -> list[int]:
-    """Return the replica that each request got; a request is its time, prompt and reply."""
+    """Return the replica that each request got, numbered as they were first taken: equals draw lots.
+
+    A request is its time, prompt and reply.
+    """
     chosen = {}
     for number, (at_s, prompt, output) in enumerate([*asked, (1e6, root("end").extend(1), 1)]):
         while (due_s := fleet.next_event_s()) is not None and due_s <= at_s:
@@ -38,7 +41,8 @@ def picks(fleet: Fleet, asked: list[tuple[float, Prompt, int]]) -> list[int]:
                 if isinstance(event, FirstToken):
                     chosen[event.request_id] = event.replica
         fleet.submit(FleetRequest(number, f"s{number}", f"s{number}", prompt, output, False), at_s)
-    return [chosen[number] for number in range(len(asked))]
+    names: dict[int, int] = {}
+    return [names.setdefault(chosen[number], len(names)) for number in range(len(asked))]
 
 
 def scored(**weights: float) -> dict[str, object]:
@@ -77,19 +81,6 @@ def test_only_the_first_tokens_are_looked_at(looked_at: int | None, expected: li
     router = scored(prefix=1.0, requests=0.8)
     router["router_scores"] |= {"prefix_tokens_max": looked_at}  # type: ignore[operator]
     assert picks(fleet_of(**router), asked) == expected
-
-
-@pytest.mark.parametrize(("bound", "expected"), [(4000, [0, 1]), (5000, [0, 0]), (None, [0, 0])])
-def test_a_sticky_prompt_leaves_a_rank_that_is_far_behind(bound: int | None, expected: list[int]) -> None:
-    # Nine tenths of the second prompt are known where 5,000 tokens wait to be computed.
-    shared = root("shared").extend(4500)
-    asked = [(0.0, shared.branch(str(at)).extend(500), 1) for at in range(2)]
-    assert picks(fleet_of(router="sticky", router_sticky={"behind_tokens_max": bound}), asked) == expected
-
-
-def test_without_a_known_prefix_the_fewest_tokens_to_compute_decide() -> None:
-    asked = [(0.0, prompt, 1) for _, prompt, _ in fresh(900, 300, 500, 100)]
-    assert picks(fleet_of(router="sticky"), asked) == [0, 1, 2, 1]
 
 
 def brute(capacity: int, asked: list[list[tuple[str, int]]]) -> list[int]:

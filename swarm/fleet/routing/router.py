@@ -9,7 +9,8 @@ from typing import Protocol
 from swarm.config.fleet import FleetConfig, RouterName
 from swarm.context.tree import Prompt
 from swarm.fleet.rank import Rank
-from swarm.fleet.routing.scored import Scored, Sticky
+from swarm.fleet.routing.scored import Scored
+from swarm.fleet.routing.sticky import Sticky
 from swarm.streams import digest64
 
 

@@ -1,9 +1,9 @@
 """Routers that weigh scores of each rank, as endpoint pickers do: they know what such a picker knows.
 
-Scores and filter are those of llm-d's router and the Gateway API inference extension, by their names there:
+Scores are those of llm-d's router and the Gateway API inference extension, by their names there:
 `kv-cache-utilization-scorer`, `queue-scorer`, `active-request-scorer`, `prefix-cache-scorer` over what was
-routed (`approx-prefix-cache-producer`), `prefix-cache-affinity-filter` before `token-load-scorer`. Metrics
-are as old as a scrape there, of this moment here.
+routed (`approx-prefix-cache-producer`), `max-score-picker`. Metrics are as old as a scrape there, of this
+moment here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from swarm.config.fleet import RouterScoresConfig, RouterStickyConfig
+from swarm.config.fleet import RouterScoresConfig
 from swarm.context.tree import Prompt
 from swarm.fleet.rank import Rank
+from swarm.fleet.routing.lots import Lots
 from swarm.fleet.routing.routed import RoutedPrefixes
 
 
@@ -26,12 +27,12 @@ class Scored:
         """By the rank's place: what may lie in its HBM."""
         self._lower: dict[int, RoutedPrefixes] = {}
         """What may lie in the tiers below."""
-        self._picks_count = 0
+        self._lots = Lots()
 
     def pick(
         self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
     ) -> Rank:
-        """Return the rank with the highest sum; equals take turns."""
+        """Return the rank with the highest sum; equals draw lots."""
         scores = self._scores
         most = scores.prefix_tokens_max
         if most is not None and prompt.length > most:
@@ -39,9 +40,9 @@ class Scored:
         waiting = [len(rank.waiting) for rank in ranks]
         requests = [rank.requests for rank in ranks]
         shortest, longest, most_requests = min(waiting), max(waiting), max(requests)
-        best, highest = ranks[0], -math.inf
-        for at in _in_turn(self._picks_count, len(ranks)):
-            rank = ranks[at]
+        best: list[Rank] = []
+        highest = -math.inf
+        for at, rank in enumerate(ranks):
             score = scores.kv_usage * _free_share(rank)
             score += scores.queue * _least_to_most(waiting[at], shortest, longest)
             score += scores.requests * _least_to_most(requests[at], 0, most_requests)
@@ -49,48 +50,14 @@ class Scored:
             if scores.lower_prefix:
                 score += scores.lower_prefix * _share(_known(self._lower, rank, 1, None), prompt)
             if score > highest:
-                best, highest = rank, score
-        self._picks_count += 1
-        _known(self._hbm, best, 0, 1).add(prompt)
+                best, highest = [rank], score
+            elif score == highest:
+                best.append(rank)
+        taken = self._lots.one_of(best, session)
+        _known(self._hbm, taken, 0, 1).add(prompt)
         if scores.lower_prefix:
-            _known(self._lower, best, 1, None).add(prompt)
-        return best
-
-
-class Sticky:
-    """Of the ranks that were sent most of the prompt, unless far behind, the fewest tokens to compute."""
-
-    def __init__(self, sticky: RouterStickyConfig) -> None:
-        self._sticky = sticky
-        self._sent: dict[int, RoutedPrefixes] = {}
-        self._picks_count = 0
-
-    def pick(
-        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
-    ) -> Rank:
-        """Return the rank with the fewest prompt tokens to compute, among those that know the prompt."""
-        sticky = self._sticky
-        matched = [_known(self._sent, rank, 0, 1).matched(prompt) for rank in ranks]
-        places = _in_turn(self._picks_count, len(ranks))
-        least_tokens = sticky.prefix_share * prompt.length
-        kept = [at for at in places if matched[at] >= least_tokens]
-        others = [at for at in places if matched[at] < least_tokens]
-        if kept and others and sticky.behind_tokens_max is not None:
-            behind = min(ranks[at].backlog_tokens for at in kept) - min(
-                ranks[at].backlog_tokens for at in others
-            )
-            if behind > sticky.behind_tokens_max:
-                kept = places
-        at = min(kept or places, key=lambda at: ranks[at].backlog_tokens + prompt.length - matched[at])
-        self._picks_count += 1
-        _known(self._sent, ranks[at], 0, 1).add(prompt)
-        return ranks[at]
-
-
-def _in_turn(count: int, ranks: int) -> list[int]:
-    """Return all places, the first one after the other."""
-    first = count % ranks
-    return [*range(first, ranks), *range(first)]
+            _known(self._lower, taken, 1, None).add(prompt)
+        return taken
 
 
 def _known(known: dict[int, RoutedPrefixes], rank: Rank, first: int, end: int | None) -> RoutedPrefixes:
