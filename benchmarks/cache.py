@@ -99,7 +99,7 @@ def cpu_s(asked: list[tuple[float, Prompt]], capacity_tokens: int | None) -> tup
     rules = CacheRules(
         block_tokens=BLOCK_TOKENS, block_bytes=BLOCK_TOKENS, hit_leaves_a_token=False, partial_blocks=False
     )
-    cache = Hierarchy(tiers=[Tier(spec)], rules=rules, uses=Uses(), losses=None)
+    cache = Hierarchy(tiers=[Tier(spec)], rules=rules, uses=Uses(), losses=None, states=None)
     hits = tokens = 0
     gc.collect()
     started_s = time.process_time()

@@ -79,8 +79,8 @@ class LinksConfig(Strict):
         None,
         gt=0,
         description="host link (PCIe) of one GPU, for each GPU that a rank's KV is cut over; null: for tiers "
-        "with a connector and no link_gib_per_s 0.8 of what the GPU's PCIe moves on paper, where the roofline "
-        "names the GPU",
+        "with a connector and no link_gib_per_s 0.8 of what the GPU's PCIe moves on paper, where the "
+        "roofline names the GPU",
     )
     node_gib_per_s: float | None = Field(
         None, gt=0, description="host memory and PCIe root that the ranks of a node share"

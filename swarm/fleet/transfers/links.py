@@ -71,7 +71,7 @@ class Links:
         return [*self._one(f"nic {sender_node}", "out", rate), *self._one(f"nic {receiver_node}", "in", rate)]
 
     def _gpu_gib_per_s(self, place: RankPlace, assumes_pcie: bool) -> float | None:
-        """Return what one GPU's host link moves: as stated, else where it is to be assumed what the GPU can."""
+        """Return what one GPU's host link moves: as stated, else what the GPU can if that is asked."""
         stated = self._config.gpu_gib_per_s
         if stated is None and assumes_pcie and place.host_bytes_per_s is not None:
             return PAPER_SHARE * place.host_bytes_per_s / GIB
