@@ -2,9 +2,10 @@
 
     python scripts/gallery.py [--folder DIR]
 
-Runs every command (some minutes of one core), copies the pictures to docs/images/gallery and writes the page.
-What a picture says is the sentence that the report computed for it. DIR keeps the runs, and one that is
-there already is not run again.
+Runs every command (some minutes of one core), writes the pictures to docs/images/gallery and the page. Other
+pages and the README show the same files. What a picture says is the sentence that the report computed for it.
+DIR keeps the runs, and one that is there already is not run again. Needs Pillow (`pip install pillow`): a
+picture is kept with 256 colours, a tenth of its bytes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images" / "gallery"
+COLOURS = 256
 HEAD = """# Gallery
 Made by `python scripts/gallery.py` from experiments that are shipped. Each picture has the command that draws
 it and, where its report has one, the sentence computed for it. For the same pictures of your own fleet or
@@ -85,6 +89,12 @@ PICTURES_SHOWN = (
         "Hit rate over the working set",
     ),
     Picture("How many agents, within which objective?", simulated("capacity"), "capacity", "Capacity"),
+    Picture(
+        "And after ten minutes?",
+        ("capacity", "--fleet", "experiments/fleets/h100x8.yaml"),
+        "capacity",
+        "Capacity",
+    ),
 )
 
 
@@ -106,14 +116,14 @@ def drawn(folder: Path) -> str:
     PICTURES.mkdir(parents=True)
     parts = [HEAD]
     for each in PICTURES_SHOWN:
-        run = folder / Path(each.command[1]).stem
+        run = folder / Path(each.command[-1]).stem
         if not run.exists():
             command = [sys.executable, "-m", "swarm", *each.command, "--out", str(run)]
             subprocess.run(
                 command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         name = f"{run.name}-{each.chart}.png"
-        shutil.copy(run / "charts" / f"{each.chart}.png", PICTURES / name)
+        shrink(run / "charts" / f"{each.chart}.png", PICTURES / name)
         said = said_of((run / "report.html").read_text(encoding="utf-8"), each.title)
         line = f"swarm {' '.join(each.command)}" + (" --out DIR" if each.command == ANALYZED else "")
         picture = f"![{each.title}](images/gallery/{name})"
@@ -121,6 +131,12 @@ def drawn(folder: Path) -> str:
             "\n".join((f"## {each.question}", "```", line, "```", *([said, ""] if said else []), picture, ""))
         )
     return "\n".join(parts)
+
+
+def shrink(drawn: Path, to: Path) -> None:
+    """Write a picture with a palette: charts have few colours, and their edges need no more than it holds."""
+    picture = Image.open(drawn).convert("RGB")
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(to, optimize=True)
 
 
 def said_of(report: str, title: str) -> str:
