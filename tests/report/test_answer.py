@@ -118,6 +118,15 @@ def test_losses_add_up_to_all_prompt_tokens(summary: dict[str, Any]) -> None:
     assert said == "Of 100 prompt tokens 90.0 hit, 6.0 were lost, and 4.0 no cache could have held."
 
 
+def test_a_search_says_whose_confidence_it_is(summary: dict[str, Any]) -> None:
+    found = {"agents_low": 53, "agents_high": 78, "confidence": 0.9}
+    summary["capacity"] = found
+    assert "in each level's verdict" in remarks(summary, pd.DataFrame())["capacity"]
+
+    summary["capacity"] = found | {"agents_middle": 61.5}
+    assert "the curve through all looks" in remarks(summary, pd.DataFrame())["capacity"]
+
+
 def test_two_latencies_are_one_curve_where_nothing_waits_on_the_client() -> None:
     quantiles = {
         f"{name}_{at}": [1.0, 2.0] for name in ("ttft_s", "effective_ttft_s") for at in ("p50", "p95")

@@ -121,7 +121,13 @@ def _losses(cache: Summary) -> str:
 def _capacity(capacity: Summary | None) -> str:
     if not capacity:
         return ""
+    found = f"{agents_found(capacity)} agents, with {capacity['confidence']:.0%} confidence"
+    if "agents_middle" in capacity:  # of `answer: curve`
+        return (
+            f"{found}: there the curve through all looks passes the line. A dot is a look, its bar that "
+            "look's own interval."
+        )
     return (
-        f"{agents_found(capacity)} agents, with {capacity['confidence']:.0%} confidence in each level's "
-        "verdict. A level passes where its interval lies above the line, and fails where it lies below."
+        f"{found} in each level's verdict. A level passes where its interval lies above the line, and fails "
+        "where it lies below."
     )
