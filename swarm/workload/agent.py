@@ -55,10 +55,11 @@ def append_reply(tip: Prompt, inferred: Inferred, planned_tokens: int) -> Prompt
 class SharedNodes:
     """One object per shared name among the agents of a source: caches are keyed by node."""
 
-    __slots__ = ("_nodes",)
+    __slots__ = ("_nodes", "_prefixes")
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
+        self._prefixes: dict[tuple[str, int, int], Prompt] = {}
 
     def one(self, node: Node) -> Node:
         """Return the source's one object for a node that several agents share."""
@@ -66,9 +67,14 @@ class SharedNodes:
 
     def prefix(self, role: str, tool_tokens: int, system_tokens: int) -> Prompt:
         """Return the tool definitions and system prompt that all agents of a role start with."""
-        tools = Prompt(tools_node(role, tool_tokens), tool_tokens)
-        system = tools.branch(system_name(role, tool_tokens, system_tokens))
-        return Prompt(self.one(system.node), system.length + system_tokens)
+        asked = role, tool_tokens, system_tokens
+        prefix = self._prefixes.get(asked)
+        if prefix is None:
+            tools = Prompt(tools_node(role, tool_tokens), tool_tokens)
+            system = tools.branch(system_name(role, tool_tokens, system_tokens))
+            prefix = Prompt(self.one(system.node), system.length + system_tokens)
+            self._prefixes[asked] = prefix
+        return prefix
 
     def __reduce__(self) -> tuple[object, ...]:
         # An agent that is sent to another process shares nodes with those that it runs there.
