@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from swarm.errors import RunError
-from swarm.records.columns import SCHEMA
+from swarm.records.columns import SCHEMA, arrow_numbers
 from swarm.records.rows import CHUNK_ROWS, ORDER, RowValues, batch_of_values
 
 HELD_ROWS = 1024
@@ -97,4 +97,4 @@ def _in_order(table: pa.Table) -> Iterator[pa.RecordBatch]:
         part = indices[low : low + CHUNK_ROWS].astype(np.int64)
         first = int(part.min())
         near = table.slice(first, int(part.max()) + 1 - first).combine_chunks()
-        yield from near.take(pa.array(part - first)).combine_chunks().to_batches()
+        yield from near.take(arrow_numbers(part - first)).combine_chunks().to_batches()
