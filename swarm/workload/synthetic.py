@@ -8,9 +8,10 @@ context is dropped when they end, or to a long-lived one, which is asked again w
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,12 +20,17 @@ from swarm.context.tree import Prompt
 from swarm.streams import stream
 from swarm.workload.agent import Context, SharedNodes
 from swarm.workload.effects import Agent, Effect, Ended, Infer, Join, Spawn, Think, ThinkKind
-from swarm.workload.think import Laws, one_length, values_of, whole
+from swarm.workload.think import Floats, Laws, one_length, values_of, whole
 
 INSTRUCTION_TOKENS = 200
 """The request for a summary that a compaction appends."""
 TURNS_MAX = 2_000
 """Longest life of an agent in turns; a bound on what is drawn ahead."""
+UNPACK_TURN: Final = struct.Struct("6d").unpack_from
+TURN_BYTES: Final = 48
+
+TurnValues: TypeAlias = tuple[float, float, float, float, float, float]
+"""Of one turn, as `Turns` lists them."""
 
 
 class Setting:
@@ -56,31 +62,25 @@ class Setting:
 
 
 class Turns:
-    """What chance decided of an agent's turns, a column each: many of them may never be reached.
+    """What chance decided of an agent's turns, packed: many of them may never be reached.
 
-    Tokens are whole numbers.
+    Of each turn, as numbers: the think time before it; 1 where that is a person's wait, 0 where a tool's; the
+    tokens that came of it; a message's tokens, which only the draws need; the tokens of the reply; those of a
+    summary, should the context be compacted.
     """
 
-    __slots__ = ("appended", "by_person", "output", "summary", "think_s")
+    __slots__ = ("_packed",)
 
-    def __init__(
-        self,
-        *,
-        think_s: list[float],
-        by_person: list[bool],
-        appended: list[float],
-        output: list[float],
-        summary: list[float],
-    ) -> None:
-        self.think_s = think_s
-        self.by_person = by_person
-        """Whether the turn follows a person's wait, else a tool's run."""
-        self.appended = appended
-        self.output = output
-        self.summary = summary
+    def __init__(self, drawn: Floats) -> None:
+        self._packed: bytes = drawn.tobytes("F")
 
     def __len__(self) -> int:
-        return len(self.think_s)
+        return len(self._packed) // TURN_BYTES
+
+    def at(self, index: int) -> TurnValues:
+        """Return a turn's values."""
+        values: TurnValues = UNPACK_TURN(self._packed, index * TURN_BYTES)
+        return values
 
 
 class Delegation(NamedTuple):
@@ -102,17 +102,19 @@ def orchestrator(setting: Setting, session: str) -> Generator[Effect, Any, None]
     """Work through a session's turns, delegating now and then, and end with all sub-agents joined."""
     config = setting.config
     generator = stream(setting.seed, "plan", session)
-    turns = _draw_turns(setting, config.turns, generator, with_people=True)
+    drawn = _draw_turns(setting, config.turns, generator, with_people=True)
+    turns = Turns(drawn)
     delegations = _draw_delegations(config.subagents, generator, len(turns))
     prefix = setting.shared.prefix("orchestrator", config.tool_tokens, config.system_tokens)
     context = Context(session, prefix)
     prefix = context.tip
-    first = _first_turn(setting, generator, len(turns), context, turns)
+    first = _first_turn(setting, generator, context, drawn)
+    del drawn
     running: list[str] = []
     experts: dict[int, Expert] = {}
     children_count = 0
     for index in range(first, len(turns)):
-        yield from _take_turn(setting, context, prefix, turns, index, is_first=index == first)
+        yield from _take_turn(setting, context, prefix, turns.at(index), is_first=index == first)
         delegation = delegations.get(index)
         if delegation is None:
             continue
@@ -178,30 +180,29 @@ def subagent(setting: Setting, path: str, role: str, base: Prompt | None) -> Gen
     """Take a brief and work on it with tools; return the context, with which an expert is asked again."""
     config = setting.config
     generator = stream(setting.seed, "plan", path)
-    turns = _draw_turns(setting, config.subagents.turns, generator, with_people=False)
+    turns = Turns(_draw_turns(setting, config.subagents.turns, generator, with_people=False))
     brief = one_length(config.subagents.brief_tokens, generator)
     prefix = setting.shared.prefix(role, config.tool_tokens, config.system_tokens)
     context = Context(path, prefix if base is None else base)
     context.append(brief)
     for index in range(len(turns)):
-        yield from _take_turn(setting, context, prefix, turns, index, is_first=index == 0)
+        yield from _take_turn(setting, context, prefix, turns.at(index), is_first=index == 0)
     return context.tip
 
 
 def _take_turn(
-    setting: Setting, context: Context, prefix: Prompt, turns: Turns, index: int, *, is_first: bool
+    setting: Setting, context: Context, prefix: Prompt, turn: TurnValues, *, is_first: bool
 ) -> Generator[Effect, Any, None]:
+    think_s, by_person, appended, _, reply, summary = turn
     opened_by: ThinkKind = "start"
     if not is_first:
-        opened_by = "human" if turns.by_person[index] else "tool"
-        yield Think(turns.think_s[index], opened_by)
-        context.append(int(turns.appended[index]))
-    output = int(turns.output[index])
+        opened_by = "human" if by_person else "tool"
+        yield Think(think_s, opened_by)
+        context.append(int(appended))
+    output = int(reply)
     rewritten = 0
     if context.length + output > setting.high_watermark:
-        rewritten = yield from _compact(
-            setting, context, prefix, int(turns.appended[index]), int(turns.summary[index]), opened_by
-        )
+        rewritten = yield from _compact(setting, context, prefix, int(appended), int(summary), opened_by)
     inferred = yield Infer(context.tip, output, setting.echoes, "work", opened_by, rewritten)
     context.append_reply(inferred, output)
 
@@ -226,31 +227,30 @@ def _compact(
 
 def _draw_turns(
     setting: Setting, turns: LognormalConfig, generator: np.random.Generator, *, with_people: bool
-) -> Turns:
-    """Draw an agent's turns; without people a person's waits are drawn as well, for the draws behind."""
-    config, laws = setting.config, setting.laws
+) -> Floats:
+    """Draw an agent's turns, a row for each of the values that `Turns` lists.
+
+    Without people a person's waits are drawn as well, for the draws behind them.
+    """
+    config = setting.config
     count = min(TURNS_MAX, one_length(turns, generator))
     by_person = generator.random(count) < (1.0 / config.turns_per_request if with_people else 0.0)
-    normals = np.empty((laws.count, count))
-    generator.standard_normal(out=normals[:2])
+    drawn = np.empty((setting.laws.count, count))
+    generator.standard_normal(out=drawn[:2])
     pareto = generator.pareto(config.human_wait.tail_alpha, count)
     in_tail = generator.random(count) < config.human_wait.tail_share
-    generator.standard_normal(out=normals[2:])
-    tool_s, human_s, results, messages, outputs, summaries = laws.values(normals)
-    whole(normals[2:])
+    generator.standard_normal(out=drawn[2:])
+    setting.laws.values(drawn)
+    whole(drawn[2:])
+    think_s, human_s, appended = drawn[0], drawn[1], drawn[2]
     if with_people:
         np.copyto(human_s, config.human_wait.tail_from_s * (1.0 + pareto), where=in_tail)
-        np.copyto(tool_s, human_s, where=by_person)
-        np.copyto(results, messages, where=by_person)
+        np.copyto(think_s, human_s, where=by_person)
+        np.copyto(appended, drawn[3], where=by_person)
     if config.idle_cap_s is not None:
-        np.minimum(tool_s, config.idle_cap_s, out=tool_s)
-    return Turns(
-        think_s=tool_s.tolist(),
-        by_person=by_person.tolist(),
-        appended=results.tolist(),
-        output=outputs.tolist(),
-        summary=summaries.tolist(),
-    )
+        np.minimum(think_s, config.idle_cap_s, out=think_s)
+    drawn[1] = by_person
+    return drawn
 
 
 def _draw_delegations(
@@ -258,7 +258,8 @@ def _draw_delegations(
 ) -> dict[int, Delegation]:
     happens, overlaps, is_long = generator.random((3, turns_count))
     fan_out = generator.integers(1, config.fan_out_max + 1, turns_count)
-    expert = generator.integers(0, max(1, config.long_lived), turns_count)
+    # Of one expert there is no choice: numpy would draw nothing, and take its time.
+    expert = generator.integers(0, config.long_lived, turns_count) if config.long_lived > 1 else None
     reports = generator.standard_normal(turns_count)
     at = np.flatnonzero(happens < config.chance_per_turn)
     if not len(at):
@@ -269,7 +270,7 @@ def _draw_delegations(
         fan_out[at],
         overlaps[at] < config.overlap_share,
         is_long[at] < long_share,
-        expert[at],
+        np.zeros(len(at), np.int64) if expert is None else expert[at],
         whole(values_of(config.brief_tokens, reports[at])).astype(np.int64),
     )
     return {
@@ -280,13 +281,7 @@ def _draw_delegations(
     }
 
 
-def _first_turn(
-    setting: Setting,
-    generator: np.random.Generator,
-    turns_count: int,
-    context: Context,
-    turns: Turns,
-) -> int:
+def _first_turn(setting: Setting, generator: np.random.Generator, context: Context, drawn: Floats) -> int:
     """Lay out the context before the first turn sent; return that turn's index.
 
     A warm start enters the session at a uniformly drawn turn, with the context that the turns before it
@@ -299,11 +294,12 @@ def _first_turn(
     context.append(min(first_context, config.high_watermark // 2))
     if not config.warm_start:
         return 0
-    index, most = int(entered * turns_count), float(config.high_watermark)
+    index, most = int(entered * drawn.shape[1]), float(config.high_watermark)
     length = float(context.length)
-    for turn in range(index):
-        length += turns.appended[turn] + turns.output[turn]
+    grown: list[float] = (drawn[2, :index] + drawn[4, :index]).tolist()
+    for turn, tokens in enumerate(grown):
+        length += tokens
         if length > most:
-            length = prefix_tokens + turns.summary[turn]
+            length = prefix_tokens + float(drawn[5, turn])
     context.append(max(0, int(length) - context.length))
     return index
