@@ -93,23 +93,67 @@ class Delegation(NamedTuple):
     report_tokens: int
 
 
+class Beginning:
+    """What is drawn of a session before it starts.
+
+    Sessions are made many in a row, and drawn so at half of what each costs between other things.
+    """
+
+    __slots__ = ("delegations", "first", "opening_tokens", "session", "setting", "turns")
+
+    def __init__(self, setting: Setting, session: str) -> None:
+        config = setting.config
+        generator = stream(setting.seed, "plan", session)
+        self.setting = setting
+        self.session = session
+        drawn = _draw_turns(setting, config.turns, generator, with_people=True)
+        self.turns = Turns(drawn)
+        self.delegations = _draw_delegations(config.subagents, generator, len(self.turns))
+        self.first = 0
+        """The first turn that is sent."""
+        self.opening_tokens = min(one_length(config.first_context, generator), config.high_watermark // 2)
+        """Of the context before it, behind the shared prefix."""
+        entered = float(generator.random())
+        if config.warm_start:
+            self.first = int(entered * len(self.turns))
+            self._enter(drawn)
+
+    def _enter(self, drawn: Floats) -> None:
+        """Lay out what the turns before the first would have left."""
+        config = self.setting.config
+        prefix_tokens = config.tool_tokens + config.system_tokens
+        opened, most = prefix_tokens + self.opening_tokens, float(config.high_watermark)
+        length = float(opened)
+        grown: list[float] = (drawn[2, : self.first] + drawn[4, : self.first]).tolist()
+        for turn, tokens in enumerate(grown):
+            length += tokens
+            if length > most:
+                length = prefix_tokens + float(drawn[5, turn])
+        self.opening_tokens += max(0, int(length) - opened)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Beginning, (self.setting, self.session)
+
+
 def session_agent(setting: Setting, session: str) -> Agent:
     """Return the orchestrator of a session."""
-    return Agent(session, session, None, "orchestrator", partial(orchestrator, setting, session))
+    program = partial(orchestrator, Beginning(setting, session))
+    return Agent(session, session, None, "orchestrator", program)
 
 
-def orchestrator(setting: Setting, session: str) -> Generator[Effect, Any, None]:
-    """Work through a session's turns, delegating now and then, and end with all sub-agents joined."""
+def orchestrator(beginning: Beginning) -> Generator[Effect, Any, None]:
+    """Work through a session's turns, delegating now and then, and end with all sub-agents joined.
+
+    A warm start enters the session at a uniformly drawn turn, with the context that the turns before it
+    would have left.
+    """
+    setting, session, delegations = beginning.setting, beginning.session, beginning.delegations
     config = setting.config
-    generator = stream(setting.seed, "plan", session)
-    drawn = _draw_turns(setting, config.turns, generator, with_people=True)
-    turns = Turns(drawn)
-    delegations = _draw_delegations(config.subagents, generator, len(turns))
     prefix = setting.shared.prefix("orchestrator", config.tool_tokens, config.system_tokens)
     context = Context(session, prefix)
     prefix = context.tip
-    first = _first_turn(setting, generator, context, drawn)
-    del drawn
+    context.append(beginning.opening_tokens)
+    turns, first = beginning.turns, beginning.first
     running: list[str] = []
     experts: dict[int, Expert] = {}
     children_count = 0
@@ -279,27 +323,3 @@ def _draw_delegations(
             *(column.tolist() for column in columns), strict=True
         )
     }
-
-
-def _first_turn(setting: Setting, generator: np.random.Generator, context: Context, drawn: Floats) -> int:
-    """Lay out the context before the first turn sent; return that turn's index.
-
-    A warm start enters the session at a uniformly drawn turn, with the context that the turns before it
-    would have left.
-    """
-    config = setting.config
-    first_context = one_length(config.first_context, generator)
-    entered = float(generator.random())
-    prefix_tokens = context.length
-    context.append(min(first_context, config.high_watermark // 2))
-    if not config.warm_start:
-        return 0
-    index, most = int(entered * drawn.shape[1]), float(config.high_watermark)
-    length = float(context.length)
-    grown: list[float] = (drawn[2, :index] + drawn[4, :index]).tolist()
-    for turn, tokens in enumerate(grown):
-        length += tokens
-        if length > most:
-            length = prefix_tokens + float(drawn[5, turn])
-    context.append(max(0, int(length) - context.length))
-    return index
