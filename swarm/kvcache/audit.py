@@ -43,8 +43,7 @@ def audit_tier(tier: Tier) -> None:
             position, last = end, use
             counted[use.sequence] = counted.get(use.sequence, 0) + end - start
     held = sum(counted.values())
-    if counted != tier.runs.counts:
-        raise _problem(tier, f"uses count {tier.runs.counts}, runs {counted}")
+    _check(counted == tier.runs.counts, tier, f"uses count {tier.runs.counts}, runs {counted}")
     _check(held == tier.runs.held, tier, f"holds {held} blocks, says {tier.runs.held}")
     queued = {use.sequence for use in tier.runs.queue[tier.runs.first :]}
     unqueued = counted.keys() - queued - {PINNED.sequence, PERMANENT.sequence}
