@@ -8,10 +8,9 @@ preempted when the pool runs out, and is computed again.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
-from swarm.fleet.agenda import Agenda
+from swarm.fleet.agenda import INFINITE, Agenda
 from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.cost.base import Chunk
 from swarm.fleet.departures import Departures
@@ -41,7 +40,7 @@ class Stepper:
         """Writes that must be taken before the next step."""
         self.preemptions = 0
         self._place = place
-        self._due_s = agenda.due_s
+        self._agenda = agenda
         self._queue = queue
         self._pool = pool
         self._batch = batch
@@ -138,7 +137,7 @@ class Stepper:
         if step.is_running and state in ("chunk", "decode"):
             if state == "decode" and step.phase is not None:
                 step.cut(now_s)
-                if self._due_s[self._place] <= now_s:
+                if self._agenda.due_s[self._place] <= now_s:
                     # A step inside the phase ends now: the next one begins, with this sequence in it.
                     self.run(now_s)
                     self.cancel(sequence, now_s)
@@ -163,7 +162,7 @@ class Stepper:
         """Begin a step now, if there is anything to do and no write in the way."""
         step, batch, pool = self._step, self._batch, self._pool
         self._is_composing = False
-        self._due_s[self._place] = math.inf
+        self._agenda.set_due(self._place, INFINITE)
         if self.stalls:
             pool.take(batch.step, now_s)
             return
