@@ -196,8 +196,9 @@ class Hierarchy:
         for node, low, high in spans(handle.node, start, end, self.rules.block_tokens):
             inserted += held.paint(node, low, high, PINNED, True)
             if pins and pins[-1][0] is node:
-                self.pins.remove(node, pins.pop()[1])
-            self.pins.add(node, high)
+                self.pins.move(node, pins.pop()[1], high)
+            else:
+                self.pins.add(node, high)
             pins.append((node, high))
         if self.losses is not None:
             self.losses.publish(hbm, handle.node, start, end)

@@ -171,9 +171,10 @@ class Losses:
         """These have arrived, or were dropped by a tier."""
         for node, start, end, _ in pieces:
             ranges = self._moving[node]
-            ranges.remove((start, end))
-            if not ranges:
+            if len(ranges) == 1:
                 del self._moving[node]
+            else:
+                ranges.remove((start, end))
             if dropped_by is not None:
                 self._drops.add(node, start, end, dropped_by)
 
