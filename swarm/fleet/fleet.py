@@ -100,7 +100,8 @@ class Fleet:
                 reason = f"the plan's tokens are used up for {wait_s:.3f} s"
                 self._events.append(Refused(now_s, request.request_id, reason, wait_s))
                 return
-        sequence = Sequence(request, self._losses.ideal.send(*request.prompt))
+        prompt = request.prompt
+        sequence = Sequence(request, self._losses.ideal.send(prompt.node, prompt.length))
         self._sequences[request.request_id] = sequence
         seconds = rank.enter_s(request.prompt.length, now_s)
         if seconds:

@@ -152,9 +152,10 @@ class Step:
             self.phase = None
         if self._lead_s > 0.0:
             batch.note_gap(batch.step + 0.5, self._lead_s + first_s)
-        for sequence in self._late:
-            sequence.gap_max_s = max(sequence.gap_max_s, self.started_s - sequence.token_s + first_s)
-        self._late.clear()
+        if self._late:
+            for sequence in self._late:
+                sequence.gap_max_s = max(sequence.gap_max_s, self.started_s - sequence.token_s + first_s)
+            self._late.clear()
         batch.note_gap(batch.step + steps, last_s)
         batch.advance(steps)
 

@@ -70,16 +70,12 @@ class Stepper:
             else:
                 self._departures.finish(finished, now_s)
             finished = batch.pop_finished()
-        for sequence, chunk in step.chunks:
-            self._computed(sequence, chunk, now_s)
-        step.chunks.clear()
-        for sequence in self._leaving:
-            if sequence.state == "ended":
-                continue
-            if sequence.request.request_id in batch.members:
-                self._leave(sequence)
-            self._departures.let_go(sequence, now_s)
-        self._leaving.clear()
+        if step.chunks:
+            for sequence, chunk in step.chunks:
+                self._computed(sequence, chunk, now_s)
+            step.chunks.clear()
+        if self._leaving:
+            self._let_leave(now_s)
         self._compose(now_s)
 
     def wake(self, now_s: float) -> None:
@@ -181,6 +177,16 @@ class Stepper:
     def _join(self, sequence: Sequence, now_s: float) -> None:
         self._pool.add_member(sequence)
         self._step.join(sequence, now_s)
+
+    def _let_leave(self, now_s: float) -> None:
+        """Let those go that were given up while a step had them."""
+        for sequence in self._leaving:
+            if sequence.state == "ended":
+                continue
+            if sequence.request.request_id in self._batch.members:
+                self._leave(sequence)
+            self._departures.let_go(sequence, now_s)
+        self._leaving.clear()
 
     def _leave(self, sequence: Sequence) -> None:
         """Take a sequence out of the batch before it has all its tokens."""
