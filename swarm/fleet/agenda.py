@@ -8,7 +8,6 @@ from typing import Final
 from swarm.fleet.events import Event
 from swarm.fleet.sequence import Sequence
 
-
 INFINITE: Final = math.inf
 UNKNOWN: Final = -1
 
@@ -25,7 +24,7 @@ class Agenda:
         self.network_s = math.inf
         """When a transfer has moved its bytes, or arrives; infinite if none does."""
         self.due_s: list[float] = []
-        """By place, when each rank's step or phase ends; infinite if it has none. `set_due` alone changes it."""
+        """By place, when each rank's step or phase ends; infinite if it has none. Set by `set_due` alone."""
         self._first = UNKNOWN
         """The first of the ranks that are due next."""
         self.events: list[Event] = []

@@ -8,7 +8,6 @@ from typing import Final
 
 from swarm.fleet.cost.base import Chunk, DecodeLine
 
-
 INFINITE: Final = math.inf
 
 
