@@ -44,7 +44,9 @@ def audit_tier(tier: Tier) -> None:
             position, last = end, use
             counted[use.sequence] = counted.get(use.sequence, 0) + end - start
     held = sum(counted.values())
-    _check(counted == tier.runs.counts, tier, f"uses count {tier.runs.counts}, runs {counted}")
+    pinned, permanent = counted.get(PINNED.sequence, 0), counted.get(PERMANENT.sequence, 0)
+    says = tier.runs.pinned, tier.runs.permanent
+    _check((pinned, permanent) == says, tier, f"{pinned} blocks are pinned, {permanent} stay, says {says}")
     _check(held == tier.runs.held, tier, f"holds {held} blocks, says {tier.runs.held}")
     queued = {use.sequence for use in tier.runs.queue[tier.runs.first :]}
     unqueued = counted.keys() - queued - {PINNED.sequence, PERMANENT.sequence}
