@@ -75,8 +75,17 @@ def test_pace_is_taken_while_all_decode() -> None:
     one.token_times = array("d", times)
     found = pace([one, reply(0.1, 200)], Level(2, 16), engines=1)
     assert found is not None
-    assert found.tpot_s == pytest.approx((0.02 + 0.01) / 2, rel=0.15)
+    # Tokens that each had while both decoded: as many steps of the one as the stretch has time for.
+    assert found.tpot_s == pytest.approx((39 * 0.02 + 78 * 0.01) / (39 + 78), rel=0.02)
     assert found.batch == 2
+
+
+def test_tokens_of_a_step_that_are_sent_one_after_another_leave_its_pace() -> None:
+    """The stretch begins with the last token of a step and ends with the first of another."""
+    batch = [reply(0.1 * k + 0.0005 * (16 - k), 200) for k in range(16)]
+    found = pace(batch, Level(16, 16), engines=1)
+    assert found is not None
+    assert found.tpot_s == pytest.approx(STEP_S, rel=1e-9)
 
 
 def test_replies_that_are_never_under_way_together_have_no_pace() -> None:
