@@ -30,6 +30,8 @@ MATTERS = 0.15
 """Share of some probe's time from which on a rate must have settled."""
 FELT = 0.1
 """Share of some probe's time from which on a chunk's own time is told from none."""
+FELT_LEAST, EXPLAINED = 0.02, 0.75
+"""A smaller share down to this one is, where it explains so much of the squares that stalls are off by else."""
 ENTRY_ALONE_MAX = 100.0
 
 
@@ -184,9 +186,18 @@ def _with_stalls(prefills: Prefills, stalls: Stalls, step_tokens: int | None) ->
         rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
         values.append(each.stall_s)
         scales.append(each.lone_s)
-    found = least_squares(np.array(rows), np.array(values), np.array(scales))
-    felt = (np.array(rows)[:, 4:] @ np.array(found[4:]) / np.array(scales)).max()
-    return found if felt >= FELT else None
+    columns, seconds, scale_s = np.array(rows), np.array(values), np.array(scales)
+    found = least_squares(columns, seconds, scale_s)
+    felt = (columns[:, 4:] @ np.array(found[4:]) / scale_s).max()
+    if felt >= FELT:
+        return found
+    beside = slice(len(prefills), None)
+    without = least_squares(columns[:, :4], seconds, scale_s)
+    squares = [
+        float(np.square((part @ np.array(rates) - seconds)[beside] / scale_s[beside]).sum())
+        for part, rates in ((columns, found), (columns[:, :4], without))
+    ]
+    return found if felt >= FELT_LEAST and squares[0] <= (1 - EXPLAINED) * squares[1] else None
 
 
 def _pairs(one: PrefillProbe | StallProbe) -> float:

@@ -78,6 +78,8 @@ STALLING = [
     Rates(1 / 50_000, 1e-9, 0.003, 1e-6, 0.008, 2e-4, 2e-7, 0.009, 5e-7, 2_048),
     Rates(1 / 5e5, 2e-9, 0.001, 0.0, 0.001, 6e-5, 0.0, 0.005, 6e-7, None),
     Rates(1 / 50_000, 1e-9, 0.012, 1e-6, 0.008, 2e-4, 2e-7, 0.0, 0.0, 8_192),
+    # Under a tenth of any first token, and told all the same.
+    Rates(1 / 50_000, 1e-9, 0.05, 8e-6, 0.008, 2e-4, 2e-7, 0.003, 1e-7, None),
 ]
 
 
@@ -90,6 +92,23 @@ def test_stalls_tell_what_of_a_first_token_the_others_wait_for(known: Rates) -> 
     }
     found = rates_of(prefills, decodes, stalls, step_tokens=known.step_tokens)
     assert astuple(found)[:-2] == pytest.approx(astuple(known)[:-2], rel=1e-5, abs=1e-12)
+
+
+def test_noise_in_stalls_is_no_cost_of_chunks() -> None:
+    known = Rates(1 / 50_000, 1e-9, 0.02, 1e-6, 0.008, 2e-4, 2e-7)
+    for seed in range(20):
+        prefills, decodes = probes(known, 0.0, 1)
+        chance = np.random.default_rng(seed)
+        stalls = {
+            f"{cached}+{new}": [
+                StallProbe(cached + new, cached, stall_s(known, cached, new) + noise_s, 0.03)
+                for noise_s in chance.normal(0.0, 0.0005, 3)
+            ]
+            for cached, new in GRID[:2] + GRID[5:]
+        }
+        found = rates_of(prefills, decodes, stalls)
+        assert (found.prefill_chunk_s, found.prefill_chunk_per_token_s) == (0.0, 0.0)
+        assert found.entry_s == pytest.approx(0.02)
 
 
 def stall_s(rates: Rates, cached: int, new: int) -> float:
