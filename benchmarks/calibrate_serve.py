@@ -1,24 +1,24 @@
 """`swarm calibrate` against `swarm serve`: what is written beside what was served, constant by constant.
 
     python benchmarks/calibrate_serve.py [--fleets 1,2,3,4,5] [--runs 1] [--pause-s 0.5] [--out FILE.jsonl]
+    python benchmarks/calibrate_serve.py --table FILE.jsonl
 
-Every number is a fleet whose constants are drawn, log-uniformly, from the ranges below: no constant of the
-benchmark is known to the code that it measures. Server and calibration are processes of their own. Constants
-are compared in percent of what was served; counts must be met exactly. A constant that makes up less than
-`MATTERS` of every probe's time is in brackets: no course of so few rounds can know it well.
+Every number is a fleet whose constants are drawn, log-uniformly, from the ranges below. Server and calibration
+are processes of their own. Constants are compared in percent of what was served; counts must be met exactly,
+but for a step's budget that hardly one prompt fills twice. Constants that the fleet lacks are shown as found.
+`--table` reads what several calls have appended to a file, and prints each constant's worst error.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def _calibrate(url: str, out: Path, pause_s: float) -> int:
 
 
 def is_hidden(name: str, fleet: dict[str, Any]) -> bool:
-    """Return whether no prompt is long enough to show it: a step's budget that hardly one prompt fills twice."""
+    """Return whether no prompt is long enough to show it: hardly one fills two steps."""
     longest_tokens = min(fleet["max_model_len"], fleet["cost"]["kv_capacity_tokens"] // 3)
     return name == "max_batched_tokens" and 2 * fleet["replicas"][0][name] > longest_tokens
 
@@ -143,13 +143,30 @@ def misses(row: dict[str, Any]) -> list[str]:
     fleet = drawn(row["fleet"])
     found = []
     for name, error in row.get("errors", dict.fromkeys(flat(fleet))).items():
-        if name.endswith(" of 0"):
+        if name.endswith(" of 0") or (error is None and is_hidden(name, fleet)):
             continue
-        if error is None and not is_hidden(name, fleet):
-            found.append(name)
-        elif error is not None and abs(error) > (0.0 if name in COUNTS else BOUND):
+        if error is None or abs(error) > (0.0 if name in COUNTS else BOUND):
             found.append(name)
     return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return each constant's errors over all runs."""
+    lines = [f"{len(rows)} runs, {sum(not misses(row) for row in rows)} without a miss"]
+    for name in (
+        flat(drawn(rows[0]["fleet"]))
+        | {"prefill_per_context_token_s": 0, "prefill_chunk_s": 0}
+        | {
+            "prefill_chunk_per_token_s": 0,
+            "entry_per_token_s": 0,
+        }
+    ):
+        errors = [row["errors"][name] for row in rows if row.get("errors", {}).get(name) is not None]
+        if errors:
+            worst = max(errors, key=abs)
+            middle = float(np.median(np.abs(errors)))
+            lines.append(f"  {name:<32} {len(errors):3} of them, median {middle:.2%}, worst {worst:+.2%}")
+    return "\n".join(lines)
 
 
 def shown(row: dict[str, Any]) -> str:
@@ -173,7 +190,11 @@ def main() -> None:
     parser.add_argument("--pause-s", type=float, default=0.5)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--table", type=Path, help="What was appended to --out.")
     given = parser.parse_args()
+    if given.table is not None:
+        print(table([json.loads(line) for line in given.table.read_text().splitlines()]))
+        return
     if given.one:
         target = TargetConfig(urls=(given.one[0],), api="completions")
         sys.exit(run_calibrate(target, Path(given.one[1]), course=Course(pause_s=given.pause_s)))

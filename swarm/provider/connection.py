@@ -424,7 +424,7 @@ class ClientConnection(asyncio.Protocol):
 def arrived_s(now_s: float, looked_s: float) -> float:
     """Return when bytes that are read now were there at the latest: when the loop saw them, with all others.
 
-    `looked_s` is the loop's own time: uvloop's is that of its last look, in whole milliseconds; asyncio's is now.
+    `looked_s` is the loop's time: uvloop's is that of its last look, in whole milliseconds; asyncio's is now.
     """
     seen_s = looked_s + LOOK_S
     return seen_s if now_s - LOOK_S_MAX < seen_s < now_s else now_s

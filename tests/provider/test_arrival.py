@@ -41,7 +41,7 @@ class Heard:
 
 
 def firsts_s(desk: SimpleNamespace, ages_s: Sequence[float]) -> list[float | None]:
-    """Submit requests that came so long ago; return their first tokens' times less the first one's arrival."""
+    """Submit requests that came so long ago; return when first tokens are due, after the first arrival."""
 
     async def main() -> list[float | None]:
         config = desk.fleet(cost={"entry_s": ENTRY_S})

@@ -31,7 +31,7 @@ MATTERS = 0.15
 FELT = 0.1
 """Share of some probe's time from which on a chunk's own time is told from none."""
 FELT_LEAST, EXPLAINED = 0.02, 0.75
-"""A smaller share down to this one is, where it explains so much of the squares that stalls are off by else."""
+"""A smaller share, down to this one, is where it explains so much of the squares of what stalls are off by."""
 ENTRY_ALONE_MAX = 100.0
 
 
