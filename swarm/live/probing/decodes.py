@@ -131,7 +131,8 @@ def pace(results: Sequence[TurnResult], level: Level, engines: int) -> DecodePro
         steps.append((count - 1) * per_delta)
         seconds += result.token_times[before + count - 1] - result.token_times[before]
         prompt_tokens = result.prompt_tokens or level.prompt_tokens
-        held += prompt_tokens + (before + count / 2) * per_delta
+        # Before a step its last token is not held yet: the step computes it.
+        held += prompt_tokens + (before + count / 2) * per_delta - 1
     if seconds <= 0 or median(steps) < STEPS_MIN:
         return None
     batch = max(1.0, len(results) / engines)
