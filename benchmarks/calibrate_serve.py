@@ -3,8 +3,8 @@
     python benchmarks/calibrate_serve.py [--fleets 1,2,3,4,5] [--runs 1] [--pause-s 0.5] [--out FILE.jsonl]
     python benchmarks/calibrate_serve.py --table FILE.jsonl
 
-Every number is a fleet whose constants are drawn, log-uniformly, from the ranges below. Server and calibration
-are processes of their own. Constants are compared in percent of what was served; counts must be met exactly,
+Every number is a fleet whose constants are drawn, log-uniformly, from the ranges below. Server and
+calibration are processes of their own. Constants are compared in percent of what was served; counts must be met exactly,
 but for a step's budget that hardly one prompt fills twice. Constants that the fleet lacks are shown as found.
 `--table` reads what several calls have appended to a file, and prints each constant's worst error.
 """
