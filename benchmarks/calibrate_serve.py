@@ -4,8 +4,9 @@
     python benchmarks/calibrate_serve.py --table FILE.jsonl
 
 Every number is a fleet whose constants are drawn, log-uniformly, from the ranges below. Server and
-calibration are processes of their own. Constants are compared in percent of what was served; counts must be met exactly,
-but for a step's budget that hardly one prompt fills twice. Constants that the fleet lacks are shown as found.
+calibration are processes of their own. Constants are compared in percent of what was served. Counts must be
+met exactly, but for a step's budget that hardly one prompt fills twice. Constants that the fleet lacks are
+shown as found.
 `--table` reads what several calls have appended to a file, and prints each constant's worst error.
 """
 
@@ -153,14 +154,7 @@ def misses(row: dict[str, Any]) -> list[str]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return each constant's errors over all runs."""
     lines = [f"{len(rows)} runs, {sum(not misses(row) for row in rows)} without a miss"]
-    for name in (
-        flat(drawn(rows[0]["fleet"]))
-        | {"prefill_per_context_token_s": 0, "prefill_chunk_s": 0}
-        | {
-            "prefill_chunk_per_token_s": 0,
-            "entry_per_token_s": 0,
-        }
-    ):
+    for name in sorted({name for row in rows for name in row.get("errors", {}) if " of 0" not in name}):
         errors = [row["errors"][name] for row in rows if row.get("errors", {}).get(name) is not None]
         if errors:
             worst = max(errors, key=abs)
