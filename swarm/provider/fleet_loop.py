@@ -46,7 +46,7 @@ class Listener(Protocol):
 class Flight:
     """A request under way."""
 
-    __slots__ = ("at_s", "engine", "first_s", "listener", "request", "sequence", "token_s")
+    __slots__ = ("at_s", "engine", "first_s", "has_begun", "listener", "request", "sequence", "token_s")
 
     def __init__(self, request: FleetRequest, listener: Listener, at_s: float, engine: Engine) -> None:
         self.request = request
@@ -54,6 +54,8 @@ class Flight:
         self.at_s = at_s
         self.first_s = at_s
         self.token_s = at_s
+        self.has_begun = False
+        """Its first token was there."""
         self.engine = engine
         """Of the rank that it came in by, once the fleet has taken it."""
         self.sequence: Sequence | None = None
@@ -76,9 +78,13 @@ class FleetLoop:
         self._alarm_s: float | None = None
         self._rings_s: float | None = None
         """When the alarm is to ring: a little before; None: it was to have rung when it was set."""
-        self._leads = (Lead(), Lead())
-        """Of one more token, and of a first or last one, whose way is longer."""
+        self._leads = (Lead(), Lead(), Lead())
+        """Of one more token, of a last one, and of what may be a first one: each has a longer way."""
         self._lead = self._leads[0]
+        self._wakes = Lead()
+        """How long after a moment this process looks, at its quickest: at bytes as at an alarm."""
+        self._unbegun_count = 0
+        """Requests whose first token was not there yet."""
         self._told_s = 0.0
         """Up to where everybody has been told what happened."""
         self._numbers_count = 0
@@ -98,14 +104,15 @@ class FleetLoop:
     def submit(self, request: FleetRequest, listener: Listener, *, came_s: float, count: int = 1) -> None:
         """Give the fleet a request; its events go to `listener`, a refusal before this returns.
 
-        `came_s` is when it came, by `time.monotonic`; what has been told since then stays as it was told.
+        `came_s` is when it was seen, by `time.monotonic`; what has been told since then stays as it was told.
         `count` is how many replies its client wants to one prompt.
         """
         if self.failure is not None:
             listener.failed(self.failure)
             return
-        at_s = max(came_s - self._origin_s, self._told_s)
+        at_s = max(came_s - self._wakes.seconds - self._origin_s, self._told_s)
         flight = self._flights[request.request_id] = Flight(request, listener, at_s, self._meter.engines[0])
+        self._unbegun_count += 1
         node, length = request.prompt
         self._claims.setdefault(node, []).append(length + request.output_tokens)
         with self._breakdown():
@@ -227,6 +234,8 @@ class FleetLoop:
             self._journal.event(event)
         if isinstance(event, FirstToken):
             flight.token_s = flight.first_s = event.at_s
+            flight.has_begun = True
+            self._unbegun_count -= 1
             engine.first(event.cache, event.at_s, event.at_s - flight.at_s)
             listener.first(event)
             return
@@ -247,7 +256,9 @@ class FleetLoop:
             listener.refused(event)
 
     def _land(self, request_id: int) -> None:
-        request = self._flights.pop(request_id).request
+        flight = self._flights.pop(request_id)
+        self._unbegun_count -= not flight.has_begun
+        request = flight.request
         node, length = request.prompt
         claims = self._claims[node]
         claims.remove(length + request.output_tokens)
@@ -263,7 +274,8 @@ class FleetLoop:
         if due_s is None:
             self._alarm.set(None)
             return
-        self._lead = self._leads[due_s == self._fleet.next_event_s()]
+        is_event = due_s == self._fleet.next_event_s()
+        self._lead = self._leads[0 if not is_event else 1 if not self._unbegun_count else 2]
         rings_s = due_s - self._lead.seconds
         self._rings_s = rings_s if rings_s > self._now_s() else None
         self._alarm.set(rings_s + self._origin_s)
@@ -277,8 +289,10 @@ class FleetLoop:
             # An event is taken up a little before it is due: nobody comes between.
             now_s = self._now_s()
             first_s = self._hear(max(now_s, min(due_s, now_s + LEAD_S_MAX)))
-            if first_s is not None and rings_s is not None:
-                self._lead.learn(first_s - rings_s)
+            if rings_s is not None:
+                self._wakes.learn(now_s - rings_s)
+                if first_s is not None:
+                    self._lead.learn(first_s - rings_s)
             self._set_alarm()
 
     @contextmanager
@@ -291,6 +305,7 @@ class FleetLoop:
             self.failure = f"the emulated fleet has broken down: {type(fault).__name__}: {fault}"
             self._alarm.set(None)
             flights, self._flights = self._flights, {}
+            self._unbegun_count = 0
             self._claims.clear()
             for flight in flights.values():
                 flight.engine.finished["error"] += 1

@@ -6,7 +6,7 @@ from collections import deque
 
 LEAD_S_MAX = 0.0005
 """Beyond it a server is late, and is to be seen as late."""
-RECENT = 32
+RECENT = 64
 
 
 class Lead:

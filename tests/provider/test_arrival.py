@@ -73,6 +73,30 @@ def test_one_that_came_before_what_was_told_comes_then(desk: SimpleNamespace) ->
     assert earlier == pytest.approx(ENTRY_S, abs=1e-3)
 
 
+def test_who_waits_for_a_first_token_is_counted_until_it_is_there_or_never_comes(
+    desk: SimpleNamespace,
+) -> None:
+    async def main() -> list[int]:
+        config = desk.fleet(cost={"entry_s": 0.02, "decode_base_s": 0.02})
+        fleet = build_fleet(config)
+        loop = FleetLoop(fleet, Meter(fleet, config), None)
+        for number in range(3):
+            request = FleetRequest(number, "s", "a", root(str(number)).extend(8), 3, False)
+            loop.submit(request, Heard(), came_s=monotonic())
+        found = [loop._unbegun_count]
+        loop.cancel(0)
+        found.append(loop._unbegun_count)
+        await asyncio.sleep(0.03)
+        found.append(loop._unbegun_count)
+        loop.cancel(1)
+        await asyncio.sleep(0.1)
+        found += [loop._unbegun_count, loop.open_count]
+        loop.close()
+        return found
+
+    assert asyncio.run(main()) == [3, 2, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("looked_s", "arrived"),
     [(10.0, 10.0), (9.9985, 9.9995), (9.9995, 10.0), (9.5, 10.0), (2e6, 10.0)],
@@ -89,6 +113,6 @@ def test_the_lead_is_what_the_quickest_of_late_took() -> None:
     for took_s in (0.0003, 0.0001, 0.0002):
         lead.learn(took_s)
     assert lead.seconds == 0.0001
-    for _ in range(40):
+    for _ in range(64):
         lead.learn(0.02)
     assert lead.seconds == LEAD_S_MAX
