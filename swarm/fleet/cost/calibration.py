@@ -37,6 +37,7 @@ FELT_LEAST, EXPLAINED = 0.02, 0.75
 """A smaller share, down to this one, is where it explains so much of the squares of stalls' errors."""
 REWEIGHTED, MISSED_LEAST = 3, 0.0005
 """How often weights are found anew; the least share that a formula is taken to miss by."""
+BESIDE = "beside a reply: "
 ENTRY_ALONE_MAX = 100.0
 
 
@@ -178,20 +179,7 @@ def _with_stalls(prefills: Prefills, stalls: Stalls, step_tokens: int | None) ->
 
     None where chunks add nothing that is felt: first tokens alone then tell the rest better.
     """
-    rows, values, scales = [], [], []
-    jitters_s = [jitter_s(prefills.values(), typical, _ttft_s)] * len(prefills)
-    jitters_s += [jitter_s(stalls.values(), typical_stall, _stall_s)] * len(stalls)
-    for one in map(typical, prefills.values()):
-        count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)
-        rows.append([1.0, one.prompt_tokens, one.new_tokens, _pairs(one), count, ends])
-        values.append(one.ttft_s)
-        scales.append(one.ttft_s)
-    for each in map(typical_stall, stalls.values()):
-        count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step_tokens)
-        rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
-        values.append(each.stall_s)
-        scales.append(each.lone_s)
-    columns, seconds, scale_s, noise_s = map(np.array, (rows, values, scales, jitters_s))
+    columns, seconds, scale_s, noise_s = _rows_beside(prefills, stalls, step_tokens)
     found = fitted(columns, seconds, scale_s, noise_s)
     felt = (columns[:, 4:] @ np.array(found[4:]) / scale_s).max()
     if felt >= FELT:
@@ -223,11 +211,24 @@ def errors(rates: Rates, prefills: Prefills, decodes: Decodes) -> tuple[float, f
     return median(map(abs, first)), median(map(abs, later))
 
 
-def unsettled(prefills: Prefills, decodes: Decodes) -> dict[str, float]:
+def unsettled(prefills: Prefills, decodes: Decodes, stalls: Stalls | None = None) -> dict[str, float]:
     """Return the relative standard error of each rate that matters, by leaving out one repeat at a time."""
     first = ("entry_s", "entry_per_token_s", "prefill_token_s", "prefill_per_context_token_s")
     later = ("decode_base_s", "decode_per_sequence_s", "decode_per_context_token_s")
-    return _jackknife(first, prefills, _prefill_rows) | _jackknife(later, decodes, _decode_rows)
+    found = _jackknife(later, decodes, _decode_rows)
+    stalls = {name: repeats for name, repeats in (stalls or {}).items() if len(repeats) > 1}
+    if not stalls or _with_stalls(prefills, stalls, None) is None:
+        return _jackknife(first, prefills, _prefill_rows) | found
+
+    def rows_of(held: Mapping[str, Sequence[Any]]) -> Rows:
+        asked = {name: held[name] for name in prefills}
+        return _rows_beside(asked, {name: held[BESIDE + name] for name in stalls}, None)
+
+    beside = {BESIDE + name: repeats for name, repeats in stalls.items()}
+    return (
+        _jackknife((*first, "prefill_chunk_s", "prefill_chunk_per_token_s"), {**prefills, **beside}, rows_of)
+        | found
+    )
 
 
 def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
@@ -362,13 +363,31 @@ def _decode_rows(decodes: Decodes) -> Rows:
     )
 
 
+def _rows_beside(prefills: Prefills, stalls: Stalls, step_tokens: int | None) -> Rows:
+    rows, values, scales = [], [], []
+    jitters_s = [jitter_s(prefills.values(), typical, _ttft_s)] * len(prefills)
+    jitters_s += [jitter_s(stalls.values(), typical_stall, _stall_s)] * len(stalls)
+    for one in map(typical, prefills.values()):
+        count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)
+        rows.append([1.0, one.prompt_tokens, one.new_tokens, _pairs(one), count, ends])
+        values.append(one.ttft_s)
+        scales.append(one.ttft_s)
+    for each in map(typical_stall, stalls.values()):
+        count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step_tokens)
+        rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
+        values.append(each.stall_s)
+        scales.append(each.lone_s)
+    return np.array(rows), np.array(values), np.array(scales), np.array(jitters_s)
+
+
 def _jackknife(
     names: Sequence[str], held: Mapping[str, Sequence[Any]], rows_of: Callable[..., Rows]
 ) -> dict[str, float]:
     """Return each coefficient's relative standard error, of those that make up a part of some probe."""
     rows, values, *uncertain = rows_of(held)
     whole = np.array(fitted(rows, values, *uncertain))
-    shares = (rows * whole / values[:, None]).max(axis=0)
+    # Of a stall that is hardly one, everything would be a part.
+    shares = (rows * whole / np.maximum(values, FELT * uncertain[0])[:, None]).max(axis=0)
     rounds = min(len(repeats) for repeats in held.values())
     if rounds < 2:
         return dict.fromkeys(names, 1.0)

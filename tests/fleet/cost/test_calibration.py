@@ -111,6 +111,24 @@ def test_noise_in_stalls_is_no_cost_of_chunks() -> None:
         assert found.entry_s == pytest.approx(0.02)
 
 
+def test_what_a_chunk_takes_is_to_settle_as_well() -> None:
+    known = STALLING[0]
+    prefills, decodes = probes(known, 0.0, 4)
+    chance = np.random.default_rng(1)
+    open_errors = []
+    for noise_s in (0.0002, 0.002):
+        stalls = {
+            f"{cached}+{new}": [
+                StallProbe(cached + new, cached, stall_s(known, cached, new) + late_s, 0.1)
+                for late_s in chance.normal(0.0, noise_s, 4)
+            ]
+            for cached, new in GRID[:2] + GRID[5:]
+        }
+        open_errors.append(unsettled(prefills, decodes, stalls)["prefill_chunk_s"])
+    assert 0.0 < open_errors[0] < open_errors[1]
+    assert "prefill_chunk_s" not in unsettled(prefills, decodes)
+
+
 def stall_s(rates: Rates, cached: int, new: int) -> float:
     count, ends = chunks_of(cached, cached + new, rates.step_tokens)
     added_s = rates.prefill_chunk_s * count + rates.prefill_chunk_per_token_s * ends
