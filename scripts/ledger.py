@@ -54,10 +54,10 @@ NOT_MODELLED = """\
   the first case, 25 ms in vLLM's pull 27743, next to nothing in its blog of 2026-01-08. No value fits all.
 - Why SGLang's host pool lets go sooner than an LRU of its 623,338 tokens: 8 points at rounds 4 and 5, where
   200 random orders of the clients differ by 1 and 3. One of 594,000 tokens hits 0.64 and 0.39.
-- What rounds 2 to 5 over Mooncake's pool take besides look-ups and copies as measured elsewhere: 13 to 26 % more
-  than the arm on HBM alone, which takes a third longer than predicted, gives reason for.
-- Decoding takes 1 to 10 % longer than predicted in the arms of llm-d's closed loop, and what a request decodes
-  longer others wait longer for the pool.
+- What rounds 2 to 5 over Mooncake's pool take besides look-ups and copies as measured elsewhere: 13 to 26 %
+  more, beyond what all arms of that case take longer than predicted, a third.
+- Decoding takes 1 to 10 % longer than predicted in the arms of llm-d's closed loop, and what a request
+  decodes longer others wait longer for the pool.
 - Fragmentation of an engine's blocks, and what it reserves for reshuffling.
 """
 
