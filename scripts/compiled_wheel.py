@@ -18,10 +18,16 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SETUP = """
+import os
 from mypyc.build import mypycify
 from setuptools import setup
 MYPY = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
-setup(name="swarm", ext_modules=mypycify(MYPY + {modules!r}, opt_level="3", debug_level="0"))
+libraries = mypycify(MYPY + {modules!r}, opt_level="3", debug_level="0")
+for library in libraries:
+    if os.name == "posix":
+        # Nothing but their start is called from outside: calls among them are direct, small ones inlined.
+        library.extra_compile_args.append("-fvisibility=hidden")
+setup(name="swarm", ext_modules=libraries)
 """
 TIMEOUT_S = 1_200
 SHOWN_LINES = 20

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gc
 import io
 import os
 import sys
@@ -636,6 +637,8 @@ def main() -> None:
             app(standalone_mode=True)
         finally:
             ignore_signals()
+            # What is left goes with the process: nobody need look through it for cycles.
+            gc.freeze()
     except (ConfigError, UsageError) as fault:
         print(f"swarm: {fault}", file=sys.stderr)
         sys.exit(2)

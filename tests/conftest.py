@@ -10,6 +10,20 @@ import pytest
 VARIABLE = "SWARM_TEST_DATA"
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 FETCH = "python scripts/fetch_traces.py SOURCE DEST"
+DRAWN_TIMEOUT_S = 900
+"""Of a test of drawn examples: how many it looks at is stated, how long that takes is the machine's."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of drawn examples more time than others.
+
+    A time limit that ends one while it draws is no failure that Hypothesis can repeat: it says "Inconsistent
+    data generation ... the second run drew more data than the first run".
+    """
+    for item in items:
+        is_drawn = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if is_drawn and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(DRAWN_TIMEOUT_S))
 
 
 class SharedData:

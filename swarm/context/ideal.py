@@ -11,6 +11,17 @@ from swarm.context.forget import Forget
 from swarm.context.tree import Node, Prompt
 
 
+class Known:
+    """Up to where a node's own content is known, in tokens."""
+
+    __slots__ = ("reach", "reference")
+
+    def __init__(self, reach: int, reference: weakref.ref[Node]) -> None:
+        self.reach = reach
+        self.reference = reference
+        """It drops the entry when the node dies."""
+
+
 class Ideal:
     """Content known so far, as one length for each node; a node is forgotten with its last holder.
 
@@ -22,8 +33,8 @@ class Ideal:
 
     def __init__(self, *, block_tokens: int) -> None:
         self.block_tokens = block_tokens
-        self._known: dict[int, tuple[int, weakref.ref[Node]]] = {}
-        """Known length by the node's id, which is the node's alone while the reference lives."""
+        self._known: dict[int, Known] = {}
+        """By the node's id, which is the node's alone while the reference lives."""
 
     def __len__(self) -> int:
         """Return how many nodes are remembered."""
@@ -37,7 +48,7 @@ class Ideal:
             if node.parent is None:
                 return 0
             node = node.parent
-        return min(end, self._known[id(node)][0]) // self.block_tokens * self.block_tokens
+        return min(end, self._known[id(node)].reach) // self.block_tokens * self.block_tokens
 
     def send(self, node: Node, length: int) -> int:
         """Return how many tokens of a prompt, in whole blocks, are known; from now on all of them are."""
@@ -48,12 +59,13 @@ class Ideal:
             if end > start:
                 entry = known.get(id(node))
                 if entry is not None:
-                    reach, reference = entry
+                    reach = entry.reach
                     if end <= reach:
                         return end // self.block_tokens * self.block_tokens
-                    known[id(node)] = (end, reference)
+                    entry.reach = end
                     return reach // self.block_tokens * self.block_tokens
-                known[id(node)] = (end, weakref.ref(node, Forget(known, id(node))))
+                key = id(node)
+                known[key] = Known(end, weakref.ref(node, Forget(known, key)))
                 end = start
             if node.parent is None:
                 return 0
@@ -62,7 +74,7 @@ class Ideal:
     def known(self, node: Node) -> int:
         """Return up to where a node's own content is known, in tokens; 0 where none of it is."""
         entry = self._known.get(id(node))
-        return 0 if entry is None else entry[0]
+        return 0 if entry is None else entry.reach
 
     def output(self, prompt: Prompt, output_tokens: int) -> None:
         """Credit a reply that continues the prompt's own node, less the last token: it is never computed."""

@@ -55,6 +55,7 @@ class DecodeBatch:
     def leave(self, sequence: Sequence) -> None:
         """Take a sequence out, with the tokens that it has by now."""
         del self.members[sequence.request.request_id]
+        sequence.join_order = 0
         steps = self.step - sequence.join_step
         sequence.computed += steps
         sequence.emitted += steps
@@ -99,6 +100,6 @@ class DecodeBatch:
         finish = self._finish
         while finish:
             _, order, sequence = finish[0]
-            if sequence.join_order == order and sequence.request.request_id in self.members:
+            if sequence.join_order == order:
                 return
             heappop(finish)

@@ -30,7 +30,8 @@ class Departures:
             if sequence.announced_tokens:
                 self._queue.answer(sequence)
             request_id = sequence.request.request_id
-            self._agenda.events.append(FirstToken(now_s, request_id, sequence.cache, self._replica))
+            cache, replica = sequence.cache, self._replica
+            self._agenda.events.append(tuple.__new__(FirstToken, (now_s, request_id, cache, replica)))
         else:
             sequence.gap_max_s = max(sequence.gap_max_s, now_s - sequence.token_s)
         sequence.emitted += 1
@@ -47,9 +48,8 @@ class Departures:
         gaps = sequence.output_tokens - 1
         mean_s = (now_s - sequence.first_s) / gaps if gaps else 0.0
         request = sequence.request
-        self._agenda.events.append(
-            Finished(now_s, request.request_id, sequence.output_tokens, mean_s, sequence.gap_max_s)
-        )
+        told = (now_s, request.request_id, sequence.output_tokens, mean_s, sequence.gap_max_s)
+        self._agenda.events.append(tuple.__new__(Finished, told))
         losses = self._pool.hierarchy.losses
         if losses is not None and request.echo:
             losses.ideal.output(request.prompt, sequence.output_tokens)

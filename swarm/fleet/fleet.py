@@ -9,7 +9,7 @@ from typing import Any
 
 from swarm.context.tree import Node
 from swarm.errors import AuditError
-from swarm.fleet.agenda import Agenda
+from swarm.fleet.agenda import INFINITE, Agenda
 from swarm.fleet.busy import FleetBusy
 from swarm.fleet.events import Event, FleetRequest, Refused
 from swarm.fleet.plans import Plans
@@ -100,7 +100,8 @@ class Fleet:
                 reason = f"the plan's tokens are used up for {wait_s:.3f} s"
                 self._events.append(Refused(now_s, request.request_id, reason, wait_s))
                 return
-        sequence = Sequence(request, self._losses.ideal.send(*request.prompt))
+        prompt = request.prompt
+        sequence = Sequence(request, self._losses.ideal.send(prompt.node, prompt.length))
         self._sequences[request.request_id] = sequence
         seconds = rank.enter_s(request.prompt.length, now_s)
         if seconds:
@@ -235,18 +236,18 @@ class Fleet:
     def _run_to(self, until_s: float, *, tokens: bool, stops_at_event: bool) -> None:
         """Run what is due, in order: up to a time, or only up to the first event; report tokens if asked."""
         agenda, events, ranks = self._agenda, self._events, self.ranks
-        due_s = agenda.due_s
         while not (stops_at_event and events):
-            at_s = min(due_s)
+            place = agenda.first_rank()
+            at_s = agenda.due_s[place]
             if agenda.network_s <= at_s:
                 at_s = agenda.network_s
-                if at_s > until_s or at_s == math.inf:
+                if at_s > until_s or at_s == INFINITE:
                     return
                 self.traffic.run(at_s)
             elif at_s > until_s:
                 return
             else:
-                rank = ranks[due_s.index(at_s)]
+                rank = ranks[place]
                 if tokens:
                     rank.report(self._told_s, at_s, events)
                 rank.run(at_s)

@@ -156,13 +156,8 @@ class Queue:
         self.hit_tokens += admission.used_tokens
         if is_first:
             sequence.admitted_s = now_s
-            sequence.cache = CacheUse(
-                sequence.target,
-                admission.used_tokens,
-                admission.ideal_tokens,
-                admission.used_by_tier,
-                admission.lost_to,
-            )
+            counts = (sequence.target, admission.used_tokens, admission.ideal_tokens)
+            sequence.cache = tuple.__new__(CacheUse, (*counts, admission.used_by_tier, admission.lost_to))
         for transfer in admission.transfers:
             if transfer.direction == "read":
                 self._surroundings.read(self._place, transfer, sequence, now_s)

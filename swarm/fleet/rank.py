@@ -151,14 +151,19 @@ class Rank:
         else:
             tokens = prompt.length - match.by_tier[0]
             prompt_s = self._surroundings.receive_s(self.place, sender, tokens, now_s)
-        count = len(self.batch) + len(queue.waiting) + len(queue.entering)
         step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
-        rounds = 1.0 + count // self._max_sequences
+        rounds = self._rounds()
         lacking_tokens = queue.lacking_tokens + prompt.length - match.by_tier[0] + self._assumed_reply_tokens
         over_blocks = lacking_tokens / self._block_tokens - self.hierarchy.tiers[0].room_blocks
         if over_blocks > 0:
             rounds = max(rounds, 1.0 + over_blocks / self._pool_blocks)
         return prompt_s + wait_s + self._assumed_reply_tokens * rounds * step_s
+
+    def least_s(self, prompt: Prompt, now_s: float) -> float:
+        """Return what `estimate_s` is at least: the caches are not asked."""
+        step, queue = self.step, self.queue
+        step_s = step.line.at_s(step.context_tokens(now_s) + prompt.length)
+        return queue.backlog_tokens * self._token_s + self._assumed_reply_tokens * self._rounds() * step_s
 
     def enter_s(self, prompt_tokens: int, now_s: float) -> float:
         """Return the seconds that a request sent now spends before the queue."""
@@ -242,6 +247,11 @@ class Rank:
     def report(self, after_s: float, now_s: float, out: list[Event]) -> None:
         """Append the tokens of the steps under way that ended in (after, now]."""
         self.step.report(after_s, now_s, out)
+
+    def _rounds(self) -> float:
+        """Return how many times over the requests here fill the rank, with one more."""
+        count = len(self.batch) + len(self.queue.waiting) + len(self.queue.entering)
+        return 1.0 + count // self._max_sequences
 
     def handles(self) -> list[Handle]:
         """Return every handle that holds KV here."""

@@ -84,7 +84,7 @@ class Sequence:
         self.sender_place: int | None = None
         """Of the prefill rank that holds the KV, until the decode rank has it."""
         self.sender_handle: Handle | None = None
-        self.cache = CacheUse(request.prompt.length, 0, ideal_tokens, (), ())
+        self.cache = tuple.__new__(CacheUse, (request.prompt.length, 0, ideal_tokens, (), ()))
         """As first admitted; before that only the prompt and the ideal are known."""
         self.target = request.prompt.length
         """Tokens to compute before the next one: the prompt, and what of the reply was preempted."""
@@ -108,6 +108,7 @@ class Sequence:
         """Output tokens given, when it last was not decoding."""
         self.join_step = 0
         self.join_order = 0
+        """The how-manieth it was to join its batch; 0 while it is in none."""
         self.peaks_from = 0.0
         self.admitted_s = 0.0
         """When its rank first took it from the queue."""
@@ -128,6 +129,9 @@ class Sequence:
 
     def context(self) -> Prompt:
         """Return what must be computed before the next token."""
+        prompt = self.request.prompt
+        if self.node is prompt.node and self.target == prompt.length:
+            return prompt
         return Prompt(self.node, self.target)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from swarm.fleet.agenda import Agenda
+from swarm.fleet.agenda import INFINITE, Agenda
 from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.cost.base import Chunk, Cost
 from swarm.fleet.events import Event, Tokens
@@ -38,7 +38,6 @@ class Step:
         """When the last layer of what has come by layers is computed."""
         self._place = place
         self._agenda = agenda
-        self._due_s = agenda.due_s
         self._cost = cost
         self._batch = batch
         self._late: list[Sequence] = []
@@ -109,9 +108,9 @@ class Step:
         """Set when the chunks end; not before all that they wait for has come."""
         for sequence, _ in self.chunks:
             if sequence.step_loads:
-                self._due_s[self._place] = math.inf
+                self._agenda.set_due(self._place, INFINITE)
                 return
-        self._due_s[self._place] = max(self._from_s + self._seconds, self._until_s)
+        self._agenda.set_due(self._place, max(self._from_s + self._seconds, self._until_s))
 
     def run_phase(self, steps: int) -> None:
         """Let the batch decode for so many steps on the line."""
@@ -122,7 +121,7 @@ class Step:
             more_s=line.slope_s * len(batch) * (1.0 + self._slowdown),
             steps=steps,
         )
-        self._due_s[self._place] = phase.at_s(steps)
+        self._agenda.set_due(self._place, phase.at_s(steps))
 
     def cut(self, now_s: float) -> None:
         """Let a phase end with the step under way."""
@@ -131,7 +130,7 @@ class Step:
             steps = max(1, phase.steps_until(now_s))
             if steps < phase.steps:
                 phase.steps = steps
-                self._due_s[self._place] = phase.at_s(steps)
+                self._agenda.set_due(self._place, phase.at_s(steps))
 
     def settle(self, now_s: float) -> None:
         """Give the batch the tokens of the step or phase that ends now."""
@@ -153,9 +152,10 @@ class Step:
             self.phase = None
         if self._lead_s > 0.0:
             batch.note_gap(batch.step + 0.5, self._lead_s + first_s)
-        for sequence in self._late:
-            sequence.gap_max_s = max(sequence.gap_max_s, self.started_s - sequence.token_s + first_s)
-        self._late.clear()
+        if self._late:
+            for sequence in self._late:
+                sequence.gap_max_s = max(sequence.gap_max_s, self.started_s - sequence.token_s + first_s)
+            self._late.clear()
         batch.note_gap(batch.step + steps, last_s)
         batch.advance(steps)
 
@@ -172,7 +172,7 @@ class Step:
         if not self.is_running:
             return math.inf
         if phase is None:
-            return self._due_s[self._place]
+            return self._agenda.due_s[self._place]
         return phase.at_s(min(phase.steps, phase.steps_done(after_s) + 1))
 
     def report(self, after_s: float, now_s: float, out: list[Event]) -> None:
@@ -184,7 +184,7 @@ class Step:
             done = min(phase.steps, phase.steps_done(now_s))
             steps = [(phase.at_s(k), k) for k in range(phase.steps_done(after_s) + 1, done + 1)]
         else:
-            due_s = self._due_s[self._place]
+            due_s = self._agenda.due_s[self._place]
             steps = [(due_s, 1)] if after_s < due_s <= now_s else []
         for at_s, k in steps:
             for request_id, sequence in batch.members.items():

@@ -8,10 +8,9 @@ preempted when the pool runs out, and is computed again.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
-from swarm.fleet.agenda import Agenda
+from swarm.fleet.agenda import INFINITE, Agenda
 from swarm.fleet.batch import DecodeBatch
 from swarm.fleet.cost.base import Chunk
 from swarm.fleet.departures import Departures
@@ -42,7 +41,7 @@ class Stepper:
         """Writes that must be taken before the next step."""
         self.preemptions = 0
         self._place = place
-        self._due_s = agenda.due_s
+        self._agenda = agenda
         self._queue = queue
         self._pool = pool
         self._batch = batch
@@ -74,16 +73,12 @@ class Stepper:
             else:
                 self._departures.finish(finished, now_s)
             finished = batch.pop_finished()
-        for sequence, chunk in step.chunks:
-            self._computed(sequence, chunk, now_s)
-        step.chunks.clear()
-        for sequence in self._leaving:
-            if sequence.state == "ended":
-                continue
-            if sequence.request.request_id in batch.members:
-                self._leave(sequence)
-            self._departures.let_go(sequence, now_s)
-        self._leaving.clear()
+        if step.chunks:
+            for sequence, chunk in step.chunks:
+                self._computed(sequence, chunk, now_s)
+            step.chunks.clear()
+        if self._leaving:
+            self._let_leave(now_s)
         self._compose(now_s)
 
     def wake(self, now_s: float) -> None:
@@ -141,7 +136,7 @@ class Stepper:
         if step.is_running and state in ("chunk", "decode"):
             if state == "decode" and step.phase is not None:
                 step.cut(now_s)
-                if self._due_s[self._place] <= now_s:
+                if self._agenda.due_s[self._place] <= now_s:
                     # A step inside the phase ends now: the next one begins, with this sequence in it.
                     self.run(now_s)
                     self.cancel(sequence, now_s)
@@ -166,7 +161,7 @@ class Stepper:
         """Begin a step now, if there is anything to do and no write in the way."""
         step, batch, pool = self._step, self._batch, self._pool
         self._is_composing = False
-        self._due_s[self._place] = math.inf
+        self._agenda.set_due(self._place, INFINITE)
         if self.stalls:
             pool.take(batch.step, now_s)
             return
@@ -185,6 +180,16 @@ class Stepper:
     def _join(self, sequence: Sequence, now_s: float) -> None:
         self._pool.add_member(sequence)
         self._step.join(sequence, now_s)
+
+    def _let_leave(self, now_s: float) -> None:
+        """Let those go that were given up while a step had them."""
+        for sequence in self._leaving:
+            if sequence.state == "ended":
+                continue
+            if sequence.request.request_id in self._batch.members:
+                self._leave(sequence)
+            self._departures.let_go(sequence, now_s)
+        self._leaving.clear()
 
     def _leave(self, sequence: Sequence) -> None:
         """Take a sequence out of the batch before it has all its tokens."""

@@ -18,6 +18,7 @@ from swarm.kvcache.permanent import Permanent
 from swarm.kvcache.pins import Pins
 from swarm.kvcache.requests import Admission, Growth, Handle, Transfer
 from swarm.kvcache.rules import CacheRules
+from swarm.kvcache.runs import INFINITE
 from swarm.kvcache.states import StateRules, StateTier
 from swarm.kvcache.tier import Tier
 from swarm.kvcache.use_counts import UseCounts
@@ -137,7 +138,7 @@ class Hierarchy:
 
     def next_expiry_s(self) -> float:
         """Return when `expire` next has blocks for a tier that keeps them longer; infinite if never."""
-        due_s = math.inf
+        due_s = INFINITE
         for tier in self._handing_on:
             due_s = min(due_s, math.nextafter(tier.runs.oldest_s() + tier.ttl_s, math.inf))
         return due_s
@@ -228,8 +229,9 @@ class Hierarchy:
         for node, low, high in spans(handle.node, start, end, self.rules.block_tokens):
             inserted += held.paint(node, low, high, PINNED, True)
             if pins and pins[-1][0] is node:
-                self.pins.remove(node, pins.pop()[1])
-            self.pins.add(node, high)
+                self.pins.move(node, pins.pop()[1], high)
+            else:
+                self.pins.add(node, high)
             pins.append((node, high))
         if self.losses is not None:
             self.losses.publish(hbm, handle.node, start, end)
@@ -459,7 +461,7 @@ class Hierarchy:
                     return
                 continue
             ttl_s = self.tiers[below].ttl_s
-            if ttl_s == math.inf:
+            if ttl_s == INFINITE:
                 self._offer(below, pieces, transfers)
                 return
             self._offer(below, [piece for piece in pieces if piece[3].at_s + ttl_s >= now_s], transfers)

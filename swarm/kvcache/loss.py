@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import math
+import weakref
 from bisect import insort
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
+from swarm.context.forget import Forget
 from swarm.context.ideal import Ideal
 from swarm.context.tree import Node
 from swarm.hit_names import LOST_TO
@@ -24,8 +26,43 @@ NO_LOSS = (0,) * len(LOST_TO)
 LastUses: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, float]]]"
 """For each node (end, time of last use) of its blocks from the first on, the deepest and oldest first."""
 
-Drops: TypeAlias = "WeakKeyDictionary[Node, list[tuple[int, int, Tier]]]"
-"""For each node the blocks [start, end) whose writes a tier dropped, and that were not computed since."""
+Drop: TypeAlias = tuple[int, int, Tier]
+"""Blocks [start, end) whose write a tier dropped."""
+
+
+class Drops:
+    """For each node what was dropped and not computed since; a node is forgotten with its last holder."""
+
+    __slots__ = ("by_id",)
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, tuple[list[Drop], weakref.ref[Node]]] = {}
+        """By the node's id, which is the node's alone while the reference lives."""
+
+    def of(self, node: Node) -> list[Drop]:
+        """Return a node's drops, the oldest first."""
+        entry = self.by_id.get(id(node))
+        return [] if entry is None else entry[0]
+
+    def add(self, node: Node, start: int, end: int, tier: Tier) -> None:
+        """Note that a tier dropped a node's blocks [start, end)."""
+        entry = self.by_id.get(id(node))
+        if entry is None:
+            reference = weakref.ref(node, Forget(self.by_id, id(node)))
+            self.by_id[id(node)] = ([(start, end, tier)], reference)
+        else:
+            entry[0].append((start, end, tier))
+
+    def cut(self, node: Node, start: int, end: int) -> None:
+        """Blocks [start, end) of a node were computed."""
+        entry = self.by_id.get(id(node))
+        if entry is None:
+            return
+        left = [part for drop in entry[0] for part in _cut(drop, start, end)]
+        if left:
+            self.by_id[id(node)] = (left, entry[1])
+        else:
+            del self.by_id[id(node)]
 
 
 class Gone(NamedTuple):
@@ -45,7 +82,6 @@ class Losses:
         "_asked",
         "_drops",
         "_entered",
-        "_has_drops",
         "_has_others",
         "_last_uses",
         "_moving",
@@ -71,9 +107,7 @@ class Losses:
         self._last_uses: LastUses | None = None
         if any(tier.spec.ttl_s is not None for tier in tiers):
             self._last_uses = WeakKeyDictionary()
-        self._drops: Drops = WeakKeyDictionary()
-        self._has_drops = False
-        """Whether a tier has ever dropped a write."""
+        self._drops = Drops()
         self._moving: dict[Node, list[tuple[int, int]]] = {}
         self._saved: WeakKeyDictionary[Node, list[int]] | None = None
         if any(isinstance(tier, StateTier) for tier in tiers):
@@ -85,14 +119,10 @@ class Losses:
         self._published.send(node, end * self.block_tokens)
         if self._has_others and hbm in self._asked:
             self._entered.send(node, end * self.block_tokens)
-        if not self._has_drops:
-            return
-        for owner, low, high in spans(node, start, end, self.block_tokens):
-            drops = self._drops.pop(owner, None)
-            if drops is not None:
-                left = [cut for drop in drops for cut in _cut(drop, low, high)]
-                if left:
-                    self._drops[owner] = left
+        drops = self._drops
+        if drops.by_id:
+            for owner, low, high in spans(node, start, end, self.block_tokens):
+                drops.cut(owner, low, high)
 
     def save_state(self, node: Node, end: int) -> None:
         """The state after the first `end` blocks of a path was saved."""
@@ -132,7 +162,7 @@ class Losses:
         """
         end = min(end, self._published.known(node) // self.block_tokens)
         last_uses = [] if self._last_uses is None else self._last_uses.get(node, [])
-        drops = self._drops.get(node, [])
+        drops = self._drops.of(node)
         bounds = {end, *(top for top, _ in last_uses), *(at for drop in drops for at in drop[:2])}
         found = []
         for at in sorted(at for at in bounds if start < at <= end):
@@ -153,8 +183,7 @@ class Losses:
             last_uses[:0] = [(each.end, each.used_s) for each in reversed(gone)]
         for each in gone:
             if each.dropped_by >= 0:
-                self._drops.setdefault(node, []).append((start, each.end, self._tiers[each.dropped_by]))
-                self._has_drops = True
+                self._drops.add(node, start, each.end, self._tiers[each.dropped_by])
             start = each.end
 
     def move(self, pieces: Sequence[Piece]) -> None:
@@ -166,18 +195,17 @@ class Losses:
         """These have arrived, or were dropped by a tier."""
         for node, start, end, _ in pieces:
             ranges = self._moving[node]
-            ranges.remove((start, end))
-            if not ranges:
+            if len(ranges) == 1:
                 del self._moving[node]
+            else:
+                ranges.remove((start, end))
             if dropped_by is not None:
-                self._drops.setdefault(node, []).append((start, end, dropped_by))
-                self._has_drops = True
+                self._drops.add(node, start, end, dropped_by)
 
     def refuse(self, pieces: Sequence[Piece], tier: Tier) -> None:
         """A tier had no room for these when they arrived."""
         for node, start, end, _ in pieces:
-            self._drops.setdefault(node, []).append((start, end, tier))
-            self._has_drops = True
+            self._drops.add(node, start, end, tier)
 
     def split(
         self, match: Match, tiers: Sequence[Tier], ideal_tokens: int, limit_blocks: int, used_tokens: int
@@ -243,7 +271,7 @@ class Losses:
             while low < high:
                 reach = self._held_to(owner, low, high, tiers, now_s)
                 if with_drops:
-                    for drop_start, drop_end, tier in self._drops.get(owner, ()):
+                    for drop_start, drop_end, tier in self._drops.of(owner):
                         if drop_start <= low and drop_end > reach and tier in tiers:
                             reach = min(drop_end, high)
                 if reach == low:
@@ -278,7 +306,7 @@ class Losses:
         return any(start <= block < end for start, end in self._moving.get(owner, ()))
 
 
-def _cut(drop: tuple[int, int, Tier], start: int, end: int) -> list[tuple[int, int, Tier]]:
+def _cut(drop: Drop, start: int, end: int) -> list[Drop]:
     """Return what a drop's blocks are without [start, end)."""
     low, high, tier = drop
     parts = ((low, min(high, start), tier), (max(low, end), high, tier))

@@ -33,7 +33,9 @@ class Match:
         self.at_s = at_s
         self.by_tier = by_tier
         """Tokens by tier, in the hierarchy's order. HBM's come first on the path."""
-        self.tokens = sum(by_tier)
+        self.tokens = 0
+        for tokens in by_tier:
+            self.tokens += tokens
         self.parts = parts
         """What lower tiers serve, in path order."""
         self.changes = changes
@@ -67,7 +69,9 @@ def lower_parts(
 ) -> list[Part]:
     """Return who serves the run of blocks from `start` on, up to the first one that nobody holds."""
     parts: list[Part] = []
-    for owner, low, high in spans(node, start, end, block_tokens):
+    is_own = node.start // block_tokens <= start
+    owners = [(node, start, end)] if is_own else spans(node, start, end, block_tokens)
+    for owner, low, high in owners:
         for part in _serve(tiers, owner, low, high, now_s):
             if part.start != low:
                 return parts

@@ -22,7 +22,7 @@ class RootFirst(Runs):
     __slots__ = ()
 
     def _cut(self, use: Use, blocks: int, evicted: list[Piece]) -> int:
-        """Cut the `blocks` blocks of `use` that lie nearest the root; it has at least as many."""
+        """Cut the `blocks` blocks of `use` that lie nearest the root, or all that it has; return how many."""
         left = blocks
         path: list[Node] = []
         node = use.node
@@ -30,8 +30,7 @@ class RootFirst(Runs):
             if node in self.by_node:
                 path.append(node)
             node = node.parent
-        while left:
-            assert path, f"{left} blocks of rank {use.sequence} lie off its path"
+        while left and path:
             owner = path.pop()
             runs = self.by_node[owner]
             index = 0
@@ -49,20 +48,19 @@ class RootFirst(Runs):
                 evicted.append((owner, start, end, use))
             if not runs:
                 del self.by_node[owner]
-        self._uncount(use, blocks)
-        self.held -= blocks
-        return blocks
+        self.held -= blocks - left
+        return blocks - left
 
     def evict_until(self, blocks: int, until_s: float) -> list[Piece]:
         """Stop holding up to `blocks` blocks of ranks whose time is not after `until_s`, in order."""
         evicted: list[Piece] = []
         while blocks > 0:
-            while self.first < len(self.queue) and self.queue[self.first].sequence not in self.counts:
+            while self.first < len(self.queue) and not self._has_blocks(self.queue[self.first]):
                 self.first += 1
             if self.first == len(self.queue) or self.queue[self.first].at_s > until_s:
                 break
             use = self.queue[self.first]
-            blocks -= self._cut(use, min(self.counts[use.sequence], blocks), evicted)
+            blocks -= self._cut(use, blocks, evicted)
         return evicted
 
 
@@ -73,7 +71,7 @@ class OrderedTier(Tier):
 
     def __init__(self, spec: TierSpec) -> None:
         super().__init__(spec)
-        self.order = RootFirst()
+        self.order = RootFirst(is_queued=True)
         self.ranks: dict[int, Use] = {}
         """By their numbers: the blocks of a rank lie on one path."""
 
@@ -98,7 +96,7 @@ class OrderedTier(Tier):
     def clear(self) -> None:
         """Let go of everything."""
         super().clear()
-        self.order = RootFirst()
+        self.order = RootFirst(is_queued=True)
         self.ranks.clear()
 
     def ranked(self) -> list[Runs]:

@@ -42,6 +42,15 @@ class Pins:
             insort(ends, end)
         return pinned
 
+    def move(self, node: Node, end: int, further: int) -> None:
+        """Let one of a node's pins end further on."""
+        ends = self.ends[node]
+        if len(ends) == 1:
+            ends[0] = further
+        else:
+            del ends[bisect_left(ends, end)]
+            insort(ends, further)
+
     def remove(self, node: Node, end: int) -> int:
         """Take one pin off; return where the blocks that stay pinned end."""
         ends = self.ends[node]

@@ -10,31 +10,42 @@ Compiled it makes no difference (44 and 36 ns).
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_right
 from operator import attrgetter
+from typing import Final
 
 from swarm.context.tree import Node
 from swarm.kvcache.blocks import PERMANENT, PINNED, Piece, Run, Use
 
-QUEUE_SLACK = 64
-"""Dead entries that a queue may hold beyond twice its live ones before it is rebuilt."""
+INFINITE: Final = math.inf
+QUEUE_SLACK: Final = 64
+"""Entries that a queue may hold beyond twice those that were live when it was last rebuilt."""
 _sequence_of = attrgetter("sequence")
 
 
 class Runs:
-    """The runs that one memory holds, with a queue of their uses, least recent first."""
+    """The runs that one memory holds, with a queue of their uses, least recent first.
 
-    __slots__ = ("by_node", "counts", "first", "held", "queue")
+    Nothing counts the blocks of a use: to count takes longer than to walk its path when it is evicted.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_queue_max", "by_node", "first", "held", "is_queued", "permanent", "pinned", "queue")
+
+    def __init__(self, *, is_queued: bool) -> None:
         self.by_node: dict[Node, list[Run]] = {}
-        self.counts: dict[int, int] = {}
-        """Blocks by the sequence number of their use."""
         self.queue: list[Use] = []
-        """In order, as nearly all come in order anyway; an entry whose use counts no blocks is dead."""
+        """In order, as nearly all come in order anyway; an entry whose use has no blocks left is dead."""
+        self.is_queued = is_queued
+        """Without a queue nothing is evicted or expires."""
         self.first = 0
         """Entries before this are dead."""
         self.held = 0
+        self.pinned = 0
+        """Blocks that somebody is using now."""
+        self.permanent = 0
+        """Blocks that are never let go of, and that nobody is using now."""
+        self._queue_max = QUEUE_SLACK
+        """Entries at which the dead ones are dropped."""
 
     def paint(self, node: Node, start: int, end: int, use: Use, fill: bool) -> int:
         """Let `use` be the last use of blocks [start, end) that are pinned or were used before it.
@@ -54,7 +65,8 @@ class Runs:
             if not fill:
                 return 0
             runs[-1] = (last_start, end, use)
-            self.counts[use.sequence] += end - start
+            if use.node is None:
+                self._count(use, end - start)
             self.held += end - start
             return end - start
         if (
@@ -65,7 +77,8 @@ class Runs:
             new_end = end if fill else last_end
             if len(runs) == 1 or runs[-2][2] is not use:
                 runs[-1] = (start, new_end, use)
-                self._uncount(last_use, last_end - start)
+                if last_use.node is None:
+                    self._uncount(last_use, last_end - start)
                 self._count(use, new_end - start)
                 self.held += new_end - last_end
                 return new_end - last_end
@@ -135,7 +148,8 @@ class Runs:
             if run_end > end:
                 kept.append((end, run_end, use))
             blocks = min(run_end, end) - max(run_start, start)
-            self._uncount(use, blocks)
+            if use.node is None:
+                self._uncount(use, blocks)
             taken += blocks
         self._store(node, kept)
         self.held -= taken
@@ -144,15 +158,18 @@ class Runs:
     def evict(self, blocks: int) -> list[Piece]:
         """Stop holding up to `blocks` blocks, least recent use first, deepest first within a use."""
         evicted: list[Piece] = []
-        queue, counts, first = self.queue, self.counts, self.first
+        queue, first = self.queue, self.first
         while blocks > 0 and first < len(queue):
-            use = queue[first]
-            count = counts.get(use.sequence, 0)
-            if count:
-                blocks -= self._cut(use, min(count, blocks), evicted)
-            else:
+            blocks -= self._cut(queue[first], blocks, evicted)
+            if blocks > 0:
                 first += 1
         self.first = first
+        return evicted
+
+    def evict_of(self, use: Use, blocks: int) -> list[Piece]:
+        """Stop holding up to `blocks` blocks whose last use is `use`, the deepest first."""
+        evicted: list[Piece] = []
+        self._cut(use, blocks, evicted)
         return evicted
 
     def repaint(self, node: Node, start: int, end: int, use: Use) -> None:
@@ -163,21 +180,21 @@ class Runs:
 
     def oldest(self) -> Use | None:
         """Return the least recent use that holds blocks and is in the queue."""
-        queue, counts, first = self.queue, self.counts, self.first
-        while first < len(queue) and queue[first].sequence not in counts:
+        queue, first = self.queue, self.first
+        while first < len(queue) and not self._has_blocks(queue[first]):
             first += 1
         self.first = first
         return queue[first] if first < len(queue) else None
 
     def oldest_s(self) -> float:
         """Return the time of the least recent use that holds blocks; infinite if there is none."""
-        oldest_s = math.inf
+        oldest_s = INFINITE
         if self.oldest() is None:
             return oldest_s
-        queue, counts = self.queue, self.counts
-        for place in range(self.first, len(queue)):
+        queue, first = self.queue, self.first
+        for place in range(first, len(queue)):
             use = queue[place]
-            if use.sequence in counts:
+            if place == first or self._has_blocks(use):
                 oldest_s = min(oldest_s, use.at_s)
                 if not use.is_kept:
                     break
@@ -186,16 +203,16 @@ class Runs:
     def expire(self, now_s: float, ttl_s: float) -> list[Piece]:
         """Stop holding the blocks that have outlived `ttl_s` since their last use, least recent first."""
         expired: list[Piece] = []
-        queue, counts, first = self.queue, self.counts, self.first
+        queue, first = self.queue, self.first
         place = first
         while place < len(queue):
             use = queue[place]
             if use.at_s + ttl_s < now_s:
-                count = counts.get(use.sequence, 0)
-                if count:
-                    self._cut(use, count, expired)
-                if place == first:
-                    first += 1
+                self._cut(use, self.held, expired)
+                if place > first:
+                    del queue[place]
+                    continue
+                first += 1
             elif not use.is_kept:
                 break
             place += 1
@@ -203,11 +220,10 @@ class Runs:
         return expired
 
     def _cut(self, use: Use, blocks: int, evicted: list[Piece]) -> int:
-        """Cut the deepest `blocks` blocks of `use`, which has at least as many."""
+        """Cut the deepest `blocks` blocks of `use`, or all that it has; return how many."""
         left = blocks
         node = use.node
-        while left:
-            assert node is not None, f"{left} blocks of use {use.sequence} lie off its path"
+        while left and node is not None:
             runs = self.by_node.get(node)
             if runs is not None:
                 index = len(runs)
@@ -226,9 +242,21 @@ class Runs:
                 if not runs:
                     del self.by_node[node]
             node = node.parent
-        self._uncount(use, blocks)
-        self.held -= blocks
-        return blocks
+        self.held -= blocks - left
+        return blocks - left
+
+    def _has_blocks(self, use: Use) -> bool:
+        """Return whether any block was last used then; all of them lie on its path."""
+        by_node = self.by_node
+        node = use.node
+        while node is not None:
+            runs = by_node.get(node)
+            if runs is not None:
+                for _, _, other in runs:
+                    if other is use:
+                        return True
+            node = node.parent
+        return False
 
     def covered(self, node: Node, start: int, end: int, now_s: float, ttl_s: float) -> list[tuple[int, int]]:
         """Return the parts of [start, end) that are held and have not outlived `ttl_s`."""
@@ -266,16 +294,6 @@ class Runs:
             parts.append((start, end))
         return parts
 
-    @property
-    def pinned(self) -> int:
-        """Blocks that somebody is using now."""
-        return self.counts.get(PINNED.sequence, 0)
-
-    @property
-    def permanent(self) -> int:
-        """Blocks that are never let go of, and that nobody is using now."""
-        return self.counts.get(PERMANENT.sequence, 0)
-
     def _store(self, node: Node, runs: list[Run]) -> None:
         if runs:
             self.by_node[node] = runs
@@ -283,32 +301,35 @@ class Runs:
             del self.by_node[node]
 
     def _count(self, use: Use, blocks: int) -> None:
-        counts = self.counts
-        sequence = use.sequence
-        if sequence in counts:
-            counts[sequence] += blocks
-            return
-        counts[sequence] = blocks
-        if use.node is not None:
-            self._enqueue(use)
-
-    def _enqueue(self, use: Use) -> None:
-        queue = self.queue
-        if not queue or queue[-1].sequence < use.sequence:
-            queue.append(use)
-        else:
-            insort(queue, use, lo=self.first, key=_sequence_of)
-        if len(queue) > 2 * len(self.counts) + QUEUE_SLACK:
-            live = {entry: None for entry in queue[self.first :] if entry.sequence in self.counts}
-            queue[:] = live
-            self.first = 0
+        """Blocks have got a use."""
+        if use.node is None:
+            if use is PINNED:
+                self.pinned += blocks
+            else:
+                self.permanent += blocks
+        elif self.is_queued:
+            queue = self.queue
+            if not queue or queue[-1].sequence < use.sequence:
+                queue.append(use)
+            elif queue[-1] is not use or self.first == len(queue):
+                at = bisect_right(queue, use.sequence, lo=self.first, key=_sequence_of)
+                if at == self.first or queue[at - 1] is not use:
+                    queue.insert(at, use)
+            if len(queue) > self._queue_max:
+                self._drop_dead()
 
     def _uncount(self, use: Use, blocks: int) -> None:
-        left = self.counts[use.sequence] - blocks
-        if left:
-            self.counts[use.sequence] = left
-        else:
-            del self.counts[use.sequence]
+        """Blocks are no longer pinned, or permanent."""
+        if use is PINNED:
+            self.pinned -= blocks
+        elif use is PERMANENT:
+            self.permanent -= blocks
+
+    def _drop_dead(self) -> None:
+        queue = self.queue
+        queue[:] = [use for use in queue[self.first :] if self._has_blocks(use)]
+        self.first = 0
+        self._queue_max = 2 * len(queue) + QUEUE_SLACK
 
 
 def _join(pieces: list[Run], run: Run) -> None:

@@ -43,7 +43,7 @@ class StateTier(Tier):
     def __init__(self, spec: TierSpec, state_blocks: int) -> None:
         super().__init__(spec)
         self.state_blocks = state_blocks
-        self.states = Runs()
+        self.states = Runs(is_queued=True)
 
     @property
     def cached_blocks(self) -> int:
@@ -98,9 +98,9 @@ class StateTier(Tier):
                 states.evict(1)
                 short -= self.state_blocks
             elif kv is not None:
-                count = min(short, runs.counts[kv.sequence])
-                evicted += runs.evict(count)
-                short -= count
+                before = runs.held
+                evicted += runs.evict_of(kv, short)
+                short -= before - runs.held
             else:
                 break
         self.counters.evicted_blocks += held - runs.held

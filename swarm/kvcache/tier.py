@@ -78,8 +78,8 @@ class Tier:
         """It matters what of a write it takes first."""
         self.pin_limit = spec.policy.pin_limit
         self.ttl_s = math.inf if spec.ttl_s is None else spec.ttl_s
-        self.runs = Runs()
-        self.coming = Runs()
+        self.runs = Runs(is_queued=True)
+        self.coming = Runs(is_queued=False)
         """What is on its way here, each block with the latest use known of it."""
         self.counters = TierCounters()
         self.refused: list[Piece] = []

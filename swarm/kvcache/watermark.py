@@ -28,7 +28,7 @@ class WatermarkTier(OrderedTier):
         assert spec.policy.watermark is not None, "a watermark tier has its numbers"
         self.rule = spec.policy.watermark
         self.is_ordered = True
-        self.soft = RootFirst()
+        self.soft = RootFirst(is_queued=True)
         """Of `order`, what is soft-pinned; the two share no block."""
         self.gone: list[Piece] = []
         """Evicted while a write landed."""
@@ -48,7 +48,7 @@ class WatermarkTier(OrderedTier):
     def clear(self) -> None:
         """Let go of everything, leased or not."""
         super().clear()
-        self.soft = RootFirst()
+        self.soft = RootFirst(is_queued=True)
 
     def ranked(self) -> list[Runs]:
         """Return what records the order."""

@@ -13,6 +13,7 @@ from swarm.config.load import RampShape
 from swarm.measure.agents import AgentCounts, count_agents
 from swarm.measure.latency import flags, floats
 from swarm.records.batch import AgentStep
+from swarm.records.columns import arrow_numbers
 from swarm.workload.source import session_index
 
 HERD_SHARE = 0.01
@@ -78,7 +79,8 @@ def herd_of(rows: pa.Table, experiment: Experiment, *, from_s: float) -> Herd | 
         return None
     ramp_s = load.ramp_s if load.shape is None else load.shape.over_s
     is_opening = (floats(rows, "turn") == 0) | flags(rows, "kind", "primer")
-    opening = rows.filter(pa.array(is_opening & np.asarray(rows.column("parent").is_null())))
+    is_root = np.asarray(rows.column("parent").is_null(), dtype=np.bool_)
+    opening = rows.filter(arrow_numbers(is_opening & is_root))
     names, turn = opening.column("session").to_pylist(), floats(opening, "turn")
     starts = {
         names[at]

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from swarm.records.columns import arrow_numbers
+
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -26,7 +28,7 @@ class Selection:
     def __init__(self, table: pa.Table, keep: Flags) -> None:
         self.whole = table
         self.keep = keep
-        self._mask = pa.array(keep)
+        self._mask = arrow_numbers(keep)
         self.num_rows = int(keep.sum())
 
     def column(self, name: str) -> Any:

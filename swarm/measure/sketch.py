@@ -116,8 +116,7 @@ class Sketch:
         if len(bins):
             keys, at = np.unique(bins["key"], return_inverse=True)
             weights = np.bincount(at, weights=bins["weight"])
-            for key, weight in zip(keys.tolist(), weights.tolist(), strict=True):
-                self._store().add(key, int(weight))
+            self._add_bins(keys.tolist(), weights.astype(np.int64).tolist())
         pending = np.frombuffer(
             b"".join([part[size:end] for part, end in zip(parts, ends, strict=True)]), dtype="<f8"
         )
@@ -187,8 +186,9 @@ class Sketch:
         sketch.least, sketch.most = float(head["least"]), float(head["most"])
         sketch._zeros = int(head["zeros"])
         sketch._pending = np.frombuffer(data[_HEAD.itemsize : bins_at], dtype="<f8").tolist()
-        for key, weight in np.frombuffer(data[bins_at:], dtype=_BIN).tolist():
-            sketch._store().add(key, weight)
+        bins = np.frombuffer(data[bins_at:], dtype=_BIN)
+        if len(bins):
+            sketch._add_bins(bins["key"].tolist(), bins["weight"].tolist())
         return sketch
 
     def _store(self) -> DenseStore:
@@ -202,23 +202,34 @@ class Sketch:
             self._count(np.array(pending))
 
     def _count(self, values: Floats) -> None:
-        """Add values to the bins: one `add` for each filled bin instead of one for each value."""
+        """Add values to the bins, each filled bin at once."""
         positive = values[values >= LEAST_S]
         self._zeros += len(values) - len(positive)
         if not len(positive):
             return
         keys, weights = np.unique(np.ceil(np.log(positive) / _LOG_GAMMA).astype(np.int64), return_counts=True)
+        self._add_bins(keys.tolist(), weights.tolist())
+
+    def _add_bins(self, keys: list[int], weights: list[int]) -> None:
+        """Add to bins whose keys rise: once the outermost are there, the store has room for those between."""
         store = self._store()
-        for key, weight in zip(keys.tolist(), weights.tolist(), strict=True):
-            store.add(key, weight)
+        store.add(keys[0], weights[0])
+        if len(keys) == 1:
+            return
+        store.add(keys[-1], weights[-1])
+        bins, offset = store.bins, store.offset
+        for key, weight in zip(keys[1:-1], weights[1:-1], strict=True):
+            bins[key - offset] += weight
+        store.count += sum(weights[1:-1])
 
     def _filled(self) -> tuple[list[int], list[int]]:
         """Return the keys and weights of the bins that hold something, in order."""
         if self._bins is None:
             return [], []
         offset = self._bins.offset
-        filled = [(offset + at, int(weight)) for at, weight in enumerate(self._bins.bins) if weight]
-        return [key for key, _ in filled], [weight for _, weight in filled]
+        bins = self._bins.bins
+        filled = [at for at, weight in enumerate(bins) if weight]
+        return [offset + at for at in filled], [int(bins[at]) for at in filled]
 
     def _between(self, rank: float, keys: list[int], ends: list[int]) -> float:
         low = self._at(math.floor(rank), keys, ends)

@@ -21,6 +21,9 @@ from swarm.provider.refusal import Fault
 GONE_FIRST_S, GONE_EVERY_S = 0.05, 0.5
 """When a client that sends no more is looked at: whether it still reads."""
 
+LOOK_S, LOOK_S_MAX = 0.001, 0.1
+"""How much less than the truth a loop's time may be; beyond the larger one it is another clock."""
+
 LINGER_S = 2.0
 """How long what a refused client still sends is read, and dropped."""
 
@@ -40,6 +43,8 @@ class Request:
     """Whether an answer of unknown length may be sent in chunks: HTTP/1.0 has none."""
     number: bytes = b""
     """What the answer says that the request is known by."""
+    came_s: float = 0.0
+    """When its last bytes were there, and it was its turn: `time.monotonic`."""
 
     def body(self, bytes_max: int) -> bytes:
         """Return the whole body without its coding, and let go of what came; raises `Fault`."""
@@ -84,6 +89,9 @@ class ClientConnection(asyncio.Protocol):
         """Being received."""
         self._current: Request | None = None
         """Being answered."""
+        self._loop_time = monotonic
+        self._read_s = 0.0
+        """When the bytes that are being parsed were read."""
         self._queue: deque[Request] = deque()
         self._cancel: Cancel | None = None
         self._fault: Fault | None = None
@@ -110,6 +118,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes_max)
         self._descriptor = self._transport.get_extra_info("socket").fileno()
+        self._loop_time = asyncio.get_running_loop().time
         if not self._service.joined(self):
             self._refuse(Fault(503, f"over {self._limits.connections_max} connections", retry_after_s=1.0))
 
@@ -117,6 +126,7 @@ class ClientConnection(asyncio.Protocol):
         """Take bytes."""
         if self._is_closing:
             return
+        self._read_s = arrived_s(monotonic(), self._loop_time())
         before = self._body_bytes if self._in_body else -1
         if not self._in_body:
             self._head_bytes += len(data)
@@ -251,6 +261,7 @@ class ClientConnection(asyncio.Protocol):
         assert request is not None
         self._in_body = False
         self._head_bytes = self._field_bytes = 0
+        request.came_s = self._read_s
         if self._current is None and not self._queue:
             self._begin(request)
             return
@@ -368,7 +379,9 @@ class ClientConnection(asyncio.Protocol):
         if self._queue:
             if len(self._queue) == self._limits.pipelined_max and self._fault is None:
                 self._transport.resume_reading()
-            self._begin(self._queue.popleft())
+            request = self._queue.popleft()
+            request.came_s = monotonic()
+            self._begin(request)
         elif self._fault is not None:
             self._say_last(self._fault)
 
@@ -406,6 +419,15 @@ class ClientConnection(asyncio.Protocol):
 
     def _too_large(self) -> Fault:
         return Fault(413, f"a body of over {self._limits.body_bytes_max} bytes")
+
+
+def arrived_s(now_s: float, looked_s: float) -> float:
+    """Return when bytes that are read now were there at the latest: when the loop saw them, with all others.
+
+    `looked_s` is the loop's time: uvloop's is that of its last look, in whole milliseconds; asyncio's is now.
+    """
+    seen_s = looked_s + LOOK_S
+    return seen_s if now_s - LOOK_S_MAX < seen_s < now_s else now_s
 
 
 def _without_offer(request: Request) -> bytes:

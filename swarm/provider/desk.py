@@ -64,9 +64,18 @@ class Desk:
         )
 
     def submit(
-        self, connection: ClientConnection, api: Api, ask: ApiRequest, session: bytes | None
+        self,
+        connection: ClientConnection,
+        api: Api,
+        ask: ApiRequest,
+        session: bytes | None,
+        came_s: float,
     ) -> Cancel:
-        """Send a request to the fleet, its answer to a connection; raises `Fault`."""
+        """Send a request to the fleet, its answer to a connection; raises `Fault`.
+
+        To the fleet it came at `came_s` of `time.monotonic`: what reading and placing it took since then is
+        part of what the fleet takes, not added to it.
+        """
         identity = self._models.identity(ask.model)
         for prompt in ask.prompts:
             check_fits(ask, prompt.tokens, self._context_tokens, api.style)
@@ -88,7 +97,7 @@ class Desk:
         exchange = Exchange(api=api, story=story, line=connection, on_end=self._keep)
         for place, number in enumerate(numbers):
             request = self._request(ask, identity, place, number, replies[place], session)
-            driver.submit(request, FleetReply(exchange, place), count=ask.count)
+            driver.submit(request, FleetReply(exchange, place), came_s=came_s, count=ask.count)
             if exchange.is_over:
                 # One that is refused takes the others with it.
                 _give_up(driver, numbers[:place])

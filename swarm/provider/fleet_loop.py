@@ -17,6 +17,7 @@ from swarm.fleet.sequence import Sequence
 from swarm.kvcache.loss import Gone
 from swarm.provider.alarm import alarm
 from swarm.provider.journal import FleetJournal
+from swarm.provider.lead import LEAD_S_MAX, Lead
 from swarm.provider.metrics.engine import Engine
 from swarm.provider.metrics.page import Meter
 
@@ -45,7 +46,7 @@ class Listener(Protocol):
 class Flight:
     """A request under way."""
 
-    __slots__ = ("at_s", "engine", "first_s", "listener", "request", "sequence", "token_s")
+    __slots__ = ("at_s", "engine", "first_s", "has_begun", "listener", "request", "sequence", "token_s")
 
     def __init__(self, request: FleetRequest, listener: Listener, at_s: float, engine: Engine) -> None:
         self.request = request
@@ -53,6 +54,8 @@ class Flight:
         self.at_s = at_s
         self.first_s = at_s
         self.token_s = at_s
+        self.has_begun = False
+        """Its first token was there."""
         self.engine = engine
         """Of the rank that it came in by, once the fleet has taken it."""
         self.sequence: Sequence | None = None
@@ -73,6 +76,17 @@ class FleetLoop:
         self._engines: dict[Rank, Engine] = dict(zip(fleet.ranks, meter.engines, strict=True))
         self._alarm = alarm(self._ring)
         self._alarm_s: float | None = None
+        self._rings_s: float | None = None
+        """When the alarm is to ring: a little before; None: it was to have rung when it was set."""
+        self._leads = (Lead(), Lead(), Lead())
+        """Of one more token, of a last one, and of what may be a first one: each has a longer way."""
+        self._lead = self._leads[0]
+        self._wakes = Lead()
+        """How long after a moment this process looks, at its quickest: at bytes as at an alarm."""
+        self._unbegun_count = 0
+        """Requests whose first token was not there yet."""
+        self._told_s = 0.0
+        """Up to where everybody has been told what happened."""
         self._numbers_count = 0
         self.failure: str | None = None
         """Why the fleet has broken down: it serves nothing any more."""
@@ -87,36 +101,39 @@ class FleetLoop:
         self._numbers_count += 1
         return self._numbers_count
 
-    def submit(self, request: FleetRequest, listener: Listener, *, count: int = 1) -> None:
+    def submit(self, request: FleetRequest, listener: Listener, *, came_s: float, count: int = 1) -> None:
         """Give the fleet a request; its events go to `listener`, a refusal before this returns.
 
+        `came_s` is when it was seen, by `time.monotonic`; what has been told since then stays as it was told.
         `count` is how many replies its client wants to one prompt.
         """
         if self.failure is not None:
             listener.failed(self.failure)
             return
-        now_s = self._now_s()
-        flight = self._flights[request.request_id] = Flight(request, listener, now_s, self._meter.engines[0])
+        at_s = max(came_s - self._wakes.seconds - self._origin_s, self._told_s)
+        flight = self._flights[request.request_id] = Flight(request, listener, at_s, self._meter.engines[0])
+        self._unbegun_count += 1
         node, length = request.prompt
         self._claims.setdefault(node, []).append(length + request.output_tokens)
         with self._breakdown():
-            self._hear(now_s)
+            self._hear(at_s)
             if self._journal is not None:
-                self._journal.submit(request, now_s)
-            self._fleet.submit(request, now_s)
+                self._journal.submit(request, at_s)
+            self._fleet.submit(request, at_s)
             sequence = self._fleet.sequence_of(request.request_id)
             if sequence is not None:
                 flight.sequence = sequence
                 flight.engine = self._engines[self._fleet.ranks[sequence.place]]
                 flight.engine.asked(request.output_tokens, count)
-            self._hear(now_s)
+            # What is due by now is told when the alarm rings, which is at once.
+            self._hear(at_s)
             self._set_alarm()
 
     def cancel(self, request_id: int) -> None:
         """Give a request up; its listener hears no more."""
         if request_id not in self._flights:
             return
-        now_s = self._now_s()
+        now_s = max(self._now_s(), self._told_s)
         with self._breakdown():
             self._hear(now_s)
             flight = self._flights.get(request_id)
@@ -130,7 +147,7 @@ class FleetLoop:
 
     def clear_caches(self) -> None:
         """Let every memory go of what no request is using."""
-        now_s = self._now_s()
+        now_s = max(self._now_s(), self._told_s)
         with self._breakdown():
             self._hear(now_s)
             if self._journal is not None:
@@ -164,13 +181,18 @@ class FleetLoop:
     def _now_s(self) -> float:
         return monotonic() - self._origin_s
 
-    def _hear(self, now_s: float) -> None:
-        """Tell everybody what has happened up to now; tokens of one request at once."""
+    def _hear(self, now_s: float) -> float | None:
+        """Tell everybody what has happened up to now; tokens of one request at once.
+
+        Return when about the first of them had been told of it; None where nothing happened.
+        """
         flights = self._flights
         more: dict[int, int] = {}
+        self._told_s = now_s
         events = self._fleet.advance(now_s, tokens=True)
         if not events:
-            return
+            return None
+        begun_s = self._now_s()
         # Within one moment no request has two of them: nothing is to be waited for.
         is_moment = events[0].at_s == events[-1].at_s
         # Tokens of one step differ in nothing that is counted.
@@ -201,7 +223,9 @@ class FleetLoop:
             engine.gaps(step_s, gap_s, alike)
         for request_id, total in more.items():
             flights[request_id].listener.tokens(total)
-        self._meter.late(self._now_s() - events[0].at_s)
+        ended_s = self._now_s()
+        self._meter.late(max(0.0, ended_s - events[0].at_s))
+        return begun_s + (ended_s - begun_s) / len(events)
 
     def _tell(self, flight: Flight, event: Event) -> None:
         """Pass an event on that is not one more token."""
@@ -210,6 +234,8 @@ class FleetLoop:
             self._journal.event(event)
         if isinstance(event, FirstToken):
             flight.token_s = flight.first_s = event.at_s
+            flight.has_begun = True
+            self._unbegun_count -= 1
             engine.first(event.cache, event.at_s, event.at_s - flight.at_s)
             listener.first(event)
             return
@@ -230,7 +256,9 @@ class FleetLoop:
             listener.refused(event)
 
     def _land(self, request_id: int) -> None:
-        request = self._flights.pop(request_id).request
+        flight = self._flights.pop(request_id)
+        self._unbegun_count -= not flight.has_begun
+        request = flight.request
         node, length = request.prompt
         claims = self._claims[node]
         claims.remove(length + request.output_tokens)
@@ -238,16 +266,33 @@ class FleetLoop:
             del self._claims[node]
 
     def _set_alarm(self) -> None:
-        """Ring when the fleet's next event is due."""
+        """Ring when the fleet's next event is due, less what telling of it will take."""
         due_s = self._fleet.next_event_s(tokens=True)
-        if due_s != self._alarm_s:
-            self._alarm_s = due_s
-            self._alarm.set(None if due_s is None else due_s + self._origin_s)
+        if due_s == self._alarm_s:
+            return
+        self._alarm_s = self._rings_s = due_s
+        if due_s is None:
+            self._alarm.set(None)
+            return
+        is_event = due_s == self._fleet.next_event_s()
+        self._lead = self._leads[0 if not is_event else 1 if not self._unbegun_count else 2]
+        rings_s = due_s - self._lead.seconds
+        self._rings_s = rings_s if rings_s > self._now_s() else None
+        self._alarm.set(rings_s + self._origin_s)
 
     def _ring(self) -> None:
+        due_s, rings_s = self._alarm_s, self._rings_s
         self._alarm_s = None
+        if due_s is None:
+            return
         with self._breakdown():
-            self._hear(self._now_s())
+            # An event is taken up a little before it is due: nobody comes between.
+            now_s = self._now_s()
+            first_s = self._hear(max(now_s, min(due_s, now_s + LEAD_S_MAX)))
+            if rings_s is not None:
+                self._wakes.learn(now_s - rings_s)
+                if first_s is not None:
+                    self._lead.learn(first_s - rings_s)
             self._set_alarm()
 
     @contextmanager
@@ -260,6 +305,7 @@ class FleetLoop:
             self.failure = f"the emulated fleet has broken down: {type(fault).__name__}: {fault}"
             self._alarm.set(None)
             flights, self._flights = self._flights, {}
+            self._unbegun_count = 0
             self._claims.clear()
             for flight in flights.values():
                 flight.engine.finished["error"] += 1

@@ -173,7 +173,7 @@ class Provider:
             raise Fault(405, "POST is expected here", allow=b"POST, OPTIONS")
         headers = request.headers
         ask = api.read(request.body(self.limits.body_bytes_max), self._rules)
-        return self._desk.submit(connection, api, ask, headers.get(b"x-session-id"))
+        return self._desk.submit(connection, api, ask, headers.get(b"x-session-id"), request.came_s)
 
     def _check_key(self, request: Request) -> None:
         given = request.headers.get(b"authorization", b"")

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from swarm.hit_names import LOST_TO, TIERS
@@ -39,3 +42,15 @@ def _schema() -> pa.Schema:
 
 
 SCHEMA = _schema()
+
+
+def arrow_numbers(values: npt.NDArray[Any]) -> pa.Array:
+    """Return an array of one dimension as Arrow's, without a null.
+
+    `pa.array` would import `numpy.ma` first, to learn that it is no masked array: 20 to 40 ms.
+    """
+    if values.dtype == np.bool_:
+        bits = pa.py_buffer(np.packbits(values, bitorder="little"))
+        return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+    numbers = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, numbers])

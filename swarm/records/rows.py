@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from typing import Any
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -18,8 +18,13 @@ COMPRESSED_ROWS_LEAST = 64
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 ORDER = [(name, "ascending") for name in ("intended_s", "agent", "turn", "attempts")]
 """Of `requests.parquet`."""
+RowValues: TypeAlias = tuple[object, ...]
+"""What a row has in each column, in their order."""
 _plain_of = attrgetter(*PLAIN)
 _TUPLES = (("by_tier", BY_TIER), ("lost_to", LOST))
+NO_TIERS: RowValues = (None,) * len(BY_TIER)
+NO_LOSSES: RowValues = (None,) * len(LOST)
+"""The values of a row that does not say by which tier, or why not."""
 
 
 class RowTable:
@@ -90,12 +95,20 @@ class _NoPandas:
             raise ModuleNotFoundError(name=name)
 
 
-def batch_of(rows: list[RequestRow]) -> pa.RecordBatch:
-    """Return rows as columns."""
-    columns: list[Any] = list(zip(*map(_plain_of, rows), strict=True))
-    for name, spread in _TUPLES:
-        nothing = (None,) * len(spread)
-        columns += zip(*(getattr(row, name) or nothing for row in rows), strict=True)
+def values_of(row: RequestRow) -> RowValues:
+    """Return a row's value in each column."""
+    plain: RowValues = _plain_of(row)
+    return (*plain, *(row.by_tier or NO_TIERS), *(row.lost_to or NO_LOSSES))
+
+
+def batch_of(rows: Iterable[RequestRow]) -> pa.RecordBatch:
+    """Return rows, one or more, as columns."""
+    return batch_of_values(map(values_of, rows))
+
+
+def batch_of_values(rows: Iterable[RowValues]) -> pa.RecordBatch:
+    """Return rows, one or more, as columns."""
+    columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 

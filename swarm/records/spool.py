@@ -16,32 +16,34 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from swarm.errors import RunError
-from swarm.records.columns import SCHEMA
-from swarm.records.row import RequestRow
-from swarm.records.rows import CHUNK_ROWS, ORDER, batch_of
+from swarm.records.columns import SCHEMA, arrow_numbers
+from swarm.records.rows import CHUNK_ROWS, ORDER, RowValues, batch_of_values
+
+HELD_ROWS = 1024
+"""In memory: as many as stay in a core's cache until they are written."""
 
 
 class RowSpool:
-    """Rows that only grow: at most `CHUNK_ROWS` of them in memory, those before in a file without a name.
+    """Rows that only grow: at most `HELD_ROWS` of them in memory, those before in a file without a name.
 
     The file lies in the system's folder for temporary files (TMPDIR), about 400 bytes a row, and is gone
     with the last table that was read from it, however the process ends.
     """
 
     def __init__(self) -> None:
-        self._rows: list[RequestRow] = []
+        self._rows: list[RowValues] = []
         self._file = _Written()
 
-    def append(self, row: RequestRow) -> None:
-        """Hold a row, which must not change any more."""
+    def append(self, row: RowValues) -> None:
+        """Hold a row."""
         self._rows.append(row)
-        if len(self._rows) >= CHUNK_ROWS:
-            self._file.write(batch_of(self._rows))
+        if len(self._rows) >= HELD_ROWS:
+            self._file.write(batch_of_values(self._rows))
             self._rows = []
 
     def ordered(self) -> pa.Table:
         """Return all rows in the order of `requests.parquet`; no row can be held any more after that."""
-        rest = pa.Table.from_batches([batch_of(self._rows)] if self._rows else [], schema=SCHEMA)
+        rest = pa.Table.from_batches([batch_of_values(self._rows)] if self._rows else [], schema=SCHEMA)
         self._rows = []
         if self._file.is_empty:
             return rest.sort_by(ORDER)
@@ -95,4 +97,4 @@ def _in_order(table: pa.Table) -> Iterator[pa.RecordBatch]:
         part = indices[low : low + CHUNK_ROWS].astype(np.int64)
         first = int(part.min())
         near = table.slice(first, int(part.max()) + 1 - first).combine_chunks()
-        yield from near.take(pa.array(part - first)).combine_chunks().to_batches()
+        yield from near.take(arrow_numbers(part - first)).combine_chunks().to_batches()

@@ -366,19 +366,10 @@ class Kernel:
         if self._breakpoints is not None:
             request.breakpoints = self._breakpoints(effect.prompt)
             keep_tokens, keep_s = kept(request.breakpoints)
-        self._fleet.submit(
-            FleetRequest(
-                request_id=request_id,
-                session=agent.session,
-                agent=agent.path,
-                prompt=effect.prompt,
-                output_tokens=effect.output_tokens,
-                echo=effect.echo,
-                keep_tokens=keep_tokens,
-                keep_s=keep_s,
-            ),
-            self.now_s,
-        )
+        # In the order of its fields; a named tuple's own maker takes four times as long.
+        asked = (request_id, agent.session, agent.path, effect.prompt, effect.output_tokens, effect.echo)
+        made = tuple.__new__(FleetRequest, (*asked, keep_tokens, keep_s))
+        self._fleet.submit(made, self.now_s)
 
     def _hear(self, events: list[Event]) -> None:
         for event in events:

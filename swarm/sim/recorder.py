@@ -21,12 +21,11 @@ from swarm.measure.totals import RunTotals
 from swarm.measure.window import Windows, windows_of
 from swarm.records.batch import AgentStep, FailureExample
 from swarm.records.columns import SCHEMA
-from swarm.records.row import RequestRow
-from swarm.records.rows import batch_of
+from swarm.records.rows import RowValues, batch_of_values
 from swarm.records.spool import RowSpool
 from swarm.records.tier_looks import LOOKS_MAX, TierLook, TierState, thinned
 from swarm.sim.kernel import Kernel, SimulatedRequest
-from swarm.sim.request_rows import ended_row, interrupted_row, unsent_row
+from swarm.sim.request_rows import ended_row, interrupted_row, refusal_class, unsent_row
 from swarm.workload.effects import Agent
 
 REASONS_MAX = 8
@@ -43,7 +42,7 @@ class Recorder:
         self._pacing = pacing
         self._measured_from_s = experiment.load.warmup_s
         self._rows = RowSpool()
-        self._latest: list[RequestRow] | None = None
+        self._latest: list[RowValues] | None = None
         """Rows since they were last taken, where anybody takes them."""
         self._steps: list[AgentStep] = []
         self._started_s: dict[str, tuple[float, bool]] = {}
@@ -96,21 +95,25 @@ class Recorder:
 
     def request_ended(self, request: SimulatedRequest, end: Finished | Refused) -> None:
         """Record how a request ended."""
-        if isinstance(end, Refused) and (end.reason in self._refusals or len(self._refusals) < REASONS_MAX):
-            self._refusals[end.reason] = self._refusals.get(end.reason, 0) + 1
+        if isinstance(end, Refused):
+            self._refused(end)
         row = ended_row(request, end, measured_from_s=self._measured_from_s)
-        if isinstance(end, Refused) and row.error_class is not None:
-            self._examples.setdefault(row.error_class, FailureExample(row.error_class, None, end.reason))
         self._rows.append(row)
         if self._latest is not None:
             self._latest.append(row)
         if end.at_s >= self._look_s:
             self._look(end.at_s)
 
+    def _refused(self, end: Refused) -> None:
+        if end.reason in self._refusals or len(self._refusals) < REASONS_MAX:
+            self._refusals[end.reason] = self._refusals.get(end.reason, 0) + 1
+        error_class = refusal_class(end)
+        self._examples.setdefault(error_class, FailureExample(error_class, None, end.reason))
+
     def take_latest(self) -> pa.Table:
         """Return the rows since the last call; the first call returns none, and begins to keep them."""
         rows, self._latest = self._latest or [], []
-        return pa.Table.from_batches([batch_of(rows)] if rows else [], schema=SCHEMA)
+        return pa.Table.from_batches([batch_of_values(rows)] if rows else [], schema=SCHEMA)
 
     def results(
         self,

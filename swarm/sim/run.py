@@ -105,12 +105,16 @@ def _idle_max_s(experiment: Experiment) -> float | None:
 
 @contextmanager
 def _few_collections() -> Iterator[None]:
-    """Let the garbage collector look seldom: a simulation's objects form next to no cycles."""
+    """Let the garbage collector look seldom: a simulation's objects form next to no cycles.
+
+    At the end they all count as old: a look at the young ones would go through every one of them.
+    """
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         yield
     finally:
-        gc.set_threshold(*thresholds)
+        gc.freeze()
         gc.unfreeze()
+        gc.set_threshold(*thresholds)

@@ -117,20 +117,19 @@ class SyntheticSource:
     arrivals_s: tuple[float, ...] = ()
 
     def __init__(self, config: SyntheticConfig, seed: int) -> None:
-        from swarm.workload.synthetic import session_agent
+        from swarm.workload.synthetic import Setting, session_agent
 
         self._agent_of = session_agent
-        self._config = config
-        self._cold = config.model_copy(update={"warm_start": False})
-        self._shared = SharedNodes()
-        self._seed = seed
+        self._warm_sessions = config.warm_sessions
+        shared = SharedNodes()
+        self._setting = Setting(config, seed, shared)
+        self._cold = Setting(config.model_copy(update={"warm_start": False}), seed, shared)
 
     def session(self, index: int) -> Agent:
         """Return the orchestrator of session `index`."""
-        first = self._config.warm_sessions
-        config = self._config if first is None or index < first else self._cold
-        name = session_name(index)
-        return self._agent_of(config, shared=self._shared, seed=self._seed, session=name)
+        first = self._warm_sessions
+        setting = self._setting if first is None or index < first else self._cold
+        return self._agent_of(setting, session_name(index))
 
 
 class PromptSetSource:

@@ -8,9 +8,10 @@ context is dropped when they end, or to a long-lived one, which is asked again w
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,37 +20,67 @@ from swarm.context.tree import Prompt
 from swarm.streams import stream
 from swarm.workload.agent import Context, SharedNodes
 from swarm.workload.effects import Agent, Effect, Ended, Infer, Join, Spawn, Think, ThinkKind
-from swarm.workload.think import human_waits, lengths, lognormal, one_length
+from swarm.workload.think import Floats, Laws, one_length, values_of, whole
 
 INSTRUCTION_TOKENS = 200
 """The request for a summary that a compaction appends."""
 TURNS_MAX = 2_000
 """Longest life of an agent in turns; a bound on what is drawn ahead."""
+UNPACK_TURN: Final = struct.Struct("6d").unpack_from
+TURN_BYTES: Final = 48
+
+TurnValues: TypeAlias = tuple[float, float, float, float, float, float]
+"""Of one turn, as `Turns` lists them."""
+
+
+class Setting:
+    """What all agents of a source have in common, and what follows from it once for all of them."""
+
+    __slots__ = ("config", "echoes", "high_watermark", "laws", "seed", "shared")
+
+    def __init__(self, config: SyntheticConfig, seed: int, shared: SharedNodes) -> None:
+        self.config = config
+        self.seed = seed
+        self.shared = shared
+        self.high_watermark = config.high_watermark
+        self.echoes = config.replies == "actual"
+        """Whether contexts go on from real replies."""
+        self.laws = Laws(
+            (
+                config.tool_think_s,
+                config.human_wait.body,
+                config.tool_result,
+                config.human_message,
+                config.output,
+                config.summary,
+            )
+        )
+        """Of each turn's quantities, in the order of their draws."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Setting, (self.config, self.seed, self.shared)
 
 
 class Turns:
-    """What chance decided of an agent's turns, a column each: many of them may never be reached."""
+    """What chance decided of an agent's turns, packed: many of them may never be reached.
 
-    __slots__ = ("appended", "by_person", "output", "summary", "think_s")
+    Of each turn, as numbers: the think time before it; 1 where that is a person's wait, 0 where a tool's; the
+    tokens that came of it; a message's tokens, which only the draws need; the tokens of the reply; those of a
+    summary, should the context be compacted.
+    """
 
-    def __init__(
-        self,
-        *,
-        think_s: list[float],
-        by_person: list[bool],
-        appended: list[int],
-        output: list[int],
-        summary: list[int],
-    ) -> None:
-        self.think_s = think_s
-        self.by_person = by_person
-        """Whether the turn follows a person's wait, else a tool's run."""
-        self.appended = appended
-        self.output = output
-        self.summary = summary
+    __slots__ = ("_packed",)
+
+    def __init__(self, drawn: Floats) -> None:
+        self._packed: bytes = drawn.tobytes("F")
 
     def __len__(self) -> int:
-        return len(self.think_s)
+        return len(self._packed) // TURN_BYTES
+
+    def at(self, index: int) -> TurnValues:
+        """Return a turn's values."""
+        values: TurnValues = UNPACK_TURN(self._packed, index * TURN_BYTES)
+        return values
 
 
 class Delegation(NamedTuple):
@@ -62,40 +93,82 @@ class Delegation(NamedTuple):
     report_tokens: int
 
 
-def session_agent(config: SyntheticConfig, *, shared: SharedNodes, seed: int, session: str) -> Agent:
+class Beginning:
+    """What is drawn of a session before it starts.
+
+    Sessions are made many in a row, and drawn so at half of what each costs between other things.
+    """
+
+    __slots__ = ("delegations", "first", "opening_tokens", "session", "setting", "turns")
+
+    def __init__(self, setting: Setting, session: str) -> None:
+        config = setting.config
+        generator = stream(setting.seed, "plan", session)
+        self.setting = setting
+        self.session = session
+        drawn = _draw_turns(setting, config.turns, generator, with_people=True)
+        self.turns = Turns(drawn)
+        self.delegations = _draw_delegations(config.subagents, generator, len(self.turns))
+        self.first = 0
+        """The first turn that is sent."""
+        self.opening_tokens = min(one_length(config.first_context, generator), config.high_watermark // 2)
+        """Of the context before it, behind the shared prefix."""
+        entered = float(generator.random())
+        if config.warm_start:
+            self.first = int(entered * len(self.turns))
+            self._enter(drawn)
+
+    def _enter(self, drawn: Floats) -> None:
+        """Lay out what the turns before the first would have left."""
+        config = self.setting.config
+        prefix_tokens = config.tool_tokens + config.system_tokens
+        opened, most = prefix_tokens + self.opening_tokens, float(config.high_watermark)
+        length = float(opened)
+        grown: list[float] = (drawn[2, : self.first] + drawn[4, : self.first]).tolist()
+        for turn, tokens in enumerate(grown):
+            length += tokens
+            if length > most:
+                length = prefix_tokens + float(drawn[5, turn])
+        self.opening_tokens += max(0, int(length) - opened)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Beginning, (self.setting, self.session)
+
+
+def session_agent(setting: Setting, session: str) -> Agent:
     """Return the orchestrator of a session."""
-    program = partial(orchestrator, config, shared, seed, session)
+    program = partial(orchestrator, Beginning(setting, session))
     return Agent(session, session, None, "orchestrator", program)
 
 
-def orchestrator(
-    config: SyntheticConfig, shared: SharedNodes, seed: int, session: str
-) -> Generator[Effect, Any, None]:
-    """Work through a session's turns, delegating now and then, and end with all sub-agents joined."""
-    generator = stream(seed, "plan", session)
-    turns = _draw_turns(config, config.turns, generator, with_people=True)
-    delegations = _draw_delegations(config.subagents, generator, len(turns))
-    context = Context(session, shared.prefix("orchestrator", config.tool_tokens, config.system_tokens))
+def orchestrator(beginning: Beginning) -> Generator[Effect, Any, None]:
+    """Work through a session's turns, delegating now and then, and end with all sub-agents joined.
+
+    A warm start enters the session at a uniformly drawn turn, with the context that the turns before it
+    would have left.
+    """
+    setting, session, delegations = beginning.setting, beginning.session, beginning.delegations
+    config = setting.config
+    prefix = setting.shared.prefix("orchestrator", config.tool_tokens, config.system_tokens)
+    context = Context(session, prefix)
     prefix = context.tip
-    first = _first_turn(config, generator, len(turns), context, turns)
+    context.append(beginning.opening_tokens)
+    turns, first = beginning.turns, beginning.first
     running: list[str] = []
     experts: dict[int, Expert] = {}
     children_count = 0
     for index in range(first, len(turns)):
-        yield from _take_turn(config, context, prefix, turns, index, is_first=index == first)
+        yield from _take_turn(setting, context, prefix, turns.at(index), is_first=index == first)
         delegation = delegations.get(index)
         if delegation is None:
             continue
         if delegation.long_lived is not None:
             expert = experts.setdefault(delegation.long_lived, Expert())
             yield from expert.settle(running)
-            agents = [_expert_agent(config, shared, seed, session, children_count, expert.context)]
+            agents = [_expert_agent(setting, session, children_count, expert.context)]
             expert.path = agents[0].path
         else:
-            agents = [
-                _subagent(config, shared, seed, session, children_count + k)
-                for k in range(delegation.fan_out)
-            ]
+            agents = [_subagent(setting, session, children_count + k) for k in range(delegation.fan_out)]
         children_count += len(agents)
         for agent in agents:
             running.append((yield Spawn(agent)))
@@ -137,61 +210,49 @@ def _join(
             expert.learn(ended)
 
 
-def _expert_agent(
-    config: SyntheticConfig,
-    shared: SharedNodes,
-    seed: int,
-    session: str,
-    ordinal: int,
-    base: Prompt | None,
-) -> Agent:
+def _expert_agent(setting: Setting, session: str, ordinal: int, base: Prompt | None) -> Agent:
     path = f"{session}/{ordinal}"
-    make = partial(subagent, config, shared, seed, path, "expert", base)
-    return Agent(path, session, session, "expert", make)
+    return Agent(path, session, session, "expert", partial(subagent, setting, path, "expert", base))
 
 
-def _subagent(config: SyntheticConfig, shared: SharedNodes, seed: int, session: str, ordinal: int) -> Agent:
+def _subagent(setting: Setting, session: str, ordinal: int) -> Agent:
     path = f"{session}/{ordinal}"
-    make = partial(subagent, config, shared, seed, path, "subagent", None)
-    return Agent(path, session, session, "subagent", make)
+    return Agent(path, session, session, "subagent", partial(subagent, setting, path, "subagent", None))
 
 
-def subagent(
-    config: SyntheticConfig, shared: SharedNodes, seed: int, path: str, role: str, base: Prompt | None
-) -> Generator[Effect, Any, Prompt]:
+def subagent(setting: Setting, path: str, role: str, base: Prompt | None) -> Generator[Effect, Any, Prompt]:
     """Take a brief and work on it with tools; return the context, with which an expert is asked again."""
-    generator = stream(seed, "plan", path)
-    turns = _draw_turns(config, config.subagents.turns, generator, with_people=False)
+    config = setting.config
+    generator = stream(setting.seed, "plan", path)
+    turns = Turns(_draw_turns(setting, config.subagents.turns, generator, with_people=False))
     brief = one_length(config.subagents.brief_tokens, generator)
-    prefix = shared.prefix(role, config.tool_tokens, config.system_tokens)
+    prefix = setting.shared.prefix(role, config.tool_tokens, config.system_tokens)
     context = Context(path, prefix if base is None else base)
     context.append(brief)
     for index in range(len(turns)):
-        yield from _take_turn(config, context, prefix, turns, index, is_first=index == 0)
+        yield from _take_turn(setting, context, prefix, turns.at(index), is_first=index == 0)
     return context.tip
 
 
 def _take_turn(
-    config: SyntheticConfig, context: Context, prefix: Prompt, turns: Turns, index: int, *, is_first: bool
+    setting: Setting, context: Context, prefix: Prompt, turn: TurnValues, *, is_first: bool
 ) -> Generator[Effect, Any, None]:
+    think_s, by_person, appended, _, reply, summary = turn
     opened_by: ThinkKind = "start"
     if not is_first:
-        opened_by = "human" if turns.by_person[index] else "tool"
-        yield Think(turns.think_s[index], opened_by)
-        context.append(turns.appended[index])
-    output = turns.output[index]
+        opened_by = "human" if by_person else "tool"
+        yield Think(think_s, opened_by)
+        context.append(int(appended))
+    output = int(reply)
     rewritten = 0
-    if context.length + output > config.high_watermark:
-        rewritten = yield from _compact(
-            config, context, prefix, turns.appended[index], turns.summary[index], opened_by
-        )
-    echo = config.replies == "actual"
-    inferred = yield Infer(context.tip, output, echo, "work", opened_by, rewritten_tokens=rewritten)
+    if context.length + output > setting.high_watermark:
+        rewritten = yield from _compact(setting, context, prefix, int(appended), int(summary), opened_by)
+    inferred = yield Infer(context.tip, output, setting.echoes, "work", opened_by, rewritten)
     context.append_reply(inferred, output)
 
 
 def _compact(
-    config: SyntheticConfig,
+    setting: Setting,
     context: Context,
     prefix: Prompt,
     appended: int,
@@ -200,80 +261,65 @@ def _compact(
 ) -> Generator[Effect, Any, int]:
     """Send the whole context for a summary and start a new cycle; return the tokens it rewrote."""
     asked = context.tip.extend(INSTRUCTION_TOKENS)
-    actual = config.replies == "actual"
-    inferred = yield Infer(asked, summary, False, "compact", opened_by, keep_reply=actual)
+    inferred = yield Infer(asked, summary, False, "compact", opened_by, keep_reply=setting.echoes)
     rewritten = context.length - prefix.length
     context.branch_at(prefix)
     context.append_reply(inferred, summary)
-    context.append(min(appended, config.high_watermark // 8))
+    context.append(min(appended, setting.high_watermark // 8))
     return rewritten
 
 
 def _draw_turns(
-    config: SyntheticConfig, turns: LognormalConfig, generator: np.random.Generator, *, with_people: bool
-) -> Turns:
+    setting: Setting, turns: LognormalConfig, generator: np.random.Generator, *, with_people: bool
+) -> Floats:
+    """Draw an agent's turns, a row for each of the values that `Turns` lists.
+
+    Without people a person's waits are drawn as well, for the draws behind them.
+    """
+    config = setting.config
     count = min(TURNS_MAX, one_length(turns, generator))
     by_person = generator.random(count) < (1.0 / config.turns_per_request if with_people else 0.0)
-    tool_s = lognormal(config.tool_think_s, generator, count)
-    human_s = human_waits(config.human_wait, generator, count)
-    think_s = np.where(by_person, human_s, tool_s)
+    drawn = np.empty((setting.laws.count, count))
+    generator.standard_normal(out=drawn[:2])
+    pareto = generator.pareto(config.human_wait.tail_alpha, count)
+    in_tail = generator.random(count) < config.human_wait.tail_share
+    generator.standard_normal(out=drawn[2:])
+    setting.laws.values(drawn)
+    whole(drawn[2:])
+    think_s, human_s, appended = drawn[0], drawn[1], drawn[2]
+    if with_people:
+        np.copyto(human_s, config.human_wait.tail_from_s * (1.0 + pareto), where=in_tail)
+        np.copyto(think_s, human_s, where=by_person)
+        np.copyto(appended, drawn[3], where=by_person)
     if config.idle_cap_s is not None:
-        think_s = np.minimum(think_s, config.idle_cap_s)
-    quantities = (config.tool_result, config.human_message, config.output, config.summary)
-    results, messages, outputs, summaries = lengths(quantities, generator, count)
-    return Turns(
-        think_s=think_s.tolist(),
-        by_person=by_person.tolist(),
-        appended=np.where(by_person, messages, results).tolist(),
-        output=outputs.tolist(),
-        summary=summaries.tolist(),
-    )
+        np.minimum(think_s, config.idle_cap_s, out=think_s)
+    drawn[1] = by_person
+    return drawn
 
 
 def _draw_delegations(
     config: SubagentConfig, generator: np.random.Generator, turns_count: int
 ) -> dict[int, Delegation]:
-    happens = generator.random(turns_count) < config.chance_per_turn
-    overlaps = generator.random(turns_count) < config.overlap_share
-    is_long = generator.random(turns_count) < (config.long_lived_share if config.long_lived else 0.0)
+    happens, overlaps, is_long = generator.random((3, turns_count))
     fan_out = generator.integers(1, config.fan_out_max + 1, turns_count)
-    expert = generator.integers(0, max(1, config.long_lived), turns_count)
-    reports = lengths((config.brief_tokens,), generator, turns_count)[0]
+    # Of one expert there is no choice: numpy would draw nothing, and take its time.
+    expert = generator.integers(0, config.long_lived, turns_count) if config.long_lived > 1 else None
+    reports = generator.standard_normal(turns_count)
+    at = np.flatnonzero(happens < config.chance_per_turn)
+    if not len(at):
+        return {}
+    long_share = config.long_lived_share if config.long_lived else 0.0
+    columns = (
+        at,
+        fan_out[at],
+        overlaps[at] < config.overlap_share,
+        is_long[at] < long_share,
+        np.zeros(len(at), np.int64) if expert is None else expert[at],
+        whole(values_of(config.brief_tokens, reports[at])).astype(np.int64),
+    )
     return {
-        k: Delegation(
-            turn=k,
-            fan_out=int(fan_out[k]),
-            overlaps=bool(overlaps[k]),
-            long_lived=int(expert[k]) if is_long[k] else None,
-            report_tokens=int(reports[k]),
+        turn: Delegation(turn, fan_out, overlaps, expert if is_long else None, report_tokens)
+        for turn, fan_out, overlaps, is_long, expert, report_tokens in zip(
+            *(column.tolist() for column in columns), strict=True
         )
-        for k in np.flatnonzero(happens).tolist()
     }
-
-
-def _first_turn(
-    config: SyntheticConfig,
-    generator: np.random.Generator,
-    turns_count: int,
-    context: Context,
-    turns: Turns,
-) -> int:
-    """Lay out the context before the first turn sent; return that turn's index.
-
-    A warm start enters the session at a uniformly drawn turn, with the context that the turns before it
-    would have left.
-    """
-    first_context = one_length(config.first_context, generator)
-    entered = float(generator.random())
-    prefix_tokens = context.length
-    context.append(min(first_context, config.high_watermark // 2))
-    if not config.warm_start:
-        return 0
-    index = int(entered * turns_count)
-    length = context.length
-    for turn in range(index):
-        length += turns.appended[turn] + turns.output[turn]
-        if length > config.high_watermark:
-            length = prefix_tokens + turns.summary[turn]
-    context.append(max(0, length - context.length))
-    return index

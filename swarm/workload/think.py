@@ -5,19 +5,22 @@ A call into numpy costs more than a session's few dozen numbers: what is drawn i
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm.config.workload import HumanWaitConfig, LognormalConfig
+from swarm.config.workload import LognormalConfig
+
+Floats: TypeAlias = NDArray[np.float64]
 
 LOG_MOST = 700.0
 """The largest logarithm whose value is still a number."""
 
 
-def lognormal(config: LognormalConfig, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
+def lognormal(config: LognormalConfig, generator: np.random.Generator, count: int) -> Floats:
     """Draw `count` values; a value outside [least, most] is moved to the nearest bound."""
-    return _values(config, generator.standard_normal(count))
+    return values_of(config, generator.standard_normal(count))
 
 
 def one_length(config: LognormalConfig, generator: np.random.Generator) -> int:
@@ -27,30 +30,49 @@ def one_length(config: LognormalConfig, generator: np.random.Generator) -> int:
     return max(1, round(min(max(value, config.least), config.most)))
 
 
-def lengths(
-    configs: Sequence[LognormalConfig], generator: np.random.Generator, count: int
-) -> NDArray[np.int64]:
-    """Draw `count` whole numbers, at least 1, for each of several quantities: a row each, in their order."""
-    normals = generator.standard_normal((len(configs), count))
-    for config, row in zip(configs, normals, strict=True):
-        _values(config, row)
-    return np.maximum(1.0, np.rint(normals, out=normals), out=normals).astype(np.int64)
-
-
 def _log(median: float) -> float:
     return math.log(median) if median else -math.inf
 
 
-def _values(config: LognormalConfig, normals: NDArray[np.float64]) -> NDArray[np.float64]:
+def values_of(config: LognormalConfig, normals: Floats) -> Floats:
     """Turn standard normals into values, in place."""
-    normals *= config.sigma
-    normals += _log(config.median)
+    return _shaped(normals, config.sigma, _log(config.median), config.least, config.most)
+
+
+class Laws:
+    """Several lognormals that are drawn as often as each other: a row of values for each."""
+
+    __slots__ = ("_least", "_log", "_most", "_sigma", "count")
+
+    def __init__(self, configs: Sequence[LognormalConfig]) -> None:
+        self.count = len(configs)
+        self._sigma = _column([config.sigma for config in configs])
+        self._log = _column([_log(config.median) for config in configs])
+        self._least = _column([config.least for config in configs])
+        self._most = _column([config.most for config in configs])
+
+    def values(self, normals: Floats) -> Floats:
+        """Turn rows of standard normals into values, in place, as `lognormal` does one by one."""
+        return _shaped(normals, self._sigma, self._log, self._least, self._most)
+
+
+def _column(values: Sequence[float]) -> Floats:
+    return np.array(values, np.float64).reshape(-1, 1)
+
+
+def _shaped(
+    normals: Floats,
+    sigma: float | Floats,
+    log: float | Floats,
+    least: float | Floats,
+    most: float | Floats,
+) -> Floats:
+    normals *= sigma
+    normals += log
     np.exp(normals, out=normals)
-    return np.minimum(np.maximum(normals, config.least, out=normals), config.most, out=normals)
+    return np.minimum(np.maximum(normals, least, out=normals), most, out=normals)
 
 
-def human_waits(config: HumanWaitConfig, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Draw waits of a person in seconds: the lognormal body, or the Pareto tail with its share."""
-    body = lognormal(config.body, generator, count)
-    tail = config.tail_from_s * (1.0 + generator.pareto(config.tail_alpha, count))
-    return np.where(generator.random(count) < config.tail_share, tail, body)
+def whole(values: Floats) -> Floats:
+    """Turn values into whole numbers, at least 1, in place."""
+    return np.maximum(1.0, np.rint(values, out=values), out=values)

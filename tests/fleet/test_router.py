@@ -14,6 +14,7 @@ from swarm.fleet.build import build_fleet
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest
 from swarm.fleet.fleet import Fleet
 from swarm.fleet.rank import Rank
+from swarm.fleet.routing.router import PrefixAware, Router
 from swarm.hit_names import LOST_TO
 from swarm.units import GIB
 from tests.fleet.driven import Op, drive
@@ -83,9 +84,30 @@ class Told:
         return ranks[next(self.picks)]
 
 
+class Plain:
+    """The first of the least estimates, every one of them asked for; held against what a router picks."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.places: set[int] = set()
+
+    def pick(
+        self, ranks: Sequence[Rank], session: str, prompt: Prompt, sender: int | None, now_s: float
+    ) -> Rank:
+        best = min(ranks, key=lambda rank: rank.estimate_s(prompt, sender, now_s))
+        assert all(rank.least_s(prompt, now_s) <= rank.estimate_s(prompt, sender, now_s) for rank in ranks)
+        assert self.router.pick(ranks, session, prompt, sender, now_s) is best
+        self.places.add(best.place)
+        return best
+
+
 def run_told(config: FleetConfig, ops: Sequence[Op], picks: list[int]) -> list[Event]:
+    return run_with(Told(picks), config, ops)
+
+
+def run_with(router: Router, config: FleetConfig, ops: Sequence[Op]) -> list[Event]:
     fleet = build_fleet(config)
-    fleet._router = Told(picks)
+    fleet._router = router
     events: list[Event] = []
     for op in ops:
         assert op.request is not None
@@ -118,6 +140,13 @@ def test_routing_by_prefix_is_close_to_trying_every_replica(read_tokens_per_s: f
     best_s = fmean(oracle(fleet_of("prefix_aware", read_tokens_per_s), ops))
     assert mean_s["prefix_aware"] < 1.1 * best_s
     assert mean_s["prefix_aware"] < mean_s["session_affine"]
+
+
+@pytest.mark.parametrize("read_tokens_per_s", [None, 1500.0, 8000.0])
+def test_who_cannot_be_first_need_not_be_asked(read_tokens_per_s: float | None) -> None:
+    plain = Plain(PrefixAware())
+    run_with(plain, fleet_of("prefix_aware", read_tokens_per_s), turns(12, 6))
+    assert plain.places == set(range(REPLICAS))
 
 
 def test_a_tier_that_nobody_needs_changes_no_wait() -> None:

@@ -11,7 +11,7 @@ from swarm.config.workload import LognormalConfig, SubagentConfig, SyntheticConf
 from swarm.context.tree import Prompt
 from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Agent, Ended, Infer, Inferred, Join, Spawn, Think
-from swarm.workload.synthetic import session_agent
+from swarm.workload.synthetic import Setting, session_agent
 from swarm.workload.think import one_length
 
 Step = tuple[str, Think | Infer | Spawn | Join]
@@ -44,7 +44,7 @@ def steps(config: SyntheticConfig, sessions: int = 1, seed: int = 1) -> list[Ste
     return [
         step
         for k in range(sessions)
-        for step in steps_of(session_agent(config, shared=SharedNodes(), seed=seed, session=f"s{k}"), {})
+        for step in steps_of(session_agent(Setting(config, seed, SharedNodes()), f"s{k}"), {})
     ]
 
 

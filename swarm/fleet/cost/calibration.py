@@ -16,12 +16,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Rows = tuple[Floats, Floats, Floats, Floats]
+"""Terms of each question, its value, what its error is a share of, and how far repeats are apart."""
+T = TypeVar("T")
 
 PREFILL_TOKENS_PER_S_MAX = 1e9
 """Where no length makes a first token later, prefill is faster than these probes can see."""
@@ -30,6 +33,11 @@ MATTERS = 0.15
 """Share of some probe's time from which on a rate must have settled."""
 FELT = 0.1
 """Share of some probe's time from which on a chunk's own time is told from none."""
+FELT_LEAST, EXPLAINED = 0.02, 0.75
+"""A smaller share, down to this one, is where it explains so much of the squares of stalls' errors."""
+REWEIGHTED, MISSED_LEAST = 3, 0.0005
+"""How often weights are found anew; the least share that a formula is taken to miss by."""
+BESIDE = "beside a reply: "
 ENTRY_ALONE_MAX = 100.0
 
 
@@ -137,15 +145,13 @@ def rates_of(
     prefills: Prefills, decodes: Decodes, stalls: Stalls | None = None, *, step_tokens: int | None = None
 ) -> Rates:
     """Return the rates that fit the probes best."""
-    rows, ttft_s = _prefill_rows(prefills)
-    entry_s, entry_token_s, token_s, pair_s = least_squares(rows, ttft_s)
+    entry_s, entry_token_s, token_s, pair_s = fitted(*_prefill_rows(prefills))
     chunk_s = chunk_token_s = 0.0
     if stalls:
         found = _with_stalls(prefills, stalls, step_tokens)
         if found is not None:
             entry_s, entry_token_s, token_s, pair_s, chunk_s, chunk_token_s = found
-    lines, tpot_s = _decode_rows(decodes)
-    base_s, sequence_s, context_s = least_squares(lines, tpot_s)
+    base_s, sequence_s, context_s = fitted(*_decode_rows(decodes))
     return Rates(
         token_s, pair_s, entry_s, entry_token_s, base_s, sequence_s, context_s, chunk_s, chunk_token_s,
         step_tokens,
@@ -173,20 +179,18 @@ def _with_stalls(prefills: Prefills, stalls: Stalls, step_tokens: int | None) ->
 
     None where chunks add nothing that is felt: first tokens alone then tell the rest better.
     """
-    rows, values, scales = [], [], []
-    for one in map(typical, prefills.values()):
-        count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)
-        rows.append([1.0, one.prompt_tokens, one.new_tokens, _pairs(one), count, ends])
-        values.append(one.ttft_s)
-        scales.append(one.ttft_s)
-    for each in map(typical_stall, stalls.values()):
-        count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step_tokens)
-        rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
-        values.append(each.stall_s)
-        scales.append(each.lone_s)
-    found = least_squares(np.array(rows), np.array(values), np.array(scales))
-    felt = (np.array(rows)[:, 4:] @ np.array(found[4:]) / np.array(scales)).max()
-    return found if felt >= FELT else None
+    columns, seconds, scale_s, noise_s = _rows_beside(prefills, stalls, step_tokens)
+    found = fitted(columns, seconds, scale_s, noise_s)
+    felt = (columns[:, 4:] @ np.array(found[4:]) / scale_s).max()
+    if felt >= FELT:
+        return found
+    beside = slice(len(prefills), None)
+    without = fitted(columns[:, :4], seconds, scale_s, noise_s)
+    squares = [
+        float(np.square((part @ np.array(rates) - seconds)[beside] / scale_s[beside]).sum())
+        for part, rates in ((columns, found), (columns[:, :4], without))
+    ]
+    return found if felt >= FELT_LEAST and squares[0] <= (1 - EXPLAINED) * squares[1] else None
 
 
 def _pairs(one: PrefillProbe | StallProbe) -> float:
@@ -207,11 +211,24 @@ def errors(rates: Rates, prefills: Prefills, decodes: Decodes) -> tuple[float, f
     return median(map(abs, first)), median(map(abs, later))
 
 
-def unsettled(prefills: Prefills, decodes: Decodes) -> dict[str, float]:
+def unsettled(prefills: Prefills, decodes: Decodes, stalls: Stalls | None = None) -> dict[str, float]:
     """Return the relative standard error of each rate that matters, by leaving out one repeat at a time."""
     first = ("entry_s", "entry_per_token_s", "prefill_token_s", "prefill_per_context_token_s")
     later = ("decode_base_s", "decode_per_sequence_s", "decode_per_context_token_s")
-    return _jackknife(first, prefills, _prefill_rows) | _jackknife(later, decodes, _decode_rows)
+    found = _jackknife(later, decodes, _decode_rows)
+    stalls = {name: repeats for name, repeats in (stalls or {}).items() if len(repeats) > 1}
+    if not stalls or _with_stalls(prefills, stalls, None) is None:
+        return _jackknife(first, prefills, _prefill_rows) | found
+
+    def rows_of(held: Mapping[str, Sequence[Any]]) -> Rows:
+        asked = {name: held[name] for name in prefills}
+        return _rows_beside(asked, {name: held[BESIDE + name] for name in stalls}, None)
+
+    beside = {BESIDE + name: repeats for name, repeats in stalls.items()}
+    return (
+        _jackknife((*first, "prefill_chunk_s", "prefill_chunk_per_token_s"), {**prefills, **beside}, rows_of)
+        | found
+    )
 
 
 def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
@@ -225,14 +242,17 @@ def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
 
 
 def typical_stall(repeats: Sequence[StallProbe]) -> StallProbe:
-    """Return one question's answer from its repeats."""
+    """Return one question's answer from its repeats.
+
+    The one in the middle: what disturbs a reply before or behind the prompt makes its stall seem shorter.
+    """
     counts = Counter(each.cached_tokens for each in repeats)
     cached_tokens = max(counts, key=lambda tokens: (counts[tokens], tokens))
     alike = [each for each in repeats if each.cached_tokens == cached_tokens]
     return StallProbe(
         alike[0].prompt_tokens,
         cached_tokens,
-        undisturbed(each.stall_s for each in alike),
+        median(each.stall_s for each in alike),
         undisturbed(each.lone_s for each in alike),
     )
 
@@ -289,32 +309,92 @@ def least_squares(rows: Floats, values: Floats, scales: Floats | None = None) ->
     return best
 
 
-def _prefill_rows(prefills: Prefills) -> tuple[Floats, Floats]:
+def fitted(rows: Floats, values: Floats, scales: Floats, jitters_s: Floats) -> list[float]:
+    """Return coefficients of least squares, errors relative to what each value is uncertain by.
+
+    That is how far repeats are apart, which is the same for a long prompt as for a short one, and a share of
+    `scales`: the one by which the formula itself misses, beyond that. So a server that follows the formula is
+    known by its long prompts, and one that does not by all of them alike.
+    """
+    found = least_squares(rows, values, scales)
+    for _ in range(REWEIGHTED):
+        squares = np.maximum(0.0, np.square(rows @ np.array(found) - values) - np.square(jitters_s))
+        missed = max(MISSED_LEAST, float(np.sqrt((squares / np.square(scales)).mean())))
+        found = least_squares(rows, values, np.sqrt(np.square(jitters_s) + np.square(missed * scales)))
+    return found
+
+
+def jitter_s(
+    held: Iterable[Sequence[T]], typical_of: Callable[[Sequence[T]], T], of: Callable[[T], float]
+) -> float:
+    """Return how far from its typical value the middle repeat of a question is, for the middle question."""
+    each = ((of(typical_of(repeats)), list(map(of, repeats))) for repeats in held)
+    return median(median(abs(value - usual) for value in values) for usual, values in each)
+
+
+def _ttft_s(one: PrefillProbe) -> float:
+    return one.ttft_s
+
+
+def _stall_s(one: StallProbe) -> float:
+    return one.stall_s
+
+
+def _tpot_s(one: DecodeProbe) -> float:
+    return one.tpot_s
+
+
+def _prefill_rows(prefills: Prefills) -> Rows:
     each = [typical(repeats) for repeats in prefills.values()]
     rows = [[1.0, one.prompt_tokens, one.new_tokens, _pairs(one)] for one in each]
-    return np.array(rows), np.array([one.ttft_s for one in each])
+    values = np.array([one.ttft_s for one in each])
+    return np.array(rows), values, values, np.full(len(each), jitter_s(prefills.values(), typical, _ttft_s))
 
 
-def _decode_rows(decodes: Decodes) -> tuple[Floats, Floats]:
+def _decode_rows(decodes: Decodes) -> Rows:
     each = [typical_pace(repeats) for repeats in decodes.values()]
     rows = [[1.0, one.batch - 1.0, one.context_tokens] for one in each]
-    return np.array(rows), np.array([one.tpot_s for one in each])
+    values = np.array([one.tpot_s for one in each])
+    return (
+        np.array(rows),
+        values,
+        values,
+        np.full(len(each), jitter_s(decodes.values(), typical_pace, _tpot_s)),
+    )
+
+
+def _rows_beside(prefills: Prefills, stalls: Stalls, step_tokens: int | None) -> Rows:
+    rows, values, scales = [], [], []
+    jitters_s = [jitter_s(prefills.values(), typical, _ttft_s)] * len(prefills)
+    jitters_s += [jitter_s(stalls.values(), typical_stall, _stall_s)] * len(stalls)
+    for one in map(typical, prefills.values()):
+        count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)
+        rows.append([1.0, one.prompt_tokens, one.new_tokens, _pairs(one), count, ends])
+        values.append(one.ttft_s)
+        scales.append(one.ttft_s)
+    for each in map(typical_stall, stalls.values()):
+        count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step_tokens)
+        rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
+        values.append(each.stall_s)
+        scales.append(each.lone_s)
+    return np.array(rows), np.array(values), np.array(scales), np.array(jitters_s)
 
 
 def _jackknife(
-    names: Sequence[str], held: Mapping[str, Sequence[Any]], rows_of: Callable[..., tuple[Floats, Floats]]
+    names: Sequence[str], held: Mapping[str, Sequence[Any]], rows_of: Callable[..., Rows]
 ) -> dict[str, float]:
     """Return each coefficient's relative standard error, of those that make up a part of some probe."""
-    rows, values = rows_of(held)
-    whole = np.array(least_squares(rows, values))
-    shares = (rows * whole / values[:, None]).max(axis=0)
+    rows, values, *uncertain = rows_of(held)
+    whole = np.array(fitted(rows, values, *uncertain))
+    # Of a stall that is hardly one, everything would be a part.
+    shares = (rows * whole / np.maximum(values, FELT * uncertain[0])[:, None]).max(axis=0)
     rounds = min(len(repeats) for repeats in held.values())
     if rounds < 2:
         return dict.fromkeys(names, 1.0)
     left = []
     for out in range(rounds):
         rest = {name: [*repeats[:out], *repeats[out + 1 :]] for name, repeats in held.items()}
-        left.append(least_squares(*rows_of(rest)))
+        left.append(fitted(*rows_of(rest)))
     spread = np.array(left) - np.mean(left, axis=0)
     errors_s = np.sqrt((rounds - 1) / rounds * np.square(spread).sum(axis=0))
     return {

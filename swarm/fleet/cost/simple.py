@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from swarm.fleet.cost.base import Chunk, DecodeLine
+
+INFINITE: Final = math.inf
 
 
 class SimpleCost:
@@ -52,7 +55,7 @@ class SimpleCost:
 
     def decode_line(self, decode_batch: int, decode_context_tokens: int) -> DecodeLine:
         """Return the line that decode steps lie on; it never switches."""
-        return DecodeLine(self._base_s + self._per_sequence_s * (decode_batch - 1), self._slope_s, math.inf)
+        return DecodeLine(self._base_s + self._per_sequence_s * (decode_batch - 1), self._slope_s, INFINITE)
 
     def prefill_s(self, start: int, tokens: int) -> float:
         """Return the seconds for `tokens` of a prompt after `start`, as one chunk."""

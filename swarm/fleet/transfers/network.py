@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from typing import Final
 
 from swarm.fleet.transfers.objects import Objects
 
+INFINITE: Final = math.inf
 Arrived = Callable[[float], None]
 """Called with the time at which a transfer has arrived."""
 
@@ -55,10 +57,10 @@ class Lane:
     def __init__(self, pipes: Sequence[Pipe], latency_s: float, objects: Objects | None = None) -> None:
         self.pipes = tuple(pipes)
         self.latency_s = latency_s
-        self.least_bytes_per_s = min((pipe.bytes_per_s for pipe in pipes), default=math.inf)
+        self.least_bytes_per_s = min((pipe.bytes_per_s for pipe in pipes), default=INFINITE)
         self.objects = objects
         """What each transfer costs besides its bytes; None: nothing."""
-        self.most_bytes_per_s = math.inf if objects is None else objects.bytes_per_s
+        self.most_bytes_per_s = INFINITE if objects is None else objects.bytes_per_s
         """Of one transfer, however idle the pipes are."""
         self.group: Group | None = None
         self.clock_bytes = 0.0
@@ -107,7 +109,7 @@ class Group:
         """Between these times it is counted what lanes move."""
         self.next_edge_s = 0.0
         """The first of them that no clock has passed."""
-        self.due_s = math.inf
+        self.due_s = INFINITE
         self.due_lane: Lane | None = None
 
     def pass_to(self, now_s: float) -> None:
@@ -144,7 +146,7 @@ class Group:
             lane.rate = min(lane.most_bytes_per_s, lane.least_bytes_per_s / len(lane.queue))
         elif lanes:
             _max_min(lanes)
-        self.due_s = math.inf
+        self.due_s = INFINITE
         self.due_lane = None
         for lane in lanes:
             due_s = self.at_s + max(0.0, lane.queue[0][0] - lane.clock_bytes) / lane.rate
@@ -160,7 +162,7 @@ class Network:
         self.pipes = tuple(dict.fromkeys(pipe for lane in lanes for pipe in lane.pipes))
         self._groups: list[Group] = []
         self._first: Group | None = None
-        self._first_s = math.inf
+        self._first_s = INFINITE
         self._starts_count = 0
         self._latent: list[tuple[float, int, Arrived]] = []
         self._waits_s: dict[int, float] = {}
@@ -241,7 +243,7 @@ class Network:
         """Keep in mind which group is due first, the first of them among equals; this one has changed."""
         if group is not self._first and group.due_s > self._first_s:
             return
-        first_s, first = math.inf, None
+        first_s, first = INFINITE, None
         for each in self._groups:
             if each.due_s < first_s:
                 first_s, first = each.due_s, each
@@ -286,7 +288,7 @@ def _max_min(lanes: list[Lane]) -> None:
         for lane in unsettled:
             for pipe in lane.pipes:
                 crossing[pipe] += len(lane.queue)
-        tightest, rate = None, math.inf
+        tightest, rate = None, INFINITE
         for pipe, count in crossing.items():
             if count and left[pipe] / count < rate:
                 tightest, rate = pipe, left[pipe] / count

@@ -107,12 +107,17 @@ class Besides:
 def stall_of(times: Sequence[float], from_s: float, to_s: float) -> float | None:
     """Return by how much tokens came later than at their own pace, between two times and a little after.
 
-    None where too few of them came before or behind.
+    A reply slows down as it grows: its pace meanwhile lies on the line through those before and behind.
+    None where too few tokens came before or behind.
     """
     first = bisect_right(times, from_s) - 1
     last = bisect_left(times, to_s) + SETTLED_STEPS
     if first < STEADY_MIN or last + STEADY_MIN >= len(times):
         return None
-    steady = len(times) - 1 - (last - first)
-    pace_s = (times[-1] - times[0] - (times[last] - times[first])) / steady
+    end = len(times) - 1
+    before_s = (times[first] - times[0]) / first
+    behind_s = (times[end] - times[last]) / (end - last)
+    # Halves of the way from the middle of what came before to the middle of what came behind.
+    share = (last / 2) / ((last + end - first) / 2)
+    pace_s = before_s + share * (behind_s - before_s)
     return max(0.0, times[last] - times[first] - (last - first) * pace_s)

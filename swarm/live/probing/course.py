@@ -176,7 +176,7 @@ async def _rounds(
         await besides.round(decodes.lone_s())
         if done < max(2, course.rounds_min):
             continue
-        found = unsettled(prefills.held, decodes.known())
+        found = unsettled(prefills.held, decodes.known(), besides.known())
         worst = max(found, key=found.__getitem__, default=None)
         say(f"round {done}: " + ("" if worst is None else f"{worst} within {found[worst]:.1%}"))
         if worst is None or found[worst] <= course.settled or monotonic() > until_s:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from statistics import mean, median
+from statistics import median
 from typing import NamedTuple
 
 from swarm.errors import RunError
@@ -111,22 +111,29 @@ class Decodes:
 
 
 def pace(results: Sequence[TurnResult], level: Level, engines: int) -> DecodeProbe | None:
-    """Return the pace over the stretch in which all replies were under way; None where it is too short."""
+    """Return the pace over the stretch in which all replies were under way; None where it is too short.
+
+    Each reply is taken from its own first token of the stretch to its own last one: a server sends the tokens
+    of a step one after another, and the stretch begins with the last of them and ends with the first.
+    """
     if any(not result.token_times for result in results):
         return None
     from_s = max(result.token_times[0] for result in results)
     to_s = min(result.token_times[-1] for result in results)
-    steps, held = [], 0.0
+    steps, held, seconds = [], 0.0, 0.0
     for result in results:
         # A server may put several tokens into one delta.
         per_delta = (result.output_tokens or result.output_counted) / len(result.token_times)
         before = bisect_right(result.token_times, from_s)
         count = bisect_right(result.token_times, to_s) - before
-        steps.append(count * per_delta)
+        if count < 2:
+            return None
+        steps.append((count - 1) * per_delta)
+        seconds += result.token_times[before + count - 1] - result.token_times[before]
         prompt_tokens = result.prompt_tokens or level.prompt_tokens
-        held += prompt_tokens + (before + count / 2) * per_delta
-    seconds = to_s - from_s
+        # Before a step its last token is not held yet: the step computes it.
+        held += prompt_tokens + (before + count / 2) * per_delta - 1
     if seconds <= 0 or median(steps) < STEPS_MIN:
         return None
     batch = max(1.0, len(results) / engines)
-    return DecodeProbe(batch, held / len(results) * batch, seconds / mean(steps))
+    return DecodeProbe(batch, held / len(results) * batch, seconds / sum(steps))

@@ -80,7 +80,10 @@ class Prober:
 
 
 def ttft_s(result: TurnResult) -> float:
-    """Return a probe's time to the first token."""
+    """Return a probe's time to the first token, from when the kernel had taken its last byte.
+
+    What this process takes to hand a prompt over is not the server's.
+    """
     if result.first_token_s is None or result.sent_s is None:
         raise RunError("calibrate: the server sent no token; does it stream?")
-    return result.first_token_s - result.sent_s
+    return result.first_token_s - (result.written_s or result.sent_s)

@@ -41,6 +41,8 @@ class TurnResult:
     attempts: int = 0
     sent_s: float | None = None
     """When the first byte of the final attempt was handed to the socket."""
+    written_s: float | None = None
+    """When the kernel had taken its last byte; seen with the response's head."""
     first_byte_s: float | None = None
     """First bytes of the final attempt's response, whatever they hold."""
     first_token_s: float | None = None

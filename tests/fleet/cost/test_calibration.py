@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -78,6 +78,8 @@ STALLING = [
     Rates(1 / 50_000, 1e-9, 0.003, 1e-6, 0.008, 2e-4, 2e-7, 0.009, 5e-7, 2_048),
     Rates(1 / 5e5, 2e-9, 0.001, 0.0, 0.001, 6e-5, 0.0, 0.005, 6e-7, None),
     Rates(1 / 50_000, 1e-9, 0.012, 1e-6, 0.008, 2e-4, 2e-7, 0.0, 0.0, 8_192),
+    # Under a tenth of any first token, and told all the same.
+    Rates(1 / 50_000, 1e-9, 0.05, 8e-6, 0.008, 2e-4, 2e-7, 0.003, 1e-7, None),
 ]
 
 
@@ -90,6 +92,41 @@ def test_stalls_tell_what_of_a_first_token_the_others_wait_for(known: Rates) -> 
     }
     found = rates_of(prefills, decodes, stalls, step_tokens=known.step_tokens)
     assert astuple(found)[:-2] == pytest.approx(astuple(known)[:-2], rel=1e-5, abs=1e-12)
+
+
+def test_noise_in_stalls_is_no_cost_of_chunks() -> None:
+    known = Rates(1 / 50_000, 1e-9, 0.02, 1e-6, 0.008, 2e-4, 2e-7)
+    for seed in range(20):
+        prefills, decodes = probes(known, 0.0, 1)
+        chance = np.random.default_rng(seed)
+        stalls = {
+            f"{cached}+{new}": [
+                StallProbe(cached + new, cached, stall_s(known, cached, new) + noise_s, 0.03)
+                for noise_s in chance.normal(0.0, 0.0005, 3)
+            ]
+            for cached, new in GRID[:2] + GRID[5:]
+        }
+        found = rates_of(prefills, decodes, stalls)
+        assert (found.prefill_chunk_s, found.prefill_chunk_per_token_s) == (0.0, 0.0)
+        assert found.entry_s == pytest.approx(0.02)
+
+
+def test_what_a_chunk_takes_is_to_settle_as_well() -> None:
+    known = STALLING[0]
+    prefills, decodes = probes(known, 0.0, 4)
+    chance = np.random.default_rng(1)
+    open_errors = []
+    for noise_s in (0.0002, 0.002):
+        stalls = {
+            f"{cached}+{new}": [
+                StallProbe(cached + new, cached, stall_s(known, cached, new) + late_s, 0.1)
+                for late_s in chance.normal(0.0, noise_s, 4)
+            ]
+            for cached, new in GRID[:2] + GRID[5:]
+        }
+        open_errors.append(unsettled(prefills, decodes, stalls)["prefill_chunk_s"])
+    assert 0.0 < open_errors[0] < open_errors[1]
+    assert "prefill_chunk_s" not in unsettled(prefills, decodes)
 
 
 def stall_s(rates: Rates, cached: int, new: int) -> float:
@@ -117,6 +154,22 @@ def test_noisy_probes_predict_what_was_not_asked(known: Rates) -> None:
     for prompt, cached in ((2_000, 0), (20_000, 18_000), (24_000, 0)):
         assert found.ttft_s(prompt, cached) == pytest.approx(known.ttft_s(prompt, cached), rel=0.06)
     assert found.tpot_s(32, 64_000) == pytest.approx(known.tpot_s(32, 64_000), rel=0.06)
+
+
+def test_a_server_that_follows_the_formula_is_known_by_its_long_prompts() -> None:
+    """Noise of a fraction of a millisecond is nothing to them, and the same to short ones."""
+    known, worst = KNOWN[0], 0.0
+    for seed in range(20):
+        chance = np.random.default_rng(seed)
+        prefills, decodes = probes(known, 0.0, 1)
+        noisy = {
+            name: [replace(one, ttft_s=one.ttft_s + chance.exponential(3e-4)) for _ in range(3)]
+            for name, (one,) in prefills.items()
+        }
+        found = rates_of(noisy, decodes)
+        for mine, theirs in zip(astuple(found)[:2], astuple(known)[:2], strict=True):
+            worst = max(worst, abs(mine / theirs - 1))
+    assert worst < 0.01
 
 
 def test_rates_settle_as_probes_are_repeated() -> None:

@@ -7,7 +7,11 @@ from itertools import pairwise
 
 import pytest
 
+from swarm.config.fleet import FleetConfig, SimpleCostConfig
+from swarm.context.tree import root
+from swarm.fleet.build import build_fleet
 from swarm.fleet.cost.calibration import Rates
+from swarm.fleet.events import FirstToken, FleetRequest, Tokens
 from swarm.live.probing.batches import began_together, budget_of, running_of
 from swarm.live.probing.decodes import Level, levels, pace
 from swarm.live.probing.prefills import cells
@@ -75,8 +79,37 @@ def test_pace_is_taken_while_all_decode() -> None:
     one.token_times = array("d", times)
     found = pace([one, reply(0.1, 200)], Level(2, 16), engines=1)
     assert found is not None
-    assert found.tpot_s == pytest.approx((0.02 + 0.01) / 2, rel=0.15)
+    # Tokens that each had while both decoded: as many steps of the one as the stretch has time for.
+    assert found.tpot_s == pytest.approx((39 * 0.02 + 78 * 0.01) / (39 + 78), rel=0.02)
     assert found.batch == 2
+
+
+def test_tokens_of_a_step_that_are_sent_one_after_another_leave_its_pace() -> None:
+    """The stretch begins with the last token of a step and ends with the first of another."""
+    batch = [reply(0.1 * k + 0.0005 * (16 - k), 200) for k in range(16)]
+    found = pace(batch, Level(16, 16), engines=1)
+    assert found is not None
+    assert found.tpot_s == pytest.approx(STEP_S, rel=1e-9)
+
+
+def test_the_pace_of_an_emulated_batch_lies_on_the_line_that_it_was_made_from() -> None:
+    cost = SimpleCostConfig(decode_per_sequence_s=2e-4, decode_per_context_token_s=2e-6)
+    fleet = build_fleet(FleetConfig(cost=cost))
+    times = {number: array("d") for number in range(8)}
+    for number in times:
+        fleet.submit(FleetRequest(number, "s", "a", root(str(number)).extend(16), 96, False), 0.001 * number)
+    while (due_s := fleet.next_event_s(tokens=True)) is not None:
+        for event in fleet.advance(due_s, tokens=True):
+            if isinstance(event, FirstToken | Tokens):
+                times[event.request_id].append(event.at_s)
+    found = pace(
+        [TurnResult(token_times=each, output_tokens=len(each), prompt_tokens=16) for each in times.values()],
+        Level(8, 16),
+        engines=1,
+    )
+    assert found is not None
+    line_s = cost.decode_base_s + 7 * 2e-4 + found.context_tokens * 2e-6
+    assert found.tpot_s == pytest.approx(line_s, rel=1e-6)
 
 
 def test_replies_that_are_never_under_way_together_have_no_pace() -> None:

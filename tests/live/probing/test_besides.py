@@ -24,6 +24,11 @@ def test_a_reply_is_late_by_what_a_prompt_took_of_its_steps(late_s: float) -> No
     assert stall_of(came, came[SENT] + 0.001, came[SENT + 2]) == pytest.approx(late_s, abs=1e-9)
 
 
+def test_a_reply_that_slows_down_as_it_grows_is_late_by_no_more() -> None:
+    came = list(accumulate(PACE_S + 1e-5 * k + 0.004 * (k == SENT + 2) for k in range(80)))
+    assert stall_of(came, came[SENT] + 0.001, came[SENT + 2]) == pytest.approx(0.004, abs=1e-9)
+
+
 @pytest.mark.parametrize("sent", [3, 74])
 def test_a_reply_that_was_hardly_under_way_tells_nothing(sent: int) -> None:
     came = times(0.1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from swarm.context.tree import root
 from swarm.live.targets.reading.delta import Reading
 from swarm.live.targets.turn import TurnResult
 
@@ -147,3 +148,20 @@ def test_cached_tokens_in_the_shapes_servers_use(event: dict[str, object], cache
     result = TurnResult()
     Reading(result).take(json.dumps(event).encode())
     assert result.cached_tokens == cached
+
+
+def test_a_request_is_written_between_its_first_byte_and_the_answer(lab: SimpleNamespace) -> None:
+    async def main() -> Any:
+        async def script(peer: Any) -> None:
+            await peer.request()
+            await peer.send(lab.SSE_HEAD)
+            await peer.chunk(lab.delta("a", finish_reason="stop"), lab.usage(9, 1), lab.DONE)
+            await peer.send(b"0\r\n\r\n")
+
+        async with lab.serving(script) as server, lab.targeting(server.url) as target:
+            # More than a socket's buffer takes at once.
+            return await target.send(lab.make_turn(root("long").extend(2_000_000)))
+
+    result = lab.run(main)
+    assert result.outcome == "ok"
+    assert result.sent_s < result.written_s < result.first_byte_s

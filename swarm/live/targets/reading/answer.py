@@ -100,6 +100,7 @@ class Answer:
         """Take status and headers from the connection."""
         self.result.http_status = status
         self.result.first_byte_s = at
+        self.result.written_s = self._connection.written_s
         self.headers = headers
         if status == 200:
             kind = coding = b""

@@ -160,6 +160,11 @@ class Connection:
             self._readiness.add(self._sock.fileno(), self._readable)
 
     @property
+    def written_s(self) -> float | None:
+        """When the kernel had taken the whole request; None while it has not."""
+        return self._outbox.emptied_s if self._outbox.is_empty else None
+
+    @property
     def is_complete(self) -> bool:
         """Whether the response in flight has ended with the bytes that were read last."""
         return self._complete

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from time import monotonic
 
 from swarm.context.render import Buffer
 
@@ -15,13 +16,15 @@ BUFFERS_PER_SEND = 512
 class SendBuffer:
     """Sends buffers as fast as the kernel takes them."""
 
-    __slots__ = ("_loop", "_sock", "_unsent", "_waits", "is_broken", "on_empty")
+    __slots__ = ("_loop", "_sock", "_unsent", "_waits", "emptied_s", "is_broken", "on_empty")
 
     def __init__(self, sock: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._unsent: list[Buffer] = []
         self._waits = False
+        self.emptied_s = 0.0
+        """When the kernel had last taken all."""
         self.is_broken = False
         """The socket takes no more; reading it tells why."""
         self.on_empty: Callable[[], None] | None = None
@@ -55,6 +58,7 @@ class SendBuffer:
                 sent = self._sock.sendmsg(unsent[:BUFFERS_PER_SEND])
                 if sent == sum(map(len, unsent)):
                     unsent.clear()
+                    self.emptied_s = monotonic()
                     break
                 whole = 0
                 while whole < len(unsent) and sent >= len(unsent[whole]):
