@@ -141,6 +141,11 @@ class Losses:
                     return saved
         return 0
 
+    def _resume(self, node: Node, end: int, tiers: Sequence[Tier]) -> int:
+        """Return after how many of the first `end` blocks of a path the deepest state is that tiers hold."""
+        size = self.block_tokens
+        return max(tier.resume(node, end, size) for tier in tiers if isinstance(tier, StateTier))
+
     def release(self, node: Node, end: int, now_s: float) -> None:
         """A request that used the first `end` blocks of a path has ended."""
         last_uses = self._last_uses
@@ -233,9 +238,11 @@ class Losses:
         alive = visible if ttl_s == math.inf else self._alive_run(node, held, visible, ttl_s, now_s)
         anywhere = min(anywhere, alive)
         if self._saved is not None:
-            # Held or not, nothing beyond the match can be hit: its state was evicted.
-            anywhere = held
+            # KV without a state behind it cannot be hit, wherever it is held.
+            anywhere = max(held, self._resume(node, anywhere, self._tiers))
         in_reach = self._run(node, held, anywhere, tiers, now_s, with_drops=True)
+        if self._saved is not None:
+            in_reach = max(held, self._resume(node, in_reach, tiers))
         gone = (alive - anywhere) * size
         has_evicted = self._saved is not None or any(tier.counters.evicted_blocks for tier in self._tiers)
         return (
