@@ -125,6 +125,9 @@ def test_a_state_that_another_replica_holds_is_lost_to_routing_until_it_is_evict
     ("changes", "says"),
     [
         ({"replicas": [{"max_batched_tokens": 20, "max_sequences": 8}]}, "at least 24"),
+        ({"replicas": [{"max_batched_tokens": 20, "max_sequences": 256}]}, "at least 272"),
+        ({"tiers": [{"name": "hbm", "capacity_blocks": 6}]}, "no block of a rank's pool of 6"),
+        ({"cost": {"kind": "roofline", "model": "Llama-3.3-70B"}}, "Llama-3.3-70B has no layers that keep"),
         ({"replicas": [{"role": "prefill"}, {"role": "decode"}]}, "role 'prefill'"),
         ({"tiers": [{"name": "hbm", "ttl_s": 5}]}, "ttl_s"),
         ({"tiers": [{"name": "hbm"}, {"name": "dram", "inclusive": False}]}, "written through"),
