@@ -120,6 +120,11 @@ class TierConfig(Strict):
         """Whether a capacity is stated, in whatever unit."""
         return bool(self._capacities())
 
+    @property
+    def write_mode(self) -> WriteMode:
+        """When blocks are written here, as stated or by `inclusive`."""
+        return self.write or ("write_through" if self.inclusive else "write_back")
+
     def _capacities(self) -> list[str]:
         return [
             name for name in type(self).model_fields if name.startswith("capacity_") and getattr(self, name)

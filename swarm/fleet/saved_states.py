@@ -71,7 +71,7 @@ def _problem(config: FleetConfig) -> str | None:
 def _tier_problem(tier: TierConfig) -> str | None:
     if tier.ttl_s is not None or tier.pinned is not None:
         return "ttl_s and pinned have no rule for states; set them to null"
-    if tier.name != "hbm" and not (tier.inclusive and tier.write in (None, "write_through")):
+    if tier.name != "hbm" and tier.write_mode != "write_through":
         return "states are written through; set inclusive to true and write to null"
     if tier.eviction != "lru":
         return f"eviction {tier.eviction!r} has no rule for states; set it to 'lru'"

@@ -29,6 +29,8 @@ class RankCost:
     layers: int
     kv_shards: float
     """GPUs of a rank over which KV is cut; those that hold copies of the same are one together."""
+    step_tokens: float
+    """That an engine's step gives a sequence on average; a step of the fleet that decodes is one of them."""
 
 
 def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
@@ -55,6 +57,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         Entry(cost.entry_s, 0.0, cost.entry_per_token_s, cost.entry_alone),
         cost.layers,
         group.parallelism.tp * group.parallelism.pp,
+        1.0,
     )
 
 
@@ -100,6 +103,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
         sum(part.layers for part in served.model.attention),
         _kv_shards(served),
+        1.0 if cost.speculative is None else cost.speculative.acceptance_length,
     )
 
 
