@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm.config.catalog import LinearEntry
-from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, RooflineCostConfig
+from swarm.config.fleet import FleetConfig, ParallelismConfig, ReplicaGroupConfig, RooflineCostConfig
 from swarm.errors import ConfigError
 from swarm.fleet.catalog.read import constants, find_gpu, find_model, kernels
 from swarm.fleet.cost.base import Cost, Entry
@@ -82,6 +82,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         speculative=cost.speculative,
     )
     _check_heads(served)
+    _check_experts(group.parallelism)
     fitted = constants()
     if cost.kv_capacity_tokens is None:
         capacity = kv_capacity_tokens(
@@ -112,6 +113,15 @@ def _kv_shards(served: Served) -> float:
     spread = served.parallelism
     # A model of windows and states alone keeps nothing for good: nothing of it is ever cached.
     return spread.pp * (whole / kv_values_per_gpu(served.model, spread.tp) if whole else spread.tp)
+
+
+def _check_experts(spread: ParallelismConfig) -> None:
+    """Refuse experts over more GPUs than there are, or over a part that is cut unevenly."""
+    gpus = spread.tp * spread.dp
+    if gpus % spread.ep:
+        raise ConfigError(
+            f"fleet.replicas.parallelism.ep: {spread.ep} GPUs asked for, tp x dp are {gpus}: ep must divide that"
+        )
 
 
 def _check_heads(served: Served) -> None:
