@@ -343,6 +343,17 @@ class FleetConfig(Strict):
     retry_after_s: float = Field(1.0, ge=0, description="what a request refused for that is told to wait")
 
     @model_validator(mode="after")
+    def _one_pool(self) -> Self:
+        cost = self.cost
+        if isinstance(cost, RooflineCostConfig) and cost.kv_capacity_tokens is not None:
+            if any(tier.name == "hbm" and tier.is_limited for tier in self.tiers):
+                raise ValueError(
+                    f"cost.kv_capacity_tokens {cost.kv_capacity_tokens} asked with a capacity of tier hbm, which "
+                    "leaves it no say; state one of them"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _router_of_its_keys(self) -> Self:
         for key, router, default in (
             ("router_scores", "scored", RouterScoresConfig()),
