@@ -73,6 +73,8 @@ class Gone(NamedTuple):
     """When they were last used."""
     dropped_by: int
     """The number of the tier that dropped their last write; -1 where none did."""
+    is_saved: bool = False
+    """The state after them was saved once, of a model whose layers keep one."""
 
 
 class Losses:
@@ -168,12 +170,13 @@ class Losses:
         end = min(end, self._published.known(node) // self.block_tokens)
         last_uses = [] if self._last_uses is None else self._last_uses.get(node, [])
         drops = self._drops.of(node)
-        bounds = {end, *(top for top, _ in last_uses), *(at for drop in drops for at in drop[:2])}
+        saved = () if self._saved is None else self._saved.get(node, ())
+        bounds = {end, *(top for top, _ in last_uses), *(at for drop in drops for at in drop[:2]), *saved}
         found = []
         for at in sorted(at for at in bounds if start < at <= end):
             used_s = max((used_s for top, used_s in last_uses if top >= at), default=now_s)
             tiers = [self._tiers.index(tier) for low, high, tier in drops if low < at <= high]
-            found.append(Gone(at, used_s, tiers[0] if tiers else -1))
+            found.append(Gone(at, used_s, tiers[0] if tiers else -1, at in saved))
         return found
 
     def recall(self, node: Node, start: int, gone: Sequence[Gone]) -> None:
@@ -189,6 +192,8 @@ class Losses:
         for each in gone:
             if each.dropped_by >= 0:
                 self._drops.add(node, start, each.end, self._tiers[each.dropped_by])
+            if each.is_saved:
+                self.save_state(node, each.end)
             start = each.end
 
     def move(self, pieces: Sequence[Piece]) -> None:
