@@ -344,13 +344,12 @@ class FleetConfig(Strict):
 
     @model_validator(mode="after")
     def _one_pool(self) -> Self:
-        cost = self.cost
-        if isinstance(cost, RooflineCostConfig) and cost.kv_capacity_tokens is not None:
-            if any(tier.name == "hbm" and tier.is_limited for tier in self.tiers):
-                raise ValueError(
-                    f"cost.kv_capacity_tokens {cost.kv_capacity_tokens} asked with a capacity of tier hbm, which "
-                    "leaves it no say; state one of them"
-                )
+        tokens = self.cost.kv_capacity_tokens if isinstance(self.cost, RooflineCostConfig) else None
+        if tokens is not None and any(tier.name == "hbm" and tier.is_limited for tier in self.tiers):
+            raise ValueError(
+                f"cost.kv_capacity_tokens {tokens} asked with a capacity of tier hbm, which leaves it no "
+                "say; state one of them"
+            )
         return self
 
     @model_validator(mode="after")

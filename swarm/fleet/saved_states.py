@@ -39,8 +39,8 @@ def check_room(states: StateRules | None, hbms: Sequence[Tier]) -> None:
         blocks = hbm.capacity_blocks
         if blocks is not None and blocks <= states.room_blocks:
             raise ConfigError(
-                f"fleet.states: {RUNNING} states of {states.blocks} blocks, which an open request needs, leave "
-                f"no block of a rank's pool of {blocks} for KV; set fewer blocks, or give HBM more memory"
+                f"fleet.states: {RUNNING} states of {states.blocks} blocks, which an open request needs, "
+                f"leave no block of a rank's pool of {blocks} for KV; set fewer blocks, or give more memory"
             )
 
 

@@ -3,8 +3,9 @@
 A block is kept as the hash of all content up to its end, so that the deepest one found tells that everything
 before it was there, too. Of a forgotten stretch its first block and its last are kept, and blocks in steps
 of a 32nd of their place: content that leaves a stretch in its midst is told too short by less than a 32nd
-of its length, and saved states too far by as little. The table keeps what it got last; what it has lost counts as never seen. New content is taken
-for something that was there with a chance of 2^-15 at most.
+of its length, and the states that were saved in it are told as late by as little. The table keeps what it got
+last; what it has lost counts as never seen. New content is taken for something that was there with a chance
+of 2^-15 at most.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from swarm.provider.fingerprints import PRINT_BYTES
 WAYS = 8
 """Places of the table where a block may be: a line of the processor's cache."""
 ENTRY_BYTES = 8
-"""From the top: 20 bits of a hash, whether a state was saved, the number of a tier, the time of the last use."""
+"""From the top: 20 bits of a hash, whether a state was saved, the number of a tier, the last use's time."""
 TAG_SHIFT = 44
 SAVED_SHIFT = 43
 TIER_SHIFT = 32

@@ -120,7 +120,8 @@ def _check_experts(spread: ParallelismConfig) -> None:
     gpus = spread.tp * spread.dp
     if gpus % spread.ep:
         raise ConfigError(
-            f"fleet.replicas.parallelism.ep: {spread.ep} GPUs asked for, tp x dp are {gpus}: ep must divide that"
+            f"fleet.replicas.parallelism.ep: {spread.ep} GPUs asked for, tp x dp are {gpus}: "
+            "ep must divide that"
         )
 
 

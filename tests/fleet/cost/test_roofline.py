@@ -248,7 +248,9 @@ def test_what_makes_latent_vectors_takes_room_on_every_gpu() -> None:
     left = 0.9 * find_gpu("B200").memory_bytes.value - activations
     weights4, weights8 = (left - each.kv_capacity_tokens * each.kv_bytes_per_token for each in (four, eight))
     # Twice as many GPUs halve what is cut, in 8 bits.
-    assert 2 * weights8 - weights4 == pytest.approx(weights_of(model).copied, abs=3 * eight.kv_bytes_per_token)
+    assert 2 * weights8 - weights4 == pytest.approx(
+        weights_of(model).copied, abs=3 * eight.kv_bytes_per_token
+    )
 
 
 def test_stages_work_at_the_same_time_on_a_prompt_but_one_after_another_on_a_token() -> None:
