@@ -120,6 +120,11 @@ class TierConfig(Strict):
         """Whether a capacity is stated, in whatever unit."""
         return bool(self._capacities())
 
+    @property
+    def write_mode(self) -> WriteMode:
+        """When blocks are written here, as stated or by `inclusive`."""
+        return self.write or ("write_through" if self.inclusive else "write_back")
+
     def _capacities(self) -> list[str]:
         return [
             name for name in type(self).model_fields if name.startswith("capacity_") and getattr(self, name)
@@ -336,6 +341,16 @@ class FleetConfig(Strict):
     serving: ServingConfig = ServingConfig()
     provider: ProviderConfig | None = Field(None, description="limits on customers, prices; null: neither")
     retry_after_s: float = Field(1.0, ge=0, description="what a request refused for that is told to wait")
+
+    @model_validator(mode="after")
+    def _one_pool(self) -> Self:
+        tokens = self.cost.kv_capacity_tokens if isinstance(self.cost, RooflineCostConfig) else None
+        if tokens is not None and any(tier.name == "hbm" and tier.is_limited for tier in self.tiers):
+            raise ValueError(
+                f"cost.kv_capacity_tokens {tokens} asked with a capacity of tier hbm, which leaves it no "
+                "say; state one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _router_of_its_keys(self) -> Self:

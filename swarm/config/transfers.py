@@ -44,7 +44,7 @@ class TransferConfig(Strict):
     store: StoreMode | None = Field(
         None,
         description="beside: stores go on beside the steps (so without a connector). block: a step that "
-        "computes prompts ends when what it computed is copied",
+        "computes prompts ends when what it computed is copied; of tiers that are written through",
     )
     look_up_s: float | None = Field(
         None,

@@ -17,7 +17,7 @@ from swarm.fleet.memories import Memories, kv_lanes
 from swarm.fleet.plans import plans_of
 from swarm.fleet.rank import Rank
 from swarm.fleet.routing.router import router_of
-from swarm.fleet.saved_states import state_rules
+from swarm.fleet.saved_states import check_room, state_rules
 from swarm.fleet.traffic import Traffic
 from swarm.fleet.transfers.links import RankPlace
 from swarm.fleet.transfers.network import Network
@@ -57,6 +57,7 @@ def build_fleet(config: FleetConfig) -> Fleet:
         for place in places
     ]
     every_hbm = [hbm for row in hbms for hbm in row]
+    check_room(states, every_hbm)
     losses = _losses(config, places, memories, hbms)
     uses = Uses()
     entrances: list[Rank] = []
@@ -161,10 +162,9 @@ def _limits(config: FleetConfig, hbms: Sequence[Tier], states: StateRules | None
     roles = {group.role for group in config.replicas}
     return FleetLimits(
         max_model_len=max_model_len(config),
-        pool_tokens=max(
-            0,
+        pool_tokens=(
             min((hbm.spec.capacity_blocks or math.inf) - hbm.pin_limit for hbm in hbms)
-            - (0 if states is None else states.room_blocks),
+            - (0 if states is None else states.room_blocks)
         )
         * config.block_tokens,
         max_waiting=config.max_waiting,

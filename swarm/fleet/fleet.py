@@ -20,6 +20,7 @@ from swarm.fleet.traffic import Traffic
 from swarm.hit_names import TIER_COUNTS
 from swarm.kvcache.audit import audit
 from swarm.kvcache.loss import Gone, Losses
+from swarm.kvcache.states import StateTier
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +171,11 @@ class Fleet:
         return self._sequences.get(request_id)
 
     def held_tokens(self, node: Node) -> int:
-        """Return up to where any memory holds, or is being written, a node's blocks; 0 where none does."""
+        """Return up to where any memory holds, or is being written, a node's blocks or states; 0: nowhere."""
         end = 0
         for tier in self._tiers:
-            for held in (tier.runs, tier.coming):
+            states = (tier.states,) if isinstance(tier, StateTier) else ()
+            for held in (tier.runs, tier.coming, *states):
                 runs = held.by_node.get(node)
                 if runs:
                     end = max(end, runs[-1][1])

@@ -17,7 +17,7 @@ from swarm.fleet.transfers.objects import Objects
 from swarm.fleet.transfers.ways import Copying, Upkeep, copying_of
 from swarm.hit_names import TIERS
 from swarm.kvcache.evictions import new_tier
-from swarm.kvcache.policy import TierPolicy, Watermark, WriteMode
+from swarm.kvcache.policy import TierPolicy, Watermark
 from swarm.kvcache.rules import CacheRules
 from swarm.kvcache.states import StateRules, StateTier
 from swarm.kvcache.tier import Tier, TierSpec
@@ -130,11 +130,12 @@ class Memories:
         reach = self.reach(place, rank, layers=layers, kv_shards=kv_shards)
         spread = place.group.parallelism
         look_up_s = step_s = token_s = 0.0
-        for copying, lane in zip(self._copyings(layers, kv_shards), reach.writes[1:], strict=True):
+        copyings = self._copyings(layers, kv_shards)
+        for config, copying, lane in zip(self._configs, copyings, reach.writes[1:], strict=True):
             look_up_s += copying.look_up_s
             if spread.tp * spread.pp > 1:
                 step_s += copying.step_s
-            if copying.store == "block" and lane is not None:
+            if copying.store == "block" and config.write_mode == "write_through" and lane is not None:
                 token_bytes = self._rules.block_bytes / self._rules.block_tokens
                 token_s += token_bytes / min(lane.least_bytes_per_s, lane.most_bytes_per_s)
         return Upkeep(look_up_s, step_s, token_s)
@@ -239,13 +240,12 @@ def _policy(config: TierConfig, capacity_blocks: int | None, rules: CacheRules) 
             f"fleet.tiers {config.name}: pinned.share {pinned.share:g} of {capacity_blocks} blocks is no "
             "whole block; give it a larger share or the tier more memory"
         )
-    write: WriteMode = config.write or ("write_through" if config.inclusive else "write_back")
     return TierPolicy(
         eviction=config.eviction,
         watermark=watermark,
         pin_blocks=0 if pinned is None else pinned.tokens // rules.block_tokens,
         pin_limit=pin_limit,
-        write=write,
+        write=config.write_mode,
         write_threshold=config.write_threshold or 2,
     )
 

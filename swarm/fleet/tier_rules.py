@@ -87,6 +87,11 @@ def _contradiction(tier: TierConfig, block_tokens: int) -> str | None:
             f"write_threshold {tier.write_threshold} asked; it is of write: write_through_selective, "
             "set that or leave it out"
         )
+    if tier.name != "hbm" and tier.transfers.store == "block" and tier.write_mode != "write_through":
+        return (
+            f"transfers.store 'block' asked with write {tier.write_mode!r}, by which no step copies what it "
+            "computes; set write to 'write_through', or leave store out"
+        )
     return None
 
 
@@ -102,7 +107,7 @@ def in_words(tier: TierConfig) -> str:
     if tier.pinned is not None:
         said.append(f"first {tier.pinned.tokens:,} tokens pinned, up to {tier.pinned.share:.0%} of it")
     if tier.name != "hbm":
-        write: str = tier.write or ("write_through" if tier.inclusive else "write_back")
+        write: str = tier.write_mode
         if write == "write_through_selective":
             write += f" from use {tier.write_threshold or 2} on"
         said += [write, f"one a {tier.scope}"]

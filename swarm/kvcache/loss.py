@@ -73,6 +73,8 @@ class Gone(NamedTuple):
     """When they were last used."""
     dropped_by: int
     """The number of the tier that dropped their last write; -1 where none did."""
+    is_saved: bool = False
+    """The state after them was saved once, of a model whose layers keep one."""
 
 
 class Losses:
@@ -141,6 +143,11 @@ class Losses:
                     return saved
         return 0
 
+    def _resume(self, node: Node, end: int, tiers: Sequence[Tier]) -> int:
+        """Return after how many of the first `end` blocks of a path the deepest state is that tiers hold."""
+        size = self.block_tokens
+        return max(tier.resume(node, end, size) for tier in tiers if isinstance(tier, StateTier))
+
     def release(self, node: Node, end: int, now_s: float) -> None:
         """A request that used the first `end` blocks of a path has ended."""
         last_uses = self._last_uses
@@ -163,12 +170,13 @@ class Losses:
         end = min(end, self._published.known(node) // self.block_tokens)
         last_uses = [] if self._last_uses is None else self._last_uses.get(node, [])
         drops = self._drops.of(node)
-        bounds = {end, *(top for top, _ in last_uses), *(at for drop in drops for at in drop[:2])}
+        saved = () if self._saved is None else self._saved.get(node, ())
+        bounds = {end, *(top for top, _ in last_uses), *(at for drop in drops for at in drop[:2]), *saved}
         found = []
         for at in sorted(at for at in bounds if start < at <= end):
             used_s = max((used_s for top, used_s in last_uses if top >= at), default=now_s)
             tiers = [self._tiers.index(tier) for low, high, tier in drops if low < at <= high]
-            found.append(Gone(at, used_s, tiers[0] if tiers else -1))
+            found.append(Gone(at, used_s, tiers[0] if tiers else -1, at in saved))
         return found
 
     def recall(self, node: Node, start: int, gone: Sequence[Gone]) -> None:
@@ -184,6 +192,8 @@ class Losses:
         for each in gone:
             if each.dropped_by >= 0:
                 self._drops.add(node, start, each.end, self._tiers[each.dropped_by])
+            if each.is_saved:
+                self.save_state(node, each.end)
             start = each.end
 
     def move(self, pieces: Sequence[Piece]) -> None:
@@ -233,9 +243,11 @@ class Losses:
         alive = visible if ttl_s == math.inf else self._alive_run(node, held, visible, ttl_s, now_s)
         anywhere = min(anywhere, alive)
         if self._saved is not None:
-            # Held or not, nothing beyond the match can be hit: its state was evicted.
-            anywhere = held
+            # KV without a state behind it cannot be hit, wherever it is held.
+            anywhere = max(held, self._resume(node, anywhere, self._tiers))
         in_reach = self._run(node, held, anywhere, tiers, now_s, with_drops=True)
+        if self._saved is not None:
+            in_reach = max(held, self._resume(node, in_reach, tiers))
         gone = (alive - anywhere) * size
         has_evicted = self._saved is not None or any(tier.counters.evicted_blocks for tier in self._tiers)
         return (

@@ -3,13 +3,14 @@
 A block is kept as the hash of all content up to its end, so that the deepest one found tells that everything
 before it was there, too. Of a forgotten stretch its first block and its last are kept, and blocks in steps
 of a 32nd of their place: content that leaves a stretch in its midst is told too short by less than a 32nd
-of its length. The table keeps what it got last; what it has lost counts as never seen. New content is taken
-for something that was there with a chance of 2^-15 at most.
+of its length, and the states that were saved in it are told as late by as little. The table keeps what it got
+last; what it has lost counts as never seen. New content is taken for something that was there with a chance
+of 2^-15 at most.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from hashlib import blake2b
 from typing import Protocol, TypeAlias
 
@@ -23,10 +24,11 @@ from swarm.provider.fingerprints import PRINT_BYTES
 WAYS = 8
 """Places of the table where a block may be: a line of the processor's cache."""
 ENTRY_BYTES = 8
-"""From the top: 20 bits of a hash, the number of a tier, the time of the last use."""
+"""From the top: 20 bits of a hash, whether a state was saved, the number of a tier, the last use's time."""
 TAG_SHIFT = 44
+SAVED_SHIFT = 43
 TIER_SHIFT = 32
-TIERS_MAX = 1 << (TAG_SHIFT - TIER_SHIFT)
+TIERS_MAX = 1 << (SAVED_SHIFT - TIER_SHIFT)
 TICKS_PER_S = 1000
 TICKS_MAX = (1 << TIER_SHIFT) - 1
 """After 49 days all uses are of one time."""
@@ -36,7 +38,9 @@ FINE_BITS = 6
 _FACTOR = 0x9E3779B97F4A7C15
 _SALT = 0xD6E8FEB86659FD93
 _MASK = 2**64 - 1
-_TAG_SHIFT, _TICKS_MAX, _SALT64, _HALF = map(np.uint64, (TAG_SHIFT, TICKS_MAX, _SALT, 32))
+_TAG_SHIFT, _SAVED_SHIFT, _TICKS_MAX, _SALT64, _HALF = map(
+    np.uint64, (TAG_SHIFT, SAVED_SHIFT, TICKS_MAX, _SALT, 32)
+)
 
 Prints: TypeAlias = bytes | bytearray | memoryview
 Words: TypeAlias = NDArray[np.uint64]
@@ -78,6 +82,9 @@ class Forgotten:
         if ends[-1] != gone[-1].end:
             ends.append(gone[-1].end)
         buckets, tags = self._places(before, start, prints, ends)
+        saved = np.zeros(len(ends), dtype=np.uint64)
+        saved[[bisect_left(ends, each.end) for each in gone if each.is_saved]] = 1
+        tags = tags << _TAG_SHIFT | saved << _SAVED_SHIFT
         low = 0
         for each in gone:
             high = bisect_right(ends, each.end)
@@ -131,15 +138,24 @@ class Forgotten:
         places = known.any(axis=1).nonzero()[0]
         words = rows[places, known.argmax(axis=1)[places]].tolist()
         return [
-            Gone(ends[place], (word & TICKS_MAX) / TICKS_PER_S, (word >> TIER_SHIFT) % TIERS_MAX - 1)
+            Gone(
+                ends[place],
+                (word & TICKS_MAX) / TICKS_PER_S,
+                (word >> TIER_SHIFT) % TIERS_MAX - 1,
+                bool(word >> SAVED_SHIFT & 1),
+            )
             for place, word in zip(places.tolist(), words, strict=True)
         ]
 
-    def _write(self, buckets: NDArray[np.intp], tags: Words, gone: Gone) -> None:
-        """Write blocks, each where it is already, else over the oldest of its bucket."""
+    def _write(self, buckets: NDArray[np.intp], words: Words, gone: Gone) -> None:
+        """Write blocks, each where it is already, else over the oldest of its bucket.
+
+        `words` are their tags, and whether a state was saved after them.
+        """
         tier = gone.dropped_by + 1 if gone.dropped_by + 1 < TIERS_MAX else 0
         ticks = min(int(gone.used_s * TICKS_PER_S), TICKS_MAX)
-        words = (tags << _TAG_SHIFT) | np.uint64(tier << TIER_SHIFT | ticks)
+        tags = words >> _TAG_SHIFT
+        words = words | np.uint64(tier << TIER_SHIFT | ticks)
         while words.size:
             rows = self._table[buckets]
             # A place that has it goes before all others, and a free one before those in use.

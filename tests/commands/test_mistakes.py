@@ -131,6 +131,7 @@ def test_what_a_replay_leaves_out_is_told_in_its_folder(
         ({"workload": {"kind": "prompt_set", "prompt_tokens": 10**20}}, "prompt_tokens: found 1000"),
         ({"fleet": {"tiers": [{"name": "hbm", "capacity_gib": 1e300}]}}, "less than or equal to"),
         ({"fleet": {"cost": ROOFLINE, "replicas": [{"parallelism": {"tp": 3}}]}}, "tp must divide them"),
+        ({"fleet": {"cost": ROOFLINE, "replicas": [{"parallelism": {"tp": 2, "ep": 8}}]}}, "ep must divide"),
     ],
 )
 def test_what_a_simulation_would_refuse_is_not_called_valid(

@@ -28,6 +28,13 @@ from swarm.fleet.build import build_fleet
             {"cost": {"kind": "roofline", "kv_capacity_tokens": 9000, "memory_fraction": 0.8}},
             "memory_fraction 0.8 asked with kv_capacity_tokens 9000",
         ),
+        (
+            {
+                "cost": {"kind": "roofline", "kv_capacity_tokens": 9000},
+                "tiers": [{"name": "hbm", "capacity_blocks": 90}],
+            },
+            "kv_capacity_tokens 9000 asked with a capacity of tier hbm",
+        ),
         ({"provider": {"cached_weight": 0.5}}, "cached_weight 0.5 asked.*state a limit"),
         (
             {"provider": {"input_tokens_per_minute": 1, "allotment_window_s": 60}},

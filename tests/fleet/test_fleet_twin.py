@@ -462,17 +462,21 @@ def test_steps_that_wait_for_their_stores_are_those_of_a_slower_rank(
     cost, (hbm, *below) = config.cost, config.tiers
     assert isinstance(cost, SimpleCostConfig)
 
+    stored = [tier for tier in below if tier.write_mode == "write_through"]
+
     def found(store: StoreMode, prefill_tokens_per_s: float) -> list[tuple[object, ...]]:
-        copied = {"stream_gib_per_s": STORED_PER_S * KV_BYTES / 2**30, "store": store}
-        tiers = [
-            tier.model_copy(update={"transfers": tier.transfers.model_copy(update=copied)}) for tier in below
-        ]
+        copied = {"stream_gib_per_s": STORED_PER_S * KV_BYTES / 2**30}
+        tiers = []
+        for tier in below:
+            mode = {"store": store} if tier in stored else {}
+            transfers = tier.transfers.model_copy(update={**copied, **mode})
+            tiers.append(tier.model_copy(update={"transfers": transfers}))
         paced = cost.model_copy(update={"prefill_tokens_per_s": prefill_tokens_per_s})
         fleet = config.model_copy(update={"tiers": (hbm, *tiers), "cost": paced})
         return in_order(drive(fleet, ops, tokens=True, extra=[])[1])
 
     per_s = cost.prefill_tokens_per_s
-    slower_per_s = 1 / (1 / per_s + 1 / STORED_PER_S) if below else per_s
+    slower_per_s = 1 / (1 / per_s + len(stored) / STORED_PER_S)
     assert found("block", per_s) == found("beside", slower_per_s)
 
 

@@ -14,6 +14,8 @@ from swarm.fleet.build import build_fleet
 from swarm.fleet.catalog.read import find_model
 from swarm.fleet.events import FirstToken, FleetRequest
 from swarm.fleet.fleet import Fleet
+from swarm.hit_names import LOST_TO
+from swarm.kvcache.states import StateTier
 
 BLOCK = 16
 
@@ -99,10 +101,33 @@ def test_what_a_lower_tier_holds_goes_on_from_its_states() -> None:
     assert first_token(fleet, 3, prompt, 20.0).cache.by_tier[:2] == (192, 0)
 
 
+def test_a_state_that_another_replica_holds_is_lost_to_routing_until_it_is_evicted() -> None:
+    alike = {"count": 2, "max_batched_tokens": 90, "max_sequences": 8}
+    fleet = build_fleet(config(replicas=[alike], router="round_robin"))
+    prompt = root("a").extend(200)
+
+    def lost(number: int) -> dict[str, int]:
+        counts = first_token(fleet, number, prompt, 10.0 * number).cache.lost_to
+        return {name: tokens for name, tokens in zip(LOST_TO, counts, strict=True) if tokens}
+
+    assert lost(1) == {}
+    assert lost(2) == {"routing": 192}
+    assert lost(3) == {}
+    for rank in fleet.ranks:
+        states = rank.hierarchy.tiers[0]
+        assert isinstance(states, StateTier)
+        states.states.evict(states.states.held)
+        rank.hierarchy.cleared()
+    assert lost(4) == {"capacity": 192}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"replicas": [{"max_batched_tokens": 20, "max_sequences": 8}]}, "at least 24"),
+        ({"replicas": [{"max_batched_tokens": 20, "max_sequences": 256}]}, "at least 272"),
+        ({"tiers": [{"name": "hbm", "capacity_blocks": 6}]}, "no block of a rank's pool of 6"),
+        ({"cost": {"kind": "roofline", "model": "Llama-3.3-70B"}}, "Llama-3.3-70B has no layers that keep"),
         ({"replicas": [{"role": "prefill"}, {"role": "decode"}]}, "role 'prefill'"),
         ({"tiers": [{"name": "hbm", "ttl_s": 5}]}, "ttl_s"),
         ({"tiers": [{"name": "hbm"}, {"name": "dram", "inclusive": False}]}, "written through"),

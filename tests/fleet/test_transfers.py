@@ -13,6 +13,7 @@ from swarm.context.tree import root
 from swarm.errors import ConfigError
 from swarm.fleet.build import build_fleet
 from swarm.fleet.catalog.read import connectors
+from swarm.fleet.cost.base import Chunk, Cost
 from swarm.fleet.events import Event, Finished, FirstToken, FleetRequest
 from swarm.fleet.transfers.network import Lane, Network, Pipe
 from swarm.fleet.transfers.objects import Objects
@@ -181,6 +182,34 @@ def test_a_step_ends_when_what_it_computed_is_copied_where_stores_block(
     assert ttft_s(events, first) == pytest.approx(TOKENS / RATE + more_s)
     # What is held is not stored again: the last token alone is computed.
     assert ttft_s(events, again) == pytest.approx((1 / RATE) + more_s / TOKENS)
+
+
+@pytest.mark.parametrize("written", [{"write": "write_back"}, {"inclusive": False}])
+def test_no_step_waits_for_stores_to_a_tier_that_is_written_back(written: dict[str, Any]) -> None:
+    tier = {"connector": "lmcache", "write_gib_per_s": 2.0, **written}
+    first = ask(0, 0.0, "a")
+    _, events = drive(fleet(tier), [first], False, [])
+    assert ttft_s(events, first) == pytest.approx(TOKENS / RATE)
+    with pytest.raises(ConfigError, match="no step copies what it computes"):
+        build_fleet(fleet({**tier, "transfers": {"store": "block"}}))
+
+
+def test_steps_that_draft_agree_once_for_all_tokens_that_they_give() -> None:
+    cost = {"kind": "roofline", "speculative": {"draft_tokens": 3, "acceptance_length": 2.5}}
+    group = {"parallelism": {"tp": 4}}
+    agreeing = rank_of({"transfers": {"step_s": 0.25}}, cost, group)
+    alone = rank_of({}, cost, group)
+    for batch, context in ((1, 100), (8, 4000)):
+        line, line_alone = (each.decode_line(batch, context) for each in (agreeing, alone))
+        assert line.at_s(context) - line_alone.at_s(context) == pytest.approx(0.1)
+        assert agreeing.step_s([], batch, context) - alone.step_s([], batch, context) == pytest.approx(0.1)
+    chunks = [Chunk(0, 100)]
+    assert agreeing.step_s(chunks, 1, 100) - alone.step_s(chunks, 1, 100) == pytest.approx(0.25)
+
+
+def rank_of(tier: dict[str, Any], cost: dict[str, Any], group: dict[str, Any]) -> Cost:
+    """Return what the steps of a rank over such a tier take."""
+    return build_fleet(fleet(tier, cost=cost, group=group)).ranks[0].cost
 
 
 def test_a_request_waits_for_a_look_up_whether_anything_is_found_or_not() -> None:

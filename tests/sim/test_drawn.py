@@ -121,6 +121,7 @@ def copied(seed: int) -> Experiment:
         return values[int(chance.integers(len(values)))]
 
     for tier in config["fleet"]["tiers"][1:]:
+        is_stored = tier["inclusive"] and tier["write"] in (None, "write_through")
         tier["connector"] = one_of(None, "lmcache", "nixl", "hicache", "vllm_offloading")
         tier["transfers"] = {
             "object_tokens": one_of(None, 16, 300),
@@ -130,7 +131,7 @@ def copied(seed: int) -> Experiment:
             "stream_gib_per_s": one_of(None, 0.3),
             "load": one_of(None, "beside", "block", "layers"),
             "step_slowdown": one_of(None, 0.3),
-            "store": one_of(None, "beside", "block"),
+            "store": one_of(None, "beside", *["block"] * is_stored),
             "both_ways": one_of(None, 1.0, 1.5),
         }
     config["fleet"]["links"] = {

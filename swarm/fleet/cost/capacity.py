@@ -16,7 +16,9 @@ def kv_capacity_tokens(
     model, spread = served.model, served.parallelism
     gpus = spread.tp * spread.dp * spread.pp
     weights = weights_of(model)
-    per_gpu = weights.attention * weight_bytes(model, "attention", served.precision) / spread.tp / spread.pp
+    # What makes latent vectors is on every GPU.
+    held = weights.copied + (weights.attention - weights.copied) / spread.tp
+    per_gpu = held * weight_bytes(model, "attention", served.precision) / spread.pp
     counts: dict[Part, int] = {
         "dense": weights.dense,
         "experts": weights.experts,

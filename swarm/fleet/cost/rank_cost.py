@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm.config.catalog import LinearEntry
-from swarm.config.fleet import FleetConfig, ReplicaGroupConfig, RooflineCostConfig
+from swarm.config.fleet import FleetConfig, ParallelismConfig, ReplicaGroupConfig, RooflineCostConfig
 from swarm.errors import ConfigError
 from swarm.fleet.catalog.read import constants, find_gpu, find_model, kernels
 from swarm.fleet.cost.base import Cost, Entry
@@ -29,6 +29,8 @@ class RankCost:
     layers: int
     kv_shards: float
     """GPUs of a rank over which KV is cut; those that hold copies of the same are one together."""
+    step_tokens: float
+    """That an engine's step gives a sequence on average; a step of the fleet that decodes is one of them."""
 
 
 def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
@@ -55,6 +57,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
         Entry(cost.entry_s, 0.0, cost.entry_per_token_s, cost.entry_alone),
         cost.layers,
         group.parallelism.tp * group.parallelism.pp,
+        1.0,
     )
 
 
@@ -79,6 +82,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         speculative=cost.speculative,
     )
     _check_heads(served)
+    _check_experts(group.parallelism)
     fitted = constants()
     if cost.kv_capacity_tokens is None:
         capacity = kv_capacity_tokens(
@@ -100,6 +104,7 @@ def roofline_cost(cost: RooflineCostConfig, group: ReplicaGroupConfig) -> RankCo
         Entry(fitted.entry_s[cost.backend], fitted.entry_steps[cost.backend], fitted.entry_token_s),
         sum(part.layers for part in served.model.attention),
         _kv_shards(served),
+        1.0 if cost.speculative is None else cost.speculative.acceptance_length,
     )
 
 
@@ -108,6 +113,16 @@ def _kv_shards(served: Served) -> float:
     spread = served.parallelism
     # A model of windows and states alone keeps nothing for good: nothing of it is ever cached.
     return spread.pp * (whole / kv_values_per_gpu(served.model, spread.tp) if whole else spread.tp)
+
+
+def _check_experts(spread: ParallelismConfig) -> None:
+    """Refuse experts over more GPUs than there are, or over a part that is cut unevenly."""
+    gpus = spread.tp * spread.dp
+    if gpus % spread.ep:
+        raise ConfigError(
+            f"fleet.replicas.parallelism.ep: {spread.ep} GPUs asked for, tp x dp are {gpus}: "
+            "ep must divide that"
+        )
 
 
 def _check_heads(served: Served) -> None:

@@ -241,6 +241,18 @@ def test_kv_room_is_what_weights_leave() -> None:
         served("Llama-3.3-70B", "H100", "bf16", tp=1)
 
 
+def test_what_makes_latent_vectors_takes_room_on_every_gpu() -> None:
+    model = find_model("DeepSeek-V3")
+    four, eight = (served(model.name, "B200", tp=tp) for tp in (4, 8))
+    activations = constants().activation_bytes + 4.0 * model.hidden * ReplicaGroupConfig().max_batched_tokens
+    left = 0.9 * find_gpu("B200").memory_bytes.value - activations
+    weights4, weights8 = (left - each.kv_capacity_tokens * each.kv_bytes_per_token for each in (four, eight))
+    # Twice as many GPUs halve what is cut, in 8 bits.
+    assert 2 * weights8 - weights4 == pytest.approx(
+        weights_of(model).copied, abs=3 * eight.kv_bytes_per_token
+    )
+
+
 def test_stages_work_at_the_same_time_on_a_prompt_but_one_after_another_on_a_token() -> None:
     one, tensors, stages = served(tp=2).cost, served(tp=8).cost, served(tp=2, pp=4).cost
     assert stages.step_s([Chunk(0, 8_192)], 0, 0) < 0.7 * one.step_s([Chunk(0, 8_192)], 0, 0)
