@@ -268,6 +268,15 @@ class Kernel:
         assert not self.in_flight
         self._fleet = fleet
 
+    def close(self) -> None:
+        """Forget all agents and requests, whose sessions refer back here, and close the fleet."""
+        self._sessions.clear()
+        self._heap.clear()
+        self._queued.clear()
+        self.unsent.clear()
+        self.in_flight.clear()
+        self._fleet.close()
+
     def drain(self, until_s: float) -> None:
         """Let requests in flight end, up to `until_s`; agents do nothing more but try them again."""
         heap, fleet = self._heap, self._fleet

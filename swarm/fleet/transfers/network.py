@@ -226,6 +226,16 @@ class Network:
         self._starts_count += 1
         heappush(self._latent, (time_s, self._starts_count, arrived))
 
+    def close(self) -> None:
+        """Forget what is under way, and which lanes cross which pipes."""
+        self._latent.clear()
+        for pipe in self.pipes:
+            pipe.lanes.clear()
+        for group in self._groups:
+            for lane in group.lanes:
+                lane.queue.clear()
+                lane.group = None
+
     def next_s(self) -> float:
         """Return when the next transfer has moved its bytes, or has arrived; infinite if there is none."""
         due_s = self._first_s
