@@ -17,6 +17,7 @@ from typing import Final
 from swarm.fleet.transfers.objects import Objects
 
 INFINITE: Final = math.inf
+"""A constant of compiled code, where `math.inf` is looked up and unpacked at each use."""
 Arrived = Callable[[float], None]
 """Called with the time at which a transfer has arrived."""
 
