@@ -40,6 +40,10 @@ class Ideal:
         """Return how many nodes are remembered."""
         return len(self._known)
 
+    def clear(self) -> None:
+        """Know nothing any more."""
+        self._known.clear()
+
     def peek(self, prompt: Prompt) -> int:
         """Return how many tokens of the prompt, in whole blocks, are known."""
         node, end = prompt

@@ -9,7 +9,9 @@ from swarm.fleet.events import Event
 from swarm.fleet.sequence import Sequence
 
 INFINITE: Final = math.inf
+"""A constant of compiled code, where `math.inf` is looked up and unpacked at each use."""
 UNKNOWN: Final = -1
+"""The place of a rank that must be looked for."""
 
 
 class Agenda:
@@ -26,7 +28,7 @@ class Agenda:
         self.due_s: list[float] = []
         """By place, when each rank's step or phase ends; infinite if it has none. Set by `set_due` alone."""
         self._first = UNKNOWN
-        """The first of the ranks that are due next."""
+        """The place of the first of the ranks that are due next, or `UNKNOWN`."""
         self.events: list[Event] = []
         """In time order, until the caller takes them."""
         self.sequences: dict[int, Sequence] = {}

@@ -96,7 +96,10 @@ class DecodeBatch:
         return sequence.emitted + step - sequence.join_step
 
     def _drop_stale(self) -> None:
-        """Forget entries of sequences that have left, or left and joined again."""
+        """Forget entries of sequences that have left, or left and joined again.
+
+        A sequence joins no other batch than its rank's, so its order of joining is of this one.
+        """
         finish = self._finish
         while finish:
             _, order, sequence = finish[0]

@@ -4,6 +4,9 @@ A fleet is a state machine with four calls: `submit(request, now_s)`, `cancel(re
 `next_event_s(tokens=False)` (None when nothing is due) and `advance(now_s, tokens=False) -> list[Event]`,
 events in time order, each with its own `at_s <= now_s`. Callers advance to now first; extra calls never
 change an event.
+
+What each request needs is made by `tuple.__new__`, in the order of the fields and with all of them: the maker
+that a named tuple brings along stays interpreted.
 """
 
 from typing import NamedTuple

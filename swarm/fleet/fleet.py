@@ -126,6 +126,14 @@ class Fleet:
             return
         rank.cancel(sequence, now_s)
 
+    def close(self) -> None:
+        """Part what refers to each other in a ring: nothing is asked of the fleet any more.
+
+        Its objects go with their last holder then. In rings they would wait for the garbage collector.
+        """
+        self.traffic.close()
+        self._losses.close()
+
     def clear_caches(self, now_s: float) -> None:
         """Let every memory go of what no request is using; what is on its way to one still arrives."""
         self._run_to(now_s, tokens=False, stops_at_event=False)

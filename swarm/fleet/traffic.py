@@ -86,6 +86,13 @@ class Traffic(Surroundings):
         if decodes_only:
             self._decoders.append(rank)
 
+    def close(self) -> None:
+        """Forget the ranks, and what is under way to them."""
+        self._ranks.clear()
+        self._decoders.clear()
+        self._queues.clear()
+        self.network.close()
+
     def run(self, now_s: float) -> None:
         """Let what is due arrive."""
         self.network.run(now_s)

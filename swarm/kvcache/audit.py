@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from swarm.context.tree import Node
 from swarm.errors import AuditError
@@ -10,6 +11,7 @@ from swarm.kvcache.blocks import PERMANENT, PINNED, Use
 from swarm.kvcache.hierarchy import Hierarchy
 from swarm.kvcache.ordered import OrderedTier
 from swarm.kvcache.requests import Handle
+from swarm.kvcache.runs import Runs
 from swarm.kvcache.states import StateTier
 from swarm.kvcache.tier import Tier
 
@@ -30,7 +32,7 @@ def audit(hierarchies: Sequence[Hierarchy], handles: Iterable[tuple[Hierarchy, H
 
 def audit_tier(tier: Tier) -> None:
     """Check one tier's runs, queue and counters."""
-    counted: dict[int, int] = {}
+    held = pinned = permanent = 0
     for node, runs in tier.runs.by_node.items():
         if not runs:
             raise _problem(tier, f"{node!r} is filed without runs")
@@ -42,15 +44,15 @@ def audit_tier(tier: Tier) -> None:
             if last is use and position >= start:
                 raise _problem(tier, f"runs of {node!r} are not joined: {runs}")
             position, last = end, use
-            counted[use.sequence] = counted.get(use.sequence, 0) + end - start
-    held = sum(counted.values())
-    pinned, permanent = counted.get(PINNED.sequence, 0), counted.get(PERMANENT.sequence, 0)
+            held += end - start
+            if use is PINNED:
+                pinned += end - start
+            elif use is PERMANENT:
+                permanent += end - start
     says = tier.runs.pinned, tier.runs.permanent
     _check((pinned, permanent) == says, tier, f"{pinned} blocks are pinned, {permanent} stay, says {says}")
     _check(held == tier.runs.held, tier, f"holds {held} blocks, says {tier.runs.held}")
-    queued = {use.sequence for use in tier.runs.queue[tier.runs.first :]}
-    unqueued = counted.keys() - queued - {PINNED.sequence, PERMANENT.sequence}
-    _check(not unqueued, tier, f"uses {unqueued} hold blocks and are in no queue")
+    _audit_queue(tier, tier.runs)
     counters = tier.counters
     gone = counters.expired_blocks + counters.evicted_blocks + counters.promoted_blocks
     _check(
@@ -68,9 +70,11 @@ def audit_tier(tier: Tier) -> None:
     if isinstance(tier, StateTier):
         states = sum(end - start for runs in tier.states.by_node.values() for start, end, _ in runs)
         _check(states == tier.states.held, tier, f"holds {states} states, says {tier.states.held}")
+        _audit_queue(tier, tier.states)
     if isinstance(tier, OrderedTier):
         ranked = sum(part.held for part in tier.ranked())
-        permanent = tier.runs.permanent
+        for part in tier.ranked():
+            _audit_queue(tier, part)
         _check(ranked == held - permanent, tier, f"{ranked} of {held} are ranked, {permanent} permanent")
     settled = counters.landed_blocks + counters.dropped_blocks
     _check(
@@ -78,6 +82,26 @@ def audit_tier(tier: Tier) -> None:
         tier,
         f"offered {counters.offered_blocks} blocks, took or dropped {settled}, expects {tier.coming.held}",
     )
+
+
+def _audit_queue(tier: Tier, runs: Runs) -> None:
+    """Check that uses are queued in order, with their blocks on their paths: eviction looks nowhere else."""
+    queue = runs.queue[runs.first :]
+    for before, after in pairwise(queue):
+        if before.sequence >= after.sequence:
+            raise _problem(tier, f"{after!r} is queued behind {before!r}")
+    queued = {id(use) for use in queue}
+    for node, stretches in runs.by_node.items():
+        for _, _, use in stretches:
+            if use.node is None:
+                continue
+            if id(use) not in queued:
+                raise _problem(tier, f"{use!r} holds blocks and is in no queue")
+            above: Node | None = use.node
+            while above is not node:
+                if above is None:
+                    raise _problem(tier, f"{use!r} holds blocks of {node!r}, which is not on its path")
+                above = above.parent
 
 
 def _audit_pins(hierarchy: Hierarchy, handles: Sequence[Handle]) -> None:

@@ -116,6 +116,12 @@ class Losses:
             self._saved = WeakKeyDictionary()
         """For each node after which of its blocks a state was ever saved, in order; None: none are needed."""
 
+    def close(self) -> None:
+        """Forget all content: what forgets a node when it dies refers back to what is known of it."""
+        for known in (self.ideal, self._published, self._entered):
+            known.clear()
+        self._drops.by_id.clear()
+
     def publish(self, hbm: Tier, node: Node, start: int, end: int) -> None:
         """Blocks [start, end) of a path have become visible in a rank's HBM."""
         self._published.send(node, end * self.block_tokens)

@@ -18,6 +18,7 @@ from swarm.context.tree import Node
 from swarm.kvcache.blocks import PERMANENT, PINNED, Piece, Run, Use
 
 INFINITE: Final = math.inf
+"""A constant of compiled code, where `math.inf` is looked up and unpacked at each use."""
 QUEUE_SLACK: Final = 64
 """Entries that a queue may hold beyond twice those that were live when it was last rebuilt."""
 _sequence_of = attrgetter("sequence")
@@ -194,10 +195,11 @@ class Runs:
         queue, first = self.queue, self.first
         for place in range(first, len(queue)):
             use = queue[place]
-            if place == first or self._has_blocks(use):
-                oldest_s = min(oldest_s, use.at_s)
-                if not use.is_kept:
-                    break
+            if use.at_s < oldest_s and (place == first or self._has_blocks(use)):
+                oldest_s = use.at_s
+            if oldest_s <= use.at_s and not use.is_kept:
+                # Every later use counts from then on, or from later still.
+                break
         return oldest_s
 
     def expire(self, now_s: float, ttl_s: float) -> list[Piece]:

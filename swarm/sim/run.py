@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 
 from swarm.config.experiment import Experiment
@@ -67,7 +67,7 @@ def simulate(experiment: Experiment, scripts: Material, watch: SimulationWatch |
         idle_max_s=_idle_max_s(experiment),
     )
     sessions = Sessions(source, pacing, kernel)
-    with _few_collections():
+    with _few_collections(), closing(kernel):
         try:
             if load.search is not None:
                 search = SimulatedSearch(

@@ -130,6 +130,7 @@ class SimulatedSearch:
         if not self._kernel.is_stopped:
             self._fleet.audit()
             self._counted.append(self._fleet.counters())
+            self._fleet.close()
             self._fleet = build_fleet(self._experiment.fleet)
             self._kernel.move_to(self._fleet)
         return self._now_s

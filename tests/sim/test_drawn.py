@@ -162,6 +162,9 @@ class Audited:
         self._fleet.audit()
         return events
 
+    def close(self) -> None:
+        self._fleet.close()
+
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_count_balances_after_every_step(seed: int) -> None:

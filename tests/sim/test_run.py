@@ -1,5 +1,7 @@
 """Whole experiments in virtual time, drawn from seeds and audited at their end."""
 
+import gc
+
 import pyarrow as pa
 import pytest
 
@@ -182,3 +184,21 @@ def test_a_turn_whose_think_time_outlasts_the_run_has_no_row() -> None:
     settled = simulate(Experiment.model_validate(whole), ())
     assert settled.rows.column("turn").to_pylist() == [0] * 12
     assert settled.totals.sent == 12
+
+
+def test_nothing_of_a_run_waits_for_the_garbage_collector() -> None:
+    tiers = [{"name": "hbm"}, {"name": "dram", "capacity_gib": 8, "read_gib_per_s": 1, "write_gib_per_s": 1}]
+    whole = experiment(kv_capacity_tokens=400_000, duration_s=60, warmup_s=0).model_dump()
+    whole["fleet"] |= {"tiers": tiers, "replicas": [{"count": 2}]}
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        assert simulate(Experiment.model_validate(whole), ()).totals.sent
+        gc.collect()
+        left = {type(each) for each in gc.garbage if type(each).__module__.startswith("swarm.")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left

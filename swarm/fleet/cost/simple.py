@@ -9,6 +9,7 @@ from typing import Final
 from swarm.fleet.cost.base import Chunk, DecodeLine
 
 INFINITE: Final = math.inf
+"""A constant of compiled code, where `math.inf` is looked up and unpacked at each use."""
 
 
 class SimpleCost:

@@ -17,6 +17,7 @@ from typing import Final
 from swarm.fleet.transfers.objects import Objects
 
 INFINITE: Final = math.inf
+"""A constant of compiled code, where `math.inf` is looked up and unpacked at each use."""
 Arrived = Callable[[float], None]
 """Called with the time at which a transfer has arrived."""
 
@@ -225,6 +226,16 @@ class Network:
         """Call `arrived` at a time that has not passed."""
         self._starts_count += 1
         heappush(self._latent, (time_s, self._starts_count, arrived))
+
+    def close(self) -> None:
+        """Forget what is under way, and which lanes cross which pipes."""
+        self._latent.clear()
+        for pipe in self.pipes:
+            pipe.lanes.clear()
+        for group in self._groups:
+            for lane in group.lanes:
+                lane.queue.clear()
+                lane.group = None
 
     def next_s(self) -> float:
         """Return when the next transfer has moved its bytes, or has arrived; infinite if there is none."""
