@@ -44,7 +44,8 @@ ENGINES_NAMES = {
     "num_speculative_tokens": "draft_tokens",
     "hicache_ratio": "capacity_of_hbm",
     "hicache_write_policy": "write",
-    "base_url": "url",
+    "base_url": "urls",
+    "endpoint": "urls",
     "api_key": "api_key_env",
     "concurrency": "agents",
 }
