@@ -117,13 +117,21 @@ def _check_skips(experiment: Experiment) -> None:
     workload, hosts = experiment.workload, experiment.hosts
     if not isinstance(workload, ReplayConfig) or workload.system_idle_cap_s is None:
         return
-    if hosts.count != 1 or hosts.subagents != "with_parent" or hosts.agents_per_host is not None:
-        count = "null" if hosts.count is None else hosts.count
+    stated = [
+        f"hosts.{key}: {'null' if found is None else found}"
+        for key, found, wanted in (
+            ("count", hosts.count, 1),
+            ("agents_per_host", hosts.agents_per_host, None),
+            ("subagents", hosts.subagents, "with_parent"),
+        )
+        if found != wanted
+    ]
+    if stated:
         raise ConfigError(
-            f"workload.system_idle_cap_s: {workload.system_idle_cap_s:g} with hosts.count: {count} and "
-            f"hosts.subagents: {hosts.subagents}: a live run skips idle time on one host alone; set "
-            "hosts.count to 1, hosts.agents_per_host to null and hosts.subagents to with_parent, or the cap "
-            "to null; idle_cap_s and session_idle_cap_s, which bound waits of their own, work on any number"
+            f"workload.system_idle_cap_s: {workload.system_idle_cap_s:g} with {' and '.join(stated)}: a live "
+            "run skips idle time on one host alone; set hosts.count to 1, hosts.agents_per_host to null and "
+            "hosts.subagents to with_parent, or the cap to null; idle_cap_s and session_idle_cap_s, which "
+            "bound waits of their own, work on any number of hosts"
         )
 
 

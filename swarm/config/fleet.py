@@ -354,11 +354,13 @@ class FleetConfig(Strict):
 
     @model_validator(mode="after")
     def _router_of_its_keys(self) -> Self:
-        for key, router, default in (
-            ("router_scores", "scored", RouterScoresConfig()),
-            ("router_sticky", "sticky", RouterStickyConfig()),
+        fields = type(self).model_fields
+        for key, router in (
+            ("router_reply_tokens", "prefix_aware"),
+            ("router_scores", "scored"),
+            ("router_sticky", "sticky"),
         ):
-            if self.router != router and getattr(self, key) != default:
+            if self.router != router and getattr(self, key) != fields[key].default:
                 raise ValueError(
                     f"{key} asked with router {self.router!r}, which has no use for it; "
                     f"set router to {router!r}, or leave {key} out"

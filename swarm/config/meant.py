@@ -1,4 +1,4 @@
-"""Which key an unknown one may have meant: one like it, an engine's name for it, or its place elsewhere."""
+"""What an unknown key may have meant: one like it, an engine's name for it, another kind's, one elsewhere."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from swarm.config.strict import Strict
 KEY_READ_MAX = 120
 """Characters of a key that are compared."""
 PLACES_SHOWN_MAX = 3
-VERY_LIKE, LIKE_ELSEWHERE = 0.8, 0.7
-"""How like keys are, of 1: beyond the first, one beside it is rather meant than the same one elsewhere."""
+VERY_LIKE = 0.8
+"""How like keys are, of 1: beyond it one beside it is rather meant than the same one elsewhere, and one
+elsewhere is meant at all."""
 ELSEWHERE_LETTERS = 3
 """A shorter key is not looked for elsewhere."""
+EVERYWHERE = ("kind", "name", "description")
+"""What such a key means depends on where it stands: it is not looked for elsewhere either."""
 ENGINES_NAMES = {
     "context_length": "max_model_len",
     "max_context_length": "max_model_len",
@@ -44,7 +47,8 @@ ENGINES_NAMES = {
     "num_speculative_tokens": "draft_tokens",
     "hicache_ratio": "capacity_of_hbm",
     "hicache_write_policy": "write",
-    "base_url": "url",
+    "base_url": "urls",
+    "endpoint": "urls",
     "api_key": "api_key_env",
     "concurrency": "agents",
 }
@@ -53,18 +57,23 @@ ENGINES_NAMES = {
 
 def known_instead(loc: Sequence[int | str], model: type[Strict]) -> str:
     """Return what to write for the unknown key at a place: one key, where it stands, or all there are."""
-    key, known = str(loc[-1])[:KEY_READ_MAX], _keys_at(model, loc)
+    key = str(loc[-1])[:KEY_READ_MAX]
+    here, others = _models_at(model, loc)
+    if kinds := [kind for kind, one in others if key in one.model_fields]:
+        return f"it goes with {' or '.join(kinds)}, not with {loc[-2]}"
+    known = sorted({name for one in here for name in one.model_fields})
     meant = ENGINES_NAMES.get(key, key)
     if meant in known:
         return f"did you mean '{meant}'?"
-    places = _places(model) if len(key) >= ELSEWHERE_LETTERS else {}
+    is_told_elsewhere = len(key) >= ELSEWHERE_LETTERS and key not in EVERYWHERE
+    places = _places(model) if is_told_elsewhere else {}
     if close := difflib.get_close_matches(key, known, n=1, cutoff=VERY_LIKE):
         return f"did you mean '{close[0]}'?"
     if meant in places:
         return _asked(places[meant])
     if close := difflib.get_close_matches(key, known, n=1):
         return f"did you mean '{close[0]}'?"
-    if close := difflib.get_close_matches(key, places, n=1, cutoff=LIKE_ELSEWHERE):
+    if close := difflib.get_close_matches(key, places, n=1, cutoff=VERY_LIKE):
         return _asked(places[close[0]])
     return f"known here: {', '.join(known)}"
 
@@ -73,18 +82,36 @@ def _asked(places: list[str]) -> str:
     return f"did you mean {' or '.join(places[:PLACES_SHOWN_MAX])}?"
 
 
-def _keys_at(model: type[Strict], loc: Sequence[int | str]) -> list[str]:
-    """Return the keys that stand where the last one of a place is; tags of unions are among its parts."""
+def _models_at(
+    model: type[Strict], loc: Sequence[int | str]
+) -> tuple[list[type[Strict]], list[tuple[str, type[Strict]]]]:
+    """Return what has the last key of a place, and those of other kinds there, as `key: value` tells them.
+
+    Tags of unions are among a place's parts.
+    """
     found: list[type[Strict]] = [model]
+    others: list[tuple[str, type[Strict]]] = []
     for part in loc[:-1]:
         below = [one.model_fields[part].annotation for one in found if part in one.model_fields]
-        tagged = [
-            one
+        if below:
+            found, others = [each for one in below for each in _models_in(one)], []
+            continue
+        tags = [
+            name
             for one in found
-            if any(part in get_args(field.annotation) for field in one.model_fields.values())
+            for name, field in one.model_fields.items()
+            if part in get_args(field.annotation)
         ]
-        found = [each for one in below for each in _models_in(one)] if below else tagged or found
-    return sorted({name for one in found for name in one.model_fields})
+        if tags:
+            tagged = [one for one in found if part in get_args(one.model_fields[tags[0]].annotation)]
+            others = [
+                (f"{tags[0]}: {tag}", one)
+                for one in found
+                if one not in tagged
+                for tag in get_args(one.model_fields[tags[0]].annotation)
+            ]
+            found = tagged
+    return found, others
 
 
 def _places(model: type[Strict]) -> dict[str, list[str]]:

@@ -6,7 +6,8 @@ Nothing is in flight on this host; so the run has one host, and its agents run i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 from swarm.live.clock import TICK_S, RunClock
 from swarm.workload.due import DueClock
@@ -15,11 +16,11 @@ from swarm.workload.due import DueClock
 class IdleSkip:
     """Moves the clocks of all agents that run by the same time, so that their order and distances stay."""
 
-    def __init__(self, *, clock: RunClock, cap_s: float, skipped: Callable[[float], None]) -> None:
+    def __init__(self, *, clock: RunClock, cap_s: float, skipped: Callable[[float, float], None]) -> None:
         self._clock = clock
         self._cap_s = cap_s
         self._skipped = skipped
-        """Told how much time was skipped, each time that some was."""
+        """Told when time was skipped, and how much."""
         self._busy_count = 0
         """Requests in flight, or due and waiting to be sent; and agents about to run."""
         self._idle_since_s = max(0.0, clock.now_s())
@@ -85,4 +86,27 @@ class IdleSkip:
         for sleeper in list(self._waiting):
             if not sleeper.done():
                 sleeper.set_result(None)
-        self._skipped(surplus_s)
+        self._skipped(now_s, surplus_s)
+
+
+class PastSkips:
+    """What was skipped before an agent's host was lost, for its clock as its program is run again."""
+
+    def __init__(self, skips: Sequence[tuple[float, float]], since_s: float) -> None:
+        """Take skips in order, each when and how much; the agent runs since `since_s`."""
+        self._skips = skips
+        self._next = bisect_right(skips, since_s, key=lambda skip: skip[0])
+
+    def until(self, due: DueClock, at_s: float) -> None:
+        """Go on to a time at which something is known to have happened to the agent."""
+        skips = self._skips
+        while self._next < len(skips) and skips[self._next][0] <= at_s:
+            due.advance(skips[self._next][1])
+            self._next += 1
+
+    def until_due(self, due: DueClock) -> None:
+        """Go on to where what the agent does next was due: each skip brings that nearer."""
+        skips = self._skips
+        while self._next < len(skips) and skips[self._next][0] < due.due_s:
+            due.advance(skips[self._next][1])
+            self._next += 1

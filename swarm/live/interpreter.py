@@ -13,7 +13,7 @@ from typing import Protocol
 from swarm.errors import ProgramError
 from swarm.live.admission_gate import Gate
 from swarm.live.clock import TICK_S, RunClock
-from swarm.live.idle_skip import IdleSkip
+from swarm.live.idle_skip import IdleSkip, PastSkips
 from swarm.live.targets.turn import Target, Turn, TurnCut, TurnResult
 from swarm.live.turn_rows import OpenRequest, row_of
 from swarm.load.purse import Purse
@@ -95,12 +95,15 @@ class Interpreter:
         self._host = host
         self._measured_from_s = measured_from_s
         self._resumption = resumption
+        self._past_skips = () if resumption is None else resumption.known.skips
         self._is_stopping = False
         self.ends_s = math.inf
         """No turn is started from then on, also by a host that begins or wakes up late."""
         self._sleepers: dict[asyncio.Future[None], str] = {}
         """Those who wait, with their session."""
         self._retired: set[str] = set()
+        self._asked_s: dict[str, float] = {}
+        """Of sub-agents that have yet to begin, when their parent asked for them."""
         self.spawn: Spawner = self.run
         self.fail: Callable[[], None] = self.stop
         """Ends the host's part of the run, when a program has broken the rules."""
@@ -149,6 +152,8 @@ class Interpreter:
 
     async def _run(self, agent: Agent, due: DueClock) -> Ended:
         children: dict[str, asyncio.Future[Ended]] = {}
+        past = PastSkips(self._past_skips, self._asked_s.pop(agent.path, due.due_s))
+        past.until_due(due)
         try:
             await self._wait_for(due, agent.session)
         except Stopped:
@@ -158,7 +163,7 @@ class Interpreter:
         returned: object = None
         ok = False
         try:
-            returned = await self._drive(agent, agent.make(), due, children)
+            returned = await self._drive(agent, agent.make(), due, children, past)
             ok = True
         except Stopped:
             pass
@@ -185,7 +190,12 @@ class Interpreter:
         return max(start_s, resumption.at_s)
 
     async def _drive(
-        self, agent: Agent, program: Program, due: DueClock, children: dict[str, asyncio.Future[Ended]]
+        self,
+        agent: Agent,
+        program: Program,
+        due: DueClock,
+        children: dict[str, asyncio.Future[Ended]],
+        past: PastSkips,
     ) -> object:
         turn = agent.first_turn
         result: object = None
@@ -207,8 +217,10 @@ class Interpreter:
                     known = None if resumption is None else resumption.known.outcome(agent.path, turn)
                     if known is not None:
                         _check_again(agent, program, turn, effect, known)
+                        past.until(due, known.completed_s)
                         result = _told(known, due)
                     else:
+                        past.until_due(due)
                         if resumption is not None:
                             self._resume(resumption, agent, turn, due)
                         await self._wait_for(due, agent.session)
@@ -216,13 +228,16 @@ class Interpreter:
                         resumption = None
                     turn += 1
                 case Spawn(child, after_s):
+                    past.until_due(due)
                     await self._wait_for(due, agent.session)
                     if self._idle is not None:
                         self._idle.hold()
+                        self._asked_s[child.path] = due.due_s
                     children[child.path] = asyncio.ensure_future(self.spawn(child, due.due_s + after_s))
                     result = child.path
                 case Join(paths):
                     ended = await asyncio.gather(*(children[path] for path in paths))
+                    past.until(due, max((one.completed_s for one in ended), default=0.0))
                     for one in ended:
                         due.join(one.completed_s)
                         del children[one.path]

@@ -92,6 +92,8 @@ class HostLedger:
         self._sessions_finished = 0
         self._put_off_s = 0.0
         self._skipped_s = 0.0
+        self._skips: list[tuple[float, float]] = []
+        """Since the last batch."""
         self._sent_count = 0
         self._open_count = 0
         self._ended_count = 0
@@ -115,9 +117,10 @@ class HostLedger:
         self._steps.append(AgentStep(at_s, -1, is_orchestrator, agent.path, finished))
         self._windows.agent_ended(at_s, host=self._host, is_subagent=not is_orchestrator)
 
-    def skipped(self, seconds: float) -> None:
+    def skipped(self, at_s: float, seconds: float) -> None:
         """Note that so much time was skipped, in which nothing was in flight."""
         self._skipped_s += seconds
+        self._skips.append((at_s, seconds))
 
     def session_finished(self, session: str, at_s: float) -> None:
         """Note that a session came to its own end."""
@@ -216,6 +219,7 @@ class HostLedger:
         examples, self._examples = self._examples, []
         doubts, self._doubts = self._doubts, {}
         failures, self._failures = self._failures, {}
+        skips, self._skips = self._skips, []
         batch = Batch(
             host=self._host,
             epoch=self._epoch,
@@ -241,6 +245,7 @@ class HostLedger:
             waiting=waiting,
             failures=tuple(failures.items()),
             good=good,
+            skips=tuple(skips),
         )
         self._sequence += 1
         return self._kept(batch)

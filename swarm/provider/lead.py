@@ -17,6 +17,6 @@ class Lead:
         self._recent_s: deque[float] = deque(maxlen=RECENT)
 
     def learn(self, took_s: float) -> None:
-        """Note how long after the alarm was to ring the first byte had left."""
+        """Note how long after the alarm was to ring the first byte had left; before, where it rang early."""
         self._recent_s.append(took_s)
-        self.seconds = min(LEAD_S_MAX, *self._recent_s)
+        self.seconds = max(0.0, min(LEAD_S_MAX, *self._recent_s))

@@ -122,6 +122,8 @@ class Batch:
     """Classes of the requests that failed since the last batch, and how many of each."""
     good: int = 0
     """Requests that finished within every objective since the last batch."""
+    skips: tuple[tuple[float, float], ...] = ()
+    """When time was skipped since the last batch, and how much."""
 
     def frame(self) -> bytes:
         """Return the batch for a journal; windows are left out, as the rows hold what they say."""
@@ -152,6 +154,7 @@ class Batch:
                 "waiting": self.waiting,
                 "failures": self.failures,
                 "good": self.good,
+                "skips": self.skips,
             }
         )
         return len(head).to_bytes(4, "little") + head + self.rows
@@ -186,4 +189,5 @@ class Batch:
             waiting=head.get("waiting", 0),
             failures=tuple((name, count) for name, count in head.get("failures", ())),
             good=head.get("good", 0),
+            skips=tuple((at_s, seconds) for at_s, seconds in head.get("skips", ())),
         )

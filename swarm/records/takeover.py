@@ -51,6 +51,8 @@ class Takeover:
     """Sessions that had come to their own end, and when; nothing else is kept of them."""
     heard_until_s: float
     """When the lost host made its last batch: what happened later is not known."""
+    skips: tuple[tuple[float, float], ...]
+    """When time was skipped, in order, and how much: agents that ran then had so much less to wait."""
     is_lost: bool
     """Whether a host may have done more than it reported; not one that was stopped, and said so."""
 
@@ -115,6 +117,7 @@ def takeover_of(
         finished=frozenset(finished),
         sessions_ended=ended,
         heard_until_s=heard_until_s,
+        skips=tuple(skip for batch in batches for skip in batch.skips),
         is_lost=is_lost,
     )
 

@@ -10,10 +10,16 @@ from swarm.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    "hosts", [{}, {"count": 2}, {"count": 1, "subagents": "spread"}, {"agents_per_host": 1}]
+    ("hosts", "told"),
+    [
+        ({}, "hosts.count: null"),
+        ({"count": 2}, "hosts.count: 2"),
+        ({"count": 1, "subagents": "spread"}, "hosts.subagents: spread"),
+        ({"agents_per_host": 1}, "hosts.count: null and hosts.agents_per_host: 1"),
+    ],
 )
-def test_a_live_run_skips_time_on_one_host_alone(hosts: dict[str, Any]) -> None:
+def test_a_live_run_skips_time_on_one_host_alone(hosts: dict[str, Any], told: str) -> None:
     workload = {"kind": "replay", "path": ".", "system_idle_cap_s": 10}
     experiment = Experiment.model_validate({"name": "t", "workload": workload, "hosts": hosts})
-    with pytest.raises(ConfigError, match=r"on one host alone; set hosts\.count to 1"):
+    with pytest.raises(ConfigError, match=f"10 with {told}: a live run skips idle time on one host"):
         run_live(experiment, None)

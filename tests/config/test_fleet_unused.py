@@ -25,6 +25,10 @@ from swarm.fleet.build import build_fleet
             r"router_sticky asked with router 'scored'.*or leave router_sticky out",
         ),
         (
+            {"router": "sticky", "router_reply_tokens": 5},
+            "router_reply_tokens asked with router 'sticky'.*set router to 'prefix_aware'",
+        ),
+        (
             {"cost": {"kind": "roofline", "kv_capacity_tokens": 9000, "memory_fraction": 0.8}},
             "memory_fraction 0.8 asked with kv_capacity_tokens 9000",
         ),

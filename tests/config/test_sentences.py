@@ -63,6 +63,17 @@ SYNTHETIC = {"kind": "synthetic"}
             {"fleet": {"gpu_memory_utilization": 1}},
             "fleet.gpu_memory_utilization: unknown key; did you mean fleet.cost.memory_fraction?",
         ),
+        (
+            {"workload": {"kind": "synthetic", "format": "weka"}},
+            "workload.format: unknown key; it goes with kind: replay, not with synthetic",
+        ),
+        (
+            {"fleet": {"cost": {"kind": "simple", "memory_fraction": 0.8}}},
+            "fleet.cost.memory_fraction: unknown key; it goes with kind: roofline, not with simple",
+        ),
+        ({"target": {"base_url": "a"}}, "target.base_url: unknown key; did you mean 'urls'?"),
+        ({"load": {"gates": 1}}, "load.gates: unknown key; known here: admission, "),
+        ({"load": {"kind": 1}}, "load.kind: unknown key; known here: admission, "),
         ({"description": ["a"]}, "description: found a list of 1; a text is expected"),
         ({"seed": "x" * 500}, "seed: found '" + "x" * 119 + "…; a whole number is expected"),
     ],

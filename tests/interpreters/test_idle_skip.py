@@ -12,8 +12,9 @@ import pytest
 from swarm.config.workload import ReplayConfig
 from swarm.live.clock import RunClock
 from swarm.live.idle_skip import IdleSkip
-from swarm.live.interpreter import Interpreter
+from swarm.live.interpreter import Interpreter, Resumption
 from swarm.live.targets.turn import Turn, TurnResult
+from swarm.records.takeover import KnownOutcome, Takeover
 from swarm.workload.agent import SharedNodes
 from swarm.workload.effects import Agent
 from swarm.workload.recorded import RecordedRequest, RecordedSession, RecordedSubagent
@@ -77,6 +78,9 @@ class Book:
     def ended(self, effect: Any, row: Any, gaps_s: Any) -> None:
         self.rows[row.agent, row.turn] = row
 
+    def missed(self) -> None:
+        """Not looked at."""
+
     def remarked(self, row: Any, result: Any) -> None:
         """Not looked at."""
 
@@ -84,7 +88,13 @@ class Book:
 class Run:
     """Sessions that start 0.02 s apart, played with time skipped."""
 
-    def __init__(self, *scripts: SessionScript, starts_s: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        *scripts: SessionScript,
+        starts_s: tuple[float, ...],
+        cap_s: float = CAP_S,
+        resumption: Resumption | None = None,
+    ) -> None:
         self.book = Book()
         self.skips: list[tuple[float, float]] = []
         """When, and how much."""
@@ -93,7 +103,7 @@ class Run:
         async def main() -> None:
             clock = RunClock(time.time())
             skip = IdleSkip(
-                clock=clock, cap_s=CAP_S, skipped=lambda seconds: self.skips.append((clock.now_s(), seconds))
+                clock=clock, cap_s=cap_s, skipped=lambda at_s, seconds: self.skips.append((at_s, seconds))
             )
             interpreter = Interpreter(
                 clock=clock,
@@ -101,7 +111,7 @@ class Run:
                 ledger=self.book,  # type: ignore[arg-type]
                 host=0,
                 measured_from_s=0.0,
-                resumption=None,
+                resumption=resumption,
                 gate=None,
                 idle=skip,
             )
@@ -152,3 +162,31 @@ def test_a_session_that_the_load_has_yet_to_start_keeps_its_time() -> None:
     assert run.book.rows["s0", 1].intended_s < 0.25
     assert run.book.rows["s1", 0].intended_s == 0.3
     assert run.book.started["s1"] == 0.3
+
+
+def test_what_was_skipped_before_a_host_was_lost_stays_skipped() -> None:
+    """The agents' clocks of a host that goes on are those of the lost one, in the midst of their waits."""
+    played = script("a", [100.0, 20.0], 60.0, [50.0, 10.5])
+
+    def known(*completed_s: float) -> tuple[KnownOutcome, ...]:
+        return tuple(KnownOutcome(True, 3, at_s, 64, 3) for at_s in completed_s)
+
+    # Due next: the sub-agent at 60 s, the orchestrator, the sub-agent, the orchestrator as all was lost.
+    skips = ((0.05, 59.95), (0.1, 39.854), (0.22, 9.98), (0.25, 9.98))
+    takeover = Takeover(
+        outcomes={"s0": known(0.004, 0.21), "s0/0": known(0.064, 0.24)},
+        open_turns=frozenset(),
+        started=frozenset({"s0", "s0/0"}),
+        live=frozenset({"s0", "s0/0"}),
+        stopped=frozenset(),
+        finished=frozenset(),
+        sessions_ended={},
+        heard_until_s=0.3,
+        skips=skips,
+        is_lost=True,
+    )
+    run = Run(played, starts_s=(0.0,), cap_s=60.0, resumption=Resumption(takeover, 0.3, 0.3))
+    rows = run.book.rows
+    assert sorted(rows) == [("s0", 2), ("s0/0", 2)]
+    assert rows["s0", 2].intended_s == 0.3
+    assert rows["s0/0", 2].intended_s == pytest.approx(0.24 + 10.5 - 9.98)

@@ -116,3 +116,5 @@ def test_the_lead_is_what_the_quickest_of_late_took() -> None:
     for _ in range(64):
         lead.learn(0.02)
     assert lead.seconds == LEAD_S_MAX
+    lead.learn(-0.001)
+    assert lead.seconds == 0.0
