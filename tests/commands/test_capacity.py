@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from swarm.commands.capacity import Question, capacity_of_fleet, objective_of
+from swarm.commands.capacity import Question, capacity_of_fleet, longer_told, objective_of
 from swarm.commands.costs import Budget, bounded, check_budget
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
@@ -99,6 +99,51 @@ def test_a_fleet_is_asked_from_its_file_to_a_sentence(
     kept = Experiment.model_validate(yaml.safe_load((out / "experiment.yaml").read_text()))
     ran = yaml.safe_load((out / "run.yaml").read_text())["experiment"]
     assert kept == Experiment.model_validate(ran)
+
+
+SEARCHED = Experiment.model_validate(
+    {
+        "name": "asked-again",
+        "workload": {
+            "kind": "prompt_set",
+            "prompt_tokens": 512,
+            "turns": 20,
+            "output_tokens": 24,
+            "new_share": 1.0,
+            "think_s": {"median": 1.0, "sigma": 0.3},
+        },
+        "slo": [{"metric": "ttft_s", "quantile": 0.9, "at_most": 0.5}],
+        "load": {
+            "duration_s": 240,
+            "search": {
+                "agents_from": 4,
+                "agents_max": 64,
+                "answer": "curve",
+                "hold_min_s": 10,
+                "hold_max_s": 10,
+            },
+        },
+    }
+)
+"""Bound by prefill: 16 prompts a second, whatever else."""
+
+
+@pytest.mark.parametrize(("longer", "told"), [(0.5, "50% longer"), (-0.3, "30% less")])
+def test_a_search_answers_for_steps_as_long_as_calibration_saw_them(longer: float, told: str) -> None:
+    def middle(fleet: FleetConfig) -> float:
+        [line] = longer_told(SEARCHED.model_copy(update={"fleet": fleet}))
+        assert told in line
+        numbers = [int(word) for word in line.rpartition(": ")[2].split() if word.isdecimal()]
+        return sum(numbers) / len(numbers)
+
+    as_seen = FLEET.model_copy(update={"cost": FLEET.cost.model_copy(update={"steps_longer": longer})})
+    # Agents within a TTFT are those of the prompts' rate, and that goes with the steps' time.
+    rate = 8_000 / 512 / (1 + longer)
+    assert middle(as_seen) == pytest.approx(rate * 1.6, rel=0.35)
+
+
+def test_a_fleet_whose_steps_took_no_longer_is_searched_once() -> None:
+    assert longer_told(SEARCHED.model_copy(update={"fleet": FLEET})) == []
 
 
 def answer(**changes: object) -> dict[str, object]:

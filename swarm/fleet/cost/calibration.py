@@ -3,10 +3,12 @@
 A first token comes after an entry, something for every token of the prompt, the computing of what was not
 cached, and its attention over all before it: 1, prompt, new, new x (cached + new / 2). A later one takes a
 line over the batch and the tokens that it looks at. Both are least squares of relative errors, over the
-lowest thirds of repeats, with coefficients that cannot be negative.
+medians of repeats, with coefficients that cannot be negative: whatever makes one repeat slower than another
+does so under load as well.
 
 How late a reply is by a prompt beside it tells what of an entry is in truth part of the step: 1 and prompt
-tokens once more, for each chunk that the prompt is computed in.
+tokens once more, for each chunk that the prompt is computed in. How late the prompt is by the reply tells
+what of its own step the reply's step takes anyhow.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ BLOCK_TOKENS_MAX = 1024
 MATTERS = 0.15
 """Share of some probe's time from which on a rate must have settled."""
 FELT = 0.1
-"""Share of some probe's time from which on a chunk's own time is told from none."""
+"""Share of some step's time from which on a chunk's own time is told from none."""
 ENTRY_ALONE_MAX = 100.0
 
 
@@ -67,6 +69,8 @@ class StallProbe:
     stall_s: float
     lone_s: float
     """The time to the first token of such a prompt alone."""
+    ttft_s: float
+    """The same beside the reply."""
 
     @property
     def new_tokens(self) -> int:
@@ -99,6 +103,8 @@ class Rates:
     """What a step computes at most; None: any prompt is one chunk."""
     entry_alone: float = 0.0
     """Times its entry for which a request keeps those behind it waiting."""
+    prefill_alone_s: float = 0.0
+    """A step that computes prompts and decodes for nobody takes so much more."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -115,7 +121,9 @@ class Rates:
         """Return the time to the first token of a lone request."""
         entry_s = self.entry_s + self.entry_per_token_s * prompt_tokens
         count, ends = chunks_of(cached_tokens, prompt_tokens, self.step_tokens)
-        entry_s += self.prefill_chunk_s * count + self.prefill_chunk_per_token_s * ends
+        entry_s += (
+            self.prefill_alone_s + self.prefill_chunk_s
+        ) * count + self.prefill_chunk_per_token_s * ends
         return entry_s + self.prefill_s(cached_tokens, prompt_tokens - cached_tokens)
 
     def tpot_s(self, batch: float, context_tokens: float) -> float:
@@ -137,19 +145,37 @@ def rates_of(
     prefills: Prefills, decodes: Decodes, stalls: Stalls | None = None, *, step_tokens: int | None = None
 ) -> Rates:
     """Return the rates that fit the probes best."""
-    rows, ttft_s = _prefill_rows(prefills)
-    entry_s, entry_token_s, token_s, pair_s = least_squares(rows, ttft_s)
-    chunk_s = chunk_token_s = 0.0
-    if stalls:
-        found = _with_stalls(prefills, stalls, step_tokens)
-        if found is not None:
-            entry_s, entry_token_s, token_s, pair_s, chunk_s, chunk_token_s = found
     lines, tpot_s = _decode_rows(decodes)
     base_s, sequence_s, context_s = least_squares(lines, tpot_s)
+    alone_s = _alone_s(prefills, stalls, base_s, step_tokens) if stalls else 0.0
+    found = _with_stalls(prefills, stalls, step_tokens, base_s, alone_s) if stalls else None
+    if found is None:
+        rows, ttft_s = _prefill_rows(prefills)
+        rest_s = ttft_s - alone_s * _chunk_counts(prefills, step_tokens)
+        found = [*least_squares(rows, rest_s, ttft_s), 0.0, 0.0]
+    entry_s, entry_token_s, token_s, pair_s, chunk_s, chunk_token_s = found
     return Rates(
         token_s, pair_s, entry_s, entry_token_s, base_s, sequence_s, context_s, chunk_s, chunk_token_s,
-        step_tokens,
+        step_tokens, prefill_alone_s=alone_s,
     )  # fmt: skip
+
+
+def _alone_s(prefills: Prefills, stalls: Stalls, base_s: float, step_tokens: int | None) -> float:
+    """Return what a step of prompts alone takes that is a reply's where one decodes in it.
+
+    Beside a reply a prompt waits for half a step, on average, and is computed in one that decodes as well:
+    its first token comes one and a half steps later than alone, less what its own step takes alone.
+    """
+    later_s = median(each.ttft_s - each.lone_s for repeats in stalls.values() for each in repeats)
+    first_s = np.array([typical(repeats).ttft_s for repeats in prefills.values()])
+    most_s = float((first_s / _chunk_counts(prefills, step_tokens)).min())
+    return max(0.0, min(base_s, most_s, 1.5 * base_s - later_s))
+
+
+def _chunk_counts(prefills: Prefills, step_tokens: int | None) -> Floats:
+    """Return in how many chunks each question's prompt is computed."""
+    each = map(typical, prefills.values())
+    return np.array([float(chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)[0]) for one in each])
 
 
 def entry_alone(rates: Rates, apart_s: Sequence[float], prompt_tokens: int) -> float:
@@ -161,29 +187,32 @@ def entry_alone(rates: Rates, apart_s: Sequence[float], prompt_tokens: int) -> f
     if not apart_s:
         return 0.0
     each_s = undisturbed(apart_s)
-    step_s = rates.ttft_s(prompt_tokens, 0) - rates.entry_s - rates.entry_per_token_s * prompt_tokens
     entry_s = rates.entry_s + rates.entry_per_token_s * prompt_tokens
+    step_s = rates.ttft_s(prompt_tokens, 0) - entry_s - rates.prefill_alone_s
     if not entry_s or each_s < step_s * (1 + FELT) or each_s < FELT * entry_s:
         return 0.0
     return min(ENTRY_ALONE_MAX, each_s / entry_s)
 
 
-def _with_stalls(prefills: Prefills, stalls: Stalls, step_tokens: int | None) -> list[float] | None:
+def _with_stalls(
+    prefills: Prefills, stalls: Stalls, step_tokens: int | None, base_s: float, alone_s: float
+) -> list[float] | None:
     """Return entry, its part by token, token, pair, chunk, its part by token: from first tokens and stalls.
 
-    None where chunks add nothing that is felt: first tokens alone then tell the rest better.
+    A stall's error is relative to the step that it lengthened. None where chunks add nothing that is felt in
+    one: first tokens alone then tell the rest better.
     """
     rows, values, scales = [], [], []
     for one in map(typical, prefills.values()):
         count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)
         rows.append([1.0, one.prompt_tokens, one.new_tokens, _pairs(one), count, ends])
-        values.append(one.ttft_s)
+        values.append(one.ttft_s - alone_s * count)
         scales.append(one.ttft_s)
     for each in map(typical_stall, stalls.values()):
         count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step_tokens)
         rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
         values.append(each.stall_s)
-        scales.append(each.lone_s)
+        scales.append(base_s + each.stall_s)
     found = least_squares(np.array(rows), np.array(values), np.array(scales))
     felt = (np.array(rows)[:, 4:] @ np.array(found[4:]) / np.array(scales)).max()
     return found if felt >= FELT else None
@@ -221,7 +250,7 @@ def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
     cached_tokens = max(counts, key=lambda tokens: (counts[tokens], tokens))
     alike = [each for each in repeats if each.cached_tokens == cached_tokens]
     first = alike[0]
-    return PrefillProbe(first.prompt_tokens, first.cached_tokens, undisturbed(each.ttft_s for each in alike))
+    return PrefillProbe(first.prompt_tokens, first.cached_tokens, median(each.ttft_s for each in alike))
 
 
 def typical_stall(repeats: Sequence[StallProbe]) -> StallProbe:
@@ -232,8 +261,9 @@ def typical_stall(repeats: Sequence[StallProbe]) -> StallProbe:
     return StallProbe(
         alike[0].prompt_tokens,
         cached_tokens,
-        undisturbed(each.stall_s for each in alike),
-        undisturbed(each.lone_s for each in alike),
+        median(each.stall_s for each in alike),
+        median(each.lone_s for each in alike),
+        median(each.ttft_s for each in alike),
     )
 
 
@@ -242,7 +272,7 @@ def typical_pace(repeats: Sequence[DecodeProbe]) -> DecodeProbe:
     return DecodeProbe(
         median(each.batch for each in repeats),
         median(each.context_tokens for each in repeats),
-        undisturbed(each.tpot_s for each in repeats),
+        median(each.tpot_s for each in repeats),
     )
 
 

@@ -101,7 +101,7 @@ class Besides:
         cached = result.cached_tokens
         if cached is None:
             cached = self._prefills.assumed(cell)
-        return StallProbe(tokens, min(cached, tokens - 1), late_s, lone_s)
+        return StallProbe(tokens, min(cached, tokens - 1), late_s, lone_s, seconds)
 
 
 def stall_of(times: Sequence[float], from_s: float, to_s: float) -> float | None:
