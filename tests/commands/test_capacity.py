@@ -14,7 +14,9 @@ from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.config.target import TargetConfig
 from swarm.errors import ConfigError, RunError, UsageError
+from swarm.measure.summary import summarize
 from swarm.report.run.capacity import advice, sentence
+from swarm.sim.run import simulated
 
 FLEET = FleetConfig.model_validate(
     {
@@ -114,32 +116,41 @@ SEARCHED = Experiment.model_validate(
         },
         "slo": [{"metric": "ttft_s", "quantile": 0.9, "at_most": 0.5}],
         "load": {
-            "duration_s": 240,
+            "duration_s": 60,
             "search": {
                 "agents_from": 4,
-                "agents_max": 64,
+                "agents_max": 16,
                 "answer": "curve",
-                "hold_min_s": 10,
-                "hold_max_s": 10,
+                "hold_min_s": 6,
+                "hold_max_s": 6,
             },
         },
     }
 )
-"""Bound by prefill: 16 prompts a second, whatever else."""
+
+LONGER = [
+    (0.5, "50% longer", (8_000 / 1.5, 0.03, 0.003)),
+    (-0.2, "20% less", (10_000, 0.016, 0.0016)),
+]
+"""The share, its words, and the fleet that takes as long: prefill, a decode step, a sequence in it."""
 
 
-@pytest.mark.parametrize(("longer", "told"), [(0.5, "50% longer"), (-0.3, "30% less")])
-def test_a_search_answers_for_steps_as_long_as_calibration_saw_them(longer: float, told: str) -> None:
-    def middle(fleet: FleetConfig) -> float:
-        [line] = longer_told(SEARCHED.model_copy(update={"fleet": fleet}))
-        assert told in line
-        numbers = [int(word) for word in line.rpartition(": ")[2].split() if word.isdecimal()]
-        return sum(numbers) / len(numbers)
-
-    as_seen = FLEET.model_copy(update={"cost": FLEET.cost.model_copy(update={"steps_longer": longer})})
-    # Agents within a TTFT are those of the prompts' rate, and that goes with the steps' time.
-    rate = 8_000 / 512 / (1 + longer)
-    assert middle(as_seen) == pytest.approx(rate * 1.6, rel=0.35)
+@pytest.mark.parametrize(("longer", "words", "rates"), LONGER)
+def test_a_search_answers_for_steps_as_long_as_calibration_saw_them(
+    longer: float, words: str, rates: tuple[float, float, float]
+) -> None:
+    names = ("prefill_tokens_per_s", "decode_base_s", "decode_per_sequence_s")
+    asked, twin = (
+        SEARCHED.model_copy(
+            update={"fleet": FLEET.model_copy(update={"cost": FLEET.cost.model_copy(update=changes)})}
+        )
+        for changes in ({"steps_longer": longer}, dict(zip(names, rates, strict=True)))
+    )
+    run = simulated(twin)
+    answer = summarize(run.results.rows, facts=run.facts, totals=run.results.totals)["capacity"]
+    [line] = longer_told(asked)
+    assert words in line
+    assert line.endswith(f": {answer['agents_low']} to {answer['agents_high']} agents")
 
 
 def test_a_fleet_whose_steps_took_no_longer_is_searched_once() -> None:
