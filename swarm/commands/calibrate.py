@@ -34,8 +34,8 @@ BOUNDS = {"p50": 0.3, "p95": 0.4}
 HIT_POINTS_MAX = 2.0
 PACE = "TPOT p50"
 """What steps take that prompts join, with all that goes on beside: no probe sees them alone."""
-LONGER_MAX = 0.4
-"""Beyond it no file is written, but where the server's noise excuses it."""
+LONGER_LEAST, LONGER_MAX = 0.01, 0.4
+"""Below the one it is not told. Beyond the other no file is written, but where noise excuses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,9 @@ def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
 
 def with_longer(fleet: FleetConfig, verdicts: Sequence[Verdict]) -> FleetConfig:
     """Return the fleet with the share by which steps took longer than it predicts, where noise is less."""
-    paces = [each for each in verdicts if each.name == PACE and abs(each.error) > each.noise]
+    paces = [
+        each for each in verdicts if each.name == PACE and abs(each.error) > max(each.noise, LONGER_LEAST)
+    ]
     if not paces or not isinstance(fleet.cost, SimpleCostConfig):
         return fleet
     longer = min(LONGER_MAX, max(-LONGER_MAX, _rounded(paces[0].observed / paces[0].predicted - 1)))

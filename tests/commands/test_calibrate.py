@@ -145,7 +145,8 @@ def test_a_small_server_is_calibrated_to_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("predicted_s", "noise", "longer"), [(0.010, 0.05, 0.2), (0.0116, 0.05, 0.0), (0.0150, 0.05, -0.2)]
+    ("predicted_s", "noise", "longer"),
+    [(0.010, 0.05, 0.2), (0.0116, 0.05, 0.0), (0.0150, 0.05, -0.2), (0.01195, 0.0, 0.0)],
 )
 def test_a_fleet_keeps_by_how_much_steps_took_longer_than_noise(
     predicted_s: float, noise: float, longer: float

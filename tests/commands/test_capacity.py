@@ -14,6 +14,7 @@ from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.config.target import TargetConfig
 from swarm.errors import ConfigError, RunError, UsageError
+from swarm.load.search_words import found as in_words
 from swarm.measure.summary import summarize
 from swarm.report.run.capacity import advice, sentence
 from swarm.sim.run import simulated
@@ -150,7 +151,7 @@ def test_a_search_answers_for_steps_as_long_as_calibration_saw_them(
     answer = summarize(run.results.rows, facts=run.facts, totals=run.results.totals)["capacity"]
     [line] = longer_told(asked)
     assert words in line
-    assert line.endswith(f": {answer['agents_low']} to {answer['agents_high']} agents")
+    assert line.endswith(f": {in_words(answer)}")
 
 
 def test_a_fleet_whose_steps_took_no_longer_is_searched_once() -> None:
