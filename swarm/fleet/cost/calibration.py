@@ -398,8 +398,8 @@ def _tpot_s(one: DecodeProbe) -> float:
 
 def _prefill_rows(prefills: Prefills, step: Step) -> Rows:
     """Return what lone first tokens tell where chunks add nothing: entry, its part by token, token, pair."""
-    rows, *rest = _rows_beside(prefills, {}, step)
-    return (rows[:, :4], *rest)
+    rows, values, scales, jitters_s = _rows_beside(prefills, {}, step)
+    return rows[:, :4], values, scales, jitters_s
 
 
 def _decode_rows(decodes: Decodes) -> Rows:

@@ -12,6 +12,8 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+import numpy as np
+
 from swarm.fleet.cost.calibration import StallProbe
 from swarm.live.probing.decodes import SHORT_TOKENS
 from swarm.live.probing.prefills import Cell, Prefills
@@ -112,17 +114,17 @@ class Besides:
 def stall_of(times: Sequence[float], from_s: float, to_s: float) -> float | None:
     """Return by how much tokens came later than at their own pace, between two times and a little after.
 
-    A reply slows down as it grows: its pace meanwhile lies on the line through those before and behind.
+    A reply slows down as it grows: tokens before and behind lie on one parabola over their numbers, but for
+    what those behind are late by. Of all of them, one that was read late hardly counts.
     None where too few tokens came before or behind.
     """
     first = bisect_right(times, from_s) - 1
     last = bisect_left(times, to_s) + SETTLED_STEPS
     if first < STEADY_MIN or last + STEADY_MIN >= len(times):
         return None
-    end = len(times) - 1
-    before_s = (times[first] - times[0]) / first
-    behind_s = (times[end] - times[last]) / (end - last)
-    # Halves of the way from the middle of what came before to the middle of what came behind.
-    share = (last / 2) / ((last + end - first) / 2)
-    pace_s = before_s + share * (behind_s - before_s)
-    return max(0.0, times[last] - times[first] - (last - first) * pace_s)
+    numbers = np.arange(len(times))
+    steady = numbers[(numbers <= first) | (numbers >= last)]
+    along = steady / len(times)
+    rows = np.column_stack([np.ones(len(steady)), along, np.square(along), steady >= last])
+    found, *_ = np.linalg.lstsq(rows, np.array(times)[steady] - times[0], rcond=None)
+    return max(0.0, float(found[3]))
