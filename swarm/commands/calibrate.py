@@ -32,6 +32,10 @@ REPEATS = 2
 BOUNDS = {"p50": 0.3, "p95": 0.4}
 """Relative errors of a prediction that are passed, beside the server's own noise."""
 HIT_POINTS_MAX = 2.0
+PACE = "TPOT p50"
+"""What steps take that prompts join, with all that goes on beside: no probe sees them alone."""
+LONGER_LEAST, LONGER_MAX = 0.01, 0.4
+"""Below the one it is not told. Beyond the other no file is written, but where noise excuses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,8 @@ async def _calibrated(
             runs.append(await played(target, agents))
         finally:
             await target.close()
-    return facts, found, fleet, verdicts_of(fleet, agents, runs)
+    verdicts = verdicts_of(fleet, agents, runs)
+    return facts, found, with_longer(fleet, verdicts), verdicts
 
 
 def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
@@ -116,6 +121,7 @@ def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
         "prefill_per_context_token_s": _rounded(rates.prefill_per_context_token_s),
         "prefill_chunk_s": _rounded(rates.prefill_chunk_s),
         "prefill_chunk_per_token_s": _rounded(rates.prefill_chunk_per_token_s),
+        "prefill_alone_s": _rounded(rates.prefill_alone_s),
         "entry_s": _rounded(rates.entry_s),
         "entry_per_token_s": _rounded(rates.entry_per_token_s),
         "entry_alone": _rounded(rates.entry_alone),
@@ -146,6 +152,19 @@ def fleet_of(found: Found, facts: ServerFacts) -> FleetConfig:
     if facts.context_tokens is not None:
         fleet["max_model_len"] = facts.context_tokens
     return FleetConfig.model_validate(fleet)
+
+
+def with_longer(fleet: FleetConfig, verdicts: Sequence[Verdict]) -> FleetConfig:
+    """Return the fleet with the share by which steps took longer than it predicts, where noise is less."""
+    paces = [
+        each for each in verdicts if each.name == PACE and abs(each.error) > max(each.noise, LONGER_LEAST)
+    ]
+    if not paces or not isinstance(fleet.cost, SimpleCostConfig):
+        return fleet
+    longer = min(LONGER_MAX, max(-LONGER_MAX, _rounded(paces[0].observed / paces[0].predicted - 1)))
+    # Validated anew, so that the file shows what was set.
+    cost = SimpleCostConfig(**{**fleet.cost.model_dump(exclude_unset=True), "steps_longer": longer})
+    return fleet.model_copy(update={"cost": cost})
 
 
 def verdicts_of(
@@ -220,6 +239,7 @@ def _show(found: Found) -> None:
     )
     print(f"  beside others  {rates.prefill_chunk_s * 1e3:12.3f} ms of a step for each prompt in it")
     print(f"  prompt token   {rates.prefill_chunk_per_token_s * 1e6:12.3f} us of it, cached or not")
+    print(f"  alone          {rates.prefill_alone_s * 1e3:12.3f} ms of a step in which nobody decodes")
     print(f"decode step      {rates.decode_base_s * 1e3:12.3f} ms")
     print(f"  per sequence   {rates.decode_per_sequence_s * 1e6:12.2f} us")
     print(f"  per 1k token   {rates.decode_per_context_token_s * 1e9:12.2f} us")

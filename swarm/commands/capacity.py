@@ -14,7 +14,7 @@ import yaml
 from swarm.commands.costs import Budget, check_budget, expected, told_cost
 from swarm.commands.workloads import chosen_workload
 from swarm.config.experiment import Experiment
-from swarm.config.fleet import FleetConfig
+from swarm.config.fleet import FleetConfig, SimpleCostConfig
 from swarm.config.load import LoadConfig
 from swarm.config.read import validate
 from swarm.config.slo import ObjectiveConfig
@@ -23,6 +23,7 @@ from swarm.errors import RunError, UsageError
 from swarm.interrupts import Interrupts
 from swarm.live.look import LEARNED, Looked, look_at
 from swarm.live.targets.usable import check_target
+from swarm.load.search_words import found
 from swarm.load.sizing import Demand, Known, Size, search_config, sized
 from swarm.report.numbers import count, seconds
 from swarm.sim.demand import demand_of
@@ -34,6 +35,16 @@ SLO_DEFAULT = ("effective_ttft_s p95 <= 2", "tpot_s p95 <= 0.1")
 CONFIDENCE = 0.9
 DRAIN_S = 10.0
 EXPERIMENT = "experiment.yaml"
+STEP_RATES = (
+    "prefill_per_context_token_s",
+    "prefill_chunk_s",
+    "prefill_chunk_per_token_s",
+    "prefill_alone_s",
+    "decode_base_s",
+    "decode_per_sequence_s",
+    "decode_per_context_token_s",
+)
+"""Of a cost of stated rates, in seconds."""
 _OBJECTIVE = re.compile(r"\s*([a-z_0-9]+)\s+p(\d+(?:\.\d+)?)\s*(<=|>=)\s*(\d+(?:\.\d+)?)\s*(ms|s)?\s*")
 
 
@@ -106,7 +117,35 @@ def capacity_of_fleet(
     experiment, size, demand = experiment_for(question, known, TargetConfig(), fleet)
     _tell_plan(question, size, demand)
     beside = {EXPERIMENT: text_of(experiment, None)}
-    return run_simulated(experiment, out, beside=beside, shows_page=shows_page)
+    code = run_simulated(experiment, out, beside=beside, shows_page=shows_page)
+    if code == 0:
+        for line in longer_told(experiment):
+            _say(line)
+    return code
+
+
+def longer_told(experiment: Experiment) -> list[str]:
+    """Return what a search finds where steps take as long as on the load that calibration held out."""
+    from swarm.measure.summary import summarize
+    from swarm.sim.run import simulated
+
+    cost = experiment.fleet.cost
+    if not isinstance(cost, SimpleCostConfig) or not cost.steps_longer:
+        return []
+    factor = 1.0 + cost.steps_longer
+    slower = cost.model_copy(
+        update={
+            "prefill_tokens_per_s": cost.prefill_tokens_per_s / factor,
+            **{name: getattr(cost, name) * factor for name in STEP_RATES},
+        }
+    )
+    fleet = experiment.fleet.model_copy(update={"cost": slower})
+    run = simulated(experiment.model_copy(update={"fleet": fleet}))
+    summary = summarize(run.results.rows, facts=run.facts, totals=run.results.totals)
+    how = f"{abs(cost.steps_longer):.0%} {'longer' if factor > 1 else 'less'}"
+    return [
+        f"if steps take {how}, as on the load that its calibration held out: {found(summary['capacity'])}"
+    ]
 
 
 def experiment_for(

@@ -182,6 +182,12 @@ class SimpleCostConfig(Strict):
     prefill_chunk_per_token_s: float = Field(
         0.0, ge=0, description="the same for each token of that prompt so far, cached ones included"
     )
+    prefill_alone_s: float = Field(
+        0.0,
+        ge=0,
+        description="added to a step that computes prompts and decodes for nobody: what is decode_base_s's "
+        "where somebody decodes in it, such as reading the weights",
+    )
     entry_s: float = Field(0.0, ge=0, description="from a request's arrival to its rank's queue")
     entry_per_token_s: float = Field(0.0, ge=0, description="the same for each prompt token, cached or not")
     entry_alone: float = Field(
@@ -199,6 +205,13 @@ class SimpleCostConfig(Strict):
     )
     kv_bytes_per_token: float = Field(
         131_072.0, gt=0, le=1e12, description="KV of one token, over all layers"
+    )
+    steps_longer: float = Field(
+        0.0,
+        gt=-0.5,
+        le=2.0,
+        description="share by which steps took longer than these rates say on a load that calibration held "
+        "out, less than 0 where they took less; no step takes it, but `swarm capacity` answers for it too",
     )
     kv_capacity_tokens: int = Field(4_000_000, ge=1, description="HBM left for KV on one replica")
     layers: int = Field(64, ge=1, description="of the model, for loads that overlap with prefill by layers")

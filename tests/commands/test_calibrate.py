@@ -144,6 +144,19 @@ def test_a_small_server_is_calibrated_to_the_end(tmp_path: Path) -> None:
         assert written.replicas[0].max_sequences == 20
 
 
+@pytest.mark.parametrize(
+    ("predicted_s", "noise", "longer"),
+    [(0.010, 0.05, 0.2), (0.0116, 0.05, 0.0), (0.0150, 0.05, -0.2), (0.01195, 0.0, 0.0)],
+)
+def test_a_fleet_keeps_by_how_much_steps_took_longer_than_noise(
+    predicted_s: float, noise: float, longer: float
+) -> None:
+    pace = calibrate.Verdict("TPOT p50", predicted_s, 0.012, predicted_s / 0.012 - 1, noise, 0.3)
+    fleet = calibrate.with_longer(calibrate.fleet_of(found(), FACTS), [pace])
+    assert isinstance(fleet.cost, SimpleCostConfig)
+    assert fleet.cost.steps_longer == pytest.approx(longer)
+
+
 def test_a_calibration_opens_with_its_answer() -> None:
     good = calibrate.Verdict("TTFT p50", 0.103, 0.1, 0.03, 0.01, 0.1)
     bad = calibrate.Verdict("TPOT p95", 0.02, 0.03, -0.33, 0.05, 0.2)

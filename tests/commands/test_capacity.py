@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from swarm.commands.capacity import Question, capacity_of_fleet, objective_of
+from swarm.commands.capacity import Question, capacity_of_fleet, longer_told, objective_of
 from swarm.commands.costs import Budget, bounded, check_budget
 from swarm.config.experiment import Experiment
 from swarm.config.fleet import FleetConfig
 from swarm.config.target import TargetConfig
 from swarm.errors import ConfigError, RunError, UsageError
+from swarm.load.search_words import found as in_words
+from swarm.measure.summary import summarize
 from swarm.report.run.capacity import advice, sentence
+from swarm.sim.run import simulated
 
 FLEET = FleetConfig.model_validate(
     {
@@ -99,6 +102,60 @@ def test_a_fleet_is_asked_from_its_file_to_a_sentence(
     kept = Experiment.model_validate(yaml.safe_load((out / "experiment.yaml").read_text()))
     ran = yaml.safe_load((out / "run.yaml").read_text())["experiment"]
     assert kept == Experiment.model_validate(ran)
+
+
+SEARCHED = Experiment.model_validate(
+    {
+        "name": "asked-again",
+        "workload": {
+            "kind": "prompt_set",
+            "prompt_tokens": 512,
+            "turns": 20,
+            "output_tokens": 24,
+            "new_share": 1.0,
+            "think_s": {"median": 1.0, "sigma": 0.3},
+        },
+        "slo": [{"metric": "ttft_s", "quantile": 0.9, "at_most": 0.5}],
+        "load": {
+            "duration_s": 60,
+            "search": {
+                "agents_from": 4,
+                "agents_max": 16,
+                "answer": "curve",
+                "hold_min_s": 6,
+                "hold_max_s": 6,
+            },
+        },
+    }
+)
+
+LONGER = [
+    (0.5, "50% longer", (8_000 / 1.5, 0.03, 0.003)),
+    (-0.2, "20% less", (10_000, 0.016, 0.0016)),
+]
+"""The share, its words, and the fleet that takes as long: prefill, a decode step, a sequence in it."""
+
+
+@pytest.mark.parametrize(("longer", "words", "rates"), LONGER)
+def test_a_search_answers_for_steps_as_long_as_calibration_saw_them(
+    longer: float, words: str, rates: tuple[float, float, float]
+) -> None:
+    names = ("prefill_tokens_per_s", "decode_base_s", "decode_per_sequence_s")
+    asked, twin = (
+        SEARCHED.model_copy(
+            update={"fleet": FLEET.model_copy(update={"cost": FLEET.cost.model_copy(update=changes)})}
+        )
+        for changes in ({"steps_longer": longer}, dict(zip(names, rates, strict=True)))
+    )
+    run = simulated(twin)
+    answer = summarize(run.results.rows, facts=run.facts, totals=run.results.totals)["capacity"]
+    [line] = longer_told(asked)
+    assert words in line
+    assert line.endswith(f": {in_words(answer)}")
+
+
+def test_a_fleet_whose_steps_took_no_longer_is_searched_once() -> None:
+    assert longer_told(SEARCHED.model_copy(update={"fleet": FLEET})) == []
 
 
 def answer(**changes: object) -> dict[str, object]:

@@ -52,6 +52,19 @@ def test_those_who_decode_wait_for_what_a_chunk_adds_to_its_step() -> None:
     assert decoding.tpot_s == pytest.approx((200 * 0.1 + added_s) / 200)
 
 
+def test_a_step_of_prompts_alone_takes_what_decoding_takes_where_somebody_does() -> None:
+    """Alone: 0.1 s in each of three steps, and prefill. Beside: half a step's wait, and a step for both."""
+    fleet = fleet_of(prefill_tokens_per_s=1e4, prefill_alone_s=0.1)
+    group = fleet.replicas[0].model_copy(update={"max_batched_tokens": 500})
+    fleet = fleet.model_copy(update={"replicas": (group,)})
+    [alone] = rehearse(fleet, [[Part(0.0, root("a").extend(1_500), 1)]])
+    assert alone.ttft_s == pytest.approx(3 * 0.1 + 0.15)
+    reply = Part(0.0, root("b").extend(100), 101)
+    played = rehearse(fleet, [[reply], [Part(0.11 + 10.5 * 0.1, root("c").extend(400), 1)]])
+    beside = next(each for each in played if each.tpot_s is None)
+    assert beside.ttft_s == pytest.approx(0.05 + 0.1 + 0.04)
+
+
 @pytest.mark.parametrize("alone", [0.0, 0.5, 1.0, 2.0])
 def test_requests_wait_for_those_who_enter_before_them(alone: float) -> None:
     fleet = fleet_of(prefill_tokens_per_s=1e6, entry_s=0.4, entry_per_token_s=1e-3, entry_alone=alone)

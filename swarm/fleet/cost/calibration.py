@@ -2,11 +2,12 @@
 
 A first token comes after an entry, something for every token of the prompt, the computing of what was not
 cached, and its attention over all before it: 1, prompt, new, new x (cached + new / 2). A later one takes a
-line over the batch and the tokens that it looks at. Both are least squares of relative errors, over the
-lowest thirds of repeats, with coefficients that cannot be negative.
+line over the batch and the tokens that it looks at. Both are least squares, weighed by how far repeats are
+apart and by how far the formula misses, with coefficients that cannot be negative.
 
 How late a reply is by a prompt beside it tells what of an entry is in truth part of the step: 1 and prompt
-tokens once more, for each chunk that the prompt is computed in.
+tokens once more, for each chunk that the prompt is computed in. How late the prompt is by the reply tells
+what of its own step the reply's step takes anyhow.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ BLOCK_TOKENS_MAX = 1024
 MATTERS = 0.15
 """Share of some probe's time from which on a rate must have settled."""
 FELT = 0.1
-"""Share of some probe's time from which on a chunk's own time is told from none."""
+"""Share of some step's time from which on a chunk's own time is told from none."""
 FELT_LEAST, EXPLAINED = 0.02, 0.75
 """A smaller share, down to this one, is where it explains so much of the squares of stalls' errors."""
 REWEIGHTED, MISSED_LEAST = 3, 0.0005
 """How often weights are found anew; the least share that a formula is taken to miss by."""
 BESIDE = "beside a reply: "
+ALIKE = 0.02
+"""Share of a first token by which the middle of its repeats is above the lowest where they are alike."""
 ENTRY_ALONE_MAX = 100.0
 
 
@@ -75,6 +78,8 @@ class StallProbe:
     stall_s: float
     lone_s: float
     """The time to the first token of such a prompt alone."""
+    ttft_s: float
+    """The same beside the reply."""
 
     @property
     def new_tokens(self) -> int:
@@ -86,6 +91,18 @@ Prefills = Mapping[str, Sequence[PrefillProbe]]
 """Repeats by what was asked."""
 Decodes = Mapping[str, Sequence[DecodeProbe]]
 Stalls = Mapping[str, Sequence[StallProbe]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is known of an engine's steps before first tokens are fitted."""
+
+    base_s: float
+    """That of a lone reply, its context left out."""
+    alone_s: float
+    """What a step of prompts alone takes more."""
+    tokens: int | None
+    """That it computes at most; None: any prompt is one chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +124,8 @@ class Rates:
     """What a step computes at most; None: any prompt is one chunk."""
     entry_alone: float = 0.0
     """Times its entry for which a request keeps those behind it waiting."""
+    prefill_alone_s: float = 0.0
+    """A step that computes prompts and decodes for nobody takes so much more."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -123,7 +142,9 @@ class Rates:
         """Return the time to the first token of a lone request."""
         entry_s = self.entry_s + self.entry_per_token_s * prompt_tokens
         count, ends = chunks_of(cached_tokens, prompt_tokens, self.step_tokens)
-        entry_s += self.prefill_chunk_s * count + self.prefill_chunk_per_token_s * ends
+        entry_s += (
+            self.prefill_alone_s + self.prefill_chunk_s
+        ) * count + self.prefill_chunk_per_token_s * ends
         return entry_s + self.prefill_s(cached_tokens, prompt_tokens - cached_tokens)
 
     def tpot_s(self, batch: float, context_tokens: float) -> float:
@@ -145,17 +166,35 @@ def rates_of(
     prefills: Prefills, decodes: Decodes, stalls: Stalls | None = None, *, step_tokens: int | None = None
 ) -> Rates:
     """Return the rates that fit the probes best."""
-    entry_s, entry_token_s, token_s, pair_s = fitted(*_prefill_rows(prefills))
-    chunk_s = chunk_token_s = 0.0
-    if stalls:
-        found = _with_stalls(prefills, stalls, step_tokens)
-        if found is not None:
-            entry_s, entry_token_s, token_s, pair_s, chunk_s, chunk_token_s = found
     base_s, sequence_s, context_s = fitted(*_decode_rows(decodes))
+    alone_s = _alone_s(prefills, stalls, base_s, step_tokens) if stalls else 0.0
+    step = Step(base_s, alone_s, step_tokens)
+    found = _with_stalls(prefills, stalls, step) if stalls else None
+    if found is None:
+        found = [*fitted(*_prefill_rows(prefills, step)), 0.0, 0.0]
+    entry_s, entry_token_s, token_s, pair_s, chunk_s, chunk_token_s = found
     return Rates(
         token_s, pair_s, entry_s, entry_token_s, base_s, sequence_s, context_s, chunk_s, chunk_token_s,
-        step_tokens,
+        step_tokens, prefill_alone_s=alone_s,
     )  # fmt: skip
+
+
+def _alone_s(prefills: Prefills, stalls: Stalls, base_s: float, step_tokens: int | None) -> float:
+    """Return what a step of prompts alone takes that is a reply's where one decodes in it.
+
+    Beside a reply a prompt waits for half a step, on average, and is computed in one that decodes as well:
+    its first token comes one and a half steps later than alone, less what its own step takes alone. 0 where
+    it is no more than what so few waits, were they left to chance, may be off by.
+    """
+    later_s = [each.ttft_s - each.lone_s for repeats in stalls.values() for each in repeats]
+    alone_s = 1.5 * base_s - median(later_s)
+    if alone_s < base_s / math.sqrt(len(later_s)):
+        return 0.0
+    most_s = min(
+        one.ttft_s / chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)[0]
+        for one in first_tokens(prefills)
+    )
+    return min(base_s, most_s, alone_s)
 
 
 def entry_alone(rates: Rates, apart_s: Sequence[float], prompt_tokens: int) -> float:
@@ -167,19 +206,19 @@ def entry_alone(rates: Rates, apart_s: Sequence[float], prompt_tokens: int) -> f
     if not apart_s:
         return 0.0
     each_s = undisturbed(apart_s)
-    step_s = rates.ttft_s(prompt_tokens, 0) - rates.entry_s - rates.entry_per_token_s * prompt_tokens
     entry_s = rates.entry_s + rates.entry_per_token_s * prompt_tokens
+    step_s = rates.ttft_s(prompt_tokens, 0) - entry_s - rates.prefill_alone_s
     if not entry_s or each_s < step_s * (1 + FELT) or each_s < FELT * entry_s:
         return 0.0
     return min(ENTRY_ALONE_MAX, each_s / entry_s)
 
 
-def _with_stalls(prefills: Prefills, stalls: Stalls, step_tokens: int | None) -> list[float] | None:
+def _with_stalls(prefills: Prefills, stalls: Stalls, step: Step) -> list[float] | None:
     """Return entry, its part by token, token, pair, chunk, its part by token: from first tokens and stalls.
 
-    None where chunks add nothing that is felt: first tokens alone then tell the rest better.
+    None where chunks add nothing that is felt in a step: first tokens alone then tell the rest better.
     """
-    columns, seconds, scale_s, noise_s = _rows_beside(prefills, stalls, step_tokens)
+    columns, seconds, scale_s, noise_s = _rows_beside(prefills, stalls, step)
     found = fitted(columns, seconds, scale_s, noise_s)
     felt = (columns[:, 4:] @ np.array(found[4:]) / scale_s).max()
     if felt >= FELT:
@@ -202,7 +241,7 @@ def errors(rates: Rates, prefills: Prefills, decodes: Decodes) -> tuple[float, f
     """Return the median relative error of the rates on the probes, of first tokens and of paces."""
     first = [
         rates.ttft_s(each.prompt_tokens, each.cached_tokens) / each.ttft_s - 1
-        for each in map(typical, prefills.values())
+        for each in first_tokens(prefills)
     ]
     later = [
         rates.tpot_s(each.batch, each.context_tokens) / each.tpot_s - 1
@@ -217,28 +256,40 @@ def unsettled(prefills: Prefills, decodes: Decodes, stalls: Stalls | None = None
     later = ("decode_base_s", "decode_per_sequence_s", "decode_per_context_token_s")
     found = _jackknife(later, decodes, _decode_rows)
     stalls = {name: repeats for name, repeats in (stalls or {}).items() if len(repeats) > 1}
-    if not stalls or _with_stalls(prefills, stalls, None) is None:
-        return _jackknife(first, prefills, _prefill_rows) | found
+    base_s = fitted(*_decode_rows(decodes))[0]
+    step = Step(base_s, _alone_s(prefills, stalls, base_s, None) if stalls else 0.0, None)
+    if not stalls or _with_stalls(prefills, stalls, step) is None:
+        return _jackknife(first, prefills, lambda held: _prefill_rows(held, step)) | found
 
     def rows_of(held: Mapping[str, Sequence[Any]]) -> Rows:
         asked = {name: held[name] for name in prefills}
-        return _rows_beside(asked, {name: held[BESIDE + name] for name in stalls}, None)
+        return _rows_beside(asked, {name: held[BESIDE + name] for name in stalls}, step)
 
+    chunk = ("prefill_chunk_s", "prefill_chunk_per_token_s")
     beside = {BESIDE + name: repeats for name, repeats in stalls.items()}
-    return (
-        _jackknife((*first, "prefill_chunk_s", "prefill_chunk_per_token_s"), {**prefills, **beside}, rows_of)
-        | found
-    )
+    return _jackknife((*first, *chunk), {**prefills, **beside}, rows_of) | found
 
 
-def typical(repeats: Sequence[PrefillProbe]) -> PrefillProbe:
-    """Return one question's answer from its repeats."""
+def first_tokens(prefills: Prefills) -> list[PrefillProbe]:
+    """Return each question's answer from its repeats.
+
+    Where they are alike it is this process that sets them apart, and it only adds: the lowest third counts. A
+    server that is itself faster and slower is met in all of its moments: the middle one does.
+    """
+    middles = [typical(repeats) for repeats in prefills.values()]
+    lowest = [typical(repeats, undisturbed) for repeats in prefills.values()]
+    apart = median(1 - low.ttft_s / middle.ttft_s for low, middle in zip(lowest, middles, strict=True))
+    return lowest if apart <= ALIKE else middles
+
+
+def typical(repeats: Sequence[PrefillProbe], of: Callable[[Iterable[float]], float] = median) -> PrefillProbe:
+    """Return one question's answer from its repeats: `of` what they took."""
     # A repeat whose prefix was evicted asked another question: of two as frequent the longer hit counts.
     counts = Counter(each.cached_tokens for each in repeats)
     cached_tokens = max(counts, key=lambda tokens: (counts[tokens], tokens))
     alike = [each for each in repeats if each.cached_tokens == cached_tokens]
     first = alike[0]
-    return PrefillProbe(first.prompt_tokens, first.cached_tokens, undisturbed(each.ttft_s for each in alike))
+    return PrefillProbe(first.prompt_tokens, first.cached_tokens, of(each.ttft_s for each in alike))
 
 
 def typical_stall(repeats: Sequence[StallProbe]) -> StallProbe:
@@ -253,7 +304,8 @@ def typical_stall(repeats: Sequence[StallProbe]) -> StallProbe:
         alike[0].prompt_tokens,
         cached_tokens,
         median(each.stall_s for each in alike),
-        undisturbed(each.lone_s for each in alike),
+        median(each.lone_s for each in alike),
+        median(each.ttft_s for each in alike),
     )
 
 
@@ -262,7 +314,7 @@ def typical_pace(repeats: Sequence[DecodeProbe]) -> DecodeProbe:
     return DecodeProbe(
         median(each.batch for each in repeats),
         median(each.context_tokens for each in repeats),
-        undisturbed(each.tpot_s for each in repeats),
+        median(each.tpot_s for each in repeats),
     )
 
 
@@ -344,11 +396,10 @@ def _tpot_s(one: DecodeProbe) -> float:
     return one.tpot_s
 
 
-def _prefill_rows(prefills: Prefills) -> Rows:
-    each = [typical(repeats) for repeats in prefills.values()]
-    rows = [[1.0, one.prompt_tokens, one.new_tokens, _pairs(one)] for one in each]
-    values = np.array([one.ttft_s for one in each])
-    return np.array(rows), values, values, np.full(len(each), jitter_s(prefills.values(), typical, _ttft_s))
+def _prefill_rows(prefills: Prefills, step: Step) -> Rows:
+    """Return what lone first tokens tell where chunks add nothing: entry, its part by token, token, pair."""
+    rows, values, scales, jitters_s = _rows_beside(prefills, {}, step)
+    return rows[:, :4], values, scales, jitters_s
 
 
 def _decode_rows(decodes: Decodes) -> Rows:
@@ -363,20 +414,22 @@ def _decode_rows(decodes: Decodes) -> Rows:
     )
 
 
-def _rows_beside(prefills: Prefills, stalls: Stalls, step_tokens: int | None) -> Rows:
+def _rows_beside(prefills: Prefills, stalls: Stalls, step: Step) -> Rows:
+    """Return what first tokens and stalls tell; a stall's error is a share of the step that it lengthened."""
     rows, values, scales = [], [], []
     jitters_s = [jitter_s(prefills.values(), typical, _ttft_s)] * len(prefills)
-    jitters_s += [jitter_s(stalls.values(), typical_stall, _stall_s)] * len(stalls)
-    for one in map(typical, prefills.values()):
-        count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step_tokens)
+    if stalls:
+        jitters_s += [jitter_s(stalls.values(), typical_stall, _stall_s)] * len(stalls)
+    for one in first_tokens(prefills):
+        count, ends = chunks_of(one.cached_tokens, one.prompt_tokens, step.tokens)
         rows.append([1.0, one.prompt_tokens, one.new_tokens, _pairs(one), count, ends])
-        values.append(one.ttft_s)
+        values.append(one.ttft_s - step.alone_s * count)
         scales.append(one.ttft_s)
     for each in map(typical_stall, stalls.values()):
-        count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step_tokens)
+        count, ends = chunks_of(each.cached_tokens, each.prompt_tokens, step.tokens)
         rows.append([0.0, 0.0, each.new_tokens, _pairs(each), count, ends])
         values.append(each.stall_s)
-        scales.append(each.lone_s)
+        scales.append(step.base_s + each.stall_s)
     return np.array(rows), np.array(values), np.array(scales), np.array(jitters_s)
 
 

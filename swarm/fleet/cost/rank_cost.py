@@ -48,6 +48,7 @@ def rank_cost(config: FleetConfig, group: ReplicaGroupConfig) -> RankCost:
             prefill_per_context_token_s=cost.prefill_per_context_token_s,
             prefill_chunk_s=cost.prefill_chunk_s,
             prefill_chunk_per_token_s=cost.prefill_chunk_per_token_s,
+            prefill_alone_s=cost.prefill_alone_s,
             decode_base_s=cost.decode_base_s,
             decode_per_sequence_s=cost.decode_per_sequence_s,
             decode_per_context_token_s=cost.decode_per_context_token_s,

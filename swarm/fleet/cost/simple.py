@@ -15,7 +15,8 @@ INFINITE: Final = math.inf
 class SimpleCost:
     """A step takes its chunks' tokens over the prefill rate, their attention, and a line over the batch.
 
-    A chunk takes so much more, whatever its length, and for each token of its prompt up to its end.
+    A chunk takes so much more, whatever its length, and for each token of its prompt up to its end; a step of
+    chunks alone takes so much more as well.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class SimpleCost:
         prefill_per_context_token_s: float,
         prefill_chunk_s: float,
         prefill_chunk_per_token_s: float,
+        prefill_alone_s: float,
         decode_base_s: float,
         decode_per_sequence_s: float,
         decode_per_context_token_s: float,
@@ -33,6 +35,7 @@ class SimpleCost:
         self._attention_s = prefill_per_context_token_s
         self._chunk_s = prefill_chunk_s
         self._chunk_token_s = prefill_chunk_per_token_s
+        self._alone_s = prefill_alone_s
         self._base_s = decode_base_s
         self._per_sequence_s = decode_per_sequence_s
         self._slope_s = decode_per_context_token_s
@@ -52,6 +55,8 @@ class SimpleCost:
         if decode_batch:
             line = self.decode_line(decode_batch, decode_context_tokens)
             seconds += line.at_s(decode_context_tokens)
+        elif chunks:
+            seconds += self._alone_s
         return seconds
 
     def decode_line(self, decode_batch: int, decode_context_tokens: int) -> DecodeLine:

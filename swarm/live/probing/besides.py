@@ -12,6 +12,8 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+import numpy as np
+
 from swarm.fleet.cost.calibration import StallProbe
 from swarm.live.probing.decodes import SHORT_TOKENS
 from swarm.live.probing.prefills import Cell, Prefills
@@ -27,7 +29,8 @@ SETTLED_STEPS = 4
 LONGER = 2.0
 """A prompt beside a reply may take so many times what it takes alone."""
 LONGER_MAX = 8.0
-
+SWEPT = 0.618034
+"""Of a step, by which each repeat of a question comes later in one: so repeats fill it evenly."""
 
 TOGETHER = 16
 """Prompts that are sent at once."""
@@ -50,10 +53,11 @@ class Besides:
     async def round(self, pace_s: float) -> None:
         """Ask every question once; `pace_s` is the time per output token of a lone reply."""
         await self._together()
-        for cell in self._cells:
+        for place, cell in enumerate(self._cells):
             lone_s = self._prefills.held[cell.name][-1].ttft_s
+            into_step = (place / len(self._cells) + SWEPT * len(self.held[cell.name])) % 1.0
             for _ in range(TRIES):
-                found = await self._ask(cell, lone_s, pace_s)
+                found = await self._ask(cell, lone_s, pace_s, into_step)
                 if found is not None:
                     self.held[cell.name].append(found)
                     break
@@ -74,17 +78,20 @@ class Besides:
         """Return the questions that were answered."""
         return {name: probes for name, probes in self.held.items() if probes}
 
-    async def _ask(self, cell: Cell, lone_s: float, pace_s: float) -> StallProbe | None:
-        """Return how late a reply was by a prompt beside it; None where it was not to be seen."""
+    async def _ask(self, cell: Cell, lone_s: float, pace_s: float, into_step: float) -> StallProbe | None:
+        """Return how late a reply was by a prompt beside it; None where it was not to be seen.
+
+        The prompt is sent later by a share of a step: it does not always wait equally long for one to end.
+        """
         prober = self._prober
         prompt = await self._prefills.prompt(cell)
         await prober.pause()
-        steps = 2 * STEADY_STEPS + math.ceil(self._longer * lone_s / pace_s)
+        steps = 2 * STEADY_STEPS + 1 + math.ceil(self._longer * lone_s / pace_s)
         reply = asyncio.ensure_future(
             prober.send(prober.fresh(SHORT_TOKENS), min(steps, self._context_tokens - SHORT_TOKENS))
         )
         try:
-            await asyncio.sleep(self._prefills.shortest_s() + STEADY_STEPS * pace_s)
+            await asyncio.sleep(self._prefills.shortest_s() + (STEADY_STEPS + into_step) * pace_s)
             result = await prober.send(prompt, 1)
         finally:
             beside = await reply
@@ -101,23 +108,23 @@ class Besides:
         cached = result.cached_tokens
         if cached is None:
             cached = self._prefills.assumed(cell)
-        return StallProbe(tokens, min(cached, tokens - 1), late_s, lone_s)
+        return StallProbe(tokens, min(cached, tokens - 1), late_s, lone_s, seconds)
 
 
 def stall_of(times: Sequence[float], from_s: float, to_s: float) -> float | None:
     """Return by how much tokens came later than at their own pace, between two times and a little after.
 
-    A reply slows down as it grows: its pace meanwhile lies on the line through those before and behind.
+    A reply slows down as it grows: tokens before and behind lie on one parabola over their numbers, but for
+    what those behind are late by. Of all of them, one that was read late hardly counts.
     None where too few tokens came before or behind.
     """
     first = bisect_right(times, from_s) - 1
     last = bisect_left(times, to_s) + SETTLED_STEPS
     if first < STEADY_MIN or last + STEADY_MIN >= len(times):
         return None
-    end = len(times) - 1
-    before_s = (times[first] - times[0]) / first
-    behind_s = (times[end] - times[last]) / (end - last)
-    # Halves of the way from the middle of what came before to the middle of what came behind.
-    share = (last / 2) / ((last + end - first) / 2)
-    pace_s = before_s + share * (behind_s - before_s)
-    return max(0.0, times[last] - times[first] - (last - first) * pace_s)
+    numbers = np.arange(len(times))
+    steady = numbers[(numbers <= first) | (numbers >= last)]
+    along = steady / len(times)
+    rows = np.column_stack([np.ones(len(steady)), along, np.square(along), steady >= last])
+    found, *_ = np.linalg.lstsq(rows, np.array(times)[steady] - times[0], rcond=None)
+    return max(0.0, float(found[3]))

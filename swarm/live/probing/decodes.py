@@ -17,6 +17,8 @@ BATCHES = (1, 4, 16, 64)
 """Of short prompts."""
 LONG = ((1, 1.0), (1, 0.5), (4, 0.25), (8, 0.125))
 """Batches of long prompts, and their share of the longest."""
+WIDE, WIDE_SHARE = 32, 1 / 16
+"""The same of as many as run at once, up to so many: a server at its capacity is far from a lone prompt."""
 REPLY_TOKENS = 96
 STEPS_MIN = 16
 """Steps in which all members must have decoded together."""
@@ -38,7 +40,8 @@ class Level(NamedTuple):
 
 def levels(longest_tokens: int, pool_tokens: int | None, batch_max: int) -> list[Level]:
     """Return the batches for a server; none takes more than half of its pool."""
-    long = [Level(batch, int(share * longest_tokens)) for batch, share in LONG]
+    asked = [*LONG, (max(1, min(WIDE, batch_max)), WIDE_SHARE)]
+    long = [Level(batch, int(share * longest_tokens)) for batch, share in asked]
     found = [Level(batch, SHORT_TOKENS) for batch in BATCHES] + long
     room = pool_tokens / 2 if pool_tokens is not None else float("inf")
     fit = [

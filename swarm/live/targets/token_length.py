@@ -15,6 +15,9 @@ from swarm.live.targets.turn import Turn
 
 SHORT_TOKENS, LONG_TOKENS = 256, 2048
 """Planned lengths of the questions, where a model takes them; see `lengths_of`."""
+LONGER = 2
+"""The long one is this many times the short one, or it tells nothing."""
+REFUSED = "http_4xx"
 COLLAPSED_TOKENS, COLLAPSED_SHARE = 32, 0.6
 """What chat templates put before a prompt is shared by all, and is shorter."""
 
@@ -74,20 +77,26 @@ async def measured(config: TargetConfig) -> TargetConfig:
 
 
 async def counted(config: TargetConfig, *, both: bool) -> list[Counted]:
-    """Send the short question, and with `both` the long one where lengths are open; a refusal ends it."""
+    """Send the short question, and with `both` the long one where lengths are open.
+
+    A refused short one ends it. A long one that the server refuses is sent again half as long: what it counts
+    of a word may be more than was thought.
+    """
     plain = config
     if not _is_known(config):
         plain = config.model_copy(update={"bytes_per_token": BYTES_PER_TOKEN, "overhead_tokens": 0})
-    lengths = lengths_of(config) if both and not _is_known(config) else lengths_of(config)[:1]
+    short, long = lengths_of(config)
     # Of this moment alone: what the questions of an earlier run left in the cache must not hit.
     target = OpenAITarget(config=plain, seed=0, run_id=f"fidelity/{time_ns()}")
     output_tokens = RESPONSES_OUTPUT_TOKENS if config.api == "responses" else OUTPUT_TOKENS
     found: list[Counted] = []
     try:
-        for tokens in lengths:
-            found.append(await _count(target, tokens, output_tokens))
-            if found[0].error is not None:
-                break
+        found.append(await _count(target, short, output_tokens))
+        is_asked = found[0].error is None and both and not _is_known(config)
+        while is_asked and long >= LONGER * short:
+            found.append(await _count(target, long, output_tokens))
+            is_asked = found[-1].outcome == REFUSED
+            long //= 2
     finally:
         await target.close()
     return found
@@ -101,14 +110,13 @@ def scaled(config: TargetConfig, found: Sequence[Counted]) -> TargetConfig:
     """
     if _is_known(config):
         return config
-    lengths = lengths_of(config)
-    answers = {each.planned_tokens: each for each in found}
-    short, long = (answers.get(tokens) for tokens in lengths)
+    answers = {each.planned_tokens: each for each in found if each.error is None}
     fitted = None
-    if short is not None and long is not None:
+    if len(answers) > 1:
+        short, long = answers[min(answers)], answers[max(answers)]
         _check_apart(short, long)
         if short.prompt_tokens is not None and long.prompt_tokens is not None:
-            fitted = fit((short.prompt_tokens, long.prompt_tokens), lengths)
+            fitted = fit((short.prompt_tokens, long.prompt_tokens), (min(answers), max(answers)))
     known = fitted or Fidelity(0, 1.0)
     overhead, scale = config.overhead_tokens, config.bytes_per_token
     return config.model_copy(

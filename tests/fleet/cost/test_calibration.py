@@ -16,6 +16,7 @@ from swarm.fleet.cost.calibration import (
     chunks_of,
     entry_alone,
     errors,
+    first_tokens,
     least_squares,
     rates_of,
     typical,
@@ -70,28 +71,58 @@ def probes(
 def test_known_rates_come_back(known: Rates) -> None:
     prefills, decodes = probes(known, 0.0, 1)
     found = rates_of(prefills, decodes)
-    assert astuple(found)[:-2] == pytest.approx(astuple(known)[:-2], rel=1e-6, abs=1e-13)
+    assert astuple(found)[:-3] == pytest.approx(astuple(known)[:-3], rel=1e-6, abs=1e-13)
     assert max(errors(found, prefills, decodes)) < 1e-9
 
 
+SHORT = [(0, 16), (0, 1_024), (8_192, 128), (16_384, 16), (30_720, 128)]
+"""Beside a reply."""
 STALLING = [
     Rates(1 / 50_000, 1e-9, 0.003, 1e-6, 0.008, 2e-4, 2e-7, 0.009, 5e-7, 2_048),
     Rates(1 / 5e5, 2e-9, 0.001, 0.0, 0.001, 6e-5, 0.0, 0.005, 6e-7, None),
     Rates(1 / 50_000, 1e-9, 0.012, 1e-6, 0.008, 2e-4, 2e-7, 0.0, 0.0, 8_192),
     # Under a tenth of any first token, and told all the same.
     Rates(1 / 50_000, 1e-9, 0.05, 8e-6, 0.008, 2e-4, 2e-7, 0.003, 1e-7, None),
+    # Of a large model: all steps read its weights, and a chunk's own time is little beside a first token.
+    Rates(1 / 10_000, 8e-8, 0.003, 1e-6, 0.010, 1e-4, 3e-7, 0.0015, 0.0, 2_048, 0.0, 0.010),
+    Rates(1 / 10_000, 8e-8, 0.003, 1e-6, 0.010, 1e-4, 3e-7, 0.0, 0.0, 2_048, 0.0, 0.006),
 ]
 
 
 @pytest.mark.parametrize("known", STALLING)
 def test_stalls_tell_what_of_a_first_token_the_others_wait_for(known: Rates) -> None:
     prefills, decodes = probes(known, 0.0, 1)
-    stalls = {
-        f"{cached}+{new}": [StallProbe(cached + new, cached, stall_s(known, cached, new), 0.1)]
-        for cached, new in GRID[:2] + GRID[5:]
-    }
+    stalls = {f"{cached}+{new}": repeated(known, cached, new) for cached, new in SHORT}
     found = rates_of(prefills, decodes, stalls, step_tokens=known.step_tokens)
-    assert astuple(found)[:-2] == pytest.approx(astuple(known)[:-2], rel=1e-5, abs=1e-12)
+    assert astuple(found)[:-3] == pytest.approx(astuple(known)[:-3], rel=1e-5, abs=1e-12)
+    assert found.prefill_alone_s == pytest.approx(known.prefill_alone_s, abs=1e-9)
+
+
+@pytest.mark.parametrize("alone_s", [0.0, 0.006])
+def test_waits_left_to_chance_are_no_step_of_prompts_alone(alone_s: float) -> None:
+    known = replace(STALLING[2], prefill_alone_s=alone_s)
+    prefills, decodes = probes(known, 0.0, 1)
+    for seed in range(20):
+        shares = np.random.default_rng(seed).random((3, 5))
+        stalls = {
+            f"{cached}+{new}": [beside(known, cached, new, share) for share in swept]
+            for (cached, new), swept in zip(SHORT, shares.T, strict=True)
+        }
+        found = rates_of(prefills, decodes, stalls, step_tokens=known.step_tokens)
+        # Half a step's wait, on average: so few of them tell it within a third of a step.
+        assert found.prefill_alone_s == pytest.approx(alone_s, abs=0.003 if alone_s else 0.0)
+
+
+def repeated(rates: Rates, cached: int, new: int) -> list[StallProbe]:
+    """Return three repeats that fill a step evenly."""
+    return [beside(rates, cached, new, share) for share in (0.1, 0.5, 0.9)]
+
+
+def beside(rates: Rates, cached: int, new: int, share: float) -> StallProbe:
+    """Return what a prompt and a reply make of each other; `share` of a step is left as the prompt comes."""
+    stalled_s, lone_s = stall_s(rates, cached, new), rates.ttft_s(cached + new, cached)
+    own_s = lone_s - rates.prefill_alone_s + rates.decode_base_s
+    return StallProbe(cached + new, cached, stalled_s, lone_s, own_s + share * rates.decode_base_s)
 
 
 def test_noise_in_stalls_is_no_cost_of_chunks() -> None:
@@ -101,8 +132,10 @@ def test_noise_in_stalls_is_no_cost_of_chunks() -> None:
         chance = np.random.default_rng(seed)
         stalls = {
             f"{cached}+{new}": [
-                StallProbe(cached + new, cached, stall_s(known, cached, new) + noise_s, 0.03)
-                for noise_s in chance.normal(0.0, 0.0005, 3)
+                replace(one, stall_s=one.stall_s + noise_s)
+                for one, noise_s in zip(
+                    repeated(known, cached, new), chance.normal(0.0, 0.0005, 3), strict=True
+                )
             ]
             for cached, new in GRID[:2] + GRID[5:]
         }
@@ -113,14 +146,16 @@ def test_noise_in_stalls_is_no_cost_of_chunks() -> None:
 
 def test_what_a_chunk_takes_is_to_settle_as_well() -> None:
     known = STALLING[0]
-    prefills, decodes = probes(known, 0.0, 4)
+    prefills, decodes = probes(known, 0.0, 3)
     chance = np.random.default_rng(1)
     open_errors = []
     for noise_s in (0.0002, 0.002):
         stalls = {
             f"{cached}+{new}": [
-                StallProbe(cached + new, cached, stall_s(known, cached, new) + late_s, 0.1)
-                for late_s in chance.normal(0.0, noise_s, 4)
+                replace(one, stall_s=one.stall_s + late_s)
+                for one, late_s in zip(
+                    repeated(known, cached, new), chance.normal(0.0, noise_s, 3), strict=True
+                )
             ]
             for cached, new in GRID[:2] + GRID[5:]
         }
@@ -197,6 +232,19 @@ def test_a_prompt_takes_as_long_in_one_step_as_in_many() -> None:
 
 def test_what_disturbs_a_probe_is_left_out() -> None:
     assert undisturbed([1.0, 1.2, 9.0, 1.3, 30.0]) == pytest.approx(1.1)
+
+
+def test_repeats_that_are_apart_themselves_are_taken_in_the_middle() -> None:
+    """Three repeats of two questions, apart by half a percent and by ten."""
+    alike, apart = (
+        {
+            f"{tokens}": [PrefillProbe(tokens, 0, tokens / 1e4 * (1 + k * step)) for k in range(3)]
+            for tokens in (100, 1_000)
+        }
+        for step in (0.005, 0.1)
+    )
+    assert [one.ttft_s for one in first_tokens(alike)] == pytest.approx([0.01, 0.1])
+    assert [one.ttft_s for one in first_tokens(apart)] == pytest.approx([0.011, 0.11])
 
 
 def test_a_repeat_whose_prefix_was_gone_is_another_question() -> None:

@@ -128,3 +128,9 @@ def test_batches_leave_half_of_the_pool() -> None:
     asked = levels(4_096, 20_000, 64)
     assert asked[0] == Level(1, 16)
     assert all(level.batch * level.prompt_tokens <= 10_000 for level in asked)
+
+
+@pytest.mark.parametrize(("runs", "batch"), [(8, 8), (32, 32), (256, 32)])
+def test_the_widest_batch_of_long_prompts_is_what_runs_at_once(runs: int, batch: int) -> None:
+    long = [level.batch for level in levels(3_584, 65_536, runs) if level.prompt_tokens > 16]
+    assert max(long) == batch

@@ -29,6 +29,13 @@ def test_a_reply_that_slows_down_as_it_grows_is_late_by_no_more() -> None:
     assert stall_of(came, came[SENT] + 0.001, came[SENT + 2]) == pytest.approx(0.004, abs=1e-9)
 
 
+@pytest.mark.parametrize("odd", [SENT, SENT - 3, SENT + 12])
+def test_a_token_that_was_read_late_is_no_stall(odd: int) -> None:
+    came = times(0.004)
+    came[odd] += 0.001
+    assert stall_of(came, came[SENT] + 0.001, came[SENT + 2]) == pytest.approx(0.004, abs=0.0002)
+
+
 @pytest.mark.parametrize("sent", [3, 74])
 def test_a_reply_that_was_hardly_under_way_tells_nothing(sent: int) -> None:
     came = times(0.1)

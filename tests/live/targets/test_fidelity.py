@@ -17,14 +17,23 @@ from swarm.live.targets.tokenizer import exact_text, single_tokens
 tokenizers = pytest.importorskip("tokenizers")
 
 
-def counting(lab: SimpleNamespace, tokens_per_byte: float, overhead: int, reports: bool = True) -> Any:
-    """Answer every request with usage by a tokenizer of its own."""
+def counting(
+    lab: SimpleNamespace,
+    tokens_per_byte: float,
+    overhead: int,
+    reports: bool = True,
+    context_tokens: int | None = None,
+) -> Any:
+    """Answer every request with usage by a tokenizer of its own; refuse what passes its context."""
 
     async def script(peer: Any) -> None:
         while True:
             _, body = await peer.request()
             text = "".join(message["content"] for message in json.loads(body)["messages"])
             count = overhead + round(len(text) * tokens_per_byte)
+            if context_tokens is not None and count > context_tokens:
+                await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 8\r\n\r\ntoo long")
+                continue
             await peer.send(lab.SSE_HEAD)
             events = [lab.delta("a", finish_reason="stop")] + ([lab.usage(count, 1)] if reports else [])
             await peer.chunk(*events, lab.DONE)
@@ -47,6 +56,16 @@ def test_lengths_are_met_within_two_percent(
             return int(result.prompt_tokens)
 
     assert lab.run(main) == pytest.approx(planned, rel=0.02)
+
+
+def test_a_context_that_two_tokens_a_word_pass_is_asked_half_as_much(lab: SimpleNamespace) -> None:
+    async def main() -> TargetConfig:
+        async with lab.serving(counting(lab, 0.52, 9, context_tokens=4_096)) as server:
+            return await measured(TargetConfig(urls=(server.url,), model="m"))
+
+    config = lab.run(main)
+    assert config.bytes_per_token == pytest.approx(1 / 0.52, rel=0.01)
+    assert config.overhead_tokens == pytest.approx(9, abs=2)
 
 
 def test_a_server_without_usage_is_left_at_four_bytes(lab: SimpleNamespace) -> None:

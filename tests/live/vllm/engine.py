@@ -1,11 +1,15 @@
 """vLLM's CPU build with a tiny model: its environment, its model's files, its server.
 
-The environment is made once and kept in the system's folder for temporary files. The model has random
-weights: what it says is noise, how vLLM caches, counts and schedules is not.
+    python -m tests.live.vllm.engine [--width 512] [--layers 8] [--blocks 2048]
+
+serves one until it is interrupted, and prints its URL. The environment is made once and kept in the system's
+folder for temporary files. The model has random weights: what it says is noise, how vLLM caches, counts and
+schedules is not.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import signal
@@ -16,7 +20,8 @@ import time
 import urllib.request
 import venv
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -31,6 +36,24 @@ POOL_BLOCKS = 640
 SEQUENCES = 32
 STEP_TOKENS = 2_048
 MODEL = "tiny"
+SLEEPS = "import os, time; os.sched_yield = lambda: time.sleep(1e-4)"
+"""Run as each of the engine's processes starts: it then sleeps for moments where it would spin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is served: the wider and deeper the model, the longer the engine's steps."""
+
+    width: int = 64
+    layers: int = 1
+    blocks: int = POOL_BLOCKS
+    context_tokens: int = CONTEXT_TOKENS
+    spins: bool = True
+    """Scheduler and worker keep a core each busy while they wait for each other, as vLLM has it."""
+
+
+TINY = Size()
+
 STARTS_WITHIN_S = 300.0
 
 
@@ -78,23 +101,25 @@ def _cpu_flags() -> set[str]:
 
 
 @contextmanager
-def running(binary: Path, model: Path, log: Path, *options: str) -> Iterator[str]:
+def running(binary: Path, model: Path, log: Path, *options: str, size: Size = TINY) -> Iterator[str]:
     """Serve the tiny model on a free port, yield its URL, and end it with all its processes."""
-    subprocess.run(
-        [binary, Path(__file__).with_name("tiny_model.py"), model, str(CONTEXT_TOKENS)], check=True
-    )
+    shape = [str(number) for number in (size.context_tokens, size.width, size.layers)]
+    subprocess.run([binary, Path(__file__).with_name("tiny_model.py"), model, *shape], check=True)
     port = _free_port()
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     cpu = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "1"}
     kept = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "OMP_NUM_THREADS")
     }
+    if not size.spins:
+        model.with_name("sitecustomize.py").write_text(SLEEPS, encoding="utf-8")
+        kept["PYTHONPATH"] = str(model.parent)
     # The module: the `vllm` command asks for a distribution of another name.
     command = [binary, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", MODEL, "--load-format", "dummy", "--seed", "0"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
-    command += ["--max-model-len", str(CONTEXT_TOKENS), "--block-size", str(BLOCK_TOKENS)]
-    command += ["--num-gpu-blocks-override", str(POOL_BLOCKS + 1), "--max-num-seqs", str(SEQUENCES)]
+    command += ["--max-model-len", str(size.context_tokens), "--block-size", str(BLOCK_TOKENS)]
+    command += ["--num-gpu-blocks-override", str(size.blocks + 1), "--max-num-seqs", str(SEQUENCES)]
     command += ["--max-num-batched-tokens", str(STEP_TOKENS), "--disable-uvicorn-access-log"]
     command += ["--enable-prefix-caching", "--enable-prompt-tokens-details", *options]
     with (
@@ -134,3 +159,32 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def main() -> None:
+    """Serve until it is interrupted."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--width", type=int, default=TINY.width, help="of the model; a multiple of 32")
+    parser.add_argument("--layers", type=int, default=TINY.layers)
+    parser.add_argument(
+        "--blocks", type=int, default=TINY.blocks, help=f"of {BLOCK_TOKENS} tokens, in KV memory"
+    )
+    parser.add_argument("--context", type=int, default=TINY.context_tokens, help="tokens, at most")
+    parser.add_argument(
+        "--sleeps", action="store_true", help="its processes sleep while they wait: two cores need it"
+    )
+    options = parser.parse_args()
+    size = Size(options.width, options.layers, options.blocks, options.context, spins=not options.sleeps)
+    # Asked to end, it ends the server too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(python(), Path(folder) / "model", Path(folder) / "log", size=size) as url,
+    ):
+        print(url, flush=True)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()

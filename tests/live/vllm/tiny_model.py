@@ -1,4 +1,4 @@
-"""Write a tiny Llama for vLLM: `tiny_model.py FOLDER CONTEXT_TOKENS`, run by vLLM's own interpreter.
+"""Write a tiny Llama for vLLM: `tiny_model.py FOLDER CONTEXT_TOKENS WIDTH LAYERS`, run by vLLM's interpreter.
 
 The tokenizer splits bytes as real ones do: a byte-level BPE, trained on a small text.
 """
@@ -11,7 +11,7 @@ import string
 import sys
 from pathlib import Path
 
-WIDTH, HEADS, HEAD_TOKENS, VOCABULARY = 64, 2, 32, 4_096
+HEAD_SIZE, VOCABULARY = 32, 4_096
 SPECIAL = ["<pad>", "<s>", "</s>"]
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
@@ -26,7 +26,7 @@ def words() -> list[str]:
     return [" ".join(chance.choices(known, k=40)) for _ in range(2_000)]
 
 
-def write(folder: Path, context_tokens: int) -> None:
+def write(folder: Path, context_tokens: int, width: int, layers: int) -> None:
     """Write configuration and tokenizer; weights are dummies that vLLM draws itself."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -45,12 +45,12 @@ def write(folder: Path, context_tokens: int) -> None:
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_act": "silu",
-        "hidden_size": WIDTH,
-        "intermediate_size": 2 * WIDTH,
-        "num_hidden_layers": 1,
-        "num_attention_heads": HEADS,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // HEAD_SIZE,
         "num_key_value_heads": 1,
-        "head_dim": HEAD_TOKENS,
+        "head_dim": HEAD_SIZE,
         "vocab_size": VOCABULARY,
         "max_position_embeddings": context_tokens,
         "rms_norm_eps": 1e-5,
@@ -66,4 +66,4 @@ def write(folder: Path, context_tokens: int) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), int(sys.argv[2]))
+    write(Path(sys.argv[1]), *map(int, sys.argv[2:]))
