@@ -42,7 +42,7 @@ def fleet_of(router: str, read_tokens_per_s: float | None, **changes: object) ->
     settings = {
         "block_tokens": 1,
         "router": router,
-        "router_reply_tokens": 20,
+        **({"router_reply_tokens": 20} if router == "prefix_aware" else {}),
         "cost": cost,
         "replicas": (ReplicaGroupConfig(count=REPLICAS, max_batched_tokens=4096),),
         "tiers": tuple(tiers),
