@@ -102,7 +102,8 @@ class Besides:
         if late_s is None:
             self._longer = min(LONGER_MAX, 2 * self._longer)
             return None
-        if prober.was_late([result, beside], seconds):
+        is_late = prober.was_late([result, beside], seconds)
+        if not self._prefills.was_whole(cell, result.cached_tokens or 0) or is_late:
             return None
         tokens = result.prompt_tokens or prompt.length
         cached = result.cached_tokens

@@ -101,10 +101,9 @@ class Prefills:
             await prober.pause()
             result = await prober.send(prompt, REPLY_TOKENS)
             seconds = ttft_s(result)
-            is_whole = self._is_whole(cell, result.cached_tokens or 0, is_new=is_new)
-            if not is_whole:
-                # Other prompts have taken its place: another question was asked, and this one is asked anew.
-                self._prefixes.pop(cell.cached_tokens, None)
+            if is_new:
+                self._given[cell.cached_tokens] = result.cached_tokens or 0
+            is_whole = self.was_whole(cell, result.cached_tokens or 0)
             is_late = prober.was_late([result], seconds)
             if attempt == TRIES or (is_whole and not is_late):
                 break
@@ -116,11 +115,15 @@ class Prefills:
             self.hits.append(cached)
         return PrefillProbe(prompt_tokens, min(cached, prompt_tokens - 1), seconds)
 
-    def _is_whole(self, cell: Cell, cached_tokens: int, *, is_new: bool) -> bool:
-        """Return whether as much of a prefix hit as does right after it was sent."""
-        if is_new:
-            self._given[cell.cached_tokens] = cached_tokens
-        return cached_tokens >= self._given.get(cell.cached_tokens, 0)
+    def was_whole(self, cell: Cell, cached_tokens: int) -> bool:
+        """Return whether as much of a prefix hit as does right after it was sent.
+
+        If not, other prompts have taken its place: another question was asked, and the prefix is sent anew.
+        """
+        is_whole = cached_tokens >= self._given.get(cell.cached_tokens, 0)
+        if not is_whole:
+            self._prefixes.pop(cell.cached_tokens, None)
+        return is_whole
 
     async def prompt(self, cell: Cell) -> Prompt:
         """Return a prompt of its own, behind a prefix that was sent where some of it is to be cached."""

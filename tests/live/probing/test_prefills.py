@@ -77,3 +77,22 @@ def test_a_server_that_caches_nothing_is_asked_once_each() -> None:
     asyncio.run(prefills.round())
     prefixes = len({cell.cached_tokens for cell in prefills.cells if cell.cached_tokens})
     assert server._count == len(prefills.cells) + prefixes
+
+
+def test_a_prefix_that_is_gone_is_sent_again_before_it_is_asked_about() -> None:
+    server = SmallServer(100)
+    prefills = Prefills(server, 8_192, BLOCK)  # type: ignore[arg-type]
+    cell = next(cell for cell in prefills.cells if cell.cached_tokens)
+
+    async def sent() -> list[int]:
+        await prefills.round()
+        counts = []
+        for cached_tokens in (cell.cached_tokens // BLOCK * BLOCK, 0):
+            prefills.was_whole(cell, cached_tokens)
+            before = server._count
+            await prefills.prompt(cell)
+            counts.append(server._count - before)
+        return counts
+
+    # The prompt alone; then its prefix before it.
+    assert asyncio.run(sent()) == [1, 2]
