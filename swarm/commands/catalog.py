@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 
 from swarm.config.catalog import ConnectorEntry, GpuEntry, ModelEntry
-from swarm.config.fleet import RouterName, TierConfig
+from swarm.config.fleet import ROUTER_KEYS, FleetConfig, RouterName, TierConfig
+from swarm.config.strict import Strict
 from swarm.errors import UsageError
 from swarm.fleet.catalog.read import connectors, entry_files, gpus, models
 from swarm.units import GIB
@@ -80,12 +81,24 @@ def _entry(kind: str, name: str, about: str) -> str:
         case "models" | "gpus" | "connectors":
             return entry_files(kind)[name].read_text(encoding="utf-8").rstrip()
         case "routers":
-            return f"# {about}\nfleet:\n  router: {name}"
+            return "\n".join([f"# {about}", "fleet:", f"  router: {name}", *_router_keys(name)])
         case "policies":
             tier = "name: hbm" if name == "lru" else "name: dram, capacity_gib: 64"
             return f"# {about}\nfleet:\n  tiers:\n    - {{{tier}, eviction: {name}}}"
         case _:
             return f"# {about}\nworkload:\n  kind: replay\n  path: TRACES\n  format: {name}"
+
+
+def _router_keys(name: str) -> list[str]:
+    """Return the lines of the keys that belong to a router alone, at their defaults."""
+    key = ROUTER_KEYS.get(name)
+    if key is None:
+        return []
+    value = FleetConfig.model_fields[key].get_default(call_default_factory=True)
+    if not isinstance(value, Strict):
+        return [f"  {key}: {value}"]
+    stated = value.model_dump().items()
+    return [f"  {key}:", *(f"    {each}: {'null' if of is None else of}" for each, of in stated)]
 
 
 def _models() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The emulated fleet: replicas, memory tiers, router."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,6 +15,12 @@ Precision = Literal["bf16", "fp8", "fp4", "int4"]
 KvPrecision = Literal["bf16", "fp8"]
 BackendName = Literal["vllm", "sglang", "trtllm"]
 RouterName = Literal["round_robin", "least_loaded", "session_affine", "prefix_aware", "scored", "sticky"]
+ROUTER_KEYS: Mapping[str, str] = {
+    "prefix_aware": "router_reply_tokens",
+    "scored": "router_scores",
+    "sticky": "router_sticky",
+}
+"""The key of a fleet that goes with one router alone."""
 
 GIB_MAX = 1e12
 """A zettabyte: bytes stay exact whole numbers."""
@@ -368,11 +375,7 @@ class FleetConfig(Strict):
     @model_validator(mode="after")
     def _router_of_its_keys(self) -> Self:
         fields = type(self).model_fields
-        for key, router in (
-            ("router_reply_tokens", "prefix_aware"),
-            ("router_scores", "scored"),
-            ("router_sticky", "sticky"),
-        ):
+        for router, key in ROUTER_KEYS.items():
             if self.router != router and getattr(self, key) != fields[key].default:
                 raise ValueError(
                     f"{key} asked with router {self.router!r}, which has no use for it; "

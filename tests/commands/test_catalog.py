@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
+import yaml
 
 from swarm.commands.catalog import KINDS, catalog
 from swarm.config.catalog import ConnectorEntry
+from swarm.config.fleet import ROUTER_KEYS, FleetConfig, RouterName
 from swarm.errors import UsageError
 
 
@@ -36,6 +40,14 @@ def test_an_entry_is_found_by_what_others_call_it(capsys: pytest.CaptureFixture[
     assert "name: H20" in capsys.readouterr().out
     assert catalog("models", "openai/gpt-oss-20b") == 0
     assert "name: gpt-oss-20b" in capsys.readouterr().out
+
+
+def test_a_router_is_shown_with_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in get_args(RouterName):
+        assert catalog("routers", name) == 0
+        fleet = yaml.safe_load(capsys.readouterr().out)["fleet"]
+        assert FleetConfig.model_validate(fleet) == FleetConfig(router=name)
+        assert fleet.get("router") == name and set(fleet) == {"router", ROUTER_KEYS.get(name, "router")}
 
 
 def test_a_value_of_a_connector_without_a_source_is_refused() -> None:
