@@ -93,7 +93,7 @@ def test_a_load_shorter_than_a_line_says_has_no_negative_latency() -> None:
     assert found.latency_s == 0.0 and found.token_s == pytest.approx(1e-5, rel=0.05)
 
 
-@pytest.mark.parametrize("tiers", [[{"name": "dram", "read_latency_s": 0.05}], []])
+@pytest.mark.parametrize("tiers", [[{"name": "dram", "read_latency_s": 0.3}], []])
 def test_a_served_fleet_is_asked_about_its_tiers(tiers: list[dict[str, Any]]) -> None:
     fleet = FleetConfig.model_validate(
         {
