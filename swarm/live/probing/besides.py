@@ -69,7 +69,9 @@ class Besides:
         for _ in range(TRIES):
             await prober.pause()
             results = await prober.together([prober.fresh(SHORT_TOKENS) for _ in range(TOGETHER)], 1)
-            firsts = sorted(result.first_token_s or 0.0 for result in results)
+            firsts = sorted(result.first_token_s for result in results if result.first_token_s is not None)
+            if len(firsts) < TOGETHER:
+                continue
             if not prober.was_late(results, firsts[-1] - firsts[0]):
                 self.apart_s.append((firsts[-1] - firsts[0]) / (TOGETHER - 1))
                 return
@@ -95,7 +97,8 @@ class Besides:
             result = await prober.send(prompt, 1)
         finally:
             beside = await reply
-        if result.sent_s is None:
+        if result.sent_s is None or result.first_token_s is None:
+            # A single token may be a part of a character, which no text shows.
             return None
         seconds = ttft_s(result)
         late_s = stall_of(beside.token_times, result.sent_s, result.sent_s + seconds)

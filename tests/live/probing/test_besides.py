@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from itertools import accumulate
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from swarm.live.probing.besides import stall_of
+from swarm.live.probing.besides import Besides, stall_of
+from swarm.live.probing.prefills import Cell
 
 PACE_S = 0.01
 SENT = 30
@@ -45,3 +50,43 @@ def test_a_reply_that_was_hardly_under_way_tells_nothing(sent: int) -> None:
 def test_a_reply_that_ended_before_tells_nothing() -> None:
     came = times(0.1)
     assert stall_of(came, came[SENT], came[-1] + 1.0) is None
+
+
+class Silent:
+    """A prober whose server's single tokens are parts of a character: no text shows them."""
+
+    def fresh(self, tokens: int) -> SimpleNamespace:
+        return SimpleNamespace(length=tokens)
+
+    async def pause(self) -> None:
+        pass
+
+    async def send(self, prompt: SimpleNamespace, output_tokens: int) -> Any:
+        return SimpleNamespace(sent_s=1.0, first_token_s=None, written_s=1.0, token_times=[])
+
+    async def together(self, prompts: Sequence[SimpleNamespace], output_tokens: int) -> list[Any]:
+        return [await self.send(prompt, output_tokens) for prompt in prompts]
+
+
+class Questions:
+    """One question, whose lone answer is known."""
+
+    longest_tokens = 1_000
+    cells = (Cell(0, 100),)
+
+    def __init__(self) -> None:
+        self.held = {self.cells[0].name: [SimpleNamespace(ttft_s=0.001)]}
+
+    async def prompt(self, cell: Cell) -> SimpleNamespace:
+        return SimpleNamespace(length=cell.new_tokens)
+
+    def shortest_s(self) -> float:
+        return 0.0
+
+
+def test_a_token_that_no_text_shows_answers_nothing() -> None:
+    prober: Any = Silent()
+    questions: Any = Questions()
+    besides = Besides(prober, questions, context_tokens=2_000, engines=1)
+    asyncio.run(besides.round(1e-5))
+    assert besides.known() == {} and besides.apart_s == []
