@@ -24,7 +24,8 @@ CACHED_SHARES = (
 ODD_TOKENS = 5
 """Added to what is cached: hits then show what blocks round off."""
 NEW_TOKENS_MIN = 16
-REPLY_TOKENS = 2
+REPLY_TOKENS = 4
+"""A character has up to four bytes, which may be a token each: so many show some text."""
 SLOW_S = 30.0
 """A prompt that takes as long is the longest that is sent."""
 
