@@ -14,7 +14,7 @@ import numpy as np
 
 from swarm.context.tree import Prompt
 from swarm.fleet.cost.calibration import Floats, Rates, undisturbed
-from swarm.live.probing.prober import Prober, ttft_s
+from swarm.live.probing.prober import REPLY_TOKENS, Prober, ttft_s
 
 SHARES = (1 / 8, 1 / 2, 1.0)
 """Of the longest prompt that is probed: so many lengths."""
@@ -30,7 +30,8 @@ HELD_SHARE = 0.5
 FOUND_SHARE = 0.5
 """Of the prompts that must be found for a tier to be told."""
 SEEN_SHARE = 0.05
-"""Of a hit's time: loads that take less cannot be told from hits in HBM."""
+"""Of a hit's time: loads that take less cannot be told from hits in HBM. Nor can those within what repeats
+of a hit are apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ async def lower_tier(
 async def _ask(prober: Prober, prompt: Prompt) -> tuple[float, int]:
     """Return a prompt's time to the first token, and what of it was cached."""
     await prober.pause()
-    result = await prober.send(prompt, 2)
+    result = await prober.send(prompt, REPLY_TOKENS)
     return ttft_s(result), result.cached_tokens or 0
 
 
@@ -111,22 +112,25 @@ def lower_of(lengths: Sequence[int], misses: Asked, hits: Asked, again: Asked) -
     if sum(kept) < FOUND_SHARE * len(kept):
         count = len(kept) - sum(kept)
         return unseen(f"{count} of {len(kept)} prompts that were put out of HBM were computed again")
-    probes = []
+    probes, is_seen = [], False
     for at, _ in enumerate(lengths):
         rows = range(at * REPEATS, (at + 1) * REPEATS)
         found = [row for row in rows if kept[row]]
-        if found:
-            probes.append(
-                LowerProbe(
-                    int(median(again[row][1] for row in found)),
-                    undisturbed(misses[row][0] for row in rows),
-                    undisturbed(hits[row][0] for row in rows),
-                    undisturbed(again[row][0] for row in found),
-                )
-            )
-    loads_s = np.array([max(0.0, probe.lower_s - probe.hit_s) for probe in probes])
-    if max(load_s / probe.hit_s for load_s, probe in zip(loads_s, probes, strict=True)) < SEEN_SHARE:
+        if not found:
+            continue
+        hits_s = [hits[row][0] for row in rows]
+        probe = LowerProbe(
+            int(median(again[row][1] for row in found)),
+            undisturbed(misses[row][0] for row in rows),
+            undisturbed(hits_s),
+            undisturbed(again[row][0] for row in found),
+        )
+        probes.append(probe)
+        apart_s = median(hits_s) - probe.hit_s
+        is_seen = is_seen or probe.lower_s - probe.hit_s > max(SEEN_SHARE * probe.hit_s, apart_s)
+    if not is_seen:
         return unseen("what was put out of HBM is found as fast as in it; is the pool larger than stated?")
+    loads_s = np.array([max(0.0, probe.lower_s - probe.hit_s) for probe in probes])
     latency_s, token_s = _line(probes, loads_s)
     told = f"{sum(kept)} of {len(kept)} prompts came from a lower tier"
     return Lower(told, tuple(probes), latency_s, token_s)

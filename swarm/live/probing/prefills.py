@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from swarm.context.tree import Prompt
 from swarm.fleet.cost.calibration import PrefillProbe
-from swarm.live.probing.prober import TRIES, Prober, ttft_s
+from swarm.live.probing.prober import REPLY_TOKENS, TRIES, Prober, ttft_s
 
 PROMPT_TOKENS_MAX = 65_536
 NEW_SHARES = (1 / 128, 1 / 32, 1 / 8, 1 / 2, 1.0)
@@ -24,8 +24,6 @@ CACHED_SHARES = (
 ODD_TOKENS = 5
 """Added to what is cached: hits then show what blocks round off."""
 NEW_TOKENS_MIN = 16
-REPLY_TOKENS = 4
-"""A character has up to four bytes, which may be a token each: so many show some text."""
 SLOW_S = 30.0
 """A prompt that takes as long is the longest that is sent."""
 
@@ -101,9 +99,11 @@ class Prefills:
             prompt = await self.prompt(cell)
             await prober.pause()
             result = await prober.send(prompt, REPLY_TOKENS)
-            seconds = ttft_s(result)
             if is_new:
                 self._given[cell.cached_tokens] = result.cached_tokens or 0
+            if result.first_token_s is None and attempt < TRIES:
+                continue
+            seconds = ttft_s(result)
             is_whole = self.was_whole(cell, result.cached_tokens or 0)
             is_late = prober.was_late([result], seconds)
             if attempt == TRIES or (is_whole and not is_late):

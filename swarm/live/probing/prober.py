@@ -13,7 +13,11 @@ from swarm.live.targets.turn import Turn, TurnResult
 LATE_SHARE = 0.1
 """Of a probe's time that received bytes may have waited for this process."""
 TRIES = 3
-"""Of a probe that this process was too late for."""
+"""Of a probe that this process was too late for, or whose reply showed no text."""
+REPLY_TOKENS = 4
+"""A character has up to four bytes, which may be a token each: so many show some text."""
+TTFT_S_LEAST = 1e-6
+"""The clock tells no less."""
 
 
 class Prober:
@@ -82,8 +86,12 @@ class Prober:
 def ttft_s(result: TurnResult) -> float:
     """Return a probe's time to the first token, from when the kernel had taken its last byte.
 
-    What this process takes to hand a prompt over is not the server's.
+    What this process takes to hand a prompt over is not the server's. A server on another core may answer
+    before this process is back from handing over: then it is from when that began.
     """
     if result.first_token_s is None or result.sent_s is None:
         raise RunError("calibrate: the server sent no token; does it stream?")
-    return result.first_token_s - (result.written_s or result.sent_s)
+    begun_s = result.written_s
+    if begun_s is None or begun_s > result.first_token_s:
+        begun_s = result.sent_s
+    return max(TTFT_S_LEAST, result.first_token_s - begun_s)

@@ -93,6 +93,26 @@ def test_a_load_shorter_than_a_line_says_has_no_negative_latency() -> None:
     assert found.latency_s == 0.0 and found.token_s == pytest.approx(1e-5, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("hits_s", "again_s", "is_seen"),
+    [
+        # The server answers in microseconds, or waits for its next turn: hits in HBM, both times.
+        ((0.0006, 0.00003, 0.0007), (0.0006, 0.0005, 0.0007), False),
+        ((0.0006, 0.00003, 0.0007), (0.3, 0.301, 0.299), True),
+        ((1e-6, 1e-6, 1e-6), (0.3, 0.3, 0.3), True),
+        ((0.010, 0.0101, 0.0102), (0.0102, 0.0104, 0.0103), False),
+    ],
+)
+def test_what_repeats_of_a_hit_are_apart_is_no_load(
+    hits_s: tuple[float, ...], again_s: tuple[float, ...], is_seen: bool
+) -> None:
+    hits, again = ([(seconds, 96) for seconds in each] for each in (hits_s, again_s))
+    found = lower_of([100], hits, hits, again)
+    assert bool(found.probes) == is_seen, found.told
+    if is_seen:
+        assert found.latency_s + 96 * found.token_s == pytest.approx(0.299, rel=0.01)
+
+
 @pytest.mark.parametrize("tiers", [[{"name": "dram", "read_latency_s": 0.3}], []])
 def test_a_served_fleet_is_asked_about_its_tiers(tiers: list[dict[str, Any]]) -> None:
     fleet = FleetConfig.model_validate(

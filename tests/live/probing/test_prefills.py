@@ -96,3 +96,26 @@ def test_a_prefix_that_is_gone_is_sent_again_before_it_is_asked_about() -> None:
 
     # The prompt alone; then its prefix before it.
     assert asyncio.run(sent()) == [1, 2]
+
+
+class Wordless(SmallServer):
+    """One whose first reply to a question shows no text: its tokens are parts of a character."""
+
+    def __init__(self) -> None:
+        super().__init__(100)
+        self._asked: set[int] = set()
+
+    async def send(self, prompt: Prompt, output_tokens: int) -> TurnResult:
+        result = await super().send(prompt, output_tokens)
+        if prompt.length not in self._asked:
+            result.first_token_s = None
+        self._asked.add(prompt.length)
+        return result
+
+
+def test_a_reply_that_shows_no_text_is_asked_for_again() -> None:
+    prefills = Prefills(Wordless(), longest_tokens=8_000, block_tokens=BLOCK)  # type: ignore[arg-type]
+    asyncio.run(prefills.round())
+    for cell, probe in prefills.medians():
+        assert probe.ttft_s == pytest.approx(0.1 + 1e-3 * probe.new_tokens)
+        assert probe.cached_tokens == cell.cached_tokens // BLOCK * BLOCK
