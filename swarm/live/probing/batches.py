@@ -12,11 +12,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
+from statistics import median, median_low
 
 from swarm.fleet.cost.calibration import Rates
 from swarm.live.probing.decodes import SHORT_TOKENS
-from swarm.live.probing.prober import Prober
+from swarm.live.probing.prober import REPLY_TOKENS, Prober
 from swarm.live.targets.turn import TurnResult
 
 BATCH_FIRST, BATCH_LAST = 16, 1024
@@ -114,19 +114,35 @@ def running_of(results: Sequence[TurnResult]) -> int | None:
 
 
 STEPS_SEEN_MIN = 2
+STEPS_ASKED_MAX = 5
 ROUND_SHARE = 0.15
 """A budget is taken for the usual one that it is this near to."""
 
 
 async def step_tokens(prober: Prober, rates: Rates, *, longest_tokens: int) -> int | None:
-    """Return the tokens that a step computes at most; None where a long prompt takes but one step."""
+    """Return the tokens that a step computes at most; None where a long prompt takes but one step.
+
+    It is asked until two answers agree: one step that was late passes for more or for fewer.
+    """
+    found: list[int | None] = []
+    for _ in range(STEPS_ASKED_MAX):
+        budget = await _budget(prober, rates, longest_tokens)
+        if budget in found:
+            return budget
+        found.append(budget)
+    budgets = [budget for budget in found if budget is not None]
+    return median_low(budgets) if budgets else None
+
+
+async def _budget(prober: Prober, rates: Rates, longest_tokens: int) -> int | None:
+    """Ask once."""
     # The reply outlasts the prompt: its pace stays what it was, and twice the prompt's time goes by.
     tpot_s = max(rates.tpot_s(1, SHORT_TOKENS), 1e-4)
     reply = int(min(REPLY_LAST, longest_tokens - SHORT_TOKENS, 96))
     beside = prober.fresh(SHORT_TOKENS)
     asked = asyncio.ensure_future(prober.send(beside, reply))
     await asyncio.sleep(rates.ttft_s(SHORT_TOKENS, 0) + 8 * tpot_s)
-    long = await prober.send(prober.fresh(longest_tokens), 1)
+    long = await prober.send(prober.fresh(longest_tokens), REPLY_TOKENS)
     result = await asked
     if long.first_token_s is None:
         return None

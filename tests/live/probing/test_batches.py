@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from swarm.config.fleet import FleetConfig, SimpleCostConfig
-from swarm.context.tree import root
+from swarm.context.tree import Prompt, root
 from swarm.fleet.build import build_fleet
 from swarm.fleet.cost.calibration import Rates
 from swarm.fleet.events import FirstToken, FleetRequest, Tokens
-from swarm.live.probing.batches import began_together, budget_of, running_of
+from swarm.live.probing.batches import began_together, budget_of, running_of, step_tokens
 from swarm.live.probing.decodes import Level, levels, pace
 from swarm.live.probing.prefills import cells
 from swarm.live.targets.turn import TurnResult
@@ -70,6 +72,39 @@ def test_the_steps_of_a_long_prompt_are_its_budget(budget: int, late_s: float) -
 def test_a_prompt_that_takes_one_step_shows_no_budget() -> None:
     times = [0.0, 0.01, 0.02, 0.5, 0.51, 0.52]
     assert budget_of(times, 0.5, RATES, 16_384) is None
+
+
+class Stepping:
+    """A prober of a server that computes 2,048 tokens a step; the first long prompts come with a late step."""
+
+    def __init__(self, late: int) -> None:
+        self._late = late
+        self._longs = 0
+
+    def fresh(self, tokens: int) -> Prompt:
+        return Prompt(root("fresh"), tokens)
+
+    async def send(self, prompt: Prompt, output_tokens: int) -> TurnResult:
+        if prompt.length > 100:
+            self._longs += 1
+            return TurnResult(sent_s=0.0, first_token_s=self._times()[-9])
+        # The long prompt is sent meanwhile.
+        await asyncio.sleep(0.2)
+        return TurnResult(sent_s=0.0, token_times=array("d", self._times()))
+
+    def _times(self) -> list[float]:
+        times, done, late_s = [k * STEP_S for k in range(8)], 0, 0.2 * (self._longs <= self._late)
+        while done < 8_000:
+            tokens = min(2_047, 8_000 - done)
+            times.append(times[-1] + STEP_S + RATES.prefill_s(done, tokens) + late_s * (done == 0))
+            done += tokens
+        return times + [times[-1] + k * STEP_S for k in range(1, 9)]
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_one_late_step_is_not_taken_for_a_budget(late: int) -> None:
+    prober: Any = Stepping(late)
+    assert asyncio.run(step_tokens(prober, RATES, longest_tokens=8_000)) == 2_048
 
 
 def test_pace_is_taken_while_all_decode() -> None:
