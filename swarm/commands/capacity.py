@@ -92,8 +92,8 @@ def capacity_of_server(
         looked = look_at(target, nonce=nonce, heed=interrupts.heed, note=_say)
     for line in words_of(looked):
         _say(line)
-    _check_alone(looked.known, question.slo)
     experiment, size, demand = experiment_for(question, looked.known, looked.tried.target, FleetConfig())
+    _check_alone(looked.known, demand, question.slo)
     if looked.facts.block_tokens is not None:
         experiment = experiment.model_copy(update={"block_tokens": looked.facts.block_tokens})
     _tell_plan(question, size, demand)
@@ -113,8 +113,8 @@ def capacity_of_fleet(
     known = known_of(fleet)
     for line in _known_words(known):
         _say(line)
-    _check_alone(known, question.slo)
     experiment, size, demand = experiment_for(question, known, TargetConfig(), fleet)
+    _check_alone(known, demand, question.slo)
     _tell_plan(question, size, demand)
     beside = {EXPERIMENT: text_of(experiment, None)}
     code = run_simulated(experiment, out, beside=beside, shows_page=shows_page)
@@ -218,23 +218,23 @@ def _yes(is_so: bool | None) -> str:
     return "not seen" if is_so is None else "yes" if is_so else "no"
 
 
-def _check_alone(known: Known, slo: tuple[ObjectiveConfig, ...]) -> None:
-    """Refuse an SLO that a request alone does not hold: no level could."""
-    shortest = known.cold[0] if known.cold else None
+def _check_alone(known: Known, demand: Demand, slo: tuple[ObjectiveConfig, ...]) -> None:
+    """Refuse an SLO that requests miss where each has the server to itself: no level could hold it."""
     for objective in slo:
         if objective.at_most is None:
             continue
-        alone = None
-        if objective.metric in ("ttft_s", "effective_ttft_s") and shortest is not None:
-            alone = shortest[1]
+        alone, tokens = None, ""
+        if objective.metric in ("ttft_s", "effective_ttft_s") and known.cold:
+            new_tokens = demand.new_tokens_at(objective.quantile)
+            alone, tokens = known.cold_s(new_tokens), f", with {new_tokens:,.0f} new tokens"
         elif objective.metric in ("tpot_s", "itl_s"):
             alone = known.tpot_s
         if alone is not None and alone > objective.at_most:
-            easier = f"{objective.metric} p{objective.quantile * 100:g} <= {2 * alone:.2g}"
+            told = f"{objective.metric} p{objective.quantile * 100:g}"
             raise RunError(
-                f"one request alone has a {objective.metric} of {alone:.3g} s, more than the SLO's "
-                f"{objective.at_most:g} s: no number of agents can hold it; state one that it can: "
-                f"--slo '{easier}'"
+                f"requests that have the server to themselves have a {told} of about {alone:.3g} s{tokens}: "
+                f"more than the SLO's {objective.at_most:g} s, so no number of agents can hold it; state one "
+                f"that it can: --slo '{told} <= {2 * alone:.2g}'"
             )
 
 

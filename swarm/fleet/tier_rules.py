@@ -87,12 +87,27 @@ def _contradiction(tier: TierConfig, block_tokens: int) -> str | None:
             f"write_threshold {tier.write_threshold} asked; it is of write: write_through_selective, "
             "set that or leave it out"
         )
+    idle = _idle_transfers(tier)
+    if idle:
+        return (
+            f"transfers.{', '.join(idle)} asked, but no object takes a time of its own; state "
+            "transfers.object_s or stream_gib_per_s too"
+        )
     if tier.name != "hbm" and tier.transfers.store == "block" and tier.write_mode != "write_through":
         return (
             f"transfers.store 'block' asked with write {tier.write_mode!r}, by which no step copies what it "
             "computes; set write to 'write_through', or leave store out"
         )
     return None
+
+
+def _idle_transfers(tier: TierConfig) -> list[str]:
+    """Return keys of objects and streams that nothing gives a time; a stated 0 is one, as in a sweep."""
+    stated = tier.transfers
+    if tier.connector is not None or stated.object_s is not None or stated.stream_gib_per_s is not None:
+        return []
+    named = ("object_tokens", "objects_by_layer", "streams", "streams_shared")
+    return [name for name in named if getattr(stated, name) is not None]
 
 
 def in_words(tier: TierConfig) -> str:

@@ -68,6 +68,12 @@ class Demand:
     new_tokens_per_s: float
     prompt_tokens_per_s: float
     output_tokens_per_s: float
+    new_tokens: tuple[float, ...] = ()
+    """Of each request but sessions' first ones, ascending; of these where there are no others."""
+
+    def new_tokens_at(self, quantile: float) -> float:
+        """Return a quantile of the new tokens of a request; of two that it lies between the lower one."""
+        return self.new_tokens[int(quantile * (len(self.new_tokens) - 1))] if self.new_tokens else 0.0
 
 
 @dataclass(frozen=True, slots=True)

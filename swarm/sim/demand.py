@@ -51,4 +51,6 @@ def demand_of(experiment: Experiment, known: Known, material: Material) -> Deman
         new_tokens_per_s=float(later.sum()) / span,
         prompt_tokens_per_s=float(prompt.sum()) / span,
         output_tokens_per_s=float(floats(rows, "planned_output_tokens").sum()) / span,
+        # A search looks when its agents are there: their first prompts have then been computed.
+        new_tokens=tuple(np.sort(later if len(later) else firsts).tolist()),
     )

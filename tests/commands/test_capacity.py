@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from swarm.commands.capacity import Question, capacity_of_fleet, longer_told, objective_of
 from swarm.commands.costs import Budget, bounded, check_budget
 from swarm.config.experiment import Experiment
-from swarm.config.fleet import FleetConfig
+from swarm.config.fleet import FleetConfig, SimpleCostConfig
 from swarm.config.target import TargetConfig
 from swarm.errors import ConfigError, RunError, UsageError
 from swarm.load.search_words import found as in_words
@@ -82,9 +83,23 @@ def test_a_cost_needs_prices() -> None:
         bounded(None, 3.0, None, agreed=False)
 
 
-def test_an_slo_that_one_request_alone_misses_is_refused() -> None:
+@pytest.mark.parametrize("slo", ["tpot_s p95 <= 0.001", "ttft_s p95 <= 0.001"])
+def test_an_slo_that_requests_alone_miss_is_refused(slo: str) -> None:
     with pytest.raises(RunError, match="no number of agents can hold it"):
-        capacity_of_fleet(FLEET, question("tpot_s p95 <= 0.001"), None)
+        capacity_of_fleet(FLEET, question(slo), None)
+
+
+def test_an_slo_that_longer_prompts_than_the_workloads_would_miss_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A look sends 2,048 tokens, here a second; prompts of 200 take a tenth of it."""
+    workload = {"kind": "prompt_set", "prompt_tokens": 200, "turns": 20, "output_tokens": 8}
+    file = tmp_path / "short.yaml"
+    file.write_text(yaml.safe_dump({"name": "short", "workload": {**workload, "think_s": 1.0}}))
+    fleet = FLEET.model_copy(update={"cost": SimpleCostConfig(prefill_tokens_per_s=2_048)})
+    asked = replace(question("ttft_s p90 <= 0.5"), workload=str(file))
+    assert capacity_of_fleet(fleet, asked, tmp_path / "run") == 0
+    assert "It carries" in capsys.readouterr().err
 
 
 def test_a_fleet_is_asked_from_its_file_to_a_sentence(

@@ -104,6 +104,10 @@ def test_names_of_policies_are_the_same_in_config_and_caches() -> None:
         ({"name": "dram", "write": "write_through", "inclusive": False}, "set write to 'write_back'"),
         ({"name": "dram", "write_threshold": 3}, "write_through_selective"),
         (
+            {"name": "dram", "transfers": {"streams": 4, "object_tokens": 256}},
+            "no object takes a time",
+        ),
+        (
             {"name": "dram", "capacity_gib": 1, "eviction": "watermark", "watermark": {"soft_pin_tokens": 3}},
             "no whole block of 16",
         ),

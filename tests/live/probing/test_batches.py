@@ -75,7 +75,7 @@ def test_a_prompt_that_takes_one_step_shows_no_budget() -> None:
 
 
 class Stepping:
-    """A prober of a server that computes 2,048 tokens a step; the first long prompts come with a late step."""
+    """A prober of a server that computes 2,048 tokens a step; a step of the first long ones is late."""
 
     def __init__(self, late: int) -> None:
         self._late = late
