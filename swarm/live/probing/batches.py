@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, median_low
 
-from swarm.fleet.cost.calibration import Rates
+import numpy as np
+
+from swarm.fleet.cost.calibration import Floats, Rates
 from swarm.live.probing.decodes import SHORT_TOKENS
 from swarm.live.probing.prober import REPLY_TOKENS, Prober
 from swarm.live.targets.turn import TurnResult
@@ -115,8 +117,14 @@ def running_of(results: Sequence[TurnResult]) -> int | None:
 
 STEPS_SEEN_MIN = 2
 STEPS_ASKED_MAX = 5
-ROUND_SHARE = 0.15
-"""A budget is taken for the usual one that it is this near to."""
+NOTICED = 0.2
+"""Of the longest gap, beyond a reply's pace: shorter ones and shorter steps are not looked at."""
+USUAL = sorted(times * 2**power for power in range(6, 18) for times in (2, 3))
+"""Budgets that engines are given: powers of two, and one and a half times these."""
+OTHERS = 400
+"""Other budgets that are tried."""
+ALMOST = 0.06
+"""A usual budget is taken whose error is no more beyond the least one."""
 
 
 async def step_tokens(prober: Prober, rates: Rates, *, longest_tokens: int) -> int | None:
@@ -150,45 +158,43 @@ async def _budget(prober: Prober, rates: Rates, longest_tokens: int) -> int | No
 
 
 def budget_of(times: Sequence[float], until_s: float, rates: Rates, prompt_tokens: int) -> int | None:
-    """Return the tokens of a step, from the times of a reply's tokens beside a prompt."""
-    gaps = [(later - earlier, later) for earlier, later in pairwise(times) if earlier < until_s]
-    pace_s = rates.tpot_s(1, SHORT_TOKENS)
-    whole_s = rates.prefill_s(0, prompt_tokens)
-    longest_s = max((gap for gap, _ in gaps), default=0.0)
-    if longest_s < 3 * pace_s:
-        return None
-    stretched = [gap for gap, _ in gaps if gap > pace_s + 0.3 * (longest_s - pace_s)]
-    if len(stretched) < STEPS_SEEN_MIN or sum(stretched) < 0.5 * whole_s:
-        return None
-    # The last step takes what is left; the others are full.
-    full = stretched[:-1]
-    # What each chunk adds to its step is not its tokens'; the prompt so far is half of it on average.
-    pace_s += rates.prefill_chunk_s + rates.prefill_chunk_per_token_s * prompt_tokens / 2
-    budget = _tokens_within(rates, sum(full) - len(full) * pace_s, prompt_tokens) / len(full)
-    return _round_budget(budget, len(stretched), prompt_tokens)
+    """Return the tokens of a step, from the times of a reply's tokens beside a prompt.
 
-
-def _round_budget(budget: float, steps: int, prompt_tokens: int) -> int:
-    """Return the budget that engines are given: a power of two, or one and a half, where the steps allow it.
-
-    Times are late at times, but the steps' number is sure; a last one of few tokens may not have been seen.
+    Every budget cuts the prompt into steps whose lengths are in proportions of their own: attention makes
+    each longer than the one before, and the last one has what is left. That whose proportions are nearest to
+    the gaps counts, however fast or slow the moment was.
     """
-    power = 1 << round(math.log2(max(1.0, budget)))
-    usual = sorted((power // 2, 3 * power // 4, power, 3 * power // 2), key=lambda each: abs(each - budget))
-    for each in usual:
-        takes = math.ceil(prompt_tokens / max(1, each - 1))
-        if takes in (steps, steps + 1) and abs(each / budget - 1) < ROUND_SHARE:
-            return each
-    return int(budget)
+    pace_s = rates.tpot_s(1, SHORT_TOKENS)
+    extra = [later - earlier - pace_s for earlier, later in pairwise(times) if earlier < until_s]
+    longest_s = max(extra, default=0.0)
+    if longest_s < 2 * pace_s:
+        return None
+    seen = np.array(sorted((each for each in extra if each > NOTICED * longest_s), reverse=True))
+    if len(seen) < STEPS_SEEN_MIN or seen.sum() < 0.5 * rates.prefill_s(0, prompt_tokens):
+        return None
+    usual = {budget for budget in USUAL if budget <= prompt_tokens}
+    least, most = max(SHORT_TOKENS, prompt_tokens // (2 * len(seen))), prompt_tokens // (STEPS_SEEN_MIN - 1)
+    others = np.geomspace(least, most, OTHERS).astype(int).tolist()
+    errors = {budget: _error(seen, rates, budget, prompt_tokens) for budget in (*usual, *others)}
+    best = min(errors, key=errors.__getitem__)
+    nearest = min(usual, key=errors.__getitem__, default=best)
+    return nearest if errors[nearest] <= errors[best] + ALMOST else best
 
 
-def _tokens_within(rates: Rates, seconds: float, most: int) -> int:
-    """Return how many tokens of a prompt are computed in so long."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if rates.prefill_s(0, middle) <= seconds:
-            low = middle
-        else:
-            high = middle - 1
-    return max(1, low)
+def _error(seen: Floats, rates: Rates, budget: int, prompt_tokens: int) -> float:
+    """Return the share of all gaps by which a budget's steps differ from them, longest beside longest."""
+    steps, start = [], 0
+    while start < prompt_tokens:
+        tokens = min(max(1, budget - 1), prompt_tokens - start)  # The reply's own is one.
+        chunk_s = rates.prefill_chunk_s + rates.prefill_chunk_per_token_s * (start + tokens)
+        steps.append(chunk_s + rates.prefill_s(start, tokens))
+        start += tokens
+    if len(steps) < STEPS_SEEN_MIN:
+        return math.inf
+    steps = [step for step in steps if step > NOTICED * max(steps)]
+    count = max(len(steps), len(seen))
+    expected = np.zeros(count)
+    expected[: len(steps)] = sorted(steps, reverse=True)
+    found = np.zeros(count)
+    found[: len(seen)] = seen
+    return float(np.abs(found / found.sum() - expected / expected.sum()).sum())
