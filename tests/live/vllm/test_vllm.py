@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(python: Path, folder: Path) -> Iterator[str]:
-    """A vLLM that serves a tiny model."""
-    with engine.running(python, folder / "model", folder / "log") as found:
+    """A vLLM that serves a tiny model; it sleeps where it waits: two cores are for the client too."""
+    size = replace(engine.TINY, spins=False)
+    with engine.running(python, folder / "model", folder / "log", size=size) as found:
         yield found
 
 
