@@ -232,7 +232,7 @@ def _check_alone(known: Known, demand: Demand, slo: tuple[ObjectiveConfig, ...])
         if alone is not None and alone > objective.at_most:
             told = f"{objective.metric} p{objective.quantile * 100:g}"
             raise RunError(
-                f"requests that have the server to themselves have a {told} of about {alone:.3g} s{tokens}: "
+                f"the {told} of requests that have the server to themselves is about {alone:.3g} s{tokens}: "
                 f"more than the SLO's {objective.at_most:g} s, so no number of agents can hold it; state one "
                 f"that it can: --slo '{told} <= {2 * alone:.2g}'"
             )

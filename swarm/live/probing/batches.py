@@ -174,9 +174,11 @@ def budget_of(times: Sequence[float], until_s: float, rates: Rates, prompt_token
         return None
     usual = {budget for budget in USUAL if budget <= prompt_tokens}
     least, most = max(SHORT_TOKENS, prompt_tokens // (2 * len(seen))), prompt_tokens // (STEPS_SEEN_MIN - 1)
-    others = np.geomspace(least, most, OTHERS).astype(int).tolist()
+    others = map(int, np.geomspace(least, most, OTHERS))
     errors = {budget: _error(seen, rates, budget, prompt_tokens) for budget in (*usual, *others)}
     best = min(errors, key=errors.__getitem__)
+    if errors[best] == math.inf:
+        return None
     nearest = min(usual, key=errors.__getitem__, default=best)
     return nearest if errors[nearest] <= errors[best] + ALMOST else best
 
@@ -189,7 +191,7 @@ def _error(seen: Floats, rates: Rates, budget: int, prompt_tokens: int) -> float
         chunk_s = rates.prefill_chunk_s + rates.prefill_chunk_per_token_s * (start + tokens)
         steps.append(chunk_s + rates.prefill_s(start, tokens))
         start += tokens
-    if len(steps) < STEPS_SEEN_MIN:
+    if len(steps) < STEPS_SEEN_MIN or not any(steps):
         return math.inf
     steps = [step for step in steps if step > NOTICED * max(steps)]
     count = max(len(steps), len(seen))

@@ -69,6 +69,12 @@ def test_the_steps_of_a_long_prompt_are_its_budget(budget: int, late_s: float) -
     assert budget_of(times, ended_s, RATES, prompt_tokens) == pytest.approx(budget, rel=within)
 
 
+def test_prompts_that_take_no_time_show_no_budget() -> None:
+    """Late tokens are not taken for steps where no rate says that a prompt would make them so."""
+    times = [0.0, 0.01, 0.02, 0.5, 0.51, 0.9, 0.91]
+    assert budget_of(times, 0.92, Rates(0.0, 0.0, 0.02, 0.0, STEP_S, 0.0, 0.0), 16_384) is None
+
+
 def test_a_prompt_that_takes_one_step_shows_no_budget() -> None:
     times = [0.0, 0.01, 0.02, 0.5, 0.51, 0.52]
     assert budget_of(times, 0.5, RATES, 16_384) is None
