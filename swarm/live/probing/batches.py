@@ -174,12 +174,12 @@ def budget_of(times: Sequence[float], until_s: float, rates: Rates, prompt_token
         return None
     usual = {budget for budget in USUAL if budget <= prompt_tokens}
     least, most = max(SHORT_TOKENS, prompt_tokens // (2 * len(seen))), prompt_tokens // (STEPS_SEEN_MIN - 1)
-    others = map(int, np.geomspace(least, most, OTHERS))
+    others: list[int] = np.geomspace(least, most, OTHERS).astype(int).tolist()
     errors = {budget: _error(seen, rates, budget, prompt_tokens) for budget in (*usual, *others)}
     best = min(errors, key=errors.__getitem__)
     if errors[best] == math.inf:
         return None
-    nearest = min(usual, key=errors.__getitem__, default=best)
+    nearest: int = min(usual, key=errors.__getitem__, default=best)
     return nearest if errors[nearest] <= errors[best] + ALMOST else best
 
 
